@@ -1,0 +1,3 @@
+//! A simulated control plane.
+
+pub mod drawing;

@@ -1,0 +1,3 @@
+//! ecs-rebalancer
+
+pub mod planning;

@@ -1,0 +1,18 @@
+//! Decisions, as pure functions over plain data.
+//!
+//! Nothing here waits, reads a clock or the environment, logs, fails or knows AWS's SDK: the same cluster, policy and
+//! moment give the same answer, byte for byte. Where nothing can be done there is a reason, not an error.
+//!
+//! Our own few words, beside ECS's:
+//! - **domain**: one value of what a service spreads over (a zone, a container instance, any attribute's value);
+//! - **misplaced task**: one of the smallest number of tasks that must move until every service is spread;
+//! - **skew**: most minus fewest tasks over a service's domains;
+//! - **move**: one task replaced by a new one on another container instance;
+//! - **surge**: raising a service's desired count for a while, so that its replacements start first.
+
+pub mod eligibility;
+pub mod imbalance;
+pub mod model;
+pub mod placement;
+pub mod policy;
+pub mod query;

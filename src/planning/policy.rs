@@ -1,0 +1,167 @@
+//! What the user allows and asks for: the settings that planning needs, as types.
+
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use super::model::ServiceName;
+
+/// The settings of a run that decide what is moved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Spread tasks out, or pack them.
+    pub mode: Mode,
+    /// A service, or the cluster, is rebalanced from here on.
+    pub threshold: Percent,
+    /// Container instances are evened out from here on.
+    pub load_threshold: Percent,
+    /// How a task is moved, where the service's tag doesn't say otherwise.
+    pub strategy: Strategy,
+    /// Whether a temporary placement constraint is allowed.
+    pub steer: bool,
+    /// Which services are meant at all.
+    pub services: ServiceFilter,
+    /// Over all services, in one run.
+    pub max_moves: u32,
+    /// In one run.
+    pub max_services: u32,
+    /// At the same time.
+    pub parallel: u32,
+    /// Percent of the desired count that is started on top of it at a time; at least one task.
+    pub surge: Percent,
+    /// A service that changed less long ago is left alone.
+    pub cooldown: Duration,
+    /// How long a replacement may take until it is healthy.
+    pub task_timeout: Duration,
+    /// The run ends by then.
+    pub deadline: Duration,
+}
+
+impl Default for Policy {
+    /// The contract's defaults.
+    fn default() -> Self {
+        Self {
+            mode: Mode::Spread,
+            threshold: Percent::from_hundredths(10_00),
+            load_threshold: Percent::from_hundredths(25_00),
+            strategy: Strategy::Auto,
+            steer: false,
+            services: ServiceFilter::default(),
+            max_moves: 50,
+            max_services: 10,
+            parallel: 4,
+            surge: Percent::from_hundredths(25_00),
+            cooldown: Duration::from_secs(10 * 60),
+            task_timeout: Duration::from_secs(5 * 60),
+            deadline: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// What the run aims at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Even tasks out as each service's placement strategy asks.
+    Spread,
+    /// Pack tasks so that whole container instances come free.
+    Consolidate,
+}
+
+/// How a task is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// `surge` where there is room, else `stop` where that is safe.
+    Auto,
+    /// Start first, then scale in with all but the victims protected.
+    Surge,
+    /// Stop the misplaced tasks; ECS starts the replacements.
+    Stop,
+    /// `forceNewDeployment`.
+    Redeploy,
+    /// An identical new revision of the task definition.
+    Revision,
+}
+
+/// A percentage from 0 to 100, exact to a hundredth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u32);
+
+impl Percent {
+    /// `10_00` is 10 %.
+    pub const fn from_hundredths(hundredths: u32) -> Self {
+        Self(hundredths)
+    }
+
+    /// In hundredths of a percent.
+    pub const fn hundredths(self) -> u32 {
+        self.0
+    }
+}
+
+/// A share, kept as two whole numbers so that it can be compared without rounding. Nothing of nothing is 0 %.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Of these ...
+    pub part: u64,
+    /// ... are that many the whole.
+    pub whole: u64,
+}
+
+impl Share {
+    /// `part` of `whole`.
+    pub const fn new(part: u64, whole: u64) -> Self {
+        Self { part, whole }
+    }
+
+    /// In percent, for showing.
+    #[expect(clippy::cast_precision_loss, reason = "for showing only; counts lie far below 2^52")]
+    pub fn percent(self) -> f64 {
+        if self.whole == 0 { 0.0 } else { self.part as f64 * 100.0 / self.whole as f64 }
+    }
+
+    /// Whether the share is at least `threshold`, by cross-multiplication.
+    pub fn reaches(self, threshold: Percent) -> bool {
+        u128::from(self.part) * 10_000 >= u128::from(self.whole) * u128::from(threshold.0)
+    }
+}
+
+/// Which services are meant: those that an include pattern matches (all, where there is none) and no exclude pattern.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceFilter {
+    /// Patterns with `*` and `?`.
+    pub include: Vec<WildMatch>,
+    /// Patterns with `*` and `?`; they win.
+    pub exclude: Vec<WildMatch>,
+}
+
+impl ServiceFilter {
+    /// Whether the service is meant.
+    pub fn admits(&self, service: &ServiceName) -> bool {
+        let matches = |patterns: &[WildMatch]| patterns.iter().any(|pattern| pattern.matches(service.as_str()));
+        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_reaches_its_threshold_without_rounding() {
+        let third = Share::new(1, 3);
+        assert!(third.reaches(Percent::from_hundredths(33_33)));
+        assert!(!third.reaches(Percent::from_hundredths(33_34)));
+        assert!(Share::new(1, 10).reaches(Percent::from_hundredths(10_00)));
+        assert!(Share::new(0, 0).reaches(Percent::from_hundredths(0)), "a threshold of 0 is always reached");
+    }
+
+    #[test]
+    fn exclude_wins_over_include() {
+        let filter =
+            ServiceFilter { include: vec![WildMatch::new("web-*")], exclude: vec![WildMatch::new("*-canary")] };
+        assert!(filter.admits(&"web-shop".into()));
+        assert!(!filter.admits(&"web-canary".into()));
+        assert!(!filter.admits(&"api".into()));
+        assert!(ServiceFilter::default().admits(&"api".into()));
+    }
+}
