@@ -1,3 +1,8 @@
-//! ecs-rebalancer
+//! Measures how unevenly the tasks of an Amazon ECS cluster sit on its container instances, publishes that, and rebalances.
 
+pub mod aws;
+pub mod config;
+pub mod metrics;
 pub mod planning;
+pub mod progress;
+pub mod report;

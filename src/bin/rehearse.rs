@@ -1,2 +1,66 @@
-//! m
-fn main() {}
+//! `cargo rehearse`: the job as shipped, SDK and all, on a simulated cluster, under a simulated clock.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report};
+use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
+
+/// Rehearses a rebalancing: no AWS account, no socket, minutes of ECS time in a moment.
+///
+/// `REBALANCER_*` variables apply as in a real run.
+#[derive(Debug, Parser)]
+#[command(name = "cargo rehearse")]
+struct Arguments {
+    /// A cluster's snapshot; without one, two container instances of which one came back empty.
+    snapshot: Option<PathBuf>,
+    /// The one source of chance.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write the report here, too (`.json` or `.html`); may be given several times.
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+    /// Where ECS's documents leave room: which way the simulated ECS behaves.
+    #[arg(long, value_name = "NAME=VALUE")]
+    behaviour: Vec<String>,
+    /// What goes wrong on the way.
+    #[arg(long, value_name = "NAME=VALUE")]
+    fault: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match rehearse(&arguments) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
+    let snapshot = match &arguments.snapshot {
+        None => Snapshot::reference_cluster(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
+            Snapshot::from_json(&text).with_context(|| format!("snapshot {}", path.display()))?
+        }
+    };
+    let options = Options {
+        seed: arguments.seed,
+        behaviour: Behaviour::from_settings(&arguments.behaviour)?,
+        faults: Faults::from_settings(&arguments.fault)?,
+    };
+    let config = config(&snapshot, &arguments.report)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let report = runtime.block_on(async {
+        let rehearsal = Rehearsal::new(&snapshot, options)?;
+        anyhow::Ok(rehearsal.run(&config, snapshot.cluster_name(), "rehearsal").await)
+    })?;
+    let colour = console::colors_enabled();
+    print!("{}", report::text::render(&report, colour));
+    report::write(&report, &config.reports)?;
+    Ok(ExitCode::from(report.exit_status()))
+}

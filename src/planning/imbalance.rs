@@ -82,3 +82,13 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
     let _ = (cluster, policy, now);
     unimplemented!()
 }
+
+impl ServiceMeasure {
+    /// Misplaced tasks ÷ running tasks; nothing of nothing where the spread was not measured.
+    pub fn task_imbalance(&self) -> Share {
+        match &self.spread {
+            Ok(spread) => Share::new(spread.misplaced_tasks.into(), self.running_tasks.into()),
+            Err(_) => Share::default(),
+        }
+    }
+}

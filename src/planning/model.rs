@@ -387,6 +387,10 @@ pub struct Task {
     pub health: Health,
     /// The deployment that started it, or free text.
     pub started_by: String,
+    /// Ports of the container instance that its containers are bound to; with the instance's id they name its targets.
+    pub host_ports: BTreeSet<u16>,
+    /// Addresses of its own network interfaces (`awsvpc`), which name its targets.
+    pub addresses: BTreeSet<String>,
     /// Reserved, where the task itself says so; else the containers' sum counts.
     pub cpu_units: Option<u32>,
     /// Reserved, where the task itself says so; else the containers' sum counts.

@@ -1,0 +1,90 @@
+//! The edge: the only code that names an `aws_*` crate. Clients, time-outs, and what every call goes through.
+
+pub mod act;
+pub mod call;
+mod convert;
+#[cfg(feature = "rehearsal")]
+pub mod in_process;
+pub mod limits;
+pub mod observe;
+pub mod publish;
+pub mod read;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+use self::{limits::Limits, observe::Observer};
+
+/// The SDK sets no time-out but that of connecting: a peer that reads and never answers would hang the run for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Of one attempt. ECS answers a full batch of 100 in well under a second.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of one call with all its attempts and the waits between them.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Attempts of one call, unless `AWS_MAX_ATTEMPTS` says otherwise. Throttling gets more: see `call`.
+const MAX_ATTEMPTS: u32 = 5;
+/// Of finding region and credentials: a dead credentials endpoint takes the SDK 8.7 s by itself.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The clients of a run, with the one limiter and the one observer that all their calls go through.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Amazon ECS.
+    pub(crate) ecs: aws_sdk_ecs::Client,
+    /// Amazon CloudWatch.
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    /// ECS's token buckets, as seen from here.
+    pub(crate) limits: Limits,
+    /// Counts every attempt.
+    pub observer: Observer,
+}
+
+impl Clients {
+    /// Clients as the SDK's own environment asks: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, ...
+    ///
+    /// # Errors
+    /// When no region is to be found, or finding it takes too long.
+    pub async fn from_environment() -> Result<Self> {
+        let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
+        let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader).load())
+            .await
+            .context("finding the AWS region and credentials took too long; set AWS_REGION and check the task role")?;
+        let Some(Region { .. }) = config.region() else {
+            anyhow::bail!("no AWS region is configured; set AWS_REGION");
+        };
+        Ok(Self::from_config(&config))
+    }
+
+    /// Clients of a configuration that is already loaded.
+    pub(crate) fn from_config(config: &SdkConfig) -> Self {
+        let observer = Observer::default();
+        Self {
+            ecs: aws_sdk_ecs::Client::from_conf(
+                aws_sdk_ecs::config::Builder::from(config).interceptor(observer.clone()).build(),
+            ),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
+                aws_sdk_cloudwatch::config::Builder::from(config).interceptor(observer.clone()).build(),
+            ),
+            limits: Limits::default(),
+            observer,
+        }
+    }
+}
+
+/// Adds what every configuration of ours has, real or simulated.
+fn with_bounds(loader: ConfigLoader) -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(ATTEMPT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    loader.timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+}

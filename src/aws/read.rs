@@ -1,0 +1,250 @@
+//! Reads a cluster: every page, every batch, the `failures` of each answer; describes go out while the next page is listed.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_ecs::types::{self, Failure};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
+use super::{
+    Clients,
+    call::{CallError, call},
+    convert,
+    limits::Class,
+};
+use crate::{
+    planning::{
+        imbalance,
+        model::{Cluster, TaskArn, TaskDefinition, TaskDefinitionArn},
+    },
+    progress::{Counter, Kind, Progress},
+};
+
+/// The largest page of ListServices (whose default is 10), ListTasks and ListContainerInstances.
+const PAGE: i32 = 100;
+/// DescribeServices takes at most this many; an eleventh is refused.
+const SERVICE_BATCH: usize = 10;
+/// DescribeTasks and DescribeContainerInstances take at most this many.
+const BATCH: usize = 100;
+/// DescribeTaskDefinition takes one.
+const DEFINITION_BATCH: usize = 1;
+/// A cluster holds at most 5,000 instances; ten million tasks and more than that is a listing that never ends.
+const PAGES: usize = 100_000;
+
+/// A cluster as it was read, and what was met on the way.
+#[derive(Debug)]
+pub struct Reading {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What was listed but could not be described: as a rule it was gone by then.
+    pub vanished: Vec<Vanished>,
+    /// What ECS answered and this version can't place, in a sentence each.
+    pub oddities: Vec<String>,
+}
+
+/// Something that was listed and then not described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    /// Its ARN.
+    pub arn: String,
+    /// ECS's reason, as `MISSING`.
+    pub reason: String,
+}
+
+/// Reads all that the measure needs. `own_task` is the job's own, which is kept out.
+///
+/// # Errors
+/// Names what was being read of which cluster, and ECS's answer.
+pub async fn cluster(clients: &Clients, name: &str, own_task: Option<&TaskArn>, progress: &Progress) -> Result<Reading> {
+    let ((services, gone_services), (instances, gone_instances), (tasks, gone_tasks)) = tokio::try_join!(
+        services(clients, name, progress),
+        container_instances(clients, name, progress),
+        tasks(clients, name, progress),
+    )
+    .with_context(|| format!("cannot read cluster {name}"))?;
+    let mut oddities = Vec::new();
+    let mut cluster = convert::cluster(name, &services, &instances, &tasks, &mut oddities);
+    if let Some(own_task) = own_task {
+        cluster.tasks.remove(own_task);
+    }
+    let (definitions, gone_definitions) =
+        task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
+    cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
+    progress.done();
+    let vanished = [gone_services, gone_instances, gone_tasks, gone_definitions].into_iter().flatten().collect();
+    Ok(Reading { cluster, vanished, oddities })
+}
+
+/// Reads task definitions. One that ECS doesn't know any more is reported as vanished.
+///
+/// # Errors
+/// Names the task definition, and ECS's answer.
+pub async fn task_definitions(
+    clients: &Clients,
+    arns: BTreeSet<TaskDefinitionArn>,
+    progress: &Progress,
+) -> Result<(Vec<TaskDefinition>, Vec<Vanished>)> {
+    let mut pages = vec![arns.into_iter().map(|arn| arn.to_string()).collect::<Vec<_>>()];
+    list_then_describe(
+        DEFINITION_BATCH,
+        progress.of(Kind::TaskDefinitions),
+        async |_| Ok(Page { ids: pages.pop().unwrap_or_default(), next: None }),
+        async |ids: Vec<String>| {
+            let answer = call(&clients.limits, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
+                clients.ecs.describe_task_definition().task_definition(&ids[0]).send().await
+            })
+            .await;
+            match answer {
+                Ok(answer) => Ok((answer.task_definition.iter().map(convert::task_definition).collect(), Vec::new())),
+                Err(error) if error.code == "ClientException" => {
+                    Ok((Vec::new(), vec![Vanished { arn: ids[0].clone(), reason: error.message }]))
+                }
+                Err(error) => Err(error).with_context(|| format!("cannot read task definition {}", ids[0])),
+            }
+        },
+    )
+    .await
+}
+
+async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<types::Service>, Vec<Vanished>)> {
+    list_then_describe(
+        SERVICE_BATCH,
+        progress.of(Kind::Services),
+        async |token| {
+            let answer = call(&clients.limits, Class::ServiceRead, "ListServices", async || {
+                clients.ecs.list_services().cluster(cluster).max_results(PAGE).set_next_token(token.clone()).send().await
+            });
+            answer.await.map(|answer| Page { ids: answer.service_arns.unwrap_or_default(), next: answer.next_token })
+        },
+        async |ids: Vec<String>| {
+            let answer = call(&clients.limits, Class::ServiceRead, "DescribeServices", async || {
+                let request = clients.ecs.describe_services().cluster(cluster).set_services(Some(ids.clone()));
+                request.include(types::ServiceField::Tags).send().await
+            })
+            .await?;
+            Ok((answer.services.unwrap_or_default(), vanished(answer.failures)))
+        },
+    )
+    .await
+}
+
+async fn container_instances(
+    clients: &Clients,
+    cluster: &str,
+    progress: &Progress,
+) -> Result<(Vec<types::ContainerInstance>, Vec<Vanished>)> {
+    list_then_describe(
+        BATCH,
+        progress.of(Kind::ContainerInstances),
+        async |token| {
+            // Without a status: all but INACTIVE ones, DRAINING included.
+            let answer = call(&clients.limits, Class::ClusterResourceRead, "ListContainerInstances", async || {
+                let request = clients.ecs.list_container_instances().cluster(cluster).max_results(PAGE);
+                request.set_next_token(token.clone()).send().await
+            });
+            answer
+                .await
+                .map(|answer| Page { ids: answer.container_instance_arns.unwrap_or_default(), next: answer.next_token })
+        },
+        async |ids: Vec<String>| {
+            let answer = call(&clients.limits, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
+                let request = clients.ecs.describe_container_instances().cluster(cluster);
+                request.set_container_instances(Some(ids.clone())).send().await
+            })
+            .await?;
+            Ok((answer.container_instances.unwrap_or_default(), vanished(answer.failures)))
+        },
+    )
+    .await
+}
+
+async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<types::Task>, Vec<Vanished>)> {
+    list_then_describe(
+        BATCH,
+        progress.of(Kind::Tasks),
+        async |token| {
+            // Without a desired status: RUNNING, which those in PENDING have too.
+            let answer = call(&clients.limits, Class::ClusterResourceRead, "ListTasks", async || {
+                clients.ecs.list_tasks().cluster(cluster).max_results(PAGE).set_next_token(token.clone()).send().await
+            });
+            answer.await.map(|answer| Page { ids: answer.task_arns.unwrap_or_default(), next: answer.next_token })
+        },
+        async |ids: Vec<String>| {
+            let answer = call(&clients.limits, Class::ClusterResourceRead, "DescribeTasks", async || {
+                clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(ids.clone())).send().await
+            })
+            .await?;
+            Ok((answer.tasks.unwrap_or_default(), vanished(answer.failures)))
+        },
+    )
+    .await
+}
+
+/// One page of a listing.
+struct Page {
+    ids: Vec<String>,
+    next: Option<String>,
+}
+
+/// Follows all pages, and describes what they name in full batches while the next page is under way.
+///
+/// A page may hold fewer than it could, so ids wait until a batch is full; the rest goes out with the last page.
+async fn list_then_describe<T>(
+    batch: usize,
+    progress: Counter<'_>,
+    mut list: impl AsyncFnMut(Option<String>) -> Result<Page, CallError>,
+    describe: impl AsyncFn(Vec<String>) -> Result<(Vec<T>, Vec<Vanished>)>,
+) -> Result<(Vec<T>, Vec<Vanished>)> {
+    let mut describing = FuturesUnordered::new();
+    let (mut found, mut gone) = (Vec::new(), Vec::new());
+    let mut take = |described: (Vec<T>, Vec<Vanished>)| {
+        progress.described(described.0.len() + described.1.len());
+        found.extend(described.0);
+        gone.extend(described.1);
+    };
+    let mut waiting: Vec<String> = Vec::new();
+    let mut token = None;
+    for number in 0.. {
+        if number == PAGES {
+            bail!("ECS gave {PAGES} pages and still more; giving up");
+        }
+        let page = {
+            let mut listing = std::pin::pin!(list(token.clone()));
+            loop {
+                tokio::select! {
+                    page = &mut listing => break page?,
+                    Some(described) = describing.next() => take(described?),
+                }
+            }
+        };
+        progress.listed(page.ids.len());
+        waiting.extend(page.ids);
+        let is_last = page.next.is_none();
+        while waiting.len() >= batch || (is_last && !waiting.is_empty()) {
+            let rest = waiting.split_off(waiting.len().min(batch));
+            describing.push(describe(std::mem::replace(&mut waiting, rest)));
+        }
+        if is_last {
+            break;
+        }
+        if page.next == token {
+            bail!("ECS gave the same page token twice; giving up");
+        }
+        token = page.next;
+    }
+    while let Some(described) = describing.next().await {
+        take(described?);
+    }
+    Ok((found, gone))
+}
+
+fn vanished(failures: Option<Vec<Failure>>) -> Vec<Vanished> {
+    failures
+        .unwrap_or_default()
+        .into_iter()
+        .map(|failure| Vanished {
+            arn: failure.arn.unwrap_or_default(),
+            reason: [failure.reason, failure.detail].into_iter().flatten().collect::<Vec<_>>().join(": "),
+        })
+        .collect()
+}

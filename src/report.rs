@@ -1,0 +1,304 @@
+//! What was found, planned and done, as data; the modules below only render it.
+
+pub mod json;
+pub mod text;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::planning::{
+    imbalance::{Measure, ServiceMeasure},
+    model::{Cluster, ServiceName},
+    policy::{Mode, Share},
+};
+
+/// The report of one run on one cluster, in the contract's names.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Which run this was; its marks in the cluster carry the same.
+    pub run_id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// `spread` or `consolidate`.
+    pub mode: &'static str,
+    /// Whether nothing was to be changed.
+    pub dry_run: bool,
+    /// The container instance whose event launched the run.
+    pub trigger: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it ended that way, in a sentence.
+    pub outcome_reason: String,
+    /// What was found.
+    pub before: Option<Summary>,
+    /// What the plan comes to.
+    pub predicted: Option<Summary>,
+    /// What is left.
+    pub after: Option<Summary>,
+    /// Every service, by name.
+    pub services: Vec<ServiceReport>,
+    /// Every container instance, by zone and name. For people's pictures only: JSON has what the contract lists.
+    #[serde(skip)]
+    pub container_instances: Vec<InstanceReport>,
+    /// Every move that is planned.
+    pub plan: Vec<PlannedMove>,
+    /// Attempts by operation.
+    pub api_calls: BTreeMap<String, u64>,
+    /// How long the run took.
+    pub duration_seconds: f64,
+    /// What failed, a sentence each.
+    pub errors: Vec<String>,
+    /// What was met and is worth knowing, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing is over the threshold.
+    Balanced,
+    /// Tasks were moved.
+    Rebalanced,
+    /// A dry run found something to move.
+    Planned,
+    /// Something is over the threshold, but none of it may or can be moved; or the run was not wanted.
+    Skipped,
+    /// Something failed; every service was left whole.
+    Failed,
+}
+
+/// A cluster's figures at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Misplaced tasks ÷ running tasks of services that spread × 100.
+    pub task_imbalance_percent: f64,
+    /// The smallest number of tasks that must move.
+    pub misplaced_tasks: u32,
+    /// Those of them that can't be moved now.
+    pub stuck_tasks: u32,
+    /// Of the worst service.
+    pub task_skew: u32,
+    /// The larger of the two below.
+    pub load_imbalance_percent: f64,
+    /// The share of reserved CPU that would have to move.
+    pub cpu_load_imbalance_percent: f64,
+    /// The share of reserved memory that would have to move.
+    pub memory_load_imbalance_percent: f64,
+    /// Tasks in RUNNING.
+    pub running_tasks: u32,
+    /// Usable ones.
+    pub container_instances: u32,
+    /// Usable ones without a task that is not a daemon's.
+    pub empty_instances: u32,
+    /// Reserved ÷ registered.
+    pub cpu_reservation_percent: f64,
+    /// Reserved ÷ registered.
+    pub memory_reservation_percent: f64,
+}
+
+impl Summary {
+    /// The figures of a measure.
+    pub fn of(measure: &Measure) -> Self {
+        Self {
+            task_imbalance_percent: shown(measure.task_imbalance),
+            misplaced_tasks: measure.misplaced_tasks,
+            stuck_tasks: measure.stuck_tasks,
+            task_skew: measure.task_skew,
+            load_imbalance_percent: shown(measure.load_imbalance),
+            cpu_load_imbalance_percent: shown(measure.cpu_load_imbalance),
+            memory_load_imbalance_percent: shown(measure.memory_load_imbalance),
+            running_tasks: measure.running_tasks,
+            container_instances: measure.container_instances,
+            empty_instances: measure.empty_instances,
+            cpu_reservation_percent: shown(measure.cpu_reservation),
+            memory_reservation_percent: shown(measure.memory_reservation),
+        }
+    }
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceReport {
+    /// Its name.
+    pub name: String,
+    /// Misplaced ÷ running × 100.
+    pub task_imbalance_percent: f64,
+    /// The smallest number of tasks that must move; 0 where that was not measured.
+    pub misplaced_tasks: u32,
+    /// Those of them that can't be moved now.
+    pub stuck_tasks: u32,
+    /// Most minus fewest tasks over its domains.
+    pub task_skew: u32,
+    /// Tasks in RUNNING.
+    pub running_tasks: u32,
+    /// What was, or would be, done.
+    pub action: Action,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Moves in the plan.
+    pub planned_moves: u32,
+    /// Moves made.
+    pub moved: u32,
+}
+
+/// What is done about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Tasks of it move.
+    Rebalance,
+    /// It has misplaced tasks and is left alone.
+    LeaveAlone,
+    /// It is spread as it asks.
+    None,
+    /// It doesn't ask to be spread.
+    NotMeasured,
+}
+
+/// One container instance, as pictures show it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceReport {
+    /// Its zone.
+    pub availability_zone: String,
+    /// Its EC2 id, or the end of its ARN where it has none.
+    pub name: String,
+    /// Whether ECS would place tasks on it.
+    pub usable: bool,
+    /// Tasks in RUNNING or on their way there.
+    pub running_tasks: u32,
+    /// Rounded up, so that only what is empty shows as 0.
+    pub reserved_cpu_percent: u32,
+    /// Rounded up, so that only what is empty shows as 0.
+    pub reserved_memory_percent: u32,
+}
+
+/// One move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedMove {
+    /// The service.
+    pub service: String,
+    /// The task that goes, its ARN.
+    pub task: String,
+    /// The container instance that it leaves, its ARN.
+    pub from: String,
+    /// The container instance where its replacement is expected, its ARN.
+    pub to: String,
+}
+
+/// What a report is made of, beside the measure.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Which run.
+    pub run_id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The mode in force.
+    pub mode: Mode,
+    /// Whether nothing was to be changed.
+    pub dry_run: bool,
+    /// The container instance whose event launched the run.
+    pub trigger: Option<String>,
+}
+
+impl Report {
+    /// An empty report, to be filled as the run goes on.
+    pub fn new(facts: Facts) -> Self {
+        Self {
+            run_id: facts.run_id,
+            cluster: facts.cluster,
+            mode: match facts.mode {
+                Mode::Spread => "spread",
+                Mode::Consolidate => "consolidate",
+            },
+            dry_run: facts.dry_run,
+            trigger: facts.trigger,
+            outcome: Outcome::Failed,
+            outcome_reason: "the run did not come to its end".to_owned(),
+            before: None,
+            predicted: None,
+            after: None,
+            services: Vec::new(),
+            container_instances: Vec::new(),
+            plan: Vec::new(),
+            api_calls: BTreeMap::new(),
+            duration_seconds: 0.0,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Takes over what was measured before anything moved.
+    pub fn found(&mut self, cluster: &Cluster, measure: &Measure) {
+        self.container_instances = instance_reports(cluster);
+        self.before = Some(Summary::of(measure));
+        self.services = measure.services.iter().map(|(name, service)| service_report(name, service)).collect();
+    }
+
+    /// Closes the report.
+    pub fn finish(&mut self, duration: Duration, api_calls: BTreeMap<String, u64>) {
+        self.duration_seconds = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
+        self.api_calls = api_calls;
+    }
+}
+
+fn service_report(name: &ServiceName, measure: &ServiceMeasure) -> ServiceReport {
+    let mut report = ServiceReport {
+        name: name.to_string(),
+        task_imbalance_percent: shown(measure.task_imbalance()),
+        misplaced_tasks: 0,
+        stuck_tasks: 0,
+        task_skew: 0,
+        running_tasks: measure.running_tasks,
+        action: Action::NotMeasured,
+        reason: String::new(),
+        planned_moves: 0,
+        moved: 0,
+    };
+    match &measure.spread {
+        Err(unmeasured) => report.reason = unmeasured.to_string(),
+        Ok(spread) => {
+            report.misplaced_tasks = spread.misplaced_tasks;
+            report.stuck_tasks = spread.stuck_tasks();
+            report.task_skew = spread.skew;
+            let stuck: Vec<String> = spread.stuck.keys().map(ToString::to_string).collect();
+            (report.action, report.reason) = match (spread.misplaced_tasks, report.stuck_tasks) {
+                (0, _) => (Action::None, "spread as its placement strategy asks".to_owned()),
+                (misplaced, stuck_tasks) if stuck_tasks >= misplaced => (Action::LeaveAlone, stuck.join("; ")),
+                (_, 0) => (Action::Rebalance, String::new()),
+                (_, stuck_tasks) => (Action::Rebalance, format!("{stuck_tasks} stuck: {}", stuck.join("; "))),
+            };
+        }
+    }
+    report
+}
+
+fn instance_reports(cluster: &Cluster) -> Vec<InstanceReport> {
+    let percent = |registered: u32, remaining: u32| {
+        let reserved = u64::from(registered.saturating_sub(remaining)) * 100;
+        u32::try_from(reserved.div_ceil(u64::from(registered).max(1))).unwrap_or(100)
+    };
+    let mut reports: Vec<InstanceReport> = cluster
+        .container_instances
+        .values()
+        .map(|instance| InstanceReport {
+            availability_zone: instance.availability_zone().to_owned(),
+            name: match instance.ec2_instance_id.as_str() {
+                "" => instance.arn.short().to_owned(),
+                id => id.to_owned(),
+            },
+            usable: instance.is_usable(),
+            running_tasks: instance.running_tasks_count,
+            reserved_cpu_percent: percent(instance.registered.cpu_units, instance.remaining.cpu_units),
+            reserved_memory_percent: percent(instance.registered.memory_mib, instance.remaining.memory_mib),
+        })
+        .collect();
+    reports.sort();
+    reports
+}
+
+/// Two decimals are what a person reads; more would only differ between machines' printing.
+fn shown(share: Share) -> f64 {
+    (share.percent() * 100.0).round() / 100.0
+}
