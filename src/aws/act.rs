@@ -17,7 +17,7 @@ use crate::planning::model::{ContainerInstanceArn, PlacementConstraint, ServiceN
 const PROTECTION_BATCH: usize = 10;
 /// PutAttributes and DeleteAttributes take at most this many.
 const ATTRIBUTE_BATCH: usize = 10;
-/// What the longest reason of StopTask may be, by far.
+/// Appears as the stopped task's `stoppedReason`.
 const STOP_REASON: &str = "ecs-rebalancer: this task was misplaced; its replacement is placed anew";
 
 /// The cluster that calls are about.
@@ -49,10 +49,9 @@ impl Target<'_> {
     /// Names the service, what was to change, and ECS's answer.
     pub async fn update_service(self, service: &ServiceName, change: &ServiceChange) -> Result<()> {
         let Self { clients, cluster } = self;
-        let constraints = change
-            .placement_constraints
-            .as_ref()
-            .map(|constraints| constraints.iter().filter_map(convert::placement_constraint_request).collect::<Vec<_>>());
+        let constraints = change.placement_constraints.as_ref().map(|constraints| {
+            constraints.iter().filter_map(convert::placement_constraint_request).collect::<Vec<_>>()
+        });
         call(&clients.limits, Class::ServiceModify, "UpdateService", async || {
             let mut request = clients.ecs.update_service().cluster(cluster).service(service.as_str());
             request = request
@@ -179,7 +178,9 @@ impl Target<'_> {
                 // The container instance is gone, and the attribute with it.
                 Err(CallError { code, .. }) if code == "TargetNotFoundException" => {}
                 answer => {
-                    answer.with_context(|| format!("cannot take attribute {name} off {} container instances", batch.len()))?;
+                    answer.with_context(|| {
+                        format!("cannot take attribute {name} off {} container instances", batch.len())
+                    })?;
                 }
             }
         }
@@ -236,11 +237,7 @@ impl Target<'_> {
     }
 }
 
-fn attributes(
-    instances: &[ContainerInstanceArn],
-    name: &str,
-    value: Option<&str>,
-) -> Result<Vec<types::Attribute>> {
+fn attributes(instances: &[ContainerInstanceArn], name: &str, value: Option<&str>) -> Result<Vec<types::Attribute>> {
     instances
         .iter()
         .map(|instance| {

@@ -94,7 +94,9 @@ where
     let code = metadata.and_then(|meta| meta.code()).unwrap_or_default().to_owned();
     let request_id = error
         .raw_response()
-        .and_then(|response| ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name)))
+        .and_then(|response| {
+            ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name))
+        })
         .unwrap_or_default()
         .to_owned();
     let message = match metadata.and_then(|meta| meta.message()) {

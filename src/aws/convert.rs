@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::{primitives::DateTime, types};
+use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 
 use crate::planning::model::{
-    Capacity, Cluster, ContainerInstance, ContainerInstanceStatus, Deployment, DeploymentController, DeploymentStrategy,
-    Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service, ServiceStatus, SpreadField, Task,
-    TaskArn, TaskDefinition, TaskStatus, Timestamp,
+    Capacity, Cluster, ContainerInstance, ContainerInstanceStatus, Deployment, DeploymentController,
+    DeploymentStrategy, Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
+    ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus, Timestamp,
 };
+use crate::planning::readiness::TargetHealth;
 
 /// Puts a cluster together.
 pub(super) fn cluster(
@@ -138,7 +140,11 @@ pub(super) fn service(answer: &types::Service) -> Service {
         deployments: answer.deployments().iter().map(deployment).collect(),
         task_sets: u32::try_from(answer.task_sets().len()).unwrap_or(u32::MAX),
         task_definition: text(answer.task_definition.as_ref()).into(),
-        target_groups: answer.load_balancers().iter().filter_map(|balancer| balancer.target_group_arn.clone()).collect(),
+        target_groups: answer
+            .load_balancers()
+            .iter()
+            .filter_map(|balancer| balancer.target_group_arn.clone())
+            .collect(),
         classic_load_balancers: answer
             .load_balancers()
             .iter()
@@ -213,9 +219,8 @@ pub(super) fn task_definition(answer: &types::TaskDefinition) -> TaskDefinition 
             cpu_units: amount(answer.cpu.as_deref(), 1024).unwrap_or_else(|| sum(|container| count(container.cpu))),
             // The soft limit is what leaves the instance's pool, where there is one [developer guide, task definition
             // parameters].
-            memory_mib: amount(answer.memory.as_deref(), 1024).unwrap_or_else(|| {
-                sum(|container| container.memory_reservation.or(container.memory).map_or(0, count))
-            }),
+            memory_mib: amount(answer.memory.as_deref(), 1024)
+                .unwrap_or_else(|| sum(|container| container.memory_reservation.or(container.memory).map_or(0, count))),
             gpus: sum(|container| {
                 container
                     .resource_requirements()
@@ -271,6 +276,17 @@ pub(super) fn placement_constraint_request(constraint: &PlacementConstraint) -> 
 pub(super) fn protection(answer: &types::ProtectedTask) -> Option<(TaskArn, Timestamp)> {
     let until = answer.expiration_date.as_ref().map_or(Timestamp(i64::MAX), timestamp);
     answer.protection_enabled.then(|| (text(answer.task_arn.as_ref()).into(), until))
+}
+
+/// A target and its state; none where Elastic Load Balancing left out what it is.
+pub(super) fn target_health(answer: &TargetHealthDescription) -> Option<TargetHealth> {
+    let target = answer.target.as_ref()?;
+    let state = answer.target_health.as_ref().and_then(|health| health.state.as_ref());
+    Some(TargetHealth {
+        id: target.id.clone()?,
+        port: target.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+        healthy: state == Some(&TargetHealthStateEnum::Healthy),
+    })
 }
 
 /// Static host ports. With network modes `host` and `awsvpc` a container's port is the host's, but `awsvpc` has interfaces of

@@ -43,7 +43,11 @@ impl fmt::Debug for InProcess {
 }
 
 impl HttpClient for InProcess {
-    fn http_connector(&self, _settings: &HttpConnectorSettings, _components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -56,7 +60,8 @@ impl HttpConnector for InProcess {
             tokio::time::sleep(this.latency / 2).await;
             let answer = (this.far_side)(request);
             tokio::time::sleep(this.latency / 2).await;
-            let answer = answer.ok_or_else(|| ConnectorError::io("the connection was closed without an answer".into()))?;
+            let answer =
+                answer.ok_or_else(|| ConnectorError::io("the connection was closed without an answer".into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from)).map_err(|error| ConnectorError::user(error.into()))
         })
     }

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use leaky_bucket::RateLimiter;
 
 /// The share of each bucket that we use, in percent: the rest is for everything else in the account.
-const OUR_SHARE_PERCENT: usize = 90;
+const OUR_SHARE_PERCENT: u32 = 90;
 
 /// A class of actions that share one token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Class {
     ];
 
     /// Tokens at most, and tokens added a second, as documented.
-    const fn bucket(self) -> (usize, usize) {
+    const fn bucket(self) -> (u32, u32) {
         match self {
             Self::ServiceRead | Self::ClusterResourceRead => (100, 20),
             Self::ServiceModify => (50, 5),
@@ -69,9 +69,9 @@ impl Class {
 
     fn limiter(self) -> RateLimiter {
         let (burst, refill_per_second) = self.bucket();
-        let ours = burst * OUR_SHARE_PERCENT / 100;
+        let ours = (burst * OUR_SHARE_PERCENT / 100) as usize;
         // One token at a time: a coarser refill would make requests go out in bursts of a second's worth.
-        let per_token = Duration::from_secs(1).mul_f64(100.0 / (OUR_SHARE_PERCENT * refill_per_second) as f64);
+        let per_token = Duration::from_secs(1).mul_f64(100.0 / f64::from(OUR_SHARE_PERCENT * refill_per_second));
         RateLimiter::builder().max(ours).initial(ours).refill(1).interval(per_token).fair(true).build()
     }
 }

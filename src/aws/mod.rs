@@ -6,6 +6,7 @@ mod convert;
 #[cfg(feature = "rehearsal")]
 pub mod in_process;
 pub mod limits;
+pub mod look;
 pub mod observe;
 pub mod publish;
 pub mod read;
@@ -39,6 +40,8 @@ pub struct Clients {
     pub(crate) ecs: aws_sdk_ecs::Client,
     /// Amazon CloudWatch.
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    /// Elastic Load Balancing v2.
+    pub(crate) load_balancing: aws_sdk_elasticloadbalancingv2::Client,
     /// ECS's token buckets, as seen from here.
     pub(crate) limits: Limits,
     /// Counts every attempt.
@@ -71,6 +74,9 @@ impl Clients {
             ),
             cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
                 aws_sdk_cloudwatch::config::Builder::from(config).interceptor(observer.clone()).build(),
+            ),
+            load_balancing: aws_sdk_elasticloadbalancingv2::Client::from_conf(
+                aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(observer.clone()).build(),
             ),
             limits: Limits::default(),
             observer,

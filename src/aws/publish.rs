@@ -8,11 +8,7 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, MetricDatum, StandardUnit},
 };
 
-use super::{
-    Clients,
-    call::call,
-    limits::Class,
-};
+use super::{Clients, call::call, limits::Class};
 use crate::{
     metrics::{DataPoint, Unit},
     planning::model::Timestamp,
@@ -40,10 +36,7 @@ pub async fn publish(clients: &Clients, namespace: &str, points: &[DataPoint], n
 }
 
 fn datum(point: &DataPoint, timestamp: DateTime) -> MetricDatum {
-    let dimensions = point
-        .dimensions
-        .iter()
-        .map(|(name, value)| Dimension::builder().name(*name).value(value).build());
+    let dimensions = point.dimensions.iter().map(|(name, value)| Dimension::builder().name(*name).value(value).build());
     MetricDatum::builder()
         .metric_name(point.name)
         .set_dimensions(Some(dimensions.collect()))

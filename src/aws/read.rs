@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The largest page of ListServices (whose default is 10), ListTasks and ListContainerInstances.
-const PAGE: i32 = 100;
+pub(super) const PAGE: i32 = 100;
 /// DescribeServices takes at most this many; an eleventh is refused.
 const SERVICE_BATCH: usize = 10;
 /// DescribeTasks and DescribeContainerInstances take at most this many.
@@ -29,7 +29,7 @@ const BATCH: usize = 100;
 /// DescribeTaskDefinition takes one.
 const DEFINITION_BATCH: usize = 1;
 /// A cluster holds at most 5,000 instances; ten million tasks and more than that is a listing that never ends.
-const PAGES: usize = 100_000;
+pub(super) const PAGES: usize = 100_000;
 
 /// A cluster as it was read, and what was met on the way.
 #[derive(Debug)]
@@ -55,7 +55,12 @@ pub struct Vanished {
 ///
 /// # Errors
 /// Names what was being read of which cluster, and ECS's answer.
-pub async fn cluster(clients: &Clients, name: &str, own_task: Option<&TaskArn>, progress: &Progress) -> Result<Reading> {
+pub async fn cluster(
+    clients: &Clients,
+    name: &str,
+    own_task: Option<&TaskArn>,
+    progress: &Progress,
+) -> Result<Reading> {
     let ((services, gone_services), (instances, gone_instances), (tasks, gone_tasks)) = tokio::try_join!(
         services(clients, name, progress),
         container_instances(clients, name, progress),
@@ -106,13 +111,24 @@ pub async fn task_definitions(
     .await
 }
 
-async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<types::Service>, Vec<Vanished>)> {
+async fn services(
+    clients: &Clients,
+    cluster: &str,
+    progress: &Progress,
+) -> Result<(Vec<types::Service>, Vec<Vanished>)> {
     list_then_describe(
         SERVICE_BATCH,
         progress.of(Kind::Services),
         async |token| {
             let answer = call(&clients.limits, Class::ServiceRead, "ListServices", async || {
-                clients.ecs.list_services().cluster(cluster).max_results(PAGE).set_next_token(token.clone()).send().await
+                clients
+                    .ecs
+                    .list_services()
+                    .cluster(cluster)
+                    .max_results(PAGE)
+                    .set_next_token(token.clone())
+                    .send()
+                    .await
             });
             answer.await.map(|answer| Page { ids: answer.service_arns.unwrap_or_default(), next: answer.next_token })
         },

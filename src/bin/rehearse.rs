@@ -44,7 +44,8 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     let snapshot = match &arguments.snapshot {
         None => Snapshot::reference_cluster(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
             Snapshot::from_json(&text).with_context(|| format!("snapshot {}", path.display()))?
         }
     };

@@ -12,7 +12,9 @@
 
 pub mod eligibility;
 pub mod imbalance;
+pub mod marks;
 pub mod model;
 pub mod placement;
 pub mod policy;
 pub mod query;
+pub mod readiness;

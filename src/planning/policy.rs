@@ -51,9 +51,9 @@ impl Default for Policy {
             max_services: 10,
             parallel: 4,
             surge: Percent::from_hundredths(25_00),
-            cooldown: Duration::from_secs(10 * 60),
-            task_timeout: Duration::from_secs(5 * 60),
-            deadline: Duration::from_secs(15 * 60),
+            cooldown: Duration::from_mins(10),
+            task_timeout: Duration::from_mins(5),
+            deadline: Duration::from_mins(15),
         }
     }
 }

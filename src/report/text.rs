@@ -48,10 +48,11 @@ pub fn render(report: &Report, colour: bool) -> String {
 }
 
 fn figures(report: &Report, before: &Summary) -> String {
-    let columns: Vec<(&str, &Summary)> = [("found", Some(before)), ("predicted", report.predicted.as_ref()), ("after", report.after.as_ref())]
-        .into_iter()
-        .filter_map(|(name, summary)| Some((name, summary?)))
-        .collect();
+    let columns: Vec<(&str, &Summary)> =
+        [("found", Some(before)), ("predicted", report.predicted.as_ref()), ("after", report.after.as_ref())]
+            .into_iter()
+            .filter_map(|(name, summary)| Some((name, summary?)))
+            .collect();
     let mut text = String::new();
     if columns.len() > 1 {
         text.push_str(&format!("{:26}", ""));
@@ -71,15 +72,28 @@ fn figures(report: &Report, before: &Summary) -> String {
         text.truncate(text.trim_end().len());
         text.push('\n');
     };
-    row("misplaced tasks", &|summary| summary.misplaced_tasks.to_string(), &format!("of {} running", before.running_tasks));
+    row(
+        "misplaced tasks",
+        &|summary| summary.misplaced_tasks.to_string(),
+        &format!("of {} running", before.running_tasks),
+    );
     row("  of them stuck", &|summary| summary.stuck_tasks.to_string(), "can't be moved now; why: below");
-    row("task imbalance", &|summary| percent(summary.task_imbalance_percent), "misplaced ÷ running, of services that spread");
+    row(
+        "task imbalance",
+        &|summary| percent(summary.task_imbalance_percent),
+        "misplaced ÷ running, of services that spread",
+    );
     row("largest skew", &|summary| summary.task_skew.to_string(), "most minus fewest tasks of one service");
-    row("load imbalance", &|summary| percent(summary.load_imbalance_percent), &format!(
-        "share of reservations to even out (CPU {})",
-        percent(before.cpu_load_imbalance_percent)
-    ));
-    row("empty instances", &|summary| summary.empty_instances.to_string(), &format!("of {}", before.container_instances));
+    row(
+        "load imbalance",
+        &|summary| percent(summary.load_imbalance_percent),
+        &format!("share of reservations to even out (CPU {})", percent(before.cpu_load_imbalance_percent)),
+    );
+    row(
+        "empty instances",
+        &|summary| summary.empty_instances.to_string(),
+        &format!("of {}", before.container_instances),
+    );
     text
 }
 
@@ -93,7 +107,10 @@ fn outcome(report: &Report, paint: &Paint) -> String {
     };
     let mut text = wrapped(&format!("{}: ", style.apply_to(word)), &report.outcome_reason);
     let requests: u64 = report.api_calls.values().sum();
-    let line = format!("cluster {}, {requests} requests, {} s, run {}", report.cluster, report.duration_seconds, report.run_id);
+    let line = format!(
+        "cluster {}, {requests} requests, {} s, run {}",
+        report.cluster, report.duration_seconds, report.run_id
+    );
     text.push_str(&format!("{}\n", paint.quiet.apply_to(line)));
     text
 }

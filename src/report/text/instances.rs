@@ -29,7 +29,7 @@ fn each(instances: &[InstanceReport], paint: &Paint) -> String {
     let name_width = width(|instance| &instance.name).min(20);
     let mut text = String::new();
     for instance in instances {
-        let filled = (reserved(instance) * BAR_WIDTH as u32).div_ceil(100) as usize;
+        let filled = (reserved(instance) as usize * BAR_WIDTH).div_ceil(100);
         let bar = bar(filled.min(BAR_WIDTH), BAR_WIDTH, paint);
         let tasks = match instance.running_tasks {
             1 => "1 task".to_owned(),

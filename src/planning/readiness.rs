@@ -1,0 +1,66 @@
+//! Is a new task ready to take the place of an old one? By every health check that its service has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::model::{Health, Service, Task, TaskDefinition, TaskStatus, Timestamp};
+
+/// Without any health check ECS takes a task for healthy this long after it reached RUNNING [API, DeploymentConfiguration].
+const SETTLING: Duration = Duration::from_secs(40);
+
+/// A target of a target group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TargetHealth {
+    /// An EC2 instance's id, or an address.
+    pub id: String,
+    /// The port that it is registered with.
+    pub port: u16,
+    /// Whether its state is `healthy`.
+    pub healthy: bool,
+}
+
+/// The targets of each target group, by ARN.
+pub type TargetGroups = BTreeMap<String, BTreeSet<TargetHealth>>;
+
+/// Whether a task counts as healthy: RUNNING; every essential container with a health check HEALTHY; its target healthy in
+/// every target group; and where there is neither, 40 s after its start.
+///
+/// `ec2_instance_id` is that of the container instance that it runs on.
+pub fn is_ready(
+    task: &Task,
+    service: &Service,
+    definition: Option<&TaskDefinition>,
+    ec2_instance_id: &str,
+    target_groups: &TargetGroups,
+    now: Timestamp,
+) -> bool {
+    if task.last_status != TaskStatus::Running || task.health == Health::Unhealthy {
+        return false;
+    }
+    let checks_containers = definition.is_some_and(|definition| definition.has_health_check);
+    if checks_containers && task.health != Health::Healthy {
+        return false;
+    }
+    let in_service = |group: &String| {
+        target_groups.get(group).is_some_and(|targets| {
+            targets.iter().any(|target| target.healthy && is_target_of(target, task, ec2_instance_id))
+        })
+    };
+    if !service.target_groups.iter().all(in_service) {
+        return false;
+    }
+    let is_checked = checks_containers || !service.target_groups.is_empty();
+    is_checked || task.started_at.is_some_and(|started| has_settled(started, now))
+}
+
+/// A target is an instance with a port of the task's (target type `instance`), or an address of the task's own (`ip`).
+fn is_target_of(target: &TargetHealth, task: &Task, ec2_instance_id: &str) -> bool {
+    task.addresses.contains(&target.id)
+        || (target.id == ec2_instance_id && !ec2_instance_id.is_empty() && task.host_ports.contains(&target.port))
+}
+
+fn has_settled(started: Timestamp, now: Timestamp) -> bool {
+    u128::try_from(now.milliseconds_since(started)).is_ok_and(|milliseconds| milliseconds >= SETTLING.as_millis())
+}
