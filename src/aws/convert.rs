@@ -10,7 +10,7 @@ use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealt
 use crate::planning::model::{
     Capacity, Cluster, ContainerInstance, ContainerInstanceStatus, Deployment, DeploymentController,
     DeploymentStrategy, Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
-    ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus, Timestamp,
+    ServiceEvent, ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus, Timestamp,
 };
 use crate::planning::readiness::TargetHealth;
 
@@ -137,6 +137,7 @@ pub(super) fn service(answer: &types::Service) -> Service {
         availability_zone_rebalancing: answer.availability_zone_rebalancing
             == Some(types::AvailabilityZoneRebalancing::Enabled),
         availability_zone_rebalancing_in_progress: zone_rebalancing_in_progress(answer.events()),
+        newest_failure: newest_failure(answer.events()),
         deployments: answer.deployments().iter().map(deployment).collect(),
         task_sets: u32::try_from(answer.task_sets().len()).unwrap_or(u32::MAX),
         task_definition: text(answer.task_definition.as_ref()).into(),
@@ -385,6 +386,19 @@ fn zone_rebalancing_in_progress(events: &[types::ServiceEvent]) -> bool {
             }
         })
         .unwrap_or(false)
+}
+
+/// "was unable to place a task" and "is unable to consistently start tasks" are how ECS words it [developer guide, service
+/// event messages].
+fn newest_failure(events: &[types::ServiceEvent]) -> Option<ServiceEvent> {
+    events.iter().find_map(|event| {
+        let message = event.message.as_deref()?;
+        let is_failure = ["was unable to place a task", "is unable to consistently start tasks"]
+            .iter()
+            .any(|words| message.contains(words));
+        let at = event.created_at.as_ref().map(timestamp)?;
+        is_failure.then(|| ServiceEvent { at, message: message.to_owned() })
+    })
 }
 
 fn capacity(resources: &[types::Resource]) -> Capacity {

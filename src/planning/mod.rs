@@ -18,3 +18,4 @@ pub mod placement;
 pub mod policy;
 pub mod query;
 pub mod readiness;
+pub mod step;

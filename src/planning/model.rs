@@ -233,6 +233,8 @@ pub struct Service {
     pub availability_zone_rebalancing: bool,
     /// Whether ECS is at that just now, as its events tell.
     pub availability_zone_rebalancing_in_progress: bool,
+    /// The newest event that tells of a task that found no place or could not start.
+    pub newest_failure: Option<ServiceEvent>,
     /// Newest first as ECS gives them; more than one means that a deployment is under way.
     pub deployments: Vec<Deployment>,
     /// Number of task sets (controllers CODE_DEPLOY and EXTERNAL).
@@ -249,6 +251,15 @@ pub struct Service {
     pub created_at: Option<Timestamp>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// Something that ECS told about a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEvent {
+    /// When.
+    pub at: Timestamp,
+    /// In ECS's words.
+    pub message: String,
 }
 
 /// Whether a service lives.

@@ -1,0 +1,374 @@
+//! The strategy `surge`: start a few more, wait until they are healthy, protect all but the victims, scale in, look again.
+//!
+//! Each step leaves the service whole if it is the last, and the next one follows from what is seen: the tag
+//! `ecs-rebalancer:surge` and the desired count tell a later run where this one died.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    marks::{SPARED_TASKS, SurgeMark},
+    model::{Cluster, Service, ServiceName, TaskArn, Timestamp},
+    spread,
+    step::{Action, Ending, Seen, Step, Stop, Tasks, What},
+};
+
+/// ECS is eventually consistent: what was just written may not be read yet.
+const CONSISTENCY: Duration = Duration::from_secs(30);
+/// How long after a scale-in its victims may still be counted as running, before that is given up on.
+const SCALE_IN_TIMEOUT: Duration = Duration::from_mins(3);
+
+/// Where a service in hand stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between two rounds, or before the first; nothing is raised.
+    Between,
+    /// The note is written; the desired count is to be raised.
+    Marked(SurgeMark),
+    /// The desired count is raised, since then.
+    Raised(SurgeMark, Timestamp),
+    /// All but the victims are protected; the desired count, raised since then, is to be lowered. Perhaps that is the end.
+    Protected(SurgeMark, Timestamp, Option<Ending>),
+    /// The desired count is lowered, since then. Perhaps that is the end.
+    Lowered(SurgeMark, Timestamp, Option<Ending>),
+    /// What was set is to be cleared, then it ends so.
+    Clearing(Option<SurgeMark>, Ending),
+}
+
+/// What a run remembers of a service in hand. All of it but the limits could be seen in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The run.
+    pub run_id: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The protections that this run set, and until when they last as ECS said.
+    pub ours: BTreeMap<TaskArn, Timestamp>,
+    /// Tasks moved so far.
+    pub moved: u32,
+    /// Misplaced tasks at the beginning of the round in hand.
+    pub misplaced: u32,
+}
+
+impl Progress {
+    /// A service that nothing was done to yet.
+    pub fn new(run_id: &str) -> Self {
+        Self {
+            run_id: run_id.to_owned(),
+            phase: Phase::Between,
+            ours: BTreeMap::new(),
+            moved: 0,
+            misplaced: u32::MAX,
+        }
+    }
+
+    /// A service on which an earlier run left its note.
+    pub fn recovered(run_id: &str, mark: SurgeMark, service: &Service) -> Self {
+        let since = mark.at;
+        let phase = if service.desired_count == mark.to {
+            Phase::Raised(mark, since)
+        } else if service.desired_count == mark.from {
+            Phase::Lowered(mark, since, Some(Ending::Recovered))
+        } else {
+            let what = format!("the desired count was set to {}", service.desired_count);
+            Phase::Clearing(Some(mark), Ending::OthersChanged(what))
+        };
+        Self { phase, ..Self::new(run_id) }
+    }
+
+    /// Goes on in another phase, remembering what that means.
+    pub fn enter(&mut self, phase: Phase, cluster: &Cluster, name: &ServiceName) {
+        match &phase {
+            Phase::Marked(_) => self.misplaced = spread::misplaced(cluster, name),
+            Phase::Lowered(mark, _, None) => self.moved += mark.to - mark.from,
+            _ => {}
+        }
+        self.phase = phase;
+    }
+}
+
+/// What a round may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tasks that may still be moved.
+    pub moves: u32,
+    /// Tasks started on top at a time, in hundredths of a percent of the desired count.
+    pub surge_hundredths: u32,
+    /// How long a new task may take until it is healthy.
+    pub task_timeout: Duration,
+    /// How long our protection lasts.
+    pub protect_minutes: u32,
+    /// Whether and why nothing new is begun.
+    pub stop: Option<Stop>,
+}
+
+/// The next step for a service.
+pub fn next(progress: &Progress, cluster: &Cluster, name: &ServiceName, seen: &Seen, limits: &Limits) -> Step<Phase> {
+    let Some(service) = &seen.service else { return Step::Done(Ending::Gone) };
+    match &progress.phase {
+        Phase::Between => begin(progress, None, None, cluster, service, seen, limits),
+        Phase::Marked(mark) => raise(mark, service, seen),
+        Phase::Raised(mark, since) => await_replacements(progress, cluster, mark, *since, service, seen, limits),
+        Phase::Protected(mark, since, ending) => lower(mark, *since, ending.as_ref(), service, seen),
+        Phase::Lowered(mark, since, ending) => {
+            if let Some(step) = await_scale_in(mark, *since, ending.as_ref(), service, seen) {
+                return step;
+            }
+            begin(progress, Some(mark), ending.as_ref(), cluster, service, seen, limits)
+        }
+        Phase::Clearing(mark, ending) => clear(progress, mark.as_ref(), ending, service, seen),
+    }
+}
+
+/// Begins a round, or ends it all. `mark` is the note of the round before.
+fn begin(
+    progress: &Progress,
+    mark: Option<&SurgeMark>,
+    ending: Option<&Ending>,
+    cluster: &Cluster,
+    service: &Service,
+    seen: &Seen,
+    limits: &Limits,
+) -> Step<Phase> {
+    let end = |ending| Step::Go(Phase::Clearing(mark.cloned(), ending));
+    if let Some(ending) = ending {
+        return end(ending.clone());
+    }
+    if let Some(stop) = limits.stop {
+        return end(Ending::Limit(stop));
+    }
+    if let Some(what) = change_by_others(service) {
+        return end(Ending::OthersChanged(what));
+    }
+    let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
+    let misplaced = spread::misplaced(cluster, &service.name);
+    if misplaced == 0 {
+        return end(Ending::Spread);
+    }
+    if misplaced >= progress.misplaced {
+        return end(Ending::NoHelp { misplaced });
+    }
+    if limits.moves == 0 {
+        return end(Ending::Limit(Stop::Moves));
+    }
+    let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
+    let spared: BTreeSet<TaskArn> =
+        protections.keys().filter(|task| !progress.ours.contains_key(*task)).cloned().collect();
+    if spared.len() > SPARED_TASKS {
+        let why = format!("{} tasks are protected by the application, too many to note", spared.len());
+        return end(Ending::Undone(why));
+    }
+    let most = (u64::from(service.desired_count) * u64::from(limits.surge_hundredths) / 100_00).max(1);
+    let most = u32::try_from(most).unwrap_or(u32::MAX).min(limits.moves);
+    let surge = spread::worthwhile_surge(cluster, &service.name, tasks, &spared, most);
+    if surge == 0 {
+        return end(Ending::NoHelp { misplaced });
+    }
+    let mark = SurgeMark {
+        from: service.desired_count,
+        to: service.desired_count + surge,
+        run_id: progress.run_id.clone(),
+        at: seen.at,
+        protect_minutes: limits.protect_minutes,
+        spared: spared.iter().map(SurgeMark::beginning_of).collect(),
+    };
+    Step::Act(Action::Mark(mark.clone()), Phase::Marked(mark))
+}
+
+fn raise(mark: &SurgeMark, service: &Service, seen: &Seen) -> Step<Phase> {
+    if let Some(what) = change_by_others(service) {
+        return Step::Go(Phase::Clearing(Some(mark.clone()), Ending::OthersChanged(what)));
+    }
+    match service.desired_count {
+        count if count == mark.from => {
+            Step::Act(Action::SetDesiredCount(mark.to), Phase::Raised(mark.clone(), seen.at))
+        }
+        // Done, but the answer was lost.
+        count if count == mark.to => Step::Go(Phase::Raised(mark.clone(), seen.at)),
+        count => Step::Go(Phase::Clearing(Some(mark.clone()), others_set(count))),
+    }
+}
+
+fn await_replacements(
+    progress: &Progress,
+    cluster: &Cluster,
+    mark: &SurgeMark,
+    since: Timestamp,
+    service: &Service,
+    seen: &Seen,
+    limits: &Limits,
+) -> Step<Phase> {
+    if service.desired_count != mark.to {
+        if service.desired_count == mark.from && is_within(CONSISTENCY, since, seen.at) {
+            return Step::Wait;
+        }
+        return Step::Go(Phase::Clearing(Some(mark.clone()), others_set(service.desired_count)));
+    }
+    if let Some(what) = change_by_others(service) {
+        // A deployment replaces the tasks anyway; what is ours is the count.
+        let ending = Ending::OthersChanged(what);
+        return Step::Act(Action::SetDesiredCount(mark.from), Phase::Clearing(Some(mark.clone()), ending));
+    }
+    let trouble = trouble(mark, since, service, seen, limits);
+    if service.running_count < mark.to && trouble.is_none() {
+        return Step::Wait;
+    }
+    let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
+    if tasks.ready.len() < mark.to as usize && trouble.is_none() {
+        return Step::Wait;
+    }
+    let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
+    let ours = our_protections(progress, Some(mark), protections);
+    let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
+    let victims = victims(cluster, service, tasks, &spared, mark);
+    let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
+    if !unprotect.is_empty() {
+        return Step::Act(Action::Unprotect(unprotect), progress.phase.clone());
+    }
+    let ending = if mark.run_id == progress.run_id { trouble } else { Some(Ending::Recovered) };
+    let phase = Phase::Protected(mark.clone(), since, ending);
+    let unprotected: Vec<TaskArn> =
+        tasks.all.keys().filter(|task| !victims.contains(*task) && !protections.contains_key(*task)).cloned().collect();
+    if unprotected.is_empty() {
+        return Step::Go(phase);
+    }
+    Step::Act(Action::Protect(unprotected, limits.protect_minutes), phase)
+}
+
+fn lower(mark: &SurgeMark, since: Timestamp, ending: Option<&Ending>, service: &Service, seen: &Seen) -> Step<Phase> {
+    let lowered = Phase::Lowered(mark.clone(), seen.at, ending.cloned());
+    match service.desired_count {
+        // A task was lost since: its replacement must not be what the scale-in takes.
+        count if count == mark.to && service.running_count < mark.to && ending.is_none() => {
+            Step::Go(Phase::Raised(mark.clone(), since))
+        }
+        count if count == mark.to => Step::Act(Action::SetDesiredCount(mark.from), lowered),
+        count if count == mark.from => Step::Go(lowered),
+        count => Step::Go(Phase::Clearing(Some(mark.clone()), others_set(count))),
+    }
+}
+
+/// Waits for the victims to go; none when they are gone.
+fn await_scale_in(
+    mark: &SurgeMark,
+    since: Timestamp,
+    ending: Option<&Ending>,
+    service: &Service,
+    seen: &Seen,
+) -> Option<Step<Phase>> {
+    match service.desired_count {
+        count if count == mark.from => {}
+        count if count == mark.to && is_within(CONSISTENCY, since, seen.at) => return Some(Step::Wait),
+        count if count == mark.to => {
+            let lowered = Phase::Lowered(mark.clone(), seen.at, ending.cloned());
+            return Some(Step::Act(Action::SetDesiredCount(mark.from), lowered));
+        }
+        count => return Some(Step::Go(Phase::Clearing(Some(mark.clone()), others_set(count)))),
+    }
+    if service.running_count <= mark.from && service.pending_count == 0 {
+        return None;
+    }
+    if is_within(SCALE_IN_TIMEOUT, since, seen.at) {
+        return Some(Step::Wait);
+    }
+    let why = format!("ECS did not scale in to {} tasks within {} s", mark.from, SCALE_IN_TIMEOUT.as_secs());
+    Some(Step::Go(Phase::Clearing(Some(mark.clone()), Ending::Undone(why))))
+}
+
+/// Takes away what was set: protection first, the note last, so that a run that dies between finds it.
+fn clear(
+    progress: &Progress,
+    mark: Option<&SurgeMark>,
+    ending: &Ending,
+    service: &Service,
+    seen: &Seen,
+) -> Step<Phase> {
+    if mark.is_some() || !progress.ours.is_empty() {
+        if seen.tasks.is_none() {
+            return Step::See(What::Tasks);
+        }
+        let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
+        let ours = our_protections(progress, mark, protections);
+        if !ours.is_empty() {
+            return Step::Act(Action::Unprotect(ours.into_iter().collect()), progress.phase.clone());
+        }
+    }
+    if mark.is_some() && service.tags.contains_key(super::marks::SURGE_TAG) {
+        return Step::Act(Action::ClearMark, Phase::Clearing(None, ending.clone()));
+    }
+    Step::Done(ending.clone())
+}
+
+/// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
+fn victims(
+    cluster: &Cluster,
+    service: &Service,
+    tasks: &Tasks,
+    spared: &BTreeSet<TaskArn>,
+    mark: &SurgeMark,
+) -> BTreeSet<TaskArn> {
+    let excess = tasks.all.len().saturating_sub(mark.from as usize);
+    let mut unready: Vec<_> =
+        tasks.all.values().filter(|task| !tasks.ready.contains(&task.arn) && !spared.contains(&task.arn)).collect();
+    unready.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
+    let more = u32::try_from(excess - victims.len()).unwrap_or(u32::MAX);
+    victims.extend(spread::victims(cluster, &service.name, tasks, spared, more));
+    victims
+}
+
+/// Why the replacements are waited for no longer.
+fn trouble(mark: &SurgeMark, since: Timestamp, service: &Service, seen: &Seen, limits: &Limits) -> Option<Ending> {
+    if let Some(stop) = limits.stop {
+        return Some(Ending::Limit(stop));
+    }
+    if let Some(failure) = &service.newest_failure
+        && failure.at >= mark.at
+    {
+        return Some(Ending::Undone(failure.message.clone()));
+    }
+    let timeout = limits.task_timeout;
+    (!is_within(timeout, since, seen.at))
+        .then(|| Ending::Undone(format!("the new tasks were not healthy within {} s", timeout.as_secs())))
+}
+
+/// Which protections are this run's, or those of the run that left the note. An application's own stay.
+fn our_protections(
+    progress: &Progress,
+    mark: Option<&SurgeMark>,
+    protections: &BTreeMap<TaskArn, Timestamp>,
+) -> BTreeSet<TaskArn> {
+    let is_ours = |task: &TaskArn, until: Timestamp| match (progress.ours.get(task), mark) {
+        // The application has protected it anew since, and that is its own.
+        (Some(ours), _) => until == *ours,
+        (None, Some(mark)) if mark.run_id != progress.run_id => !mark.spares(task) && is_from(mark, until),
+        (None, _) => false,
+    };
+    protections.iter().filter(|(task, until)| is_ours(task, **until)).map(|(task, _)| task.clone()).collect()
+}
+
+/// Whether a protection that ends then may have been set by the run that wrote the note: within its own lifetime, which is
+/// shorter than the protection that it set.
+fn is_from(mark: &SurgeMark, until: Timestamp) -> bool {
+    let lasts = i64::from(mark.protect_minutes) * 60_000;
+    let earliest = mark.at.0 + lasts - 60_000;
+    (earliest..=earliest + lasts).contains(&until.0)
+}
+
+/// What somebody else is doing to the service, if they are.
+fn change_by_others(service: &Service) -> Option<String> {
+    if service.status != super::model::ServiceStatus::Active {
+        return Some("the service is being deleted".to_owned());
+    }
+    (service.deployments.len() > 1).then(|| "a deployment began".to_owned())
+}
+
+fn others_set(count: u32) -> Ending {
+    Ending::OthersChanged(format!("the desired count was set to {count}"))
+}
+
+fn is_within(span: Duration, since: Timestamp, now: Timestamp) -> bool {
+    u128::try_from(now.milliseconds_since(since)).map_or(true, |milliseconds| milliseconds < span.as_millis())
+}
