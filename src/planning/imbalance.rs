@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    eligibility::{Blocked, Unmeasured},
-    model::{Cluster, ServiceName, TaskDefinitionArn, Timestamp},
+    eligibility::{Blocked, Unmeasured, blocked, unmeasured},
+    load::Load,
+    model::{Cluster, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
+    parts::{Part, Shapes, parts, with_room},
+    placement::Index,
     policy::{Policy, Share},
+    room::shortage,
 };
 
 /// What was measured of a cluster.
@@ -53,7 +57,9 @@ pub struct ServiceMeasure {
 pub struct Spread {
     /// The smallest number of tasks that must move until the service is spread as its placement strategy asks.
     pub misplaced_tasks: u32,
-    /// Those of them that can't be moved now, by the reason; the counts add up to at most `misplaced_tasks`.
+    /// Tasks that have a place: running, or on their way there.
+    pub placed_tasks: u32,
+    /// Those of the misplaced that can't be moved now, by the reason; the counts add up to at most `misplaced_tasks`.
     pub stuck: BTreeMap<Blocked, u32>,
     /// Most minus fewest tasks over the domains of the first level at which they differ by more than one; else of the first.
     pub skew: u32,
@@ -68,27 +74,146 @@ impl Spread {
     }
 }
 
-/// The task definitions that have to be read before `measure` can be exact.
-///
-/// A service that is spread over *all* its possible instances is spread over any part of them that holds its tasks, so only
-/// the definitions of the others matter.
-pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
-    let _ = cluster;
-    unimplemented!()
-}
-
-/// Measures a cluster whose needed task definitions were read.
-pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
-    let _ = (cluster, policy, now);
-    unimplemented!()
-}
-
 impl ServiceMeasure {
     /// Misplaced tasks ÷ running tasks; nothing of nothing where the spread was not measured.
     pub fn task_imbalance(&self) -> Share {
         match &self.spread {
-            Ok(spread) => Share::new(spread.misplaced_tasks.into(), self.running_tasks.into()),
+            Ok(spread) => Share::new(spread.misplaced_tasks.into(), spread.placed_tasks.into()),
             Err(_) => Share::default(),
         }
     }
+}
+
+/// The task definitions that have to be read before `measure` can be exact.
+///
+/// Without its task definition a service is taken to be able to run on every instance that its own constraints admit. If it
+/// is balanced over all these, it is balanced over any part of them that holds its tasks: at each level the domains have
+/// either q or q + 1 tasks; if q is at least one, all of them hold tasks and none falls away; if q is nothing, those that
+/// fall away are empty and the rest still differ by one at most. So only the definitions of the others matter.
+pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
+    let index = Index::new(cluster);
+    let mut shapes = Shapes::default();
+    let is_uneven = |service: &&Service| {
+        unmeasured(service, index.tasks_of(service)).is_none()
+            && parts(&index, service, None, &mut shapes)
+                .is_ok_and(|parts| parts.iter().any(|part| part.domains.missing(part.placed) > 0))
+    };
+    cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).collect()
+}
+
+/// Measures a cluster whose needed task definitions were read.
+pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
+    let index = Index::new(cluster);
+    let mut shapes = Shapes::default();
+    let services: BTreeMap<ServiceName, ServiceMeasure> = cluster
+        .services
+        .values()
+        .map(|service| {
+            let tasks = index.tasks_of(service);
+            let measure = ServiceMeasure {
+                running_tasks: count(tasks.iter().filter(|task| task.last_status == TaskStatus::Running).count()),
+                spread: spread(&index, service, policy, now, &mut shapes),
+            };
+            (service.name.clone(), measure)
+        })
+        .collect();
+    let spreads = || services.values().filter_map(|service| service.spread.as_ref().ok());
+    let usable = || cluster.container_instances.values().filter(|instance| instance.is_usable());
+    let cpu = Load::of(usable(), |capacity| capacity.cpu_units);
+    let memory = Load::of(usable(), |capacity| capacity.memory_mib);
+    let (cpu_load_imbalance, memory_load_imbalance) = (cpu.imbalance(), memory.imbalance());
+    Measure {
+        running_tasks: count(cluster.tasks.values().filter(|task| task.last_status == TaskStatus::Running).count()),
+        task_imbalance: Share::new(
+            spreads().map(|spread| u64::from(spread.misplaced_tasks)).sum(),
+            spreads().map(|spread| u64::from(spread.placed_tasks)).sum(),
+        ),
+        misplaced_tasks: spreads().map(|spread| spread.misplaced_tasks).sum(),
+        stuck_tasks: spreads().map(Spread::stuck_tasks).sum(),
+        task_skew: spreads().map(|spread| spread.skew).max().unwrap_or(0),
+        load_imbalance: cpu_load_imbalance.larger(memory_load_imbalance),
+        cpu_load_imbalance,
+        memory_load_imbalance,
+        container_instances: count(usable().count()),
+        empty_instances: count(usable().filter(|instance| index.is_empty(instance)).count()),
+        cpu_reservation: cpu.reservation(),
+        memory_reservation: memory.reservation(),
+        services,
+    }
+}
+
+/// The misplaced tasks of one service; nothing where it is not measured.
+pub fn misplaced(cluster: &Cluster, service: &ServiceName) -> u32 {
+    let index = Index::new(cluster);
+    let Some(service) = cluster.services.get(service) else { return 0 };
+    let definition = cluster.task_definitions.get(&service.task_definition);
+    parts(&index, service, definition, &mut Shapes::default()).map_or(0, |parts| missing(&parts))
+}
+
+fn spread(
+    index: &Index<'_>,
+    service: &Service,
+    policy: &Policy,
+    now: Timestamp,
+    shapes: &mut Shapes,
+) -> Result<Spread, Unmeasured> {
+    let tasks = index.tasks_of(service);
+    if let Some(reason) = unmeasured(service, tasks) {
+        return Err(reason);
+    }
+    let definition = index.cluster.task_definitions.get(&service.task_definition);
+    let parts = parts(index, service, definition, shapes)?;
+    let misplaced_tasks = missing(&parts);
+    let mut spread = Spread {
+        misplaced_tasks,
+        placed_tasks: parts.iter().map(|part| part.placed).sum(),
+        stuck: BTreeMap::new(),
+        skew: parts.iter().map(|part| part.domains.skew()).max().unwrap_or(0),
+        domains: parts.iter().map(|part| part.domains.last_domains()).sum(),
+    };
+    if misplaced_tasks > 0 {
+        spread.stuck = stuck(index, service, &parts, misplaced_tasks, policy, now);
+    }
+    Ok(spread)
+}
+
+/// Which of the misplaced tasks can't be moved now, by the reason that comes first.
+fn stuck(
+    index: &Index<'_>,
+    service: &Service,
+    parts: &[Part<'_>],
+    misplaced: u32,
+    policy: &Policy,
+    now: Timestamp,
+) -> BTreeMap<Blocked, u32> {
+    if let Some(reason) = blocked(service, index.tasks_of(service), policy, now) {
+        return BTreeMap::from([(reason, misplaced)]);
+    }
+    let mut stuck = BTreeMap::new();
+    let mut rest = misplaced;
+    if service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones()) {
+        let within_zones: u32 = parts.iter().map(|part| part.domains.missing_within()).sum();
+        let between = misplaced.saturating_sub(within_zones);
+        if between > 0 {
+            stuck.insert(Blocked::LeftToZoneRebalancing, between);
+            rest -= between;
+        }
+    }
+    // With a target in mind, a domain can come as far as its room allows: what is missing then has no place.
+    for part in parts {
+        let without_room = with_room(index, service, part).missing(part.placed).min(rest);
+        if without_room > 0 {
+            *stuck.entry(Blocked::NoRoom(shortage(index, service, part))).or_default() += without_room;
+            rest -= without_room;
+        }
+    }
+    stuck
+}
+
+fn missing(parts: &[Part<'_>]) -> u32 {
+    parts.iter().map(|part| part.domains.missing(part.placed)).sum()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

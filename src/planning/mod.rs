@@ -10,12 +10,17 @@
 //! - **move**: one task replaced by a new one on another container instance;
 //! - **surge**: raising a service's desired count for a while, so that its replacements start first.
 
+pub mod domains;
 pub mod eligibility;
 pub mod imbalance;
+pub mod load;
 pub mod marks;
 pub mod model;
+pub mod parts;
 pub mod placement;
 pub mod policy;
 pub mod query;
 pub mod readiness;
+pub mod room;
+pub mod settings;
 pub mod step;

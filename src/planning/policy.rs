@@ -82,6 +82,20 @@ pub enum Strategy {
     Revision,
 }
 
+impl Strategy {
+    /// By its name in the contract.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "surge" => Some(Self::Surge),
+            "stop" => Some(Self::Stop),
+            "redeploy" => Some(Self::Redeploy),
+            "revision" => Some(Self::Revision),
+            _ => None,
+        }
+    }
+}
+
 /// A percentage from 0 to 100, exact to a hundredth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(u32);
@@ -90,6 +104,17 @@ impl Percent {
     /// `10_00` is 10 %.
     pub const fn from_hundredths(hundredths: u32) -> Self {
         Self(hundredths)
+    }
+
+    /// A plain number from 0 to 100 with at most two decimals, as `8` or `12.5`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 2 || whole.len() > 3 {
+            return None;
+        }
+        let hundredths = whole.parse::<u32>().ok()? * 100 + format!("{fraction:0<2}").parse::<u32>().ok()?;
+        (hundredths <= 100_00).then_some(Self(hundredths))
     }
 
     /// In hundredths of a percent.
@@ -117,6 +142,13 @@ impl Share {
     #[expect(clippy::cast_precision_loss, reason = "for showing only; counts lie far below 2^52")]
     pub fn percent(self) -> f64 {
         if self.whole == 0 { 0.0 } else { self.part as f64 * 100.0 / self.whole as f64 }
+    }
+
+    /// The larger of two shares.
+    #[must_use]
+    pub fn larger(self, other: Self) -> Self {
+        let (ours, theirs) = (u128::from(self.part) * u128::from(other.whole), u128::from(other.part) * u128::from(self.whole));
+        if theirs > ours || self.whole == 0 { other } else { self }
     }
 
     /// Whether the share is at least `threshold`, by cross-multiplication.

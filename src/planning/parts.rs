@@ -1,0 +1,210 @@
+//! A service's tasks over its domains: one part for each capacity provider, since their tasks are spread apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    domains::Domain,
+    eligibility::Unmeasured,
+    model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
+    placement::{Index, Levels, Requirement},
+};
+
+/// A service's tasks on one capacity provider, or on none.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// What they spread over.
+    pub levels: Levels,
+    /// What they ask.
+    pub requirement: Requirement<'a>,
+    /// The domains with the tasks that are there. Empty instances are not told apart.
+    pub domains: Domain<()>,
+    /// Tasks by eligible instance. Tasks elsewhere are ECS's own business.
+    pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+    /// The sum of these.
+    pub placed: u32,
+}
+
+/// How many eligible instances each path of domains has: shared by all services that ask the same.
+#[derive(Debug, Default)]
+pub struct Shapes(BTreeMap<ShapeKey, Shape>);
+
+type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>);
+type Path = Vec<String>;
+
+#[derive(Clone, Debug)]
+struct Shape {
+    eligible: Eligible,
+    instances_by_path: BTreeMap<Path, u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Eligible {
+    Classes(Vec<bool>),
+    Instances(BTreeSet<ContainerInstanceArn>),
+}
+
+/// Whether a task counts as being where it is: its place is decided, and so is not its end.
+pub fn is_placed(task: &Task) -> bool {
+    matches!(task.last_status, TaskStatus::Running | TaskStatus::Activating | TaskStatus::Pending)
+}
+
+/// A service's parts.
+///
+/// # Errors
+/// Why the service can't be measured.
+pub fn parts<'a>(
+    index: &Index<'a>,
+    service: &Service,
+    definition: Option<&'a TaskDefinition>,
+    shapes: &mut Shapes,
+) -> Result<Vec<Part<'a>>, Unmeasured> {
+    let levels = Levels::of(service)?;
+    let mut tasks_by_provider: BTreeMap<Option<&str>, BTreeMap<&ContainerInstanceArn, u32>> = BTreeMap::new();
+    for task in index.tasks_of(service).iter().filter(|task| is_placed(task)) {
+        let tasks = tasks_by_provider.entry(task.capacity_provider.as_deref()).or_default();
+        if let Some(instance) = &task.container_instance {
+            *tasks.entry(instance).or_default() += 1;
+        }
+    }
+    tasks_by_provider
+        .into_iter()
+        .map(|(provider, tasks)| {
+            let requirement = Requirement::new(service, definition, provider)?;
+            Ok(part(index, service, levels.clone(), requirement, tasks, shapes))
+        })
+        .collect()
+}
+
+fn part<'a>(
+    index: &Index<'a>,
+    service: &Service,
+    levels: Levels,
+    requirement: Requirement<'a>,
+    mut tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+    shapes: &mut Shapes,
+) -> Part<'a> {
+    let fresh;
+    // A task definition's own demands are nobody else's; the rest is shared by most services.
+    let shape = if requirement.has_definition() {
+        fresh = Shape::new(index, &levels, &requirement);
+        &fresh
+    } else {
+        let provider = requirement.provider().map(str::to_owned);
+        let key = (levels.clone(), service.placement_constraints.clone(), provider);
+        shapes.0.entry(key).or_insert_with(|| Shape::new(index, &levels, &requirement))
+    };
+    tasks.retain(|instance, _| shape.admits(index, instance));
+    let placed = tasks.values().fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
+    let limit = requirement.limit();
+    let mut last: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
+    let mut occupied: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
+    for (arn, tasks) in &tasks {
+        let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
+        let path = levels.path(instance);
+        if levels.instance {
+            last.entry(path.clone()).or_default().push(Domain::last((), *tasks, limit, 0));
+        }
+        let entry = occupied.entry(path).or_default();
+        *entry = (entry.0 + 1, entry.1 + tasks);
+    }
+    for (path, instances) in &shape.instances_by_path {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (occupied, tasks) = occupied.get(&path).copied().unwrap_or_default();
+        let domains = last.entry(path).or_default();
+        if levels.instance {
+            domains.push(Domain::alike_last((), 0, limit, instances.saturating_sub(occupied)));
+        } else {
+            domains.push(Domain::last((), tasks, limit.saturating_mul(*instances), 0));
+        }
+    }
+    Part { domains: nest(last, levels.instance), levels, requirement, tasks, placed }
+}
+
+/// The domains with room counted as tasks: how many a domain could have without anything else moving.
+pub fn with_room(index: &Index<'_>, service: &Service, part: &Part<'_>) -> Domain<()> {
+    let mut last: BTreeMap<Vec<&str>, Vec<(u32, u32)>> = BTreeMap::new();
+    for instance in index.eligible(&part.requirement) {
+        let present = part.tasks.get(&instance.arn).copied().unwrap_or(0);
+        let room = room(index, service, part, instance);
+        last.entry(part.levels.path(instance)).or_default().push((present.saturating_add(room), part.requirement.limit()));
+    }
+    let last = last
+        .into_iter()
+        .map(|(path, instances)| {
+            let domains = if part.levels.instance {
+                instances.into_iter().map(|(could_have, limit)| Domain::last((), could_have, limit, 0)).collect()
+            } else {
+                let sum = |part: fn(&(u32, u32)) -> u32| instances.iter().map(part).fold(0, u32::saturating_add);
+                vec![Domain::last((), sum(|instance| instance.0), sum(|instance| instance.1), 0)]
+            };
+            (path, domains)
+        })
+        .collect();
+    nest(last, part.levels.instance)
+}
+
+/// How many more of the part's tasks fit on an instance now.
+pub fn room(index: &Index<'_>, service: &Service, part: &Part<'_>, instance: &ContainerInstance) -> u32 {
+    let tasks = index.tasks_on(&instance.arn);
+    let present = tasks.iter().filter(|task| task.service.as_ref() == Some(&service.name)).count();
+    let interfaces = tasks.iter().filter(|task| !task.addresses.is_empty()).count();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    part.requirement.room(instance, &instance.remaining, count(present), count(interfaces))
+}
+
+/// Puts domains of the last level under those of the levels before, by their paths.
+pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_last: bool) -> Domain<Id> {
+    // A path's last attribute is a domain itself; where it is the last level, its one domain stands for it.
+    let mut nodes: BTreeMap<Vec<&str>, Domain<Id>> = last
+        .into_iter()
+        .filter_map(|(path, mut domains)| {
+            let domain = if instance_is_last { Domain::level(domains) } else { domains.pop()? };
+            Some((path, domain))
+        })
+        .collect();
+    loop {
+        let depth = nodes.keys().map(Vec::len).max().unwrap_or(0);
+        if depth == 0 {
+            return nodes.into_values().next().unwrap_or_else(|| Domain::level(Vec::new()));
+        }
+        let mut above: BTreeMap<Vec<&str>, Vec<Domain<Id>>> = BTreeMap::new();
+        for (mut path, domain) in nodes {
+            path.pop();
+            above.entry(path).or_default().push(domain);
+        }
+        nodes = above.into_iter().map(|(path, domains)| (path, Domain::level(domains))).collect();
+    }
+}
+
+impl Shape {
+    fn new(index: &Index<'_>, levels: &Levels, requirement: &Requirement<'_>) -> Self {
+        let mut instances_by_path: BTreeMap<Path, u32> = BTreeMap::new();
+        let mut add = |instance: &ContainerInstance, number: usize| {
+            let path = levels.path(instance).into_iter().map(str::to_owned).collect();
+            *instances_by_path.entry(path).or_default() += u32::try_from(number).unwrap_or(u32::MAX);
+        };
+        let eligible = if requirement.is_static() {
+            let admitted = index.admitted_classes(requirement);
+            for (class, is_admitted) in index.classes.iter().zip(&admitted) {
+                if let (Some(first), true) = (class.first(), is_admitted) {
+                    add(first, class.len());
+                }
+            }
+            Eligible::Classes(admitted)
+        } else {
+            let eligible = index.eligible(requirement);
+            for instance in &eligible {
+                add(instance, 1);
+            }
+            Eligible::Instances(eligible.into_iter().map(|instance| instance.arn.clone()).collect())
+        };
+        Self { eligible, instances_by_path }
+    }
+
+    fn admits(&self, index: &Index<'_>, instance: &ContainerInstanceArn) -> bool {
+        match &self.eligible {
+            Eligible::Classes(admitted) => index.class_of(instance).is_some_and(|class| admitted[class]),
+            Eligible::Instances(instances) => instances.contains(instance),
+        }
+    }
+}
