@@ -1,3 +1,230 @@
-//! A simulated control plane.
+//! A simulated control plane of Amazon ECS, with CloudWatch and Elastic Load Balancing's target health, that any AWS client
+//! can talk to.
+//!
+//! It is a state machine: a request and a moment in, an answer out. No socket, no thread, no clock; one seed is the only
+//! chance in it. Time passes only between requests: what was due by then happens first, in order. It is written from ECS's
+//! documentation and knows nobody else's code; where the documents contradict each other or are silent there is a switch
+//! ([`behaviour::SWITCHES`]).
+//!
+//! - [`snapshot`], [`drawing`]: where a cluster comes from
+//! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`: what it does as time passes
+//! - `wire`: how clients talk to it
+//! - [`behaviour`], [`faults`]: how it may be otherwise, and what may go wrong
+//! - [`timeline`]: what happened
 
+pub mod behaviour;
+mod buckets;
 pub mod drawing;
+mod drawn;
+mod engine;
+pub mod faults;
+mod life;
+mod network;
+mod outside;
+mod place;
+mod placement;
+mod query;
+mod scheduler;
+pub mod snapshot;
+mod state;
+pub mod timeline;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::Value;
+
+use crate::{
+    behaviour::Behaviour,
+    buckets::Buckets,
+    engine::Engine,
+    faults::Faults,
+    snapshot::Snapshot,
+    timeline::Timeline,
+    wire::{ApiError, Call, Service},
+};
+
+pub use crate::wire::cloudwatch::{Datapoint, Metric, Metrics};
+
+/// A moment, in milliseconds since 1970 (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub i64);
+
+/// How a simulation goes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// The only source of chance.
+    pub seed: u64,
+    /// Where the documents leave room.
+    pub behaviour: Behaviour,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// An answer of the service's.
+    Response(Response<Bytes>),
+    /// The connection broke; perhaps the call took effect all the same.
+    Dropped,
+}
+
+/// The simulated control plane.
+#[derive(Clone, Debug)]
+pub struct Simulator {
+    engine: Engine,
+    buckets: Buckets,
+    metrics: Metrics,
+    requests: BTreeMap<String, u64>,
+    throttled: u64,
+}
+
+/// A rehearsal of a snapshot begins so long after the newest moment in it, so that nothing is too young.
+const AFTER_THE_NEWEST_MILLISECONDS: i64 = 3_600_000;
+
+impl Simulator {
+    /// A simulation that begins with a snapshot.
+    ///
+    /// # Errors
+    /// None today: a snapshot is checked when it is read.
+    pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self> {
+        let start = Moment(snapshot.newest.0 + AFTER_THE_NEWEST_MILLISECONDS);
+        Ok(Self {
+            engine: Engine::new(snapshot.state.clone(), options, start),
+            buckets: Buckets::default(),
+            metrics: Metrics::default(),
+            requests: BTreeMap::new(),
+            throttled: 0,
+        })
+    }
+
+    /// When the simulation begins.
+    pub fn start(&self) -> Moment {
+        self.engine.start
+    }
+
+    /// Answers a request at a moment; moments must not go backwards, and one that does counts as the last.
+    pub fn respond(&mut self, request: &Request<Bytes>, now: Moment) -> Answer {
+        self.engine.advance(now);
+        let id = self.engine.id();
+        let call = match wire::decode(request) {
+            Ok(call) => call,
+            Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", Err(error), &id)),
+        };
+        *self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default() += 1;
+        let faults = self.engine.options.faults.clone();
+        if self.engine.chance(faults.drop) {
+            return Answer::Dropped;
+        }
+        let answer = if self.engine.chance(faults.error) {
+            Err(ApiError::server())
+        } else if call.service == Service::Ecs
+            && (!self.buckets.take(&call.operation, self.engine.now) || self.engine.chance(faults.throttle))
+        {
+            self.throttled += 1;
+            Err(ApiError::new("ThrottlingException", "Rate exceeded"))
+        } else {
+            self.answer(&call)
+        };
+        if self.engine.chance(faults.lost_answer) {
+            return Answer::Dropped;
+        }
+        Answer::Response(wire::encode(call.protocol, &call.operation, answer, &id))
+    }
+
+    fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {
+        let now = self.engine.now;
+        match call.service {
+            Service::Ecs => wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now),
+            Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
+            Service::LoadBalancing => wire::load_balancing::answer(&self.engine, &call.operation, &call.input),
+        }
+    }
+
+    /// Lets time pass without a request.
+    pub fn pass(&mut self, now: Moment) {
+        self.engine.advance(now);
+    }
+
+    /// Requests so far, by service and operation, whatever was answered.
+    pub fn requests(&self) -> &BTreeMap<String, u64> {
+        &self.requests
+    }
+
+    /// How many requests were answered with ThrottlingException.
+    pub fn throttled(&self) -> u64 {
+        self.throttled
+    }
+
+    /// What was published.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What happened to each service.
+    pub fn timeline(&self) -> &Timeline {
+        &self.engine.timeline
+    }
+
+    /// What tests look at beside the API: a service as it is now.
+    pub fn service(&self, name: &str) -> Option<ServiceView> {
+        let state = &self.engine.state;
+        let service = state.services.get(name)?;
+        let wanted = || state.service_tasks(name).filter(|task| task.wanted);
+        Some(ServiceView {
+            desired_count: service.desired_count,
+            status: service.status.clone(),
+            placement_constraints: service.placement_constraints.clone(),
+            tags: service.tags.clone(),
+            protected: wanted()
+                .filter(|task| task.is_protected(self.engine.now))
+                .map(|task| task.arn.clone())
+                .collect(),
+            tasks: wanted().map(|task| (task.arn.clone(), task.instance.clone().unwrap_or_default())).collect(),
+            task_definition: service.task_definition.clone(),
+        })
+    }
+
+    /// The names of the services.
+    pub fn service_names(&self) -> Vec<String> {
+        self.engine.state.services.keys().cloned().collect()
+    }
+
+    /// The cluster's tags.
+    pub fn cluster_tags(&self) -> &BTreeMap<String, String> {
+        &self.engine.state.cluster_tags
+    }
+
+    /// The instances that have a custom attribute, with its value.
+    pub fn instances_with_attribute(&self, name: &str) -> BTreeMap<String, String> {
+        let instances = self.engine.state.instances.values();
+        instances
+            .filter_map(|instance| {
+                Some((instance.arn.clone(), instance.attributes.get(name)?.clone().unwrap_or_default()))
+            })
+            .collect()
+    }
+}
+
+/// A service as tests look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    /// The desired count.
+    pub desired_count: u32,
+    /// ACTIVE, DRAINING or INACTIVE.
+    pub status: String,
+    /// Type and expression of each.
+    pub placement_constraints: Vec<(String, String)>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// ARNs of its tasks that are protected now.
+    pub protected: Vec<String>,
+    /// ARNs of its tasks that are to run, each with its instance's.
+    pub tasks: BTreeMap<String, String>,
+    /// What new tasks are started from.
+    pub task_definition: String,
+}

@@ -45,6 +45,15 @@ impl<Id: Clone> Domain<Id> {
         Self { content: Content::Last { tasks, alike: 1, id }, limit, preference }
     }
 
+    /// Adds another piece of the same domain of the last level.
+    pub fn join(&mut self, piece: &Self) {
+        if let (Content::Last { tasks, .. }, Content::Last { tasks: more, .. }) = (&mut self.content, &piece.content) {
+            *tasks = tasks.saturating_add(*more);
+        }
+        self.limit = self.limit.saturating_add(piece.limit);
+        self.preference = self.preference.min(piece.preference);
+    }
+
     /// Several domains of the last level that are alike.
     pub fn alike_last(id: Id, tasks: u32, limit: u32, alike: u32) -> Self {
         Self { content: Content::Last { tasks, alike, id }, limit, preference: 0 }
@@ -52,7 +61,8 @@ impl<Id: Clone> Domain<Id> {
 
     /// A domain of domains.
     pub fn level(domains: Vec<Self>) -> Self {
-        let limit = domains.iter().map(|domain| domain.limit.saturating_mul(domain.alike())).fold(0, u32::saturating_add);
+        let limit =
+            domains.iter().map(|domain| domain.limit.saturating_mul(domain.alike())).fold(0, u32::saturating_add);
         let preference = domains.iter().map(|domain| domain.preference).min().unwrap_or(u64::MAX);
         Self { content: Content::Level(domains), limit, preference }
     }

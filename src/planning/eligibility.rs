@@ -75,7 +75,9 @@ impl fmt::Display for Unmeasured {
             Self::External => formatter.write_str("external instances are placed without strategies"),
             Self::ManagedInstances => formatter.write_str("ECS places and consolidates Managed Instances by itself"),
             Self::Binpack => formatter.write_str("its placement strategy begins with binpack: it asks to be packed"),
-            Self::Random => formatter.write_str("its placement strategy begins with random: it doesn't ask to be spread"),
+            Self::Random => {
+                formatter.write_str("its placement strategy begins with random: it doesn't ask to be spread")
+            }
             Self::UnknownSchedulingStrategy(name) => write!(formatter, "unknown scheduling strategy {name:?}"),
             Self::UnknownLaunchType(name) => write!(formatter, "unknown launch type {name:?}"),
             Self::UnknownStrategy(name) => write!(formatter, "unknown placement strategy {name:?}"),
@@ -273,7 +275,8 @@ fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
     }
     // With early success criteria a deployment is COMPLETED while old tasks still run.
     let newest = newest?;
-    let old = tasks.iter().filter(|task| task.started_by.starts_with("ecs-svc/") && task.started_by != newest.id).count();
+    let old =
+        tasks.iter().filter(|task| task.started_by.starts_with("ecs-svc/") && task.started_by != newest.id).count();
     (old > 0).then(|| Blocked::OldTasks(count(old)))
 }
 
@@ -286,7 +289,9 @@ fn by_state(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
     }
     let starting = tasks
         .iter()
-        .filter(|task| matches!(task.last_status, TaskStatus::Provisioning | TaskStatus::Pending | TaskStatus::Activating))
+        .filter(|task| {
+            matches!(task.last_status, TaskStatus::Provisioning | TaskStatus::Pending | TaskStatus::Activating)
+        })
         .count();
     if starting > 0 {
         return Some(Blocked::Pending(count(starting)));

@@ -23,4 +23,6 @@ pub mod query;
 pub mod readiness;
 pub mod room;
 pub mod settings;
+pub mod spread;
 pub mod step;
+pub mod surge;

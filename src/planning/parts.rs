@@ -24,6 +24,13 @@ pub struct Part<'a> {
     pub placed: u32,
 }
 
+impl Part<'_> {
+    /// An eligible instance that tasks of the part sit on.
+    pub fn instance<'a>(&self, index: &Index<'a>, arn: &ContainerInstanceArn) -> Option<&'a ContainerInstance> {
+        self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten()
+    }
+}
+
 /// How many eligible instances each path of domains has: shared by all services that ask the same.
 #[derive(Debug, Default)]
 pub struct Shapes(BTreeMap<ShapeKey, Shape>);
@@ -126,7 +133,9 @@ pub fn with_room(index: &Index<'_>, service: &Service, part: &Part<'_>) -> Domai
     for instance in index.eligible(&part.requirement) {
         let present = part.tasks.get(&instance.arn).copied().unwrap_or(0);
         let room = room(index, service, part, instance);
-        last.entry(part.levels.path(instance)).or_default().push((present.saturating_add(room), part.requirement.limit()));
+        last.entry(part.levels.path(instance))
+            .or_default()
+            .push((present.saturating_add(room), part.requirement.limit()));
     }
     let last = last
         .into_iter()

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     eligibility::Unmeasured,
     model::{
-        Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
-        SpreadField, Task, TaskDefinition,
+        Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
+        SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
     query::Query,
 };
@@ -87,7 +87,8 @@ impl<'a> Requirement<'a> {
     ) -> Result<Self, Unmeasured> {
         let mut queries = Vec::new();
         let mut distinct = false;
-        let of_definition = definition.map(|definition| definition.placement_constraints.as_slice()).unwrap_or_default();
+        let of_definition =
+            definition.map(|definition| definition.placement_constraints.as_slice()).unwrap_or_default();
         for constraint in service.placement_constraints.iter().chain(of_definition) {
             match constraint {
                 PlacementConstraint::DistinctInstance => distinct = true,
@@ -110,7 +111,11 @@ impl<'a> Requirement<'a> {
     }
 
     /// Whether the tasks may run there at all: usable, fulfils every constraint, big enough when empty.
-    pub fn admits(&self, instance: &ContainerInstance, groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>) -> bool {
+    pub fn admits(
+        &self,
+        instance: &ContainerInstance,
+        groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>,
+    ) -> bool {
         instance.is_usable()
             && !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
             && self.provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
@@ -199,7 +204,8 @@ fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
         return None;
     }
     let (family, size) = instance.attribute("ecs.instance-type")?.split_once('.')?;
-    if !["c5", "c6", "c7", "m5", "m6", "m7", "r5", "r6", "r7", "t3", "t4"].iter().any(|known| family.starts_with(known)) {
+    if !["c5", "c6", "c7", "m5", "m6", "m7", "r5", "r6", "r7", "t3", "t4"].iter().any(|known| family.starts_with(known))
+    {
         return None;
     }
     let interfaces = match size {
@@ -254,14 +260,19 @@ impl<'a> Index<'a> {
             classes.entry(key).or_default().push(instance);
         }
         let classes: Vec<Vec<&ContainerInstance>> = classes.into_values().collect();
-        let class_of = classes.iter().enumerate().flat_map(|(number, class)| class.iter().map(move |instance| (&instance.arn, number))).collect();
+        let class_of = classes
+            .iter()
+            .enumerate()
+            .flat_map(|(number, class)| class.iter().map(move |instance| (&instance.arn, number)))
+            .collect();
         Self { cluster, tasks_by_service, tasks_by_instance, class_of, classes }
     }
 
     /// For each class, whether a static requirement admits its instances.
     pub fn admitted_classes(&self, requirement: &Requirement<'_>) -> Vec<bool> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        let admits = |class: &Vec<&ContainerInstance>| class.first().is_some_and(|first| requirement.admits(first, &groups));
+        let admits =
+            |class: &Vec<&ContainerInstance>| class.first().is_some_and(|first| requirement.admits(first, &groups));
         self.classes.iter().map(admits).collect()
     }
 
@@ -269,7 +280,13 @@ impl<'a> Index<'a> {
     pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
         if requirement.is_static() {
             let admitted = self.admitted_classes(requirement);
-            self.classes.iter().zip(admitted).filter(|(_, admitted)| *admitted).flat_map(|(class, _)| class).copied().collect()
+            self.classes
+                .iter()
+                .zip(admitted)
+                .filter(|(_, admitted)| *admitted)
+                .flat_map(|(class, _)| class)
+                .copied()
+                .collect()
         } else {
             let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
             let instances = self.classes.iter().flatten().copied();

@@ -147,7 +147,8 @@ impl Share {
     /// The larger of two shares.
     #[must_use]
     pub fn larger(self, other: Self) -> Self {
-        let (ours, theirs) = (u128::from(self.part) * u128::from(other.whole), u128::from(other.part) * u128::from(self.whole));
+        let (ours, theirs) =
+            (u128::from(self.part) * u128::from(other.whole), u128::from(other.part) * u128::from(self.whole));
         if theirs > ours || self.whole == 0 { other } else { self }
     }
 

@@ -160,7 +160,8 @@ impl Subject {
             Self::RunningTasksCount => test.holds_for(&Value::Number(instance.running_tasks_count.into())),
             Self::Attribute(name) => match test {
                 Test::Exists(expected) => instance.attributes.contains_key(name) == *expected,
-                _ => test.holds_for_optional(instance.attribute(name).map(|value| Value::Text(value.to_owned())).as_ref()),
+                _ => test
+                    .holds_for_optional(instance.attribute(name).map(|value| Value::Text(value.to_owned())).as_ref()),
             },
             // Some task's group fulfils what is asked; a negation holds where no task's group is what it denies.
             Self::TaskGroup => {
@@ -199,9 +200,7 @@ impl Test {
         match self {
             Self::Exists(expected) => *expected,
             Self::Compare(comparison, asked) => value.compare(asked).is_some_and(|order| comparison.accepts(order)),
-            Self::In(expected, list) => {
-                matches!(value, Value::Text(text) if list.contains(text)) == *expected
-            }
+            Self::In(expected, list) => matches!(value, Value::Text(text) if list.contains(text)) == *expected,
             Self::Matches(expected, pattern) => {
                 matches!(value, Value::Text(text) if pattern.regex.is_match(text)) == *expected
             }

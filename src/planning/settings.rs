@@ -44,12 +44,8 @@ impl ServiceSettings {
     /// The first tag that can't be read: then nobody knows what the owner wants.
     pub fn of(service: &Service, policy: &Policy) -> Result<Self, TagProblem> {
         let read = |key: &'static str| service.tags.get(key).map(|value| value.trim());
-        let mut settings = Self {
-            enabled: true,
-            strategy: policy.strategy,
-            threshold: policy.threshold,
-            max_moves: policy.max_moves,
-        };
+        let mut settings =
+            Self { enabled: true, strategy: policy.strategy, threshold: policy.threshold, max_moves: policy.max_moves };
         let problem = |key, value: &str, allowed| Err(TagProblem { key, value: value.to_owned(), allowed });
         let key = "ecs-rebalancer:enabled";
         match read(key) {

@@ -55,13 +55,7 @@ pub struct Progress {
 impl Progress {
     /// A service that nothing was done to yet.
     pub fn new(run_id: &str) -> Self {
-        Self {
-            run_id: run_id.to_owned(),
-            phase: Phase::Between,
-            ours: BTreeMap::new(),
-            moved: 0,
-            misplaced: u32::MAX,
-        }
+        Self { run_id: run_id.to_owned(), phase: Phase::Between, ours: BTreeMap::new(), moved: 0, misplaced: u32::MAX }
     }
 
     /// A service on which an earlier run left its note.
@@ -142,7 +136,9 @@ fn begin(
     if let Some(what) = change_by_others(service) {
         return end(Ending::OthersChanged(what));
     }
-    let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
+    if seen.tasks.is_none() {
+        return Step::See(What::Tasks);
+    }
     let misplaced = spread::misplaced(cluster, &service.name);
     if misplaced == 0 {
         return end(Ending::Spread);
@@ -162,7 +158,7 @@ fn begin(
     }
     let most = (u64::from(service.desired_count) * u64::from(limits.surge_hundredths) / 100_00).max(1);
     let most = u32::try_from(most).unwrap_or(u32::MAX).min(limits.moves);
-    let surge = spread::worthwhile_surge(cluster, &service.name, tasks, &spared, most);
+    let surge = spread::worthwhile_surge(cluster, &service.name, &spared, most);
     if surge == 0 {
         return end(Ending::NoHelp { misplaced });
     }

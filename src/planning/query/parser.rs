@@ -1,7 +1,9 @@
 //! Tokens → query, by recursive descent: `or` of `and`s of negations of tests and groups.
 
 use regex::RegexBuilder;
-use time::{Date, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{
+    Date, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
 
 use super::{
     Comparison, LONGEST, Pattern, Query, QueryError, Subject, Test, Value,
@@ -209,8 +211,12 @@ impl Parser<'_> {
 fn mismatch(subject: &Subject, test: &Test) -> Option<String> {
     let ordered = |test: &Test| !matches!(test, Test::Compare(Comparison::Equal | Comparison::NotEqual, _));
     let is_wrong = match subject {
-        Subject::AgentConnected | Subject::Ec2InstanceId => matches!(test, Test::Compare(..)) && ordered(test) || matches!(test, Test::Exists(_)),
-        Subject::AgentVersion | Subject::RegisteredAt | Subject::RunningTasksCount => !matches!(test, Test::Compare(..)),
+        Subject::AgentConnected | Subject::Ec2InstanceId => {
+            matches!(test, Test::Compare(..)) && ordered(test) || matches!(test, Test::Exists(_))
+        }
+        Subject::AgentVersion | Subject::RegisteredAt | Subject::RunningTasksCount => {
+            !matches!(test, Test::Compare(..))
+        }
         Subject::Attribute(_) | Subject::TaskGroup => false,
     };
     is_wrong.then(|| format!("this operator doesn't go with {subject}"))
@@ -228,7 +234,9 @@ fn typed(subject: &Subject, text: &str) -> Result<Value, String> {
         Subject::RunningTasksCount => {
             text.parse().map(Value::Number).map_err(|_| format!("`{text}` is no number of tasks"))
         }
-        Subject::AgentVersion => version(text).map(Value::Version).ok_or_else(|| format!("`{text}` is no version, as 1.74.1")),
+        Subject::AgentVersion => {
+            version(text).map(Value::Version).ok_or_else(|| format!("`{text}` is no version, as 1.74.1"))
+        }
         Subject::RegisteredAt => moment(text)
             .map(|moment| Value::Date(text.to_owned(), moment))
             .ok_or_else(|| format!("`{text}` is no date, as 2018-06-18T22:28:28Z or 2018-06-18")),

@@ -1,0 +1,160 @@
+//! A switch for each thing on which ECS's documents contradict each other or are silent, with both sources.
+
+use anyhow::{Context, Result, bail};
+
+/// One switch: its name, its values (the first is the default), and where the values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// As it is given, `NAME=VALUE`.
+    pub name: &'static str,
+    /// The first is the default.
+    pub values: &'static [&'static str],
+    /// What is open, and who says what.
+    pub sources: &'static str,
+}
+
+/// Every switch.
+pub const SWITCHES: [Switch; 13] = [
+    Switch {
+        name: "scale-in",
+        values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
+        sources: "Which task does scale-in stop? best-spread: developer guide, ecs_service-options. zones-then-random: \
+                  developer guide, task-placement-strategies. oldest, newest, random: nobody documents an order.",
+    },
+    Switch {
+        name: "default-strategy",
+        values: &["fewest", "most", "random"],
+        sources: "Without a strategy, within the best zone: fewest tasks of the service (ecs_service-options, placement), \
+                  most (ecs_service-options, scale-in read literally), random (task-placement-strategies).",
+    },
+    Switch {
+        name: "ties",
+        values: &["random", "first", "last"],
+        sources: "Which of several equal instances is taken: nothing documented.",
+    },
+    Switch {
+        name: "maximum-percent-counts",
+        values: &["running-and-pending", "stopping-too"],
+        sources: "running-and-pending: API, DeploymentConfiguration. stopping-too: developer guide, update-service-parameters.",
+    },
+    Switch {
+        name: "desired-count-deploys",
+        values: &["no", "yes"],
+        sources: "no: API, UpdateService. yes: developer guide of 2023, ecs_services (the rollout state shows IN_PROGRESS).",
+    },
+    Switch {
+        name: "unhealthy",
+        values: &["replacement-first", "stop-first"],
+        sources: "replacement-first: developer guide, ecs_services. stop-first: API, HealthCheck.",
+    },
+    Switch {
+        name: "back-off-ceiling",
+        values: &["27m", "15m"],
+        sources: "27m: developer guide, service-throttle-logic. 15m: the same of 2023.",
+    },
+    Switch {
+        name: "circuit-breaker-minimum",
+        values: &["3", "10"],
+        sources: "3: developer guide, deployment-circuit-breaker. 10: the same of 2023.",
+    },
+    Switch {
+        name: "resources-freed",
+        values: &["when-stopping", "when-stopped"],
+        sources: "when-stopping: AWS, what's new, July 2023. when-stopped: agents before 1.74.1.",
+    },
+    Switch {
+        name: "stop-reaction",
+        values: &["10s", "0s", "40s"],
+        sources: "How long after StopTask the scheduler starts the replacement: about 30 s in one public log, else nothing.",
+    },
+    Switch {
+        name: "stop-of-protected",
+        values: &["allowed", "refused"],
+        sources: "Whether StopTask is refused for a protected task: nothing documented.",
+    },
+    Switch {
+        name: "spread-counts",
+        values: &["all-revisions", "own-revision", "stopping-too"],
+        sources: "Which tasks a spread counts: the old revision's too (agent#685); which states: nothing documented.",
+    },
+    Switch {
+        name: "scale-in-unhealthy-first",
+        values: &["yes", "no"],
+        sources: "Whether tasks that aren't healthy yet go first in a scale-in: API, healthCheckGracePeriodSeconds, says 'might'.",
+    },
+];
+
+/// The value of every switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour([usize; SWITCHES.len()]);
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self([0; SWITCHES.len()])
+    }
+}
+
+impl Behaviour {
+    /// The defaults, with these settings `NAME=VALUE` over them.
+    ///
+    /// # Errors
+    /// Names the setting, and what there is to choose from.
+    pub fn from_settings<S: AsRef<str>>(settings: &[S]) -> Result<Self> {
+        let mut behaviour = Self::default();
+        for setting in settings {
+            let setting = setting.as_ref();
+            let (name, value) =
+                setting.split_once('=').with_context(|| format!("behaviour {setting:?} is not NAME=VALUE"))?;
+            let Some(index) = SWITCHES.iter().position(|switch| switch.name == name) else {
+                let names: Vec<&str> = SWITCHES.iter().map(|switch| switch.name).collect();
+                bail!("there is no behaviour {name:?}; there are {}", names.join(", "));
+            };
+            let values = SWITCHES[index].values;
+            behaviour.0[index] = values
+                .iter()
+                .position(|known| *known == value)
+                .with_context(|| format!("behaviour {name} can be {}, not {value:?}", values.join(", ")))?;
+        }
+        Ok(behaviour)
+    }
+
+    /// The value of a switch; empty where there is no such switch.
+    pub(crate) fn get(&self, name: &str) -> &'static str {
+        SWITCHES
+            .iter()
+            .zip(self.0)
+            .find(|(switch, _)| switch.name == name)
+            .map_or("", |(switch, value)| switch.values[value])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_of_each_switch_can_be_set_and_is_read_back() {
+        for switch in SWITCHES {
+            assert_eq!(Behaviour::default().get(switch.name), switch.values[0]);
+            for value in switch.values {
+                let behaviour = Behaviour::from_settings(&[format!("{}={value}", switch.name)]).unwrap();
+                assert_eq!(behaviour.get(switch.name), *value);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_set_says_what_can() {
+        for (setting, expected) in [
+            ("ties", "behaviour \"ties\" is not NAME=VALUE"),
+            ("ties=never", "behaviour ties can be random, first, last, not \"never\""),
+        ] {
+            assert_eq!(Behaviour::from_settings(&[setting]).unwrap_err().to_string(), expected);
+        }
+        let error = Behaviour::from_settings(&["tie=first"]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("there is no behaviour \"tie\"; there are scale-in, default-strategy, ties"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! A drawing → a snapshot: what isn't drawn is what a plain cluster has.
+//!
+//! Settings of an instance: `cpu` (4096), `memory` (16384), `gpus`, `status`, `agent` (`false`: disconnected), `type`,
+//! `provider`, `ports` (`22,80`), `attr.NAME`. Of a service: `desired` (as many as drawn), `cpu` (256), `memory` (512),
+//! `gpus`, `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
+//! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
+//! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group), `check` (a container health check), `awsvpc`,
+//! `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
+//! A task is a service's name; behind it `!` marks it unhealthy, `?` pending, `*` protected by the application for a day.
+//! `-NAME` is a standalone task.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    drawing::{Drawing, DrawnInstance, Settings},
+    snapshot::Snapshot,
+};
+
+/// When everything drawn began, long before any rehearsal of it.
+const BEGAN: i64 = 1_760_000_000;
+
+impl Snapshot {
+    /// The cluster that a drawing shows.
+    ///
+    /// # Errors
+    /// Names the setting that is unknown or can't be read.
+    pub fn from_drawing(cluster: &str, drawing: &Drawing) -> Result<Self> {
+        let arn = |kind: &str, name: &str| format!("arn:aws:ecs:us-east-1:111122223333:{kind}/{cluster}/{name}");
+        let (mut instances, mut tasks, mut services, mut definitions) = (vec![], vec![], vec![], vec![]);
+        let mut numbers = std::collections::BTreeMap::<String, u32>::new();
+        for drawn in &drawing.instances {
+            instances.push(instance(drawn, &arn("container-instance", &drawn.name))?);
+            for word in &drawn.tasks {
+                let mark = word.chars().last().filter(|last| "!?*".contains(*last));
+                let name = word.trim_end_matches(['!', '?', '*']);
+                let number = numbers.entry(name.to_owned()).or_default();
+                *number += 1;
+                let standalone = name.strip_prefix('-');
+                let family = standalone.unwrap_or(name);
+                let provider = drawing.services.get(name).and_then(|settings| settings.get("provider"));
+                let mut task = json!({
+                    "taskArn": arn("task", &format!("{family}-{number}")),
+                    "taskDefinitionArn": definition_arn(family),
+                    "containerInstanceArn": arn("container-instance", &drawn.name),
+                    "group": standalone.map_or_else(|| format!("service:{name}"), |family| format!("family:{family}")),
+                    "lastStatus": if mark == Some('?') { "PENDING" } else { "RUNNING" },
+                    "healthStatus": if mark == Some('!') { "UNHEALTHY" } else { "UNKNOWN" },
+                    "createdAt": BEGAN + i64::from(*number),
+                    "startedAt": if mark == Some('?') { Value::Null } else { json!(BEGAN + i64::from(*number) + 20) },
+                });
+                if has(drawing.services.get(name), "check") && mark.is_none() {
+                    task["healthStatus"] = json!("HEALTHY");
+                }
+                if mark == Some('*') {
+                    task["protectedUntil"] = json!(BEGAN + 24 * 3600 + 7200);
+                }
+                if let Some(provider) = provider {
+                    task["capacityProviderName"] = json!(provider);
+                }
+                if standalone.is_some() {
+                    task["startedBy"] = json!("somebody");
+                    definitions.push(definition(family, &Settings::new())?);
+                }
+                tasks.push(task);
+            }
+        }
+        for name in drawing.service_names().iter().filter(|name| !name.starts_with('-')) {
+            let name = name.trim_end_matches(['!', '?', '*']);
+            let none = Settings::new();
+            let settings = drawing.services.get(name).unwrap_or(&none);
+            if services.iter().any(|service: &Value| service["serviceName"] == name) {
+                continue;
+            }
+            let drawn = numbers.get(name).copied().unwrap_or(0);
+            services.push(
+                service(name, settings, &arn("service", name), drawn).with_context(|| format!("service {name}"))?,
+            );
+            definitions.push(definition(name, settings).with_context(|| format!("service {name}"))?);
+        }
+        definitions.sort_by_key(ToString::to_string);
+        definitions.dedup();
+        Self::from_value(&json!({
+            "cluster": {"clusterName": cluster, "clusterArn": format!("arn:aws:ecs:us-east-1:111122223333:cluster/{cluster}")},
+            "containerInstances": instances,
+            "services": services,
+            "tasks": tasks,
+            "taskDefinitions": definitions,
+        }))
+    }
+}
+
+fn has(settings: Option<&Settings>, key: &str) -> bool {
+    settings.and_then(|settings| settings.get(key)).is_some_and(|value| value == "true")
+}
+
+fn definition_arn(family: &str) -> String {
+    format!("arn:aws:ecs:us-east-1:111122223333:task-definition/{family}:1")
+}
+
+fn instance(drawn: &DrawnInstance, arn: &str) -> Result<Value> {
+    let context = || format!("instance {}", drawn.name);
+    let mut attributes = Map::new();
+    attributes.insert("ecs.availability-zone".to_owned(), json!(format!("us-east-1{}", drawn.zone)));
+    attributes.insert("ecs.os-type".to_owned(), json!("linux"));
+    attributes.insert("ecs.instance-type".to_owned(), json!("m5.xlarge"));
+    let (mut cpu, mut memory, mut gpus) = (4096, 16_384, 0);
+    let mut ports = vec!["22".to_owned(), "2375".to_owned(), "2376".to_owned(), "51678".to_owned(), "51679".to_owned()];
+    let mut answer = json!({"containerInstanceArn": arn, "ec2InstanceId": drawn.name, "registeredAt": BEGAN});
+    for (key, value) in &drawn.settings {
+        match key.as_str() {
+            "cpu" => cpu = number(key, value).with_context(context)?,
+            "memory" => memory = number(key, value).with_context(context)?,
+            "gpus" => gpus = number(key, value).with_context(context)?,
+            "status" => answer["status"] = json!(value),
+            "agent" => answer["agentConnected"] = json!(value != "false"),
+            "type" => drop(attributes.insert("ecs.instance-type".to_owned(), json!(value))),
+            "provider" => answer["capacityProviderName"] = json!(value),
+            "ports" => ports.extend(value.split(',').map(str::to_owned)),
+            other => match other.strip_prefix("attr.") {
+                Some(name) => drop(attributes.insert(name.to_owned(), json!(value))),
+                None => bail!("instance {}: `{other}` is no setting of an instance", drawn.name),
+            },
+        }
+    }
+    answer["registeredResources"] = json!([
+        {"name": "CPU", "type": "INTEGER", "integerValue": cpu},
+        {"name": "MEMORY", "type": "INTEGER", "integerValue": memory},
+        {"name": "PORTS", "type": "STRINGSET", "stringSetValue": ports},
+        {"name": "GPU", "type": "STRINGSET", "stringSetValue": (0..gpus).map(|gpu| format!("GPU-{gpu}")).collect::<Vec<_>>()},
+    ]);
+    answer["attributes"] = attributes.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    Ok(answer)
+}
+
+fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Value> {
+    let mut answer = json!({
+        "serviceArn": arn,
+        "serviceName": name,
+        "taskDefinition": definition_arn(name),
+        "desiredCount": drawn,
+        "createdAt": BEGAN,
+    });
+    let mut tags = Vec::new();
+    let mut constraints = Vec::new();
+    for (key, value) in settings {
+        match key.as_str() {
+            "desired" => answer["desiredCount"] = json!(number(key, value)?),
+            "cpu" | "memory" | "gpus" | "port" | "check" | "awsvpc" => {}
+            "strategy" => answer["placementStrategy"] = value.split(',').map(strategy).collect(),
+            "constraint" => constraints.push(match value.strip_prefix("memberOf:") {
+                Some(expression) => json!({"type": "memberOf", "expression": expression.replace('+', " ")}),
+                None => json!({"type": value}),
+            }),
+            "launch" => answer["launchType"] = json!(value),
+            "daemon" => answer["schedulingStrategy"] = json!(if value == "true" { "DAEMON" } else { "REPLICA" }),
+            "azrebalancing" => {
+                answer["availabilityZoneRebalancing"] = json!(if value == "true" { "ENABLED" } else { "DISABLED" })
+            }
+            "min" => answer["deploymentConfiguration"]["minimumHealthyPercent"] = json!(number(key, value)?),
+            "max" => answer["deploymentConfiguration"]["maximumPercent"] = json!(number(key, value)?),
+            "breaker" => {
+                answer["deploymentConfiguration"]["deploymentCircuitBreaker"] =
+                    json!({"enable": true, "rollback": value == "rollback"})
+            }
+            "lb" => {
+                let arn =
+                    format!("arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/{name}/0123456789abcdef");
+                answer["loadBalancers"] = json!([{"targetGroupArn": arn, "containerName": "app", "containerPort": 80}]);
+            }
+            "provider" => answer["capacityProviderStrategy"] = json!([{"capacityProvider": value, "weight": 1}]),
+            "controller" => answer["deploymentController"] = json!({"type": value}),
+            "rollout" => {
+                answer["deployments"] =
+                    json!([{"id": format!("ecs-svc/{name}"), "rolloutState": value, "createdAt": BEGAN}])
+            }
+            other => match other.strip_prefix("tag.") {
+                Some(key) => tags.push(json!({"key": key, "value": value.replace('+', " ")})),
+                None => bail!("`{other}` is no setting of a service"),
+            },
+        }
+    }
+    answer["tags"] = json!(tags);
+    answer["placementConstraints"] = json!(constraints);
+    Ok(answer)
+}
+
+fn definition(family: &str, settings: &Settings) -> Result<Value> {
+    let setting = |key: &str, default: u32| settings.get(key).map_or(Ok(default), |value| number(key, value));
+    let mut container = json!({
+        "name": "app",
+        "image": family,
+        "essential": true,
+        "cpu": setting("cpu", 256)?,
+        "memory": setting("memory", 512)?,
+        "portMappings": [{"containerPort": 80, "hostPort": setting("port", 0)?}],
+    });
+    let gpus = setting("gpus", 0)?;
+    if gpus > 0 {
+        container["resourceRequirements"] = json!([{"type": "GPU", "value": gpus.to_string()}]);
+    }
+    if has(Some(settings), "check") {
+        container["healthCheck"] = json!({"command": ["CMD", "true"]});
+    }
+    Ok(json!({
+        "taskDefinitionArn": definition_arn(family),
+        "family": family,
+        "revision": 1,
+        "status": "ACTIVE",
+        "networkMode": if has(Some(settings), "awsvpc") { "awsvpc" } else { "bridge" },
+        "containerDefinitions": [container],
+    }))
+}
+
+fn strategy(text: &str) -> Value {
+    match text.split_once(':') {
+        Some((kind, field)) => json!({"type": kind, "field": field}),
+        None => json!({"type": text}),
+    }
+}
+
+fn number(key: &str, value: &str) -> Result<u32> {
+    let number = value.parse().with_context(|| format!("`{key}={value}` is no number"))?;
+    ensure!(number <= 1 << 30, "`{key}={value}` is too large");
+    Ok(number)
+}

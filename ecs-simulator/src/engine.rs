@@ -1,0 +1,264 @@
+//! The state machine: what is due happens, in order, up to the moment of each request.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    Moment, Options,
+    state::{Definition, Instance, Service, State},
+    timeline::{Counts, Timeline},
+};
+
+/// What becomes due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The service scheduler looks at a service.
+    Scheduler(String),
+    /// A task goes on to its next status.
+    Task(String),
+    /// A task's container health check, or its targets', is decided.
+    Health(String),
+    /// A task without any check counts as healthy from now on.
+    Settled(String),
+    /// Something from outside.
+    Outside(Outside),
+}
+
+/// What comes from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outside {
+    LoseInstance,
+    ForeignDeployment,
+    ForeignCount,
+    AutoScaling,
+    JoinInstance,
+    DeleteService,
+}
+
+/// The state and what is to come of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    pub(crate) state: State,
+    pub(crate) options: Options,
+    pub(crate) timeline: Timeline,
+    pub(crate) start: Moment,
+    pub(crate) now: Moment,
+    pub(crate) random: ChaCha8Rng,
+    agenda: BinaryHeap<Reverse<(Moment, u64, Due)>>,
+    number: u64,
+    pub(crate) scaled_out: bool,
+}
+
+/// How often the scheduler looks at a service that isn't steady: as public logs show.
+pub(crate) const TICK_MILLISECONDS: i64 = 10_000;
+
+impl Engine {
+    pub(crate) fn new(state: State, options: Options, start: Moment) -> Self {
+        let random = ChaCha8Rng::seed_from_u64(options.seed);
+        let mut engine = Self {
+            state,
+            options,
+            timeline: Timeline::default(),
+            start,
+            now: start,
+            random,
+            agenda: BinaryHeap::new(),
+            number: 0,
+            scaled_out: false,
+        };
+        let faults = engine.options.faults.clone();
+        for (seconds, outside) in [
+            (faults.lose_instance, Outside::LoseInstance),
+            (faults.foreign_deployment, Outside::ForeignDeployment),
+            (faults.foreign_count, Outside::ForeignCount),
+            (faults.auto_scaling, Outside::AutoScaling),
+            (faults.join_instance, Outside::JoinInstance),
+            (faults.delete_service, Outside::DeleteService),
+        ] {
+            if let Some(seconds) = seconds {
+                engine.due_in(milliseconds(seconds), Due::Outside(outside));
+            }
+        }
+        let names: Vec<String> = engine.state.services.keys().cloned().collect();
+        for name in names {
+            engine.note_counts(&name);
+            engine.wake(&name, TICK_MILLISECONDS);
+        }
+        engine
+    }
+
+    /// Lets happen what is due until then.
+    pub(crate) fn advance(&mut self, now: Moment) {
+        while let Some(Reverse((at, _, _))) = self.agenda.peek() {
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((at, _, due))) = self.agenda.pop() else { break };
+            self.now = self.now.max(at);
+            match due {
+                Due::Scheduler(service) => {
+                    if let Some(known) = self.state.services.get_mut(&service) {
+                        known.is_busy = false;
+                    }
+                    crate::scheduler::look_at(self, &service);
+                }
+                Due::Task(task) => crate::life::go_on(self, &task),
+                Due::Health(task) => crate::life::decide_health(self, &task),
+                Due::Settled(task) => self.note_task(&task),
+                Due::Outside(outside) => crate::outside::happen(self, outside),
+            }
+        }
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn due_in(&mut self, milliseconds: i64, due: Due) {
+        self.number += 1;
+        self.agenda.push(Reverse((Moment(self.now.0 + milliseconds), self.number, due)));
+    }
+
+    /// Has the scheduler look at a service in so long, if it isn't about to anyway.
+    pub(crate) fn wake(&mut self, service: &str, milliseconds: i64) {
+        let Some(known) = self.state.services.get_mut(service) else { return };
+        if !known.is_busy {
+            known.is_busy = true;
+            self.due_in(milliseconds, Due::Scheduler(service.to_owned()));
+        }
+    }
+
+    /// Writes a service's counts down.
+    pub(crate) fn note_counts(&mut self, name: &str) {
+        let Some(service) = self.state.services.get(name) else { return };
+        let healthy = self
+            .state
+            .service_tasks(name)
+            .filter(|task| task.is_healthy(service, self.state.definitions.get(&task.definition), self.now))
+            .count();
+        let minimum = (u64::from(service.desired_count) * u64::from(service.minimum_healthy_percent)).div_ceil(100);
+        let counts = Counts {
+            at: self.now,
+            desired: service.desired_count,
+            running: self.state.running(name),
+            healthy: crate::state::count(healthy),
+            minimum_healthy: u32::try_from(minimum).unwrap_or(u32::MAX),
+        };
+        self.timeline.note(name, counts);
+    }
+
+    pub(crate) fn note_task(&mut self, task: &str) {
+        if let Some(service) = self.state.tasks.get(task).and_then(|task| task.service.clone()) {
+            self.note_counts(&service);
+        }
+    }
+
+    /// Appends to a service's events; ECS keeps the newest 100.
+    pub(crate) fn tell(&mut self, service: &str, message: String) {
+        let (id, at) = (self.id(), self.now);
+        if let Some(service) = self.state.services.get_mut(service) {
+            // ECS leaves duplicates out until they are resolved or 6 h have passed.
+            let repeats = service
+                .events
+                .front()
+                .is_some_and(|newest| newest.message == message && at.0 - newest.at.0 < 6 * 3_600_000);
+            if !repeats {
+                service.events.push_front(crate::state::Event { id, at, message });
+                service.events.truncate(100);
+            }
+        }
+    }
+
+    /// A new id, as ECS writes them.
+    pub(crate) fn id(&mut self) -> String {
+        format!("{:032x}", self.random.random::<u128>())
+    }
+
+    /// Chance: true in so many of 1 cases.
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.random.random::<f64>() < share
+    }
+
+    /// A number of milliseconds between two.
+    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
+        self.random.random_range(low..=high)
+    }
+
+    /// What is free on an instance: CPU and memory.
+    pub(crate) fn free(&self, instance: &Instance) -> (u32, u32) {
+        let (cpu, memory, _) = self.state.reserved(&instance.arn, self.stopping_counts());
+        (
+            instance.cpu.saturating_sub(instance.other_cpu).saturating_sub(cpu),
+            instance.memory.saturating_sub(instance.other_memory).saturating_sub(memory),
+        )
+    }
+
+    pub(crate) fn stopping_counts(&self) -> bool {
+        self.options.behaviour.get("resources-freed") == "when-stopped"
+    }
+
+    /// The desired count that DescribeServices shows: for a while perhaps the one from before.
+    pub(crate) fn shown_desired_count(&self, service: &Service, now: Moment) -> u32 {
+        let (before, since) = service.stale_desired_count;
+        let stale = milliseconds(self.options.faults.stale_reads);
+        if stale > 0 && now.0 - since.0 < stale { before } else { service.desired_count }
+    }
+
+    /// A task definition by ARN, `family:revision` or `family` (the newest).
+    pub(crate) fn definition(&self, id: &str) -> Option<&Definition> {
+        if id.contains("arn:") {
+            return self.state.definitions.get(id);
+        }
+        let name = |definition: &Definition| definition.arn.rsplit('/').next().unwrap_or_default().to_owned();
+        self.state
+            .definitions
+            .values()
+            .filter(|definition| {
+                name(definition) == id || name(definition).rsplit_once(':').is_some_and(|(family, _)| family == id)
+            })
+            .max_by_key(|definition| revision(&definition.arn))
+    }
+
+    /// The tags of whatever has them.
+    pub(crate) fn tags(&self, arn: &str) -> Option<&BTreeMap<String, String>> {
+        let state = &self.state;
+        if arn == state.cluster_arn {
+            return Some(&state.cluster_tags);
+        }
+        let service = state.services.values().find(|service| service.arn == arn).map(|service| &service.tags);
+        service
+            .or_else(|| state.tasks.get(arn).map(|task| &task.tags))
+            .or_else(|| state.instances.get(arn).map(|instance| &instance.tags))
+            .or_else(|| state.definitions.get(arn).map(|definition| &definition.tags))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn tags_mut(&mut self, arn: &str) -> Option<&mut BTreeMap<String, String>> {
+        let state = &mut self.state;
+        if arn == state.cluster_arn {
+            return Some(&mut state.cluster_tags);
+        }
+        if let Some(service) = state.services.values_mut().find(|service| service.arn == arn) {
+            return Some(&mut service.tags);
+        }
+        if let Some(task) = state.tasks.get_mut(arn) {
+            return Some(&mut task.tags);
+        }
+        if let Some(instance) = state.instances.get_mut(arn) {
+            return Some(&mut instance.tags);
+        }
+        state.definitions.get_mut(arn).map(|definition| &mut definition.tags)
+    }
+}
+
+/// A task definition's revision, from its ARN.
+pub(crate) fn revision(arn: &str) -> u32 {
+    arn.rsplit(':').next().and_then(|revision| revision.parse().ok()).unwrap_or(0)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "spans of a rehearsal")]
+pub(crate) fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1000.0) as i64
+}

@@ -1,0 +1,272 @@
+//! A task's life: pull and start, health checks, targets, draining, stop. [ECS developer guide, "Task lifecycle"]
+
+use crate::{
+    engine::{Due, Engine},
+    state::{Instance, SETTLING_MILLISECONDS, Service, Status, Task},
+};
+
+/// Pulling and starting a container, in milliseconds.
+const START: (i64, i64) = (5_000, 15_000);
+/// Until the health checks of containers or targets are passed.
+const CHECK: (i64, i64) = (10_000, 20_000);
+/// The deregistration delay of targets; the default of 300 s is shortened by most who care about deployments.
+const DEREGISTRATION: i64 = 30_000;
+/// From the stop signal to the end.
+const STOP: (i64, i64) = (1_000, 8_000);
+/// How long a container of a broken image runs.
+const CRASH: i64 = 8_000;
+/// From the end of a task until the scheduler notices.
+const NOTICE: i64 = 1_000;
+
+/// Starts a task of a service on an instance.
+pub(crate) fn start(engine: &mut Engine, service: &Service, instance: &Instance, deployment: &str, definition: &str) {
+    let id = engine.id();
+    let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":task/"));
+    let gpus = free_gpus(engine, instance, definition);
+    let number = u32::try_from(engine.between(1, 1 << 24)).unwrap_or(1);
+    let mut task = Task {
+        arn: arn.clone(),
+        service: Some(service.name.clone()),
+        group: format!("service:{}", service.name),
+        instance: Some(instance.arn.clone()),
+        definition: definition.to_owned(),
+        started_by: deployment.to_owned(),
+        launch_type: service.launch_type.clone().unwrap_or_else(|| "EC2".to_owned()),
+        capacity_provider: service.capacity_provider_strategy.first().map(|item| item.0.clone()),
+        status: Status::Pending,
+        wanted: true,
+        health: "UNKNOWN".to_owned(),
+        target_is_healthy: false,
+        protected_until: None,
+        host_port: 0,
+        gpus,
+        created_at: Some(engine.now),
+        started_at: None,
+        stopping_at: None,
+        stopped_at: None,
+        stop_code: String::new(),
+        stopped_reason: String::new(),
+        version: 1,
+        tags: std::collections::BTreeMap::new(),
+        address: String::new(),
+    };
+    crate::network::assign(&mut task, number);
+    engine.state.insert_task(task);
+    let delay = start_up(engine, START);
+    engine.due_in(delay, Due::Task(arn.clone()));
+    engine.timeline.started(&service.name);
+    engine.tell(&service.name, format!("(service {}) has started 1 tasks: (task {id}).", service.name));
+}
+
+fn start_up(engine: &mut Engine, (low, high): (i64, i64)) -> i64 {
+    let factor = engine.options.faults.slow_start;
+    let delay = engine.between(low, high);
+    if factor > 0.0 {
+        crate::engine::milliseconds(crate::engine::milliseconds(factor) as f64 / 1000.0 * delay as f64 / 1000.0)
+    } else {
+        delay
+    }
+}
+
+fn free_gpus(engine: &Engine, instance: &Instance, definition: &str) -> Vec<String> {
+    let asked = engine.state.definitions.get(definition).map_or(0, |definition| definition.gpus as usize);
+    let taken: Vec<&String> = engine.state.instance_tasks(&instance.arn).flat_map(|task| &task.gpus).collect();
+    instance.gpus.iter().filter(|gpu| !taken.contains(gpu)).take(asked).cloned().collect()
+}
+
+/// Goes on to the next status.
+pub(crate) fn go_on(engine: &mut Engine, arn: &str) {
+    let Some(task) = engine.state.tasks.get(arn) else { return };
+    match task.status {
+        Status::Provisioning | Status::Pending | Status::Activating if task.wanted => run(engine, arn),
+        Status::Provisioning | Status::Pending | Status::Activating | Status::Stopping | Status::Deprovisioning => {
+            end(engine, arn);
+        }
+        // Only a broken image's task is due while it runs.
+        Status::Running => {
+            stop(engine, arn, "EssentialContainerExited", "Essential container in task exited");
+            let service = engine.state.tasks.get(arn).and_then(|task| task.service.clone());
+            if let Some(service) = service {
+                fail(engine, &service);
+            }
+        }
+        Status::Deactivating => {
+            set(engine, arn, Status::Stopping);
+            let delay = engine.between(STOP.0, STOP.1);
+            engine.due_in(delay, Due::Task(arn.to_owned()));
+        }
+        Status::Stopped => {}
+    }
+}
+
+fn run(engine: &mut Engine, arn: &str) {
+    let share = engine.options.faults.failing_start;
+    let service = engine.state.tasks.get(arn).and_then(|task| task.service.clone()).unwrap_or_default();
+    if engine.chance(share) {
+        stop(engine, arn, "TaskFailedToStart", "CannotPullContainerError: failed to pull the image");
+        fail(engine, &service);
+        return;
+    }
+    set(engine, arn, Status::Running);
+    let now = engine.now;
+    let has_check = engine
+        .state
+        .tasks
+        .get(arn)
+        .and_then(|task| engine.state.definitions.get(&task.definition))
+        .is_some_and(|definition| definition.has_health_check);
+    let has_targets = engine.state.services.get(&service).is_some_and(|service| !service.target_groups.is_empty());
+    if let Some(task) = engine.state.tasks.get_mut(arn) {
+        task.started_at = Some(now);
+    }
+    let broken = engine
+        .options
+        .faults
+        .broken_image
+        .is_some_and(|from| now.0 - engine.start.0 >= crate::engine::milliseconds(from));
+    if broken {
+        engine.due_in(CRASH, Due::Task(arn.to_owned()));
+    } else if has_check || has_targets {
+        let delay = start_up(engine, CHECK);
+        engine.due_in(delay, Due::Health(arn.to_owned()));
+    } else {
+        engine.due_in(SETTLING_MILLISECONDS, Due::Settled(arn.to_owned()));
+        if let Some(service) = engine.state.services.get_mut(&service) {
+            service.failed_starts = 0;
+        }
+    }
+    engine.note_counts(&service);
+    engine.wake(&service, NOTICE);
+}
+
+/// The checks of a running task are passed.
+pub(crate) fn decide_health(engine: &mut Engine, arn: &str) {
+    let Some(task) = engine.state.tasks.get_mut(arn) else { return };
+    if task.status != Status::Running || !task.wanted {
+        return;
+    }
+    let has_check =
+        engine.state.definitions.get(&task.definition).is_some_and(|definition| definition.has_health_check);
+    if has_check {
+        "HEALTHY".clone_into(&mut task.health);
+    }
+    task.target_is_healthy = true;
+    let service = task.service.clone().unwrap_or_default();
+    let groups: Vec<String> = match engine.state.services.get_mut(&service) {
+        Some(service) => {
+            service.failed_starts = 0;
+            service.target_groups.iter().map(|group| group.arn.clone()).collect()
+        }
+        None => Vec::new(),
+    };
+    for group in groups {
+        engine.tell(&service, format!("(service {service}) registered 1 targets in (target-group {group})"));
+    }
+    engine.note_counts(&service);
+    engine.wake(&service, NOTICE);
+}
+
+/// Decides a task's end: its targets drain first, then it is told to stop.
+pub(crate) fn stop(engine: &mut Engine, arn: &str, code: &str, reason: &str) {
+    let now = engine.now;
+    let Some(task) = engine.state.tasks.get(arn) else { return };
+    if !task.wanted {
+        return;
+    }
+    let service = task.service.clone();
+    let has_targets = service
+        .as_ref()
+        .and_then(|name| engine.state.services.get(name))
+        .is_some_and(|service| !service.target_groups.is_empty());
+    let was_running = task.status == Status::Running;
+    let drains = was_running && has_targets && code == "ServiceSchedulerInitiated";
+    let delay = if drains { DEREGISTRATION } else { engine.between(STOP.0, STOP.1) };
+    if let Some(task) = engine.state.tasks.get_mut(arn) {
+        task.wanted = false;
+        task.stopping_at = Some(now);
+        task.status = if drains { Status::Deactivating } else { Status::Stopping };
+        task.target_is_healthy = false;
+        code.clone_into(&mut task.stop_code);
+        reason.clone_into(&mut task.stopped_reason);
+        task.version += 1;
+        // A stopped task loses its tags [API, StopTask].
+        task.tags.clear();
+    }
+    engine.due_in(delay, Due::Task(arn.to_owned()));
+    if let Some(service) = service {
+        engine.timeline.stopped(&service);
+        if was_running {
+            let id = arn.rsplit('/').next().unwrap_or_default().to_owned();
+            engine.tell(&service, format!("(service {service}) has stopped 1 running tasks: (task {id})."));
+        }
+        engine.note_counts(&service);
+        let reaction = match (code, engine.options.behaviour.get("stop-reaction")) {
+            ("UserInitiated", "0s") => 0,
+            ("UserInitiated", "40s") => 40_000,
+            ("UserInitiated", _) => 10_000,
+            _ => NOTICE,
+        };
+        engine.wake(&service, reaction);
+    }
+}
+
+/// A task ends at once, with its instance.
+pub(crate) fn lose(engine: &mut Engine, arn: &str, reason: &str) {
+    stop(engine, arn, "TerminationNotice", reason);
+    end(engine, arn);
+}
+
+fn end(engine: &mut Engine, arn: &str) {
+    let now = engine.now;
+    engine.state.forget_place(arn);
+    let Some(task) = engine.state.tasks.get_mut(arn) else { return };
+    task.status = Status::Stopped;
+    task.stopped_at = Some(now);
+    task.protected_until = None;
+    task.version += 1;
+    let service = task.service.clone();
+    if let Some(service) = service {
+        engine.note_counts(&service);
+        engine.wake(&service, NOTICE);
+    }
+}
+
+fn set(engine: &mut Engine, arn: &str, status: Status) {
+    if let Some(task) = engine.state.tasks.get_mut(arn) {
+        task.status = status;
+        task.version += 1;
+    }
+}
+
+/// A start that failed: back-off, failed tasks, circuit breaker.
+fn fail(engine: &mut Engine, name: &str) {
+    let ceiling = if engine.options.behaviour.get("back-off-ceiling") == "15m" { 15 } else { 27 } * 60_000;
+    let minimum: u32 = engine.options.behaviour.get("circuit-breaker-minimum").parse().unwrap_or(3);
+    let now = engine.now;
+    let Some(service) = engine.state.services.get_mut(name) else { return };
+    service.failed_starts += 1;
+    let back_off = (1_i64 << service.failed_starts.min(20)) * 5_000;
+    service.backs_off_until = crate::Moment(now.0 + back_off.min(ceiling));
+    // Half of the desired count, from the minimum to 200 [developer guide, deployment-circuit-breaker].
+    let threshold = service.desired_count.div_ceil(2).clamp(minimum, 200);
+    let (breaks, rolls_back) = (service.circuit_breaker, service.rollback);
+    let mut broke = None;
+    if let Some(primary) = service.deployments.first_mut() {
+        primary.failed_tasks += 1;
+        if breaks && primary.rollout_state == "IN_PROGRESS" && primary.failed_tasks >= threshold {
+            "FAILED".clone_into(&mut primary.rollout_state);
+            "tasks failed to start.".clone_into(&mut primary.rollout_reason);
+            broke = Some(primary.id.clone());
+        }
+    }
+    let failed = service.failed_starts;
+    if failed >= 3 {
+        engine.tell(name, format!("(service {name}) is unable to consistently start tasks successfully."));
+    }
+    if let Some(id) = broke {
+        engine.tell(name, format!("(service {name}) (deployment {id}) deployment failed: tasks failed to start."));
+        if rolls_back {
+            crate::scheduler::roll_back(engine, name);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What comes from outside: instances lost and found, people, auto scaling.
+
+use crate::{
+    engine::{Due, Engine, Outside, milliseconds},
+    state::Instance,
+};
+
+/// Lets it happen.
+pub(crate) fn happen(engine: &mut Engine, outside: Outside) {
+    match outside {
+        Outside::LoseInstance => lose_instance(engine),
+        Outside::JoinInstance => join_instance(engine),
+        Outside::ForeignDeployment => {
+            if let Some(name) = busiest(engine) {
+                let definition = engine.state.services[&name].task_definition.clone();
+                crate::scheduler::deploy(engine, &name, &definition);
+            }
+        }
+        Outside::ForeignCount => {
+            if let Some(name) = busiest(engine) {
+                let count = engine.state.services[&name].desired_count + 1;
+                set_desired_count(engine, &name, count);
+            }
+        }
+        Outside::AutoScaling => {
+            if let Some(name) = busiest(engine) {
+                let count = engine.state.services[&name].desired_count;
+                let count = if engine.scaled_out { count.saturating_sub(1).max(1) } else { count + 1 };
+                engine.scaled_out = !engine.scaled_out;
+                set_desired_count(engine, &name, count);
+            }
+            let period = engine.options.faults.auto_scaling.unwrap_or(60.0).max(1.0);
+            engine.due_in(milliseconds(period), Due::Outside(Outside::AutoScaling));
+        }
+        Outside::DeleteService => {
+            if let Some(name) = busiest(engine) {
+                delete(engine, &name);
+            }
+        }
+    }
+}
+
+/// The service with the most tasks; the first by name among equal ones.
+fn busiest(engine: &Engine) -> Option<String> {
+    let state = &engine.state;
+    let tasks = |name: &String| state.tasks_of.get(name).map_or(0, std::collections::BTreeSet::len);
+    state.services.keys().rev().max_by_key(|name| tasks(name)).cloned()
+}
+
+pub(crate) fn set_desired_count(engine: &mut Engine, name: &str, count: u32) {
+    let now = engine.now;
+    let deploys = engine.options.behaviour.get("desired-count-deploys") == "yes";
+    if let Some(service) = engine.state.services.get_mut(name) {
+        service.stale_desired_count = (service.desired_count, now);
+        if deploys
+            && service.desired_count != count
+            && let Some(primary) = service.deployments.first_mut()
+        {
+            "IN_PROGRESS".clone_into(&mut primary.rollout_state);
+            primary.updated_at = Some(now);
+        }
+        service.desired_count = count;
+    }
+    engine.note_counts(name);
+    engine.wake(name, 1_000);
+}
+
+pub(crate) fn delete(engine: &mut Engine, name: &str) {
+    if let Some(service) = engine.state.services.get_mut(name) {
+        "DRAINING".clone_into(&mut service.status);
+        service.desired_count = 0;
+    }
+    engine.wake(name, 1_000);
+}
+
+fn lose_instance(engine: &mut Engine) {
+    let candidates: Vec<String> =
+        engine.state.instances.values().filter(|i| i.status == "ACTIVE").map(|i| i.arn.clone()).collect();
+    if candidates.len() < 2 {
+        return;
+    }
+    let last = i64::try_from(candidates.len()).unwrap_or(1) - 1;
+    let index = usize::try_from(engine.between(0, last)).unwrap_or(0);
+    let arn = candidates[index].clone();
+    let tasks: Vec<String> = engine.state.instance_tasks(&arn).map(|task| task.arn.clone()).collect();
+    for task in tasks {
+        crate::life::lose(engine, &task, "Host EC2 (instance) terminated.");
+    }
+    if let Some(instance) = engine.state.instances.get_mut(&arn) {
+        "INACTIVE".clone_into(&mut instance.status);
+        instance.agent_connected = false;
+    }
+}
+
+fn join_instance(engine: &mut Engine) {
+    let id = engine.id();
+    let now = engine.now;
+    let Some(model) = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned() else {
+        return;
+    };
+    let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":container-instance/"));
+    let instance = Instance {
+        arn: arn.clone(),
+        ec2_instance_id: format!("i-{}", &id[..17]),
+        registered_at: Some(now),
+        version: 1,
+        other_cpu: 0,
+        other_memory: 0,
+        ..model
+    };
+    engine.state.instances.insert(arn, instance);
+}

@@ -1,0 +1,285 @@
+//! What the simulated ECS holds: one cluster with its instances, services, tasks and task definitions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use crate::Moment;
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) cluster_arn: String,
+    pub(crate) cluster_name: String,
+    pub(crate) cluster_tags: BTreeMap<String, String>,
+    pub(crate) instances: BTreeMap<String, Instance>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) tasks: BTreeMap<String, Task>,
+    pub(crate) definitions: BTreeMap<String, Definition>,
+    /// Tasks of each service, STOPPED ones apart.
+    pub(crate) tasks_of: BTreeMap<String, BTreeSet<String>>,
+    /// Tasks on each instance, STOPPED ones apart.
+    pub(crate) tasks_on: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A container instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    pub(crate) arn: String,
+    pub(crate) ec2_instance_id: String,
+    pub(crate) status: String,
+    pub(crate) agent_connected: bool,
+    pub(crate) agent_version: String,
+    pub(crate) registered_at: Option<Moment>,
+    pub(crate) version: u64,
+    pub(crate) cpu: u32,
+    pub(crate) memory: u32,
+    pub(crate) gpus: Vec<String>,
+    pub(crate) ports: BTreeSet<u16>,
+    pub(crate) udp_ports: BTreeSet<u16>,
+    pub(crate) attributes: BTreeMap<String, Option<String>>,
+    pub(crate) capacity_provider: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// What is reserved beside the tasks that are known here, so that a snapshot's remaining resources hold.
+    pub(crate) other_cpu: u32,
+    pub(crate) other_memory: u32,
+}
+
+/// A service.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) arn: String,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) desired_count: u32,
+    pub(crate) task_definition: String,
+    pub(crate) launch_type: Option<String>,
+    pub(crate) capacity_provider_strategy: Vec<(String, u32, u32)>,
+    pub(crate) scheduling_strategy: String,
+    pub(crate) controller: String,
+    pub(crate) deployment_strategy: String,
+    pub(crate) minimum_healthy_percent: u32,
+    pub(crate) maximum_percent: u32,
+    pub(crate) circuit_breaker: bool,
+    pub(crate) rollback: bool,
+    pub(crate) placement_strategy: Vec<(String, String)>,
+    pub(crate) placement_constraints: Vec<(String, String)>,
+    pub(crate) zone_rebalancing: bool,
+    pub(crate) target_groups: Vec<TargetGroup>,
+    pub(crate) classic_load_balancers: Vec<String>,
+    pub(crate) grace_period_seconds: u32,
+    pub(crate) created_at: Option<Moment>,
+    pub(crate) deployments: Vec<Deployment>,
+    pub(crate) task_sets: Vec<Value>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) managed_by_ecs: bool,
+    /// Consecutive failed starts, and until when no new one is tried.
+    pub(crate) failed_starts: u32,
+    pub(crate) backs_off_until: Moment,
+    /// What a stale read still shows, and since when it is stale.
+    pub(crate) stale_desired_count: (u32, Moment),
+    /// Whether the scheduler is at work on it; steady services are left alone.
+    pub(crate) is_busy: bool,
+    pub(crate) is_rebalancing_zones: bool,
+}
+
+/// Where a service's tasks are registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetGroup {
+    pub(crate) arn: String,
+    pub(crate) container_name: String,
+    pub(crate) container_port: u32,
+}
+
+/// One deployment of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) rollout_state: String,
+    pub(crate) rollout_reason: String,
+    pub(crate) task_definition: String,
+    pub(crate) failed_tasks: u32,
+    pub(crate) created_at: Option<Moment>,
+    pub(crate) updated_at: Option<Moment>,
+}
+
+/// What a service tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) at: Moment,
+    pub(crate) message: String,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) arn: String,
+    pub(crate) service: Option<String>,
+    pub(crate) group: String,
+    pub(crate) instance: Option<String>,
+    pub(crate) definition: String,
+    pub(crate) started_by: String,
+    pub(crate) launch_type: String,
+    pub(crate) capacity_provider: Option<String>,
+    pub(crate) status: Status,
+    pub(crate) wanted: bool,
+    pub(crate) health: String,
+    /// Whether its targets are healthy; meaningless where its service has no target group.
+    pub(crate) target_is_healthy: bool,
+    pub(crate) protected_until: Option<Moment>,
+    pub(crate) host_port: u16,
+    pub(crate) gpus: Vec<String>,
+    pub(crate) created_at: Option<Moment>,
+    pub(crate) started_at: Option<Moment>,
+    pub(crate) stopping_at: Option<Moment>,
+    pub(crate) stopped_at: Option<Moment>,
+    pub(crate) stop_code: String,
+    pub(crate) stopped_reason: String,
+    pub(crate) version: u64,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) address: String,
+}
+
+/// A task's life, as `lastStatus` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Status {
+    Provisioning,
+    Pending,
+    Activating,
+    Running,
+    Deactivating,
+    Stopping,
+    Deprovisioning,
+    Stopped,
+}
+
+impl Status {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Provisioning,
+        Self::Pending,
+        Self::Activating,
+        Self::Running,
+        Self::Deactivating,
+        Self::Stopping,
+        Self::Deprovisioning,
+        Self::Stopped,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Pending => "PENDING",
+            Self::Activating => "ACTIVATING",
+            Self::Running => "RUNNING",
+            Self::Deactivating => "DEACTIVATING",
+            Self::Stopping => "STOPPING",
+            Self::Deprovisioning => "DEPROVISIONING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// A task definition: the whole of it as it was registered, and what placement needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    pub(crate) arn: String,
+    pub(crate) json: Value,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) cpu: u32,
+    pub(crate) memory: u32,
+    pub(crate) gpus: u32,
+    pub(crate) ports: BTreeSet<u16>,
+    pub(crate) udp_ports: BTreeSet<u16>,
+    pub(crate) awsvpc: bool,
+    pub(crate) constraints: Vec<String>,
+    pub(crate) required_attributes: BTreeMap<String, Option<String>>,
+    pub(crate) has_health_check: bool,
+}
+
+impl State {
+    /// Puts a task under its service and on its instance.
+    pub(crate) fn insert_task(&mut self, task: Task) {
+        if task.status != Status::Stopped {
+            if let Some(service) = &task.service {
+                self.tasks_of.entry(service.clone()).or_default().insert(task.arn.clone());
+            }
+            if let Some(instance) = &task.instance {
+                self.tasks_on.entry(instance.clone()).or_default().insert(task.arn.clone());
+            }
+        }
+        self.tasks.insert(task.arn.clone(), task);
+    }
+
+    /// Takes a task that stopped out of the books; it stays describable.
+    pub(crate) fn forget_place(&mut self, arn: &str) {
+        let Some(task) = self.tasks.get(arn) else { return };
+        if let Some(tasks) = task.service.as_ref().and_then(|service| self.tasks_of.get_mut(service)) {
+            tasks.remove(arn);
+        }
+        if let Some(tasks) = task.instance.as_ref().and_then(|instance| self.tasks_on.get_mut(instance)) {
+            tasks.remove(arn);
+        }
+    }
+
+    /// A service's tasks that are not STOPPED.
+    pub(crate) fn service_tasks(&self, service: &str) -> impl Iterator<Item = &Task> {
+        self.tasks_of.get(service).into_iter().flatten().filter_map(|arn| self.tasks.get(arn))
+    }
+
+    /// The tasks on an instance that are not STOPPED.
+    pub(crate) fn instance_tasks(&self, instance: &str) -> impl Iterator<Item = &Task> {
+        self.tasks_on.get(instance).into_iter().flatten().filter_map(|arn| self.tasks.get(arn))
+    }
+
+    /// What tasks reserve on an instance: CPU, memory, GPUs. `with_stopping`: those on their way out count as well.
+    pub(crate) fn reserved(&self, instance: &str, with_stopping: bool) -> (u32, u32, usize) {
+        self.instance_tasks(instance)
+            .filter(|task| task.wanted || with_stopping)
+            .filter_map(|task| self.definitions.get(&task.definition))
+            .fold((0, 0, 0), |(cpu, memory, gpus), definition| {
+                (cpu + definition.cpu, memory + definition.memory, gpus + definition.gpus as usize)
+            })
+    }
+
+    /// Running as ECS counts it for a service: tasks in RUNNING.
+    pub(crate) fn running(&self, service: &str) -> u32 {
+        count(self.service_tasks(service).filter(|task| task.status == Status::Running && task.wanted).count())
+    }
+
+    /// Pending as ECS counts it for a service: on the way to RUNNING.
+    pub(crate) fn pending(&self, service: &str) -> u32 {
+        count(self.service_tasks(service).filter(|task| task.status < Status::Running && task.wanted).count())
+    }
+}
+
+/// How long a task without any health check runs until ECS takes it for healthy [API, DeploymentConfiguration].
+pub(crate) const SETTLING_MILLISECONDS: i64 = 40_000;
+
+impl Task {
+    /// Whether ECS takes it for healthy.
+    pub(crate) fn is_healthy(&self, service: &Service, definition: Option<&Definition>, now: Moment) -> bool {
+        if self.status != Status::Running || !self.wanted || self.health == "UNHEALTHY" {
+            return false;
+        }
+        let checks_containers = definition.is_some_and(|definition| definition.has_health_check);
+        if checks_containers && self.health != "HEALTHY" {
+            return false;
+        }
+        if !service.target_groups.is_empty() {
+            return self.target_is_healthy;
+        }
+        checks_containers || self.started_at.is_none_or(|started| now.0 - started.0 >= SETTLING_MILLISECONDS)
+    }
+
+    /// Whether it is protected from scale-in.
+    pub(crate) fn is_protected(&self, now: Moment) -> bool {
+        self.protected_until.is_some_and(|until| until > now)
+    }
+}
+
+pub(crate) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,189 @@
+//! The wire: which service, which operation, in which protocol; the answer back in the same.
+
+pub(crate) mod cbor;
+pub(crate) mod cloudwatch;
+pub(crate) mod ecs;
+pub(crate) mod form;
+pub(crate) mod load_balancing;
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+
+/// A larger body is refused: a full PutMetricData is 1 MB.
+const LARGEST_BODY: usize = 4 << 20;
+
+/// A request, understood as far as its envelope.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) service: Service,
+    pub(crate) operation: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) input: Value,
+}
+
+/// The services that are simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ecs,
+    CloudWatch,
+    LoadBalancing,
+}
+
+impl Service {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ecs => "ecs",
+            Self::CloudWatch => "cloudwatch",
+            Self::LoadBalancing => "elasticloadbalancing",
+        }
+    }
+}
+
+/// How the request was written, and the answer will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// AWS JSON 1.1 (ECS).
+    Json11,
+    /// AWS JSON 1.0 (CloudWatch of boto3 and the AWS CLI).
+    Json10,
+    /// Smithy RPC v2 CBOR (CloudWatch of the Rust SDK).
+    Cbor,
+    /// AWS query: a form in, XML out.
+    Query(Version),
+}
+
+/// An XML namespace goes with each query API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    CloudWatch,
+    LoadBalancing,
+}
+
+/// A refusal in the service's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) status: StatusCode,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), status: StatusCode::BAD_REQUEST }
+    }
+
+    pub(crate) fn server() -> Self {
+        let message = "Service Unavailable. Please try again later.".to_owned();
+        Self { code: "ServerException", message, status: StatusCode::INTERNAL_SERVER_ERROR }
+    }
+}
+
+/// Understands a request's envelope and body. The error comes with the protocol that it is to be told in.
+pub(crate) fn decode(request: &Request<Bytes>) -> Result<Call, (Protocol, ApiError)> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = header("x-amz-target");
+    let path = request.uri().path();
+    let (service, protocol, operation) =
+        if let Some(operation) = target.strip_prefix("AmazonEC2ContainerServiceV20141113.") {
+            (Some(Service::Ecs), Protocol::Json11, operation.to_owned())
+        } else if let Some(operation) = target.strip_prefix("GraniteServiceVersion20100801.") {
+            (Some(Service::CloudWatch), Protocol::Json10, operation.to_owned())
+        } else if let Some(operation) = path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
+            (Some(Service::CloudWatch), Protocol::Cbor, operation.to_owned())
+        } else if header("content-type").starts_with("application/x-www-form-urlencoded") {
+            (None, Protocol::Query(Version::CloudWatch), String::new())
+        } else {
+            let message = format!("unknown target {target:?} and path {path:?}");
+            return Err((Protocol::Json11, ApiError::new("UnknownOperationException", message)));
+        };
+    let body = body(request.body(), header("content-encoding")).map_err(|error| (protocol, error))?;
+    let serialization = |message: String| (protocol, ApiError::new("SerializationException", message));
+    match (service, protocol) {
+        (Some(service), Protocol::Cbor) => {
+            let input = cbor::decode(&body).map_err(serialization)?;
+            Ok(Call { service, operation, protocol, input })
+        }
+        (Some(service), _) => {
+            let text = if body.is_empty() { b"{}".as_slice() } else { &body };
+            let input: Value = serde_json::from_slice(text).map_err(|error| serialization(error.to_string()))?;
+            if !input.is_object() {
+                return Err(serialization("the body is no object".to_owned()));
+            }
+            Ok(Call { service, operation, protocol, input })
+        }
+        (None, _) => form::decode(&body).map_err(|error| (protocol, error)),
+    }
+}
+
+/// The body as it was before it was compressed, if it isn't too large.
+fn body(raw: &Bytes, encoding: &str) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        let message = format!("the request has more than {LARGEST_BODY} bytes");
+        ApiError { code: "RequestEntityTooLarge", message, status: StatusCode::PAYLOAD_TOO_LARGE }
+    };
+    if raw.len() > LARGEST_BODY {
+        return Err(too_large());
+    }
+    if !encoding.split(',').any(|encoding| encoding.trim() == "gzip") {
+        return Ok(raw.to_vec());
+    }
+    let mut body = Vec::new();
+    GzDecoder::new(raw.as_ref())
+        .take(LARGEST_BODY as u64 + 1)
+        .read_to_end(&mut body)
+        .map_err(|_| ApiError::new("SerializationException", "the body is not gzip"))?;
+    if body.len() > LARGEST_BODY { Err(too_large()) } else { Ok(body) }
+}
+
+/// An answer in the protocol of its request.
+pub(crate) fn encode(
+    protocol: Protocol,
+    operation: &str,
+    answer: Result<Value, ApiError>,
+    id: &str,
+) -> Response<Bytes> {
+    let status = answer.as_ref().err().map_or(StatusCode::OK, |error| error.status);
+    let (content_type, body, query_error) = match protocol {
+        Protocol::Json11 | Protocol::Json10 => {
+            let body = match &answer {
+                Ok(value) => value.to_string(),
+                Err(error) => json!({"__type": error.code, "message": error.message}).to_string(),
+            };
+            let version = if protocol == Protocol::Json11 { "1.1" } else { "1.0" };
+            (format!("application/x-amz-json-{version}"), body.into_bytes(), false)
+        }
+        Protocol::Cbor => {
+            let value = match &answer {
+                Ok(value) => value.clone(),
+                Err(error) => {
+                    json!({"__type": format!("com.amazonaws.cloudwatch#{}", error.code), "message": error.message})
+                }
+            };
+            ("application/cbor".to_owned(), cbor::encode(&value), true)
+        }
+        Protocol::Query(version) => {
+            ("text/xml".to_owned(), form::encode(version, operation, &answer, id).into_bytes(), false)
+        }
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(CONTENT_TYPE.as_str(), &content_type);
+    set("x-amzn-requestid", id);
+    if protocol == Protocol::Cbor {
+        set("smithy-protocol", "rpc-v2-cbor");
+    }
+    if let (Err(error), true) = (&answer, query_error) {
+        set("x-amzn-query-error", &format!("{};Sender", error.code));
+    }
+    response
+}

@@ -1,0 +1,275 @@
+//! The operations that change something.
+
+use serde_json::{Value, json};
+
+use super::{check_cluster, checked, find_service, find_task, invalid, missing, shapes, texts};
+use crate::{
+    Moment,
+    engine::{Engine, revision},
+    outside,
+    place::Place,
+    scheduler,
+    snapshot::{read_constraints, read_definition, read_strategies},
+    wire::ApiError,
+};
+
+fn service_name(engine: &Engine, input: &Place<'_>) -> Result<String, ApiError> {
+    check_cluster(engine, input)?;
+    let id = checked(input.get("service").needed_text())?;
+    let service =
+        find_service(engine, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
+    if service.status != "ACTIVE" {
+        return Err(ApiError::new("ServiceNotActiveException", "Service was not ACTIVE."));
+    }
+    Ok(service.name.clone())
+}
+
+/// What is omitted stays as it is; an empty list removes. [API, UpdateService]
+pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    let name = service_name(engine, input)?;
+    let count = checked(input.get("desiredCount").count())?;
+    let strategies = input.get("placementStrategy");
+    let constraints = input.get("placementConstraints");
+    let strategies = if strategies.exists() { Some(checked(read_strategies(&strategies))?) } else { None };
+    let constraints = if constraints.exists() { Some(checked(read_constraints(&constraints))?) } else { None };
+    let configuration = input.get("deploymentConfiguration");
+    let minimum = checked(configuration.get("minimumHealthyPercent").count())?;
+    let maximum = checked(configuration.get("maximumPercent").count())?;
+    let zones = checked(input.get("availabilityZoneRebalancing").text())?.map(|text| text == "ENABLED");
+    let force = checked(input.get("forceNewDeployment").truth_or(false))?;
+    let definition = match checked(input.get("taskDefinition").text())? {
+        None => None,
+        Some(id) => Some(
+            engine
+                .definition(id)
+                .ok_or_else(|| ApiError::new("ClientException", "TaskDefinition not found."))?
+                .arn
+                .clone(),
+        ),
+    };
+    let controller = engine.state.services[&name].controller.clone();
+    if controller != "ECS" && (definition.is_some() || force) {
+        let message =
+            format!("Unable to update task definition on services with a {controller} deployment controller.");
+        return Err(invalid(message));
+    }
+    if let Some(service) = engine.state.services.get_mut(&name) {
+        if let Some(strategies) = strategies {
+            service.placement_strategy = strategies;
+        }
+        if let Some(constraints) = constraints {
+            service.placement_constraints = constraints;
+        }
+        service.minimum_healthy_percent = minimum.unwrap_or(service.minimum_healthy_percent);
+        service.maximum_percent = maximum.unwrap_or(service.maximum_percent);
+        service.zone_rebalancing = zones.unwrap_or(service.zone_rebalancing);
+    }
+    if let Some(count) = count {
+        outside::set_desired_count(engine, &name, count);
+    }
+    let current = engine.state.services[&name].task_definition.clone();
+    let is_new = definition.as_ref().is_some_and(|definition| *definition != current);
+    if force || is_new {
+        scheduler::deploy(engine, &name, &definition.unwrap_or(current));
+    }
+    engine.note_counts(&name);
+    Ok(json!({"service": shapes::service(engine, &engine.state.services[&name], false, now)}))
+}
+
+pub(super) fn delete_service(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    let name = service_name(engine, input)?;
+    let force = checked(input.get("force").truth_or(false))?;
+    if engine.state.services[&name].desired_count > 0 && !force {
+        return Err(invalid("The service cannot be stopped while it is scaled above 0."));
+    }
+    outside::delete(engine, &name);
+    Ok(json!({"service": shapes::service(engine, &engine.state.services[&name], false, now)}))
+}
+
+pub(super) fn stop_task(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let id = checked(input.get("task").needed_text())?;
+    let reason = checked(input.get("reason").text_or("Task stopped by user"))?;
+    let Some(task) = find_task(engine, &id) else {
+        return Err(invalid("The referenced task was not found."));
+    };
+    if task.is_protected(now) && engine.options.behaviour.get("stop-of-protected") == "refused" {
+        return Err(invalid("The task is protected."));
+    }
+    let arn = task.arn.clone();
+    crate::life::stop(engine, &arn, "UserInitiated", &reason);
+    Ok(json!({"task": shapes::task(engine, &engine.state.tasks[&arn], false)}))
+}
+
+/// [API, UpdateTaskProtection]
+pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = texts(input, "tasks", 10)?;
+    if !input.get("protectionEnabled").exists() {
+        return Err(invalid("protectionEnabled is required."));
+    }
+    let enabled = checked(input.get("protectionEnabled").truth_or(false))?;
+    let minutes = checked(input.get("expiresInMinutes").count_or(120))?;
+    if !(1..=2_880).contains(&minutes) {
+        return Err(invalid("expiresInMinutes must be between 1 and 2880."));
+    }
+    let (mut protected, mut failures) = (Vec::new(), Vec::new());
+    for id in &ids {
+        let Some(arn) = find_task(engine, id).filter(|task| task.stopped_at.is_none()).map(|task| task.arn.clone())
+        else {
+            failures.push(missing(id));
+            continue;
+        };
+        let Some(task) = engine.state.tasks.get_mut(&arn) else { continue };
+        if task.service.is_none() || !task.wanted {
+            failures.push(json!({"arn": arn, "reason": "TASK_NOT_VALID"}));
+            continue;
+        }
+        // Whole seconds, as the API's moments are.
+        let until = Moment((now.0 / 1000 + i64::from(minutes) * 60) * 1000);
+        task.protected_until = enabled.then_some(until);
+        protected.push(shapes::protection(task, now));
+        // A scale-in that protection held up may go on now.
+        if let (false, Some(service)) = (enabled, task.service.clone()) {
+            engine.wake(&service, 1_000);
+        }
+    }
+    Ok(json!({"protectedTasks": protected, "failures": failures}))
+}
+
+pub(super) fn tag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let arn = checked(input.get("resourceArn").needed_text())?;
+    let pairs = checked(input.get("tags").pairs("key", "value"))?;
+    if pairs.is_empty() {
+        return Err(invalid("tags cannot be empty."));
+    }
+    let allowed = |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || " _.:/=+-@".contains(letter));
+    for (key, value) in &pairs {
+        if key.chars().count() > 128 || value.chars().count() > 256 || !allowed(key) || !allowed(value) {
+            return Err(invalid(
+                "Tags can have up to 128 characters in the key and 256 in the value: letters, digits, blanks and _ . : / = + - @",
+            ));
+        }
+    }
+    let is_short_service = arn.contains(":service/") && arn.split('/').count() < 3;
+    let tags = engine.tags_mut(&arn).filter(|_| !is_short_service);
+    let tags =
+        tags.ok_or_else(|| invalid("The specified resource is not found, or its ARN has not the new format."))?;
+    let mut together = tags.clone();
+    together.extend(pairs);
+    if together.len() > 50 {
+        return Err(invalid("At most 50 tags are allowed."));
+    }
+    *tags = together;
+    Ok(json!({}))
+}
+
+pub(super) fn untag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let arn = checked(input.get("resourceArn").needed_text())?;
+    let keys = texts(input, "tagKeys", 50)?;
+    let tags = engine.tags_mut(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
+    tags.retain(|key, _| !keys.contains(key));
+    Ok(json!({}))
+}
+
+struct Attribute {
+    name: String,
+    value: Option<String>,
+    instance: String,
+}
+
+fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Vec<Attribute>, ApiError> {
+    check_cluster(engine, input)?;
+    let places = checked(input.get("attributes").list())?;
+    if !(1..=10).contains(&places.len()) {
+        return Err(invalid("attributes can have from 1 to 10 items."));
+    }
+    places
+        .iter()
+        .map(|place| {
+            let id = checked(place.get("targetId").needed_text())?;
+            let instance = engine.state.instances.keys().find(|arn| super::last_part(arn) == super::last_part(&id));
+            let instance = instance
+                .ok_or_else(|| ApiError::new("TargetNotFoundException", "The specified target wasn't found."))?;
+            Ok(Attribute {
+                name: checked(place.get("name").needed_text())?,
+                value: checked(place.get("value").text())?.map(str::to_owned),
+                instance: instance.clone(),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn put_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    for attribute in attributes(engine, input)? {
+        if attribute.name.starts_with("ecs.") {
+            return Err(invalid("Names that begin with ecs. are reserved."));
+        }
+        if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+            instance.attributes.insert(attribute.name, attribute.value);
+            instance.version += 1;
+        }
+    }
+    Ok(json!({"attributes": []}))
+}
+
+pub(super) fn delete_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    for attribute in attributes(engine, input)? {
+        if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+            instance.attributes.remove(&attribute.name);
+            instance.version += 1;
+        }
+    }
+    Ok(json!({"attributes": []}))
+}
+
+pub(super) fn update_container_instances_state(
+    engine: &mut Engine,
+    input: &Place<'_>,
+    _now: Moment,
+) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = texts(input, "containerInstances", 10)?;
+    let status = checked(input.get("status").one_of(&["ACTIVE", "DRAINING"], ""))?;
+    let (mut changed, mut failures) = (Vec::new(), Vec::new());
+    for id in &ids {
+        let arn = engine.state.instances.keys().find(|arn| super::last_part(arn) == super::last_part(id)).cloned();
+        let Some(arn) = arn else {
+            failures.push(missing(id));
+            continue;
+        };
+        if let Some(instance) = engine.state.instances.get_mut(&arn) {
+            status.clone_into(&mut instance.status);
+            instance.version += 1;
+        }
+        let services: Vec<String> = engine.state.instance_tasks(&arn).filter_map(|task| task.service.clone()).collect();
+        for service in services {
+            engine.wake(&service, 1_000);
+        }
+        changed.push(shapes::instance(engine, &engine.state.instances[&arn], false));
+    }
+    Ok(json!({"containerInstances": changed, "failures": failures}))
+}
+
+pub(super) fn register_task_definition(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    let family = checked(input.get("family").needed_text())?;
+    if checked(input.get("containerDefinitions").list())?.is_empty() {
+        return Err(ApiError::new("ClientException", "Container list cannot be empty."));
+    }
+    let newest = engine.definition(&family).map_or(0, |definition| revision(&definition.arn));
+    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
+    let number = newest + 1;
+    let arn = format!("{account}:task-definition/{family}:{number}");
+    let mut json = input.raw().cloned().unwrap_or_default();
+    let tags = json.as_object_mut().and_then(|map| map.remove("tags"));
+    json["taskDefinitionArn"] = json!(arn);
+    json["revision"] = json!(number);
+    json["status"] = json!("ACTIVE");
+    json["registeredAt"] = shapes::seconds(Some(now));
+    let mut definition = checked(read_definition(&Place::root(&json)))?;
+    if let Some(tags) = &tags {
+        definition.tags = checked(Place::root(&json!({"tags": tags})).get("tags").pairs("key", "value"))?;
+    }
+    engine.state.definitions.insert(arn, definition);
+    Ok(json!({"taskDefinition": json, "tags": tags.unwrap_or_else(|| json!([]))}))
+}

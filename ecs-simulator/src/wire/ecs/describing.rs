@@ -1,0 +1,98 @@
+//! The `Describe*` operations and GetTaskProtection: batches, `include`, and what is unknown as `failures`.
+
+use serde_json::{Value, json};
+
+use super::{check_cluster, checked, find_service, find_task, includes, last_part, missing, shapes, texts};
+use crate::{Moment, engine::Engine, place::Place, wire::ApiError};
+
+/// Splits what is asked into what is there and what isn't.
+fn described(key: &str, ids: &[String], describe: impl Fn(&str) -> Option<Value>) -> Value {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for id in ids {
+        match describe(id) {
+            Some(value) => found.push(value),
+            None => failures.push(missing(id)),
+        }
+    }
+    json!({key: found, "failures": failures})
+}
+
+pub(super) fn clusters(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let ids = if input.get("clusters").exists() { texts(input, "clusters", 100)? } else { vec!["default".to_owned()] };
+    let with_tags = includes(input, "TAGS")?;
+    let state = &engine.state;
+    Ok(described("clusters", &ids, |id| {
+        (id == state.cluster_name || id == state.cluster_arn).then(|| shapes::cluster(engine, with_tags))
+    }))
+}
+
+pub(super) fn services(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = texts(input, "services", 10)?;
+    let with_tags = includes(input, "TAGS")?;
+    Ok(described("services", &ids, |id| {
+        find_service(engine, id).map(|service| shapes::service(engine, service, with_tags, now))
+    }))
+}
+
+pub(super) fn container_instances(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = texts(input, "containerInstances", 100)?;
+    let with_tags = includes(input, "TAGS")?;
+    let state = &engine.state;
+    let prefix = state.cluster_arn.replace(":cluster/", ":container-instance/");
+    Ok(described("containerInstances", &ids, |id| {
+        let arn = if id.contains(':') { id.to_owned() } else { format!("{prefix}/{}", last_part(id)) };
+        state.instances.get(&arn).map(|instance| shapes::instance(engine, instance, with_tags))
+    }))
+}
+
+pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = texts(input, "tasks", 100)?;
+    let with_tags = includes(input, "TAGS")?;
+    Ok(described("tasks", &ids, |id| find_task(engine, id).map(|task| shapes::task(engine, task, with_tags))))
+}
+
+pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let id = checked(input.get("taskDefinition").needed_text())?;
+    let Some(definition) = engine.definition(&id) else {
+        return Err(ApiError::new("ClientException", "Unable to describe task definition."));
+    };
+    let mut answer = json!({"taskDefinition": definition.json});
+    if includes(input, "TAGS")? {
+        answer["tags"] = shapes::pairs(&definition.tags, "key", "value");
+    }
+    Ok(answer)
+}
+
+pub(super) fn capacity_providers(engine: &Engine, _input: &Place<'_>) -> Result<Value, ApiError> {
+    let mut names: Vec<&String> =
+        engine.state.instances.values().filter_map(|instance| instance.capacity_provider.as_ref()).collect();
+    names.sort();
+    names.dedup();
+    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
+    let providers: Vec<Value> = names
+        .into_iter()
+        .map(|name| json!({"capacityProviderArn": format!("{account}:capacity-provider/{name}"), "name": name, "status": "ACTIVE"}))
+        .collect();
+    Ok(json!({"capacityProviders": providers, "failures": []}))
+}
+
+pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let ids = if input.get("tasks").exists() {
+        texts(input, "tasks", 100)?
+    } else {
+        return Err(super::invalid("tasks cannot be empty."));
+    };
+    let (mut protected, mut failures) = (Vec::new(), Vec::new());
+    for id in &ids {
+        match find_task(engine, id) {
+            None => failures.push(missing(id)),
+            Some(task) if task.service.is_none() => failures.push(json!({"arn": task.arn, "reason": "TASK_NOT_VALID"})),
+            Some(task) => protected.push(shapes::protection(task, now)),
+        }
+    }
+    Ok(json!({"protectedTasks": protected, "failures": failures}))
+}

@@ -1,0 +1,180 @@
+//! The `List*` operations: filters, pages, tokens. [API reference; page sizes as ECS documents them]
+
+use serde_json::{Value, json};
+
+use super::{check_cluster, checked, find_service, invalid, last_part};
+use crate::{
+    engine::Engine,
+    place::Place,
+    query::Query,
+    state::{Status, Task},
+    wire::ApiError,
+};
+
+/// One page of a list: at most `maxResults` (1 to 100; else the operation's default), from the token on.
+fn page(input: &Place<'_>, key: &str, default: u32, items: impl Iterator<Item = String>) -> Result<Value, ApiError> {
+    let size = checked(input.get("maxResults").count_or(default))?;
+    if !(1..=100).contains(&size) {
+        return Err(invalid("maxResults should be a positive integer between 1 and 100."));
+    }
+    let after = match checked(input.get("nextToken").text())? {
+        None => None,
+        Some(token) => Some(read_token(token).ok_or_else(|| invalid("Invalid token."))?),
+    };
+    let mut items = items.filter(|item| after.as_ref().is_none_or(|after| item > after));
+    let found: Vec<String> = items.by_ref().take(size as usize).collect();
+    let mut answer = json!({});
+    // A full last page has no token: there is nothing behind it.
+    if let (Some(last), true) = (found.last(), items.next().is_some()) {
+        answer["nextToken"] = json!(token(last));
+    }
+    answer[key] = json!(found);
+    Ok(answer)
+}
+
+/// A token is opaque to clients, and refused when it is not one of ours.
+fn token(last: &str) -> String {
+    let mut token: String = last.bytes().map(|byte| format!("{byte:02x}")).collect();
+    token.push_str(&format!("{:02x}", last.bytes().fold(0_u8, u8::wrapping_add)));
+    token
+}
+
+fn read_token(token: &str) -> Option<String> {
+    if !token.is_ascii() || token.len() % 2 == 1 {
+        return None;
+    }
+    let mut bytes: Vec<u8> =
+        (0..token.len()).step_by(2).map(|at| u8::from_str_radix(&token[at..at + 2], 16).ok()).collect::<Option<_>>()?;
+    let sum = bytes.pop()?;
+    (bytes.iter().copied().fold(0_u8, u8::wrapping_add) == sum).then(|| String::from_utf8(bytes).ok()).flatten()
+}
+
+pub(super) fn clusters(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    page(input, "clusterArns", 100, std::iter::once(engine.state.cluster_arn.clone()))
+}
+
+pub(super) fn services(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let launch_type = checked(input.get("launchType").text())?;
+    let scheduling = checked(input.get("schedulingStrategy").text())?;
+    let services = engine.state.services.values().filter(|service| {
+        // DRAINING services are not listed [developer guide of 2023, ecs_services].
+        service.status == "ACTIVE"
+            && launch_type.is_none_or(|asked| service.launch_type.as_deref().unwrap_or("EC2") == asked)
+            && scheduling.is_none_or(|asked| service.scheduling_strategy == asked)
+    });
+    let mut arns: Vec<String> = services.map(|service| service.arn.clone()).collect();
+    arns.sort();
+    page(input, "serviceArns", 10, arns.into_iter())
+}
+
+pub(super) fn container_instances(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let status = checked(input.get("status").text())?;
+    let filter = match checked(input.get("filter").text())? {
+        None => None,
+        Some(text) => Some(Query::parse(text).map_err(|problem| invalid(format!("The filter {problem}.")))?),
+    };
+    let instances = engine.state.instances.values().filter(|instance| {
+        status.map_or(instance.status != "INACTIVE", |status| instance.status == status)
+            && filter.as_ref().is_none_or(|filter| filter.holds(instance, &engine.state))
+    });
+    page(input, "containerInstanceArns", 100, instances.map(|instance| instance.arn.clone()))
+}
+
+pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let text = |key: &str| checked(input.get(key).text());
+    let (family, started_by) = (text("family")?, text("startedBy")?);
+    let (service, instance, launch_type) = (text("serviceName")?, text("containerInstance")?, text("launchType")?);
+    if started_by.is_some() && (family.is_some() || service.is_some() || instance.is_some()) {
+        return Err(invalid("startedBy must be the only filter."));
+    }
+    let wanted = match text("desiredStatus")?.unwrap_or("RUNNING") {
+        "RUNNING" => true,
+        "STOPPED" => false,
+        // "PENDING" is accepted and finds nothing: no task has that desired status.
+        "PENDING" => return page(input, "taskArns", 100, std::iter::empty()),
+        other => return Err(invalid(format!("{other} is no desired status."))),
+    };
+    if let Some(id) = service
+        && find_service(engine, id).is_none()
+    {
+        return Err(ApiError::new("ServiceNotFoundException", "Service not found."));
+    }
+    if let Some(id) = instance
+        && !engine.state.instances.keys().any(|arn| last_part(arn) == last_part(id))
+    {
+        return Err(invalid("Container instance not found."));
+    }
+    let matches = |task: &&Task| {
+        task.wanted == wanted
+            && (wanted || task.status >= Status::Running || task.stopped_at.is_some() || !task.wanted)
+            && started_by.is_none_or(|asked| task.started_by == asked)
+            && service.is_none_or(|asked| task.service.as_deref() == Some(last_part(asked)))
+            && instance.is_none_or(|asked| task.instance.as_deref().map(last_part) == Some(last_part(asked)))
+            && launch_type.is_none_or(|asked| task.launch_type == asked)
+            && family.is_none_or(|asked| last_part(&task.definition).split(':').next() == Some(asked))
+    };
+    match (service, wanted) {
+        // Only the service's own tasks are gone through.
+        (Some(id), true) => page(
+            input,
+            "taskArns",
+            100,
+            engine.state.service_tasks(last_part(id)).filter(matches).map(|task| task.arn.clone()),
+        ),
+        _ => page(input, "taskArns", 100, engine.state.tasks.values().filter(matches).map(|task| task.arn.clone())),
+    }
+}
+
+pub(super) fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let name = checked(input.get("attributeName").text())?;
+    let asked = checked(input.get("attributeValue").text())?;
+    let mut attributes = Vec::new();
+    for instance in engine.state.instances.values() {
+        for (key, value) in &instance.attributes {
+            if name.is_none_or(|name| key == name) && asked.is_none_or(|asked| value.as_deref() == Some(asked)) {
+                attributes.push(
+                    json!({"name": key, "value": value, "targetType": "container-instance", "targetId": instance.arn}),
+                );
+            }
+        }
+    }
+    Ok(json!({"attributes": attributes}))
+}
+
+pub(super) fn tags(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let arn = checked(input.get("resourceArn").needed_text())?;
+    let tags = engine.tags(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
+    Ok(json!({"tags": super::shapes::pairs(tags, "key", "value")}))
+}
+
+pub(super) fn task_definitions(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let family = checked(input.get("familyPrefix").text())?;
+    let matches = |arn: &&String| family.is_none_or(|family| last_part(arn).split(':').next() == Some(family));
+    page(input, "taskDefinitionArns", 100, engine.state.definitions.keys().filter(matches).cloned())
+}
+
+pub(super) fn service_deployments(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(engine, input)?;
+    let id = checked(input.get("service").needed_text())?;
+    let service =
+        find_service(engine, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
+    let deployments: Vec<Value> = service
+        .deployments
+        .iter()
+        .map(|deployment| {
+            let status = match deployment.rollout_state.as_str() {
+                "COMPLETED" | "" => "SUCCESSFUL",
+                "FAILED" => "STOPPED",
+                _ => "IN_PROGRESS",
+            };
+            let arn = service.arn.replace(":service/", ":service-deployment/");
+            json!({"serviceDeploymentArn": format!("{arn}/{}", last_part(&deployment.id)), "serviceArn": service.arn,
+                "clusterArn": engine.state.cluster_arn, "status": status})
+        })
+        .collect();
+    Ok(json!({"serviceDeployments": deployments}))
+}
