@@ -5,4 +5,7 @@ pub mod config;
 pub mod metrics;
 pub mod planning;
 pub mod progress;
+#[cfg(feature = "rehearsal")]
+pub mod rehearsal;
 pub mod report;
+pub mod run;

@@ -1,12 +1,15 @@
 //! What was found, planned and done, as data; the modules below only render it.
 
+pub mod html;
 pub mod json;
 pub mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::config::{ReportFile, ReportFormat};
 use crate::planning::{
     imbalance::{Measure, ServiceMeasure},
     model::{Cluster, ServiceName},
@@ -51,6 +54,28 @@ pub struct Report {
     pub errors: Vec<String>,
     /// What was met and is worth knowing, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// Writes reports to files: one each, or where there are several clusters, one each for every cluster, with its name before
+/// the file's ending.
+///
+/// # Errors
+/// Names the file.
+pub fn write(reports: &[Report], files: &[ReportFile]) -> Result<()> {
+    for (report, file) in reports.iter().flat_map(|report| files.iter().map(move |file| (report, file))) {
+        let path = if reports.len() > 1 {
+            let ending = file.path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            file.path.with_extension(format!("{}.{ending}", report.cluster))
+        } else {
+            file.path.clone()
+        };
+        let content = match file.format {
+            ReportFormat::Json => json::document(report)?,
+            ReportFormat::Html => html::document(report),
+        };
+        std::fs::write(&path, content).with_context(|| format!("cannot write the report to {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// How a run ended.
@@ -234,6 +259,14 @@ impl Report {
         self.container_instances = instance_reports(cluster);
         self.before = Some(Summary::of(measure));
         self.services = measure.services.iter().map(|(name, service)| service_report(name, service)).collect();
+    }
+
+    /// The status that the process ends with.
+    pub fn exit_status(&self) -> u8 {
+        match self.outcome {
+            Outcome::Failed => 1,
+            Outcome::Balanced | Outcome::Rebalanced | Outcome::Planned | Outcome::Skipped => 0,
+        }
     }
 
     /// Closes the report.

@@ -4,7 +4,11 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report};
+use ecs_rebalancer::{
+    config::{Config, PREFIX},
+    rehearsal::Rehearsal,
+    report,
+};
 use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
 
 /// Rehearses a rebalancing: no AWS account, no socket, minutes of ECS time in a moment.
@@ -62,6 +66,20 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     let colour = console::colors_enabled();
     print!("{}", report::text::render(&report, colour));
-    report::write(&report, &config.reports)?;
-    Ok(ExitCode::from(report.exit_status()))
+    let status = report.exit_status();
+    report::write(&[report], &config.reports)?;
+    Ok(ExitCode::from(status))
+}
+
+/// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint.
+fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
+    let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let cluster = format!("{PREFIX}CLUSTER");
+    variables.retain(|(name, _)| *name != *cluster && *name != *"ECS_CONTAINER_METADATA_URI_V4");
+    variables.push((cluster.into(), snapshot.cluster_name().into()));
+    if !reports.is_empty() {
+        let files: Vec<String> = reports.iter().map(|file| file.display().to_string()).collect();
+        variables.push((format!("{PREFIX}REPORT").into(), files.join(",").into()));
+    }
+    Ok(Config::from_variables(variables)?)
 }
