@@ -194,47 +194,71 @@ fn assemble(raw: &Raw, metadata_uri: Option<String>, reader: &mut Reader) -> Con
     let policy = Policy {
         mode: reader.read("MODE", raw.mode.as_ref(), default.mode, parse::mode),
         threshold: reader.read("THRESHOLD", raw.threshold.as_ref(), default.threshold, parse::percent),
-        load_threshold: reader.read("LOAD_THRESHOLD", raw.load_threshold.as_ref(), default.load_threshold, parse::percent),
+        load_threshold: reader.read(
+            "LOAD_THRESHOLD",
+            raw.load_threshold.as_ref(),
+            default.load_threshold,
+            parse::percent,
+        ),
         strategy: reader.read("STRATEGY", raw.strategy.as_ref(), default.strategy, parse::strategy),
         steer: reader.read("STEER", raw.steer.as_ref(), default.steer, parse::truth),
         services: crate::planning::policy::ServiceFilter {
             include: reader.read("INCLUDE", raw.include.as_ref(), Vec::new(), parse::patterns),
             exclude: reader.read("EXCLUDE", raw.exclude.as_ref(), Vec::new(), parse::patterns),
         },
-        max_moves: reader.read("MAX_MOVES", raw.max_moves.as_ref(), default.max_moves, |text| parse::number(text, 1, 100_000)),
-        max_services: reader.read("MAX_SERVICES", raw.max_services.as_ref(), default.max_services, |text| parse::number(text, 1, 5_000)),
+        max_moves: reader
+            .read("MAX_MOVES", raw.max_moves.as_ref(), default.max_moves, |text| parse::number(text, 1, 100_000)),
+        max_services: reader.read("MAX_SERVICES", raw.max_services.as_ref(), default.max_services, |text| {
+            parse::number(text, 1, 5_000)
+        }),
         parallel: reader.read("PARALLEL", raw.parallel.as_ref(), default.parallel, |text| parse::number(text, 1, 50)),
         surge: reader.read("SURGE", raw.surge.as_ref(), default.surge, parse::percent),
-        cooldown: reader.read("COOLDOWN", raw.cooldown.as_ref(), default.cooldown, |text| parse::duration(text, 0, 24 * 3_600)),
-        task_timeout: reader.read("TASK_TIMEOUT", raw.task_timeout.as_ref(), default.task_timeout, |text| parse::duration(text, 30, 3_600)),
-        deadline: reader.read("DEADLINE", raw.deadline.as_ref(), default.deadline, |text| parse::duration(text, 60, 24 * 3_600)),
+        cooldown: reader
+            .read("COOLDOWN", raw.cooldown.as_ref(), default.cooldown, |text| parse::duration(text, 0, 24 * 3_600)),
+        task_timeout: reader.read("TASK_TIMEOUT", raw.task_timeout.as_ref(), default.task_timeout, |text| {
+            parse::duration(text, 30, 3_600)
+        }),
+        deadline: reader
+            .read("DEADLINE", raw.deadline.as_ref(), default.deadline, |text| parse::duration(text, 60, 24 * 3_600)),
     };
     if policy.task_timeout >= policy.deadline {
-        reader.complain("TASK_TIMEOUT", &format!(
-            "a replacement may take {} and the whole run only {} (REBALANCER_DEADLINE); make it shorter than that",
-            humantime::format_duration(policy.task_timeout),
-            humantime::format_duration(policy.deadline),
-        ));
+        reader.complain(
+            "TASK_TIMEOUT",
+            &format!(
+                "a replacement may take {} and the whole run only {} (REBALANCER_DEADLINE); make it shorter than that",
+                humantime::format_duration(policy.task_timeout),
+                humantime::format_duration(policy.deadline),
+            ),
+        );
     }
     let clusters = match &raw.cluster {
         Some(_) => Clusters::Named(reader.read("CLUSTER", raw.cluster.as_ref(), Vec::new(), parse::clusters)),
         None => Clusters::OwnTasks,
     };
     if clusters == Clusters::OwnTasks && metadata_uri.is_none() {
-        reader.complain("CLUSTER", "is not set, and only on ECS does it default to the job's own cluster; set it to a cluster's name or ARN");
+        reader.complain(
+            "CLUSTER",
+            "is not set, and only on ECS does it default to the job's own cluster; set it to a cluster's name or ARN",
+        );
     }
     Config {
         clusters,
         policy,
         dry_run: reader.read("DRY_RUN", raw.dry_run.as_ref(), false, parse::truth),
         metrics: reader.read("METRICS", raw.metrics.as_ref(), MetricsScope::Imbalanced, parse::metrics),
-        metric_namespace: reader.read("METRIC_NAMESPACE", raw.metric_namespace.as_ref(), "ECSRebalancer".to_owned(), parse::namespace),
+        metric_namespace: reader.read(
+            "METRIC_NAMESPACE",
+            raw.metric_namespace.as_ref(),
+            "ECSRebalancer".to_owned(),
+            parse::namespace,
+        ),
         log: reader.read("LOG", raw.log.as_ref(), "info".to_owned(), parse::log_filter),
         log_format: reader.read("LOG_FORMAT", raw.log_format.as_ref(), None, |text| parse::log_format(text).map(Some)),
         reports: reader.read("REPORT", raw.report.as_ref(), Vec::new(), parse::reports),
         snapshot: raw.snapshot.as_ref().map(PathBuf::from),
         plan: reader.read("PLAN", raw.plan.as_ref(), None, |text| parse::plan(text).map(Some)),
-        trigger_instance: reader.read("TRIGGER_INSTANCE", raw.trigger_instance.as_ref(), None, |text| parse::instance(text).map(Some)),
+        trigger_instance: reader
+            .read("TRIGGER_INSTANCE", raw.trigger_instance.as_ref(), None, |text| parse::instance(text).map(Some)),
         metadata_uri,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod config;
+pub mod execute;
 pub mod metrics;
 pub mod planning;
 pub mod progress;
@@ -9,3 +10,4 @@ pub mod progress;
 pub mod rehearsal;
 pub mod report;
 pub mod run;
+pub mod shutdown;

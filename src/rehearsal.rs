@@ -16,6 +16,7 @@ use crate::{
     progress::Progress,
     report::Report,
     run::{self, Clock, Edge},
+    shutdown::Shutdown,
 };
 
 /// A request to AWS from the same Region and back.
@@ -55,6 +56,7 @@ impl Rehearsal {
             run_id: run_id.to_owned(),
             own_task: None,
             progress: Progress::silent(),
+            shutdown: Shutdown::never(),
         }
     }
 

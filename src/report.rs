@@ -9,11 +9,16 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::config::{ReportFile, ReportFormat};
-use crate::planning::{
-    imbalance::{Measure, ServiceMeasure},
-    model::{Cluster, ServiceName},
-    policy::{Mode, Share},
+use crate::{
+    aws::read::Vanished,
+    config::{ReportFile, ReportFormat},
+    execute::Finished,
+    planning::{
+        imbalance::{Measure, ServiceMeasure},
+        model::{Cluster, ServiceName},
+        planner::{LeftAlone, Plan},
+        policy::{Mode, Policy, Share},
+    },
 };
 
 /// The report of one run on one cluster, in the contract's names.
@@ -44,6 +49,9 @@ pub struct Report {
     /// Every container instance, by zone and name. For people's pictures only: JSON has what the contract lists.
     #[serde(skip)]
     pub container_instances: Vec<InstanceReport>,
+    /// The same after the run, where something was done.
+    #[serde(skip)]
+    pub container_instances_after: Vec<InstanceReport>,
     /// Every move that is planned.
     pub plan: Vec<PlannedMove>,
     /// Attempts by operation.
@@ -162,6 +170,8 @@ pub struct ServiceReport {
     pub action: Action,
     /// Why, in a sentence.
     pub reason: String,
+    /// Why, in a word that doesn't change; empty where nothing is left alone.
+    pub reason_code: &'static str,
     /// Moves in the plan.
     pub planned_moves: u32,
     /// Moves made.
@@ -246,6 +256,7 @@ impl Report {
             after: None,
             services: Vec::new(),
             container_instances: Vec::new(),
+            container_instances_after: Vec::new(),
             plan: Vec::new(),
             api_calls: BTreeMap::new(),
             duration_seconds: 0.0,
@@ -259,6 +270,114 @@ impl Report {
         self.container_instances = instance_reports(cluster);
         self.before = Some(Summary::of(measure));
         self.services = measure.services.iter().map(|(name, service)| service_report(name, service)).collect();
+    }
+
+    /// Takes over what was met while reading.
+    pub fn met(&mut self, vanished: &[Vanished], oddities: Vec<String>) {
+        let gone =
+            vanished.iter().map(|gone| format!("{} was listed, but could not be described: {}", gone.arn, gone.reason));
+        for warning in gone.chain(oddities) {
+            if !self.warnings.contains(&warning) {
+                tracing::warn!("{warning}");
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Takes over a plan. If nothing follows, that is how the run ends.
+    pub fn planned(&mut self, plan: &Plan, policy: &Policy) {
+        self.predicted = Some(Summary::of(&plan.predicted));
+        self.plan = plan
+            .moves()
+            .map(|(service, a_move)| PlannedMove {
+                service: service.to_string(),
+                task: a_move.task.to_string(),
+                from: a_move.from.to_string(),
+                to: a_move.to.to_string(),
+            })
+            .collect();
+        for service in &mut self.services {
+            let name = ServiceName::from(service.name.as_str());
+            if let Some(planned) = plan.services.iter().find(|planned| planned.name == name) {
+                service.action = Action::Rebalance;
+                service.planned_moves = u32::try_from(planned.moves.len()).unwrap_or(u32::MAX);
+                if service.stuck_tasks == 0 {
+                    service.reason = String::new();
+                }
+            } else if let Some(reason) = plan.left_alone.get(&name) {
+                service.action = Action::LeaveAlone;
+                service.reason = reason.to_string();
+                service.reason_code = reason.code();
+            }
+        }
+        let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
+        let moves = self.plan.len();
+        let threshold = policy.threshold;
+        let below = plan.left_alone.values().all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
+        if misplaced == 0 {
+            self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
+        } else if moves > 0 {
+            let services = plan.services.len();
+            self.conclude(
+                Outcome::Planned,
+                format!("{} of {} would move", tasks(moves), counted(services, "service", "services")),
+            );
+        } else if below {
+            let reason = format!("{} misplaced, below the threshold of {threshold} %", tasks(misplaced as usize));
+            self.conclude(Outcome::Balanced, reason);
+        } else {
+            let reason = format!("{} misplaced, of which none can be moved now", tasks(misplaced as usize));
+            self.conclude(Outcome::Skipped, reason);
+        }
+    }
+
+    /// Takes over what was done, and what it came to.
+    pub fn done(&mut self, finished: &[Finished], cluster: &Cluster, after: &Measure) {
+        self.after = Some(Summary::of(after));
+        self.container_instances_after = instance_reports(cluster);
+        for done in finished {
+            let failed = done.ending.is_failure();
+            if failed {
+                self.errors.push(format!("{}: {}", done.name, done.ending));
+            } else if done.recovery {
+                self.warnings.push(format!("{}: {}", done.name, done.ending));
+            }
+            if let Some(service) = self.services.iter_mut().find(|service| service.name == done.name.as_str()) {
+                service.moved += done.moved;
+                if !done.recovery || failed {
+                    service.reason = done.ending.to_string();
+                }
+            }
+        }
+        let moved: u32 = finished.iter().map(|done| done.moved).sum();
+        let left = after.misplaced_tasks;
+        if !self.errors.is_empty() {
+            self.conclude(
+                Outcome::Failed,
+                format!("{} moved, {left} misplaced are left; see the errors above", tasks(moved as usize)),
+            );
+        } else if !finished.is_empty() {
+            self.conclude(Outcome::Rebalanced, format!("{} moved, {left} misplaced are left", tasks(moved as usize)));
+        }
+    }
+
+    /// Says how the run ends.
+    pub fn conclude(&mut self, outcome: Outcome, reason: String) {
+        self.outcome = outcome;
+        self.outcome_reason = reason;
+    }
+
+    /// Something failed that ends the run, or that nobody would learn of otherwise.
+    pub fn fail(&mut self, error: &anyhow::Error) {
+        tracing::error!(cluster = self.cluster, "{error:#}");
+        self.errors.push(format!("{error:#}"));
+        self.conclude(Outcome::Failed, "see the errors above".to_owned());
+    }
+
+    /// Services with misplaced tasks that were left alone.
+    pub fn left_alone(&self) -> u32 {
+        let left_alone = self.services.iter().filter(|service| service.action == Action::LeaveAlone).count();
+        u32::try_from(left_alone).unwrap_or(u32::MAX)
     }
 
     /// The status that the process ends with.
@@ -276,6 +395,14 @@ impl Report {
     }
 }
 
+fn tasks(number: usize) -> String {
+    counted(number, "task", "tasks")
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
 fn service_report(name: &ServiceName, measure: &ServiceMeasure) -> ServiceReport {
     let mut report = ServiceReport {
         name: name.to_string(),
@@ -286,11 +413,15 @@ fn service_report(name: &ServiceName, measure: &ServiceMeasure) -> ServiceReport
         running_tasks: measure.running_tasks,
         action: Action::NotMeasured,
         reason: String::new(),
+        reason_code: "",
         planned_moves: 0,
         moved: 0,
     };
     match &measure.spread {
-        Err(unmeasured) => report.reason = unmeasured.to_string(),
+        Err(unmeasured) => {
+            report.reason = unmeasured.to_string();
+            report.reason_code = unmeasured.code();
+        }
         Ok(spread) => {
             report.misplaced_tasks = spread.misplaced_tasks;
             report.stuck_tasks = spread.stuck_tasks();

@@ -1,21 +1,27 @@
-//! One run as a story: read the cluster, measure, publish, plan, act, report.
+//! One run as a story: read the cluster, measure, plan, act, look again, publish, report.
 
-use std::time::Duration;
+mod lease;
 
-use anyhow::Result;
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Clients, publish, read},
+    aws::{Clients, act::Target, publish, read},
     config::Config,
+    execute::{self, Bounds, Finished},
     metrics::{self, Done},
     planning::{
-        imbalance::{self, Measure},
-        model::{TaskArn, Timestamp},
-        policy::Policy,
+        eligibility::trigger,
+        imbalance::{Measure, measure},
+        marks::{SURGE_TAG, SurgeMark},
+        model::{Cluster, ServiceName, TaskArn, Timestamp},
+        planner::{Plan, plan},
     },
     progress::Progress,
-    report::{Action, Facts, Outcome, Report},
+    report::{Facts, Outcome, Report},
+    shutdown::Shutdown,
 };
 
 /// What a run is handed from outside, so that a test or a rehearsal can hand it something else.
@@ -31,6 +37,8 @@ pub struct Edge {
     pub own_task: Option<TaskArn>,
     /// Shows how far the reading is.
     pub progress: Progress,
+    /// Tells when the run is to end.
+    pub shutdown: Shutdown,
 }
 
 /// The moment that the run began, and how long ago that is by tokio's clock: real, or simulated where that is paused.
@@ -67,69 +75,150 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
         dry_run: config.dry_run,
         trigger: config.trigger_instance.as_ref().map(ToString::to_string),
     });
-    if let Err(error) = measure_and_publish(config, cluster, edge, began, &mut report).await {
-        fail(&mut report, &error);
+    let story = Story { config, edge, target: Target { clients: &edge.clients, cluster }, began };
+    let measured = match story.tell(&mut report).await {
+        Ok(measured) => measured,
+        Err(error) => {
+            report.fail(&error);
+            None
+        }
+    };
+    if let Some(measured) = measured
+        && let Err(error) = story.publish(&measured, &report).await
+    {
+        report.fail(&error);
     }
-    report.finish(edge.clock.elapsed().saturating_sub(began), edge.clients.observer.calls());
+    report.finish(story.elapsed(), edge.clients.observer.calls());
     report
 }
 
-async fn measure_and_publish(
-    config: &Config,
-    cluster: &str,
-    edge: &Edge,
+/// One run on one cluster.
+struct Story<'a> {
+    config: &'a Config,
+    edge: &'a Edge,
+    target: Target<'a>,
     began: Duration,
-    report: &mut Report,
-) -> Result<()> {
-    let reading = read::cluster(&edge.clients, cluster, edge.own_task.as_ref(), &edge.progress).await?;
-    report.warnings.extend(reading.vanished.iter().map(|gone| format!("{} was listed, then: {}", gone.arn, gone.reason)));
-    report.warnings.extend(reading.oddities);
-    let now = edge.clock.now();
-    let measure = imbalance::measure(&reading.cluster, &config.policy, now);
-    report.found(&reading.cluster, &measure);
-    conclude(report, &measure, &config.policy);
-    let done = Done { services_skipped: left_alone(report), ..Done::default() };
-    let duration = edge.clock.elapsed().saturating_sub(began);
-    let points = metrics::data_points(&report.cluster, &measure, done, duration, config.metrics);
-    if let Err(error) = publish::publish(&edge.clients, &config.metric_namespace, &points, now).await {
-        fail(report, &error);
+}
+
+impl Story<'_> {
+    /// Gives what was measured before anything was moved.
+    async fn tell(&self, report: &mut Report) -> Result<Option<Measure>> {
+        let mut cluster = self.read(report).await?;
+        if let Some(instance) = &self.config.trigger_instance
+            && let Err(why) = trigger(&cluster, instance)
+        {
+            report.conclude(Outcome::Skipped, why);
+            return Ok(None);
+        }
+        let mut found = measure(&cluster, &self.config.policy, self.now());
+        report.found(&cluster, &found);
+        let marks = marks(&cluster);
+        let mut planned = plan(&cluster, &found, &self.config.policy, self.now());
+        if self.config.dry_run {
+            report.warnings.extend(
+                marks.keys().map(|name| format!("an earlier run left a note on {name}; the next run clears it")),
+            );
+            report.planned(&planned, &self.config.policy);
+            return Ok(Some(found));
+        }
+        if marks.is_empty() && planned.services.is_empty() {
+            report.planned(&planned, &self.config.policy);
+            return Ok(Some(found));
+        }
+        let lease = match lease::take(self.target, &self.edge.run_id, self.now(), self.config.policy.deadline).await? {
+            Ok(lease) => lease,
+            Err(other) => {
+                report.conclude(Outcome::Skipped, format!("run {} is at work on the cluster", other.run_id));
+                return Ok(Some(found));
+            }
+        };
+        let acted = self.act(&mut cluster, &mut found, &mut planned, marks, report).await;
+        let released = lease.release(self.target).await;
+        acted?;
+        released?;
+        Ok(Some(found))
     }
-    Ok(())
+
+    /// Clears what an earlier run left, carries the plan out, and measures again.
+    async fn act(
+        &self,
+        cluster: &mut Cluster,
+        found: &mut Measure,
+        planned: &mut Plan,
+        marks: BTreeMap<ServiceName, SurgeMark>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let policy = &self.config.policy;
+        let bounds = Bounds {
+            policy,
+            clock: self.edge.clock,
+            began: self.began,
+            shutdown: self.edge.shutdown.clone(),
+            run_id: &self.edge.run_id,
+        };
+        let mut finished: Vec<Finished> = Vec::new();
+        if !marks.is_empty() {
+            self.read_definitions(cluster, marks.keys()).await?;
+            finished = execute::recover(self.target, cluster, marks, &bounds).await?;
+            *cluster = self.read(report).await?;
+            *found = measure(cluster, policy, self.now());
+            report.found(cluster, found);
+            *planned = plan(cluster, found, policy, self.now());
+        }
+        report.planned(planned, policy);
+        finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
+        let cluster = self.read(report).await?;
+        report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
+        Ok(())
+    }
+
+    async fn read(&self, report: &mut Report) -> Result<Cluster> {
+        let Self { edge, target, .. } = self;
+        let reading = read::cluster(&edge.clients, target.cluster, edge.own_task.as_ref(), &edge.progress).await?;
+        report.met(&reading.vanished, reading.oddities);
+        Ok(reading.cluster)
+    }
+
+    /// The measure needs only the task definitions of uneven services; a recovery needs those of its own.
+    async fn read_definitions(&self, cluster: &mut Cluster, names: impl Iterator<Item = &ServiceName>) -> Result<()> {
+        let missing = names
+            .filter_map(|name| cluster.services.get(name))
+            .map(|service| service.task_definition.clone())
+            .filter(|arn| !cluster.task_definitions.contains_key(arn))
+            .collect();
+        let (definitions, _) = read::task_definitions(&self.edge.clients, missing, &self.edge.progress)
+            .await
+            .context("cannot finish what an earlier run began")?;
+        cluster.task_definitions.extend(definitions.into_iter().map(|definition| (definition.arn.clone(), definition)));
+        Ok(())
+    }
+
+    async fn publish(&self, found: &Measure, report: &Report) -> Result<()> {
+        let done = Done {
+            tasks_moved: report.services.iter().map(|service| service.moved).sum(),
+            services_rebalanced: count(report.services.iter().filter(|service| service.moved > 0).count()),
+            services_skipped: report.left_alone(),
+            failures: count(report.errors.len()),
+        };
+        let points = metrics::data_points(&report.cluster, found, done, self.elapsed(), self.config.metrics);
+        publish::publish(&self.edge.clients, &self.config.metric_namespace, &points, self.now()).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.edge.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.edge.clock.elapsed().saturating_sub(self.began)
+    }
 }
 
-/// What a run that changes nothing comes to.
-fn conclude(report: &mut Report, measure: &Measure, policy: &Policy) {
-    let over: Vec<&str> = measure
-        .services
-        .iter()
-        .filter(|(_, service)| service.spread.as_ref().is_ok_and(|spread| spread.misplaced_tasks > 0))
-        .filter(|(_, service)| {
-            measure.task_imbalance.reaches(policy.threshold) || service.task_imbalance().reaches(policy.threshold)
-        })
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let threshold = f64::from(policy.threshold.hundredths()) / 100.0;
-    (report.outcome, report.outcome_reason) = match (over.len(), measure.misplaced_tasks) {
-        (0, 0) => (Outcome::Balanced, "no task is misplaced".to_owned()),
-        (0, misplaced) => (
-            Outcome::Balanced,
-            format!("{misplaced} misplaced tasks, but neither the cluster nor a service has reached {threshold} %"),
-        ),
-        (services, _) => (
-            Outcome::Planned,
-            format!("{services} services have reached the threshold of {threshold} %, alone or with the cluster"),
-        ),
-    };
+/// The notes that earlier runs left. One that can't be read is nobody's to clear, and keeps the service from being moved.
+fn marks(cluster: &Cluster) -> BTreeMap<ServiceName, SurgeMark> {
+    let mark = |tags: &BTreeMap<String, String>| tags.get(SURGE_TAG).and_then(|value| SurgeMark::parse(value));
+    cluster.services.values().filter_map(|service| Some((service.name.clone(), mark(&service.tags)?))).collect()
 }
 
-fn left_alone(report: &Report) -> u32 {
-    let left_alone = report.services.iter().filter(|service| service.action == Action::LeaveAlone).count();
-    u32::try_from(left_alone).unwrap_or(u32::MAX)
-}
-
-fn fail(report: &mut Report, error: &anyhow::Error) {
-    tracing::error!(cluster = report.cluster, "{error:#}");
-    report.errors.push(format!("{error:#}"));
-    report.outcome = Outcome::Failed;
-    report.outcome_reason = "see the errors above; every service is whole".to_owned();
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -87,7 +87,11 @@ pub(super) fn duration(text: &str, low: u64, high: u64) -> Result<Duration, Stri
         format!("a duration from {} to {}, as 90s, 10m or 1h{hint}", shown(low), shown(high))
     };
     let duration = if text == "0" { Duration::ZERO } else { humantime::parse_duration(text).map_err(|_| allowed())? };
-    if (Duration::from_secs(low)..=Duration::from_secs(high)).contains(&duration) { Ok(duration) } else { Err(allowed()) }
+    if (Duration::from_secs(low)..=Duration::from_secs(high)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(allowed())
+    }
 }
 
 pub(super) fn metrics(text: &str) -> Result<MetricsScope, String> {
@@ -143,7 +147,11 @@ pub(super) fn reports(text: &str) -> Result<Vec<ReportFile>, String> {
 }
 
 pub(super) fn plan(text: &str) -> Result<PathBuf, String> {
-    if text.ends_with(".json") { Ok(PathBuf::from(text)) } else { Err("a report of an earlier dry run, which ends in .json".to_owned()) }
+    if text.ends_with(".json") {
+        Ok(PathBuf::from(text))
+    } else {
+        Err("a report of an earlier dry run, which ends in .json".to_owned())
+    }
 }
 
 /// Names of clusters: up to 255 letters, digits, hyphens and underscores [API, CreateCluster]; or their ARNs.
@@ -181,7 +189,8 @@ fn list(text: &str, allowed: impl Fn() -> String) -> Result<Vec<&str>, String> {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// What an ARN of ECS's names, if it is of that kind.

@@ -5,9 +5,10 @@ use std::fmt;
 use super::{
     marks::{LAST_TAG, LastMark, SURGE_TAG},
     model::{
-        DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy, Service, ServiceStatus, Task,
-        TaskStatus, Timestamp,
+        Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
+        Service, ServiceStatus, Task, TaskStatus, Timestamp,
     },
+    placement::Index,
     policy::Policy,
     room::Shortage,
     settings::{ServiceSettings, TagProblem},
@@ -143,6 +144,8 @@ pub enum Blocked {
     LeftToZoneRebalancing,
     /// No instance that may take a task has room for it now.
     NoRoom(Shortage),
+    /// Strategy `stop`, and minimumHealthyPercent allows no task fewer.
+    NoSlack(u32),
 }
 
 impl Blocked {
@@ -168,6 +171,7 @@ impl Blocked {
             Self::ZoneRebalancingInProgress => "zone-rebalancing-in-progress",
             Self::LeftToZoneRebalancing => "left-to-zone-rebalancing",
             Self::NoRoom(_) => "no-room",
+            Self::NoSlack(_) => "no-slack",
         }
     }
 }
@@ -198,6 +202,9 @@ impl fmt::Display for Blocked {
             Self::ZoneRebalancingInProgress => formatter.write_str("ECS is evening out its zones just now"),
             Self::LeftToZoneRebalancing => formatter.write_str("between zones: left to ECS's own zone rebalancing"),
             Self::NoRoom(shortage) => write!(formatter, "{shortage}"),
+            Self::NoSlack(percent) => {
+                write!(formatter, "strategy stop, and its minimumHealthyPercent of {percent} allows no task fewer")
+            }
         }
     }
 }
@@ -217,6 +224,24 @@ pub fn unmeasured(service: &Service, tasks: &[&Task]) -> Option<Unmeasured> {
         Launch::ManagedInstances => Some(Unmeasured::ManagedInstances),
         Launch::Unknown(name) => Some(Unmeasured::UnknownLaunchType(name.clone())),
     })
+}
+
+/// Whether the container instance of the event that launched a run has just become usable: ACTIVE, agent connected, and no task
+/// on it but those of daemons. Every start and stop of a task sends such an event, a run's own moves too.
+///
+/// # Errors
+/// Why the run is not wanted.
+pub fn trigger(cluster: &Cluster, arn: &ContainerInstanceArn) -> Result<(), String> {
+    let Some(instance) = cluster.container_instances.get(arn) else {
+        return Err(format!("container instance {} is not in the cluster (any more)", arn.short()));
+    };
+    if !instance.is_usable() {
+        return Err(format!("container instance {} is not ACTIVE with its agent connected", arn.short()));
+    }
+    if !Index::new(cluster).is_empty(instance) {
+        return Err(format!("container instance {} has tasks already: it has not just joined", arn.short()));
+    }
+    Ok(())
 }
 
 /// Why a service, as a whole, may not be moved now.

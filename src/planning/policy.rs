@@ -1,6 +1,6 @@
 //! What the user allows and asks for: the settings that planning needs, as types.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use wildmatch::WildMatch;
 
@@ -42,15 +42,15 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             mode: Mode::Spread,
-            threshold: Percent::from_hundredths(10_00),
-            load_threshold: Percent::from_hundredths(25_00),
+            threshold: Percent::from_hundredths(1_000),
+            load_threshold: Percent::from_hundredths(2_500),
             strategy: Strategy::Auto,
             steer: false,
             services: ServiceFilter::default(),
             max_moves: 50,
             max_services: 10,
             parallel: 4,
-            surge: Percent::from_hundredths(25_00),
+            surge: Percent::from_hundredths(2_500),
             cooldown: Duration::from_mins(10),
             task_timeout: Duration::from_mins(5),
             deadline: Duration::from_mins(15),
@@ -101,7 +101,7 @@ impl Strategy {
 pub struct Percent(u32);
 
 impl Percent {
-    /// `10_00` is 10 %.
+    /// `1_000` is 10 %.
     pub const fn from_hundredths(hundredths: u32) -> Self {
         Self(hundredths)
     }
@@ -114,12 +114,19 @@ impl Percent {
             return None;
         }
         let hundredths = whole.parse::<u32>().ok()? * 100 + format!("{fraction:0<2}").parse::<u32>().ok()?;
-        (hundredths <= 100_00).then_some(Self(hundredths))
+        (hundredths <= 10_000).then_some(Self(hundredths))
     }
 
     /// In hundredths of a percent.
     pub const fn hundredths(self) -> u32 {
         self.0
+    }
+}
+
+impl fmt::Display for Percent {
+    /// Without the sign, and without decimals that say nothing: `10`, `12.5`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", f64::from(self.0) / 100.0)
     }
 }
 
@@ -182,9 +189,9 @@ mod tests {
     #[test]
     fn a_share_reaches_its_threshold_without_rounding() {
         let third = Share::new(1, 3);
-        assert!(third.reaches(Percent::from_hundredths(33_33)));
-        assert!(!third.reaches(Percent::from_hundredths(33_34)));
-        assert!(Share::new(1, 10).reaches(Percent::from_hundredths(10_00)));
+        assert!(third.reaches(Percent::from_hundredths(3_333)));
+        assert!(!third.reaches(Percent::from_hundredths(3_334)));
+        assert!(Share::new(1, 10).reaches(Percent::from_hundredths(1_000)));
         assert!(Share::new(0, 0).reaches(Percent::from_hundredths(0)), "a threshold of 0 is always reached");
     }
 

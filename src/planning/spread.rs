@@ -53,16 +53,22 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
     let before: u32 = view.parts.iter().map(|part| part.domains.missing(part.placed)).sum();
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(before).min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let mut best = 0;
-    for (number, placed) in (1..).zip(view.predict(&index, most)) {
-        // As long as each new task cures one misplaced task; beyond that a restart would be for nothing.
-        let after: u32 = view.parts.iter().map(|part| missing_after(&index, part, &placed)).sum();
-        if before.saturating_sub(after) < number {
-            break;
+    let places = view.predict(&index, most);
+    let cures_all = |number: u32| {
+        let mut placed = BTreeMap::new();
+        for place in places.iter().take(number as usize) {
+            *placed.entry(place.clone()).or_default() += 1;
         }
-        best = number;
+        let after: u32 = view.parts.iter().map(|part| missing_after(&index, part, &placed)).sum();
+        before.saturating_sub(after) >= number
+    };
+    // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. Halving finds a number
+    // that does in a few tries; the next round goes on from there.
+    let mut number = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    while number > 0 && !cures_all(number) {
+        number /= 2;
     }
-    best
+    number
 }
 
 /// Where ECS will put the service's next tasks, by its documented rules: of the instances that may take one and have room,
@@ -71,13 +77,7 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
 pub fn placements(cluster: &Cluster, service: &ServiceName, number: u32) -> Vec<ContainerInstanceArn> {
     let index = Index::new(cluster);
     let Some(view) = View::new(&index, service) else { return Vec::new() };
-    let mut placed: Vec<ContainerInstanceArn> = Vec::new();
-    let mut before: BTreeMap<ContainerInstanceArn, u32> = BTreeMap::new();
-    for after in view.predict(&index, number) {
-        placed.extend(after.iter().filter(|(arn, tasks)| before.get(*arn) != Some(tasks)).map(|(arn, _)| arn.clone()));
-        before = after;
-    }
-    placed
+    view.predict(&index, number)
 }
 
 /// A service with its parts.
@@ -105,29 +105,25 @@ impl<'a> View<'a> {
         if self.parts.len() == 1 { number } else { u32::try_from(share).unwrap_or(number) }
     }
 
-    /// The new tasks by instance after the first, the second, ... placement.
-    fn predict<'b>(
-        &'b self,
-        index: &'b Index<'a>,
-        number: u32,
-    ) -> impl Iterator<Item = BTreeMap<ContainerInstanceArn, u32>> + 'b {
+    /// The instances of the next so many tasks.
+    fn predict(&self, index: &Index<'a>, number: u32) -> Vec<ContainerInstanceArn> {
         // New tasks go to the provider that is the furthest below its share; the largest part is the best guess.
-        let part = self.parts.iter().max_by_key(|part| part.placed);
-        let mut spots: Vec<Spot<'a>> = part.map(|part| spots(index, self.service, part)).unwrap_or_default();
-        let mut placed: BTreeMap<ContainerInstanceArn, u32> = BTreeMap::new();
-        (0..number).map_while(move |_| {
-            let chosen = next_spot(&spots)?;
-            let spot = &mut spots[chosen];
-            spot.room -= 1;
-            *placed.entry(spot.instance.arn.clone()).or_default() += 1;
-            let path = spot.path.clone();
-            for depth in 0..path.len() {
-                for other in spots.iter_mut().filter(|other| other.path[..=depth] == path[..=depth]) {
-                    other.tasks[depth] += 1;
+        let Some(part) = self.parts.iter().max_by_key(|part| part.placed) else { return Vec::new() };
+        let mut spots = spots(index, self.service, part);
+        let mut placed = Vec::new();
+        while placed.len() < number as usize {
+            let Some(chosen) = next_spot(&spots) else { break };
+            spots[chosen].room -= 1;
+            let path = spots[chosen].path.clone();
+            for spot in &mut spots {
+                let shared = spot.path.iter().zip(&path).take_while(|(one, other)| one == other).count();
+                for tasks in &mut spot.tasks[..shared] {
+                    *tasks += 1;
                 }
             }
-            Some(placed.clone())
-        })
+            placed.push(spots[chosen].instance.arn.clone());
+        }
+        placed
     }
 }
 

@@ -75,8 +75,10 @@ pub enum Action {
     Stop(Vec<TaskArn>),
     /// Replace every task.
     ForceNewDeployment,
-    /// Register an identical task definition and move the service to it.
-    NewRevision,
+    /// Register this task definition anew, identical, and move the service to it.
+    NewRevision(String),
+    /// Move the service to this task definition.
+    Deploy(String),
 }
 
 /// How it ended for one service.

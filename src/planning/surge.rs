@@ -88,8 +88,8 @@ impl Progress {
 pub struct Limits {
     /// Tasks that may still be moved.
     pub moves: u32,
-    /// Tasks started on top at a time, in hundredths of a percent of the desired count.
-    pub surge_hundredths: u32,
+    /// Tasks that may be started on top at a time.
+    pub surge: u32,
     /// How long a new task may take until it is healthy.
     pub task_timeout: Duration,
     /// How long our protection lasts.
@@ -99,7 +99,7 @@ pub struct Limits {
 }
 
 /// The next step for a service.
-pub fn next(progress: &Progress, cluster: &Cluster, name: &ServiceName, seen: &Seen, limits: &Limits) -> Step<Phase> {
+pub fn next(progress: &Progress, cluster: &Cluster, seen: &Seen, limits: &Limits) -> Step<Phase> {
     let Some(service) = &seen.service else { return Step::Done(Ending::Gone) };
     match &progress.phase {
         Phase::Between => begin(progress, None, None, cluster, service, seen, limits),
@@ -156,8 +156,7 @@ fn begin(
         let why = format!("{} tasks are protected by the application, too many to note", spared.len());
         return end(Ending::Undone(why));
     }
-    let most = (u64::from(service.desired_count) * u64::from(limits.surge_hundredths) / 100_00).max(1);
-    let most = u32::try_from(most).unwrap_or(u32::MAX).min(limits.moves);
+    let most = limits.surge.min(limits.moves);
     let surge = spread::worthwhile_surge(cluster, &service.name, &spared, most);
     if surge == 0 {
         return end(Ending::NoHelp { misplaced });

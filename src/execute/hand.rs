@@ -1,0 +1,454 @@
+//! One service in hand: sees what its strategy asks to see, does what it asks to do.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    aws::act::{ServiceChange, Target},
+    planning::{
+        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark},
+        model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskStatus, Timestamp},
+        planner::{ServicePlan, surge_size},
+        policy::{Policy, Strategy},
+        readiness::{TargetGroups, is_ready},
+        redeploy, spread,
+        step::{Action, Ending, Seen, Step, Stop, Tasks, What},
+        stop, surge, view,
+    },
+};
+
+/// Steps without a pause; a chain longer than this goes on at the next look.
+const STEPS: usize = 16;
+/// A call that fails so often is given up on; each time the SDK has tried it several times itself.
+const FAILURES: u32 = 3;
+
+/// What a round of steps may use, and what else is going on.
+pub(super) struct Round<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) now: Timestamp,
+    pub(super) policy: &'a Policy,
+    pub(super) protect_minutes: u32,
+    pub(super) stop: Option<Stop>,
+    pub(super) moves_left: u32,
+    /// Other services in hand, and how many of their tasks are asked for but have no place yet.
+    pub(super) others: Vec<(ServiceName, u32)>,
+}
+
+/// How it ended for one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The service.
+    pub name: ServiceName,
+    /// How.
+    pub ending: Ending,
+    /// Tasks moved.
+    pub moved: u32,
+    /// Whether it was only cleared up after an earlier run.
+    pub recovery: bool,
+}
+
+/// A service in hand.
+pub(super) struct Hand {
+    pub(super) name: ServiceName,
+    allowance: u32,
+    work: Work,
+    service: Option<Service>,
+    failures: u32,
+    failure: Option<String>,
+    touched: bool,
+    finished: Option<Ending>,
+    recovery: bool,
+}
+
+enum Work {
+    Surge(surge::Progress),
+    Stop { phase: stop::Phase, moved: u32 },
+    Redeploy { kind: redeploy::Kind, phase: redeploy::Phase },
+}
+
+/// A step of any strategy, with the way to go on.
+enum Next {
+    See(What),
+    Wait,
+    Act(Action, Box<dyn FnOnce(&mut Work, &Cluster, &ServiceName)>),
+    Go,
+    Done(Ending),
+}
+
+impl Hand {
+    pub(super) fn planned(plan: &ServicePlan, run_id: &str) -> Self {
+        let work = match plan.strategy {
+            Strategy::Auto | Strategy::Surge => Work::Surge(surge::Progress::new(run_id)),
+            Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
+            Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
+            Strategy::Revision => Work::Redeploy { kind: redeploy::Kind::Revision, phase: redeploy::Phase::Begin },
+        };
+        Self {
+            name: plan.name.clone(),
+            allowance: plan.allowance,
+            work,
+            service: None,
+            failures: 0,
+            failure: None,
+            touched: false,
+            finished: None,
+            recovery: false,
+        }
+    }
+
+    pub(super) fn recovered(service: &Service, mark: SurgeMark, run_id: &str) -> Self {
+        Self {
+            name: service.name.clone(),
+            allowance: 0,
+            work: Work::Surge(surge::Progress::recovered(run_id, mark, service)),
+            service: None,
+            failures: 0,
+            failure: None,
+            touched: false,
+            finished: None,
+            recovery: true,
+        }
+    }
+
+    pub(super) fn is_recovery(&self) -> bool {
+        self.recovery
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    pub(super) fn into_finished(self) -> Option<Finished> {
+        let moved = self.moved();
+        Some(Finished { name: self.name, ending: self.finished?, moved, recovery: self.recovery })
+    }
+
+    pub(super) fn never_begun(self, stop: Stop) -> Finished {
+        Finished { name: self.name, ending: Ending::Limit(stop), moved: 0, recovery: self.recovery }
+    }
+
+    /// What is left of it when the time is up.
+    pub(super) fn abandon(self) -> Finished {
+        let moved = self.moved();
+        let why =
+            self.failure.clone().unwrap_or_else(|| "the time was up before the last step was finished".to_owned());
+        let ending = Ending::Failed(format!("{why}; the next run clears what is left"));
+        Finished { name: self.name, ending, moved, recovery: self.recovery }
+    }
+
+    fn moved(&self) -> u32 {
+        match &self.work {
+            Work::Surge(progress) => progress.moved,
+            Work::Stop { moved, .. } => *moved,
+            Work::Redeploy { .. } => 0,
+        }
+    }
+
+    /// Moves made, and those under way.
+    pub(super) fn moves_spent(&self) -> u32 {
+        self.moved() + self.surge_under_way().map_or(0, |mark| mark.to - mark.from)
+    }
+
+    fn surge_under_way(&self) -> Option<&SurgeMark> {
+        match &self.work {
+            Work::Surge(progress) => match &progress.phase {
+                surge::Phase::Marked(mark) | surge::Phase::Raised(mark, _) | surge::Phase::Protected(mark, ..) => {
+                    Some(mark)
+                }
+                surge::Phase::Between | surge::Phase::Lowered(..) | surge::Phase::Clearing(..) => None,
+            },
+            Work::Stop { .. } | Work::Redeploy { .. } => None,
+        }
+    }
+
+    /// Tasks that are asked for; how many of them the cluster as it was seen holds already is for the caller to find.
+    pub(super) fn in_flight(&self) -> Option<(ServiceName, u32)> {
+        self.surge_under_way().map(|mark| (self.name.clone(), mark.to))
+    }
+
+    /// Takes as many steps as can be taken now.
+    pub(super) async fn take_steps(&mut self, cluster: &mut Cluster, service: Option<Service>, round: &Round<'_>) {
+        self.service.clone_from(&service);
+        let mut seen = Seen { at: round.now, service, tasks: None, protections: None };
+        for _ in 0..STEPS {
+            match self.next(cluster, &seen, round) {
+                Next::Wait => return,
+                Next::Go => {}
+                Next::Done(ending) => return self.finish(ending, &seen, round).await,
+                Next::See(what) => {
+                    if let Err(error) = self.see(what, cluster, &mut seen, round).await {
+                        return self.fail(&error, &seen);
+                    }
+                }
+                Next::Act(action, then) => {
+                    if let Err(error) = self.act(&action, cluster, round).await {
+                        return self.fail(&error, &seen);
+                    }
+                    self.failures = 0;
+                    then(&mut self.work, cluster, &self.name);
+                    if !goes_on_after(&action) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, cluster: &Cluster, seen: &Seen, round: &Round<'_>) -> Next {
+        let moves = round.moves_left.min(self.allowance.saturating_sub(self.moves_spent()));
+        match &mut self.work {
+            Work::Surge(progress) => {
+                let desired = seen.service.as_ref().map_or(0, |service| service.desired_count);
+                let limits = surge::Limits {
+                    moves,
+                    surge: surge_size(desired, round.policy),
+                    task_timeout: round.policy.task_timeout,
+                    protect_minutes: round.protect_minutes,
+                    stop: round.stop,
+                };
+                let crowded = with_others_in_flight(cluster, &round.others);
+                match surge::next(progress, &crowded, seen, &limits) {
+                    Step::See(what) => Next::See(what),
+                    Step::Wait => Next::Wait,
+                    Step::Done(ending) => Next::Done(ending),
+                    Step::Go(phase) => {
+                        progress.enter(phase, cluster, &self.name);
+                        Next::Go
+                    }
+                    Step::Act(action, phase) => Next::Act(
+                        action,
+                        Box::new(|work, cluster, name| {
+                            if let Work::Surge(progress) = work {
+                                progress.enter(phase, cluster, name);
+                            }
+                        }),
+                    ),
+                }
+            }
+            Work::Stop { phase, moved } => {
+                let limits = stop::Limits { moves, task_timeout: round.policy.task_timeout, stop: round.stop };
+                let _ = moved;
+                match stop::next(phase, cluster, seen, limits) {
+                    Step::See(what) => Next::See(what),
+                    Step::Wait => Next::Wait,
+                    Step::Done(ending) => Next::Done(ending),
+                    Step::Go(next) => {
+                        *phase = next;
+                        Next::Go
+                    }
+                    Step::Act(action, next) => {
+                        let victims = if let Action::Stop(tasks) = &action { tasks.len() } else { 0 };
+                        let victims = u32::try_from(victims).unwrap_or(u32::MAX);
+                        Next::Act(action, Box::new(move |work, _, _| *work = after_stop(work, next, victims)))
+                    }
+                }
+            }
+            Work::Redeploy { kind, phase } => {
+                let timeout = round.policy.task_timeout;
+                match redeploy::next(*kind, phase, cluster, seen, timeout, round.stop.is_some()) {
+                    Step::See(what) => Next::See(what),
+                    Step::Wait => Next::Wait,
+                    Step::Done(ending) => Next::Done(ending),
+                    Step::Go(next) => {
+                        *phase = next;
+                        Next::Go
+                    }
+                    Step::Act(action, next) => Next::Act(
+                        action,
+                        Box::new(|work, _, _| {
+                            if let Work::Redeploy { phase, .. } = work {
+                                *phase = next;
+                            }
+                        }),
+                    ),
+                }
+            }
+        }
+    }
+
+    async fn see(&self, what: What, cluster: &mut Cluster, seen: &mut Seen, round: &Round<'_>) -> Result<()> {
+        let Some(service) = &seen.service else { return Ok(()) };
+        match what {
+            What::Tasks => {
+                let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
+                let described = round.target.tasks(&arns).await?;
+                let all: BTreeMap<_, _> = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
+                let mut groups = TargetGroups::new();
+                for group in &service.target_groups {
+                    groups.insert(group.clone(), round.target.target_health(group).await?.into_iter().collect());
+                }
+                view::see(cluster, service, &all);
+                let definition = cluster.task_definitions.get(&service.task_definition);
+                let instance_id = |instance: Option<&ContainerInstanceArn>| {
+                    instance
+                        .and_then(|arn| cluster.container_instances.get(arn))
+                        .map_or("", |instance| instance.ec2_instance_id.as_str())
+                };
+                let ready = all
+                    .values()
+                    .filter(|task| {
+                        let id = instance_id(task.container_instance.as_ref());
+                        is_ready(task, service, definition, id, &groups, round.now)
+                    })
+                    .map(|task| task.arn.clone())
+                    .collect();
+                seen.tasks = Some(Tasks { all, ready });
+            }
+            What::Protections => {
+                let running: Vec<TaskArn> = seen
+                    .tasks
+                    .iter()
+                    .flat_map(|tasks| tasks.all.values())
+                    .filter(|task| task.last_status != TaskStatus::Stopped)
+                    .map(|task| task.arn.clone())
+                    .collect();
+                seen.protections = Some(round.target.protections(&running).await?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: &Action, cluster: &Cluster, round: &Round<'_>) -> Result<()> {
+        let target = round.target;
+        let service = self.service.as_ref().or_else(|| cluster.services.get(&self.name));
+        let arn = service.map(|service| service.arn.clone()).context("the service is gone")?;
+        let name = self.name.as_str();
+        self.touched = true;
+        match action {
+            Action::Mark(mark) => {
+                tracing::info!(service = name, from = mark.from, to = mark.to, "starting tasks on top");
+                target.tag(&arn, SURGE_TAG, &mark.to_string()).await
+            }
+            Action::ClearMark => target.untag(&arn, SURGE_TAG).await,
+            Action::NoteLast(last) => target.tag(&arn, LAST_TAG, &last.to_string()).await,
+            Action::SetDesiredCount(count) => {
+                tracing::info!(service = name, desired_count = count, "setting the desired count");
+                let change = ServiceChange { desired_count: Some(*count), ..ServiceChange::default() };
+                target.update_service(&self.name, &change).await
+            }
+            Action::Protect(tasks, minutes) => {
+                let protected = target.protect(tasks, *minutes).await?;
+                if let Work::Surge(progress) = &mut self.work {
+                    progress.ours.extend(protected);
+                }
+                Ok(())
+            }
+            Action::Unprotect(tasks) => {
+                target.unprotect(tasks).await?;
+                if let Work::Surge(progress) = &mut self.work {
+                    progress.ours.retain(|task, _| !tasks.contains(task));
+                }
+                Ok(())
+            }
+            Action::Stop(tasks) => {
+                for task in tasks {
+                    tracing::info!(service = name, task = task.short(), "stopping a misplaced task");
+                    target.stop_task(task).await?;
+                }
+                Ok(())
+            }
+            Action::ForceNewDeployment => {
+                tracing::info!(service = name, "deploying anew");
+                let change = ServiceChange { force_new_deployment: true, ..ServiceChange::default() };
+                target.update_service(&self.name, &change).await
+            }
+            Action::NewRevision(definition) => {
+                let revision = target.register_identical_revision(definition).await?;
+                tracing::info!(service = name, revision, "deploying an identical revision");
+                let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
+                target.update_service(&self.name, &change).await
+            }
+            Action::Deploy(definition) => {
+                tracing::info!(service = name, definition, "going back to the task definition from before");
+                let change = ServiceChange { task_definition: Some(definition.clone()), ..ServiceChange::default() };
+                target.update_service(&self.name, &change).await
+            }
+        }
+    }
+
+    /// A call failed. It is tried again at the next looks; then what was begun is taken back, as far as that goes.
+    fn fail(&mut self, error: &anyhow::Error, seen: &Seen) {
+        tracing::warn!(service = self.name.as_str(), "{error:#}");
+        self.failures += 1;
+        self.failure = Some(format!("{error:#}"));
+        if self.failures < FAILURES {
+            return;
+        }
+        self.failures = 0;
+        let ending = Ending::Failed(format!("{error:#}"));
+        let Work::Surge(progress) = &mut self.work else {
+            self.finished = Some(ending);
+            return;
+        };
+        let desired = seen.service.as_ref().map(|service| service.desired_count);
+        progress.phase = match &progress.phase {
+            // Without protection ECS chooses who goes: the spread may suffer, the count does not.
+            surge::Phase::Raised(mark, since) | surge::Phase::Protected(mark, since, _) if desired == Some(mark.to) => {
+                surge::Phase::Protected(mark.clone(), *since, Some(ending))
+            }
+            surge::Phase::Marked(mark) | surge::Phase::Lowered(mark, ..) => {
+                surge::Phase::Clearing(Some(mark.clone()), ending)
+            }
+            _ => {
+                self.finished = Some(ending);
+                return;
+            }
+        };
+    }
+
+    /// Notes how it went, for the runs to come.
+    async fn finish(&mut self, ending: Ending, seen: &Seen, round: &Round<'_>) {
+        let helped = match &ending {
+            Ending::Spread | Ending::Limit(_) => Some(true),
+            Ending::NoHelp { .. } | Ending::Undone(_) | Ending::DeploymentFailed(_) => Some(false),
+            Ending::Recovered | Ending::OthersChanged(_) | Ending::Gone | Ending::Failed(_) => None,
+        };
+        if let (Some(helped), Some(service), true) = (helped, &seen.service, self.touched) {
+            let before =
+                service.tags.get(LAST_TAG).and_then(|value| LastMark::parse(value)).map_or(0, |last| last.misses);
+            let misses = if helped { 0 } else { before.saturating_add(1) };
+            let last = LastMark { at: round.now, misses };
+            if let Err(error) = round.target.tag(&service.arn, LAST_TAG, &last.to_string()).await {
+                tracing::warn!(service = self.name.as_str(), "{error:#}");
+            }
+        }
+        tracing::info!(service = self.name.as_str(), moved = self.moved(), reason = %ending, "done with a service");
+        self.finished = Some(ending);
+    }
+}
+
+fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {
+    let before = if let Work::Stop { moved, .. } = work { *moved } else { 0 };
+    Work::Stop { phase, moved: before + victims }
+}
+
+/// Whether the next step may follow at once; after all others the service must be seen anew.
+fn goes_on_after(action: &Action) -> bool {
+    match action {
+        Action::Mark(_) | Action::ClearMark | Action::NoteLast(_) => true,
+        Action::SetDesiredCount(_)
+        | Action::Protect(..)
+        | Action::Unprotect(_)
+        | Action::Stop(_)
+        | Action::ForceNewDeployment
+        | Action::NewRevision(_)
+        | Action::Deploy(_) => false,
+    }
+}
+
+/// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
+/// expected: so that two services are not promised the same room.
+fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[(ServiceName, u32)]) -> std::borrow::Cow<'a, Cluster> {
+    let mut crowded = std::borrow::Cow::Borrowed(cluster);
+    for (name, asked) in others {
+        let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
+        let missing = asked.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
+        for (number, place) in spread::placements(&crowded, name, missing).iter().enumerate() {
+            if let Some(task) = view::foreseen(&crowded, name, place, number) {
+                view::insert(crowded.to_mut(), task);
+            }
+        }
+    }
+    crowded
+}

@@ -1,0 +1,256 @@
+//! (cluster, policy, now) → what is moved, and for all that is left alone the reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    eligibility::Blocked,
+    imbalance::{Measure, Spread, measure},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
+    policy::{Percent, Policy, Strategy},
+    settings::ServiceSettings,
+    spread,
+    step::Tasks,
+    view,
+};
+
+/// Rounds of a surge that are foreseen: more than any service needs, since each round cures at least one of its tasks.
+const ROUNDS: usize = 10_000;
+
+/// What a run will do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In the order in which they are taken.
+    pub services: Vec<ServicePlan>,
+    /// The services with misplaced tasks that are left alone, and why.
+    pub left_alone: BTreeMap<ServiceName, LeftAlone>,
+    /// What the cluster will look like.
+    pub predicted: Measure,
+}
+
+impl Plan {
+    /// All moves.
+    pub fn moves(&self) -> impl Iterator<Item = (&ServiceName, &Move)> {
+        self.services.iter().flat_map(|service| service.moves.iter().map(move |a_move| (&service.name, a_move)))
+    }
+}
+
+/// What is done to one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// The service.
+    pub name: ServiceName,
+    /// How; never `Auto`.
+    pub strategy: Strategy,
+    /// Task by task, as foreseen: where ECS puts a replacement is ECS's choice.
+    pub moves: Vec<Move>,
+    /// How many moves the limits leave it.
+    pub allowance: u32,
+}
+
+/// One task that goes, and where its replacement is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The task that goes.
+    pub task: TaskArn,
+    /// Where it is.
+    pub from: ContainerInstanceArn,
+    /// Where the replacement is expected.
+    pub to: ContainerInstanceArn,
+}
+
+/// Why a service with misplaced tasks is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftAlone {
+    /// A guard; see [`Blocked`].
+    Blocked(Blocked),
+    /// Neither it nor the cluster has reached the threshold.
+    BelowThreshold(Percent),
+    /// `REBALANCER_MAX_SERVICES` others come first.
+    MaxServices(u32),
+    /// `REBALANCER_MAX_MOVES` are planned for others already, or its owner allows none.
+    MaxMoves(u32),
+    /// As far as can be foreseen, no move would help.
+    NoHelp,
+}
+
+impl LeftAlone {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Blocked(blocked) => blocked.code(),
+            Self::BelowThreshold(_) => "below-threshold",
+            Self::MaxServices(_) => "max-services",
+            Self::MaxMoves(_) => "max-moves",
+            Self::NoHelp => "no-help",
+        }
+    }
+}
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
+            Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
+            Self::MaxServices(services) => {
+                write!(formatter, "{services} other services come first (REBALANCER_MAX_SERVICES)")
+            }
+            Self::MaxMoves(moves) => {
+                write!(formatter, "the limit of {moves} moves is used up (REBALANCER_MAX_MOVES, or its tag)")
+            }
+            Self::NoHelp => {
+                formatter.write_str("no move would help: its replacements would land where it is full already")
+            }
+        }
+    }
+}
+
+/// Plans a run on a cluster that was measured.
+pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+    let mut left_alone = BTreeMap::new();
+    let mut candidates: Vec<(&Service, &Spread, ServiceSettings, Strategy)> = Vec::new();
+    for (name, service_measure) in &found.services {
+        let (Ok(spread), Some(service)) = (&service_measure.spread, cluster.services.get(name)) else { continue };
+        if spread.misplaced_tasks == 0 {
+            continue;
+        }
+        match candidate(service, spread, found, policy) {
+            Ok((settings, strategy)) => candidates.push((service, spread, settings, strategy)),
+            Err(reason) => drop(left_alone.insert(name.clone(), reason)),
+        }
+    }
+    candidates.sort_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
+    let mut foreseen = cluster.clone();
+    let mut services: Vec<ServicePlan> = Vec::new();
+    let mut moves_left = policy.max_moves;
+    for (service, _, settings, strategy) in candidates {
+        let name = &service.name;
+        if services.len() >= policy.max_services as usize {
+            left_alone.insert(name.clone(), LeftAlone::MaxServices(policy.max_services));
+            continue;
+        }
+        let allowance = moves_left.min(settings.max_moves);
+        if allowance == 0 {
+            left_alone.insert(name.clone(), LeftAlone::MaxMoves(policy.max_moves.min(settings.max_moves)));
+            continue;
+        }
+        let moves = foresee(&mut foreseen, name, strategy, allowance, policy);
+        if moves.is_empty() {
+            left_alone.insert(name.clone(), LeftAlone::NoHelp);
+            continue;
+        }
+        moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
+        services.push(ServicePlan { name: name.clone(), strategy, moves, allowance });
+    }
+    Plan { services, left_alone, predicted: measure(&foreseen, policy, now) }
+}
+
+/// Whether a service may be taken, and how.
+fn candidate(
+    service: &Service,
+    spread: &Spread,
+    found: &Measure,
+    policy: &Policy,
+) -> Result<(ServiceSettings, Strategy), LeftAlone> {
+    // A reason that is not about room holds for all of its tasks.
+    let whole =
+        spread.stuck.iter().find(|(reason, _)| !matches!(reason, Blocked::NoRoom(_) | Blocked::LeftToZoneRebalancing));
+    if let Some((reason, _)) = whole {
+        return Err(LeftAlone::Blocked(reason.clone()));
+    }
+    let settings =
+        ServiceSettings::of(service, policy).map_err(|problem| LeftAlone::Blocked(Blocked::UnreadableTag(problem)))?;
+    let share = super::policy::Share::new(spread.misplaced_tasks.into(), spread.placed_tasks.into());
+    if !share.reaches(settings.threshold) && !found.task_imbalance.reaches(settings.threshold) {
+        return Err(LeftAlone::BelowThreshold(settings.threshold));
+    }
+    let is_stuck = spread.stuck_tasks() >= spread.misplaced_tasks;
+    let stop_is_safe = floor(service) < service.desired_count
+        && service.target_groups.is_empty()
+        && service.classic_load_balancers.is_empty();
+    let no_room = || spread.stuck.keys().next().cloned().map_or(LeftAlone::NoHelp, LeftAlone::Blocked);
+    match settings.strategy {
+        Strategy::Auto if !is_stuck => Ok((settings, Strategy::Surge)),
+        Strategy::Auto if stop_is_safe && !service.availability_zone_rebalancing => Ok((settings, Strategy::Stop)),
+        Strategy::Auto | Strategy::Surge if is_stuck => Err(no_room()),
+        Strategy::Stop if floor(service) >= service.desired_count => {
+            Err(LeftAlone::Blocked(Blocked::NoSlack(service.minimum_healthy_percent)))
+        }
+        strategy => Ok((settings, strategy)),
+    }
+}
+
+/// The fewest healthy tasks that the service's owner allows: ⌈desired × minimumHealthyPercent⌉ [API, DeploymentConfiguration].
+pub fn floor(service: &Service) -> u32 {
+    let tasks = u64::from(service.desired_count) * u64::from(service.minimum_healthy_percent);
+    u32::try_from(tasks.div_ceil(100)).unwrap_or(u32::MAX)
+}
+
+/// Misplaced tasks cured for each task restarted, in thousandths; among equals the one with more to cure.
+fn worth((service, spread, _, strategy): &(&Service, &Spread, ServiceSettings, Strategy)) -> (u64, u32) {
+    let cured = u64::from(spread.misplaced_tasks.saturating_sub(spread.stuck_tasks()));
+    let restarted = match strategy {
+        Strategy::Auto | Strategy::Surge | Strategy::Stop => cured.max(1),
+        Strategy::Redeploy | Strategy::Revision => u64::from(service.desired_count.max(1)),
+    };
+    (cured * 1000 / restarted, spread.misplaced_tasks)
+}
+
+/// Plays a service's steps through, and gives the moves that come of them.
+fn foresee(
+    foreseen: &mut Cluster,
+    name: &ServiceName,
+    strategy: Strategy,
+    allowance: u32,
+    policy: &Policy,
+) -> Vec<Move> {
+    let mut moves = Vec::new();
+    let mut number = 0;
+    let nobody = BTreeSet::new();
+    let Some(desired) = foreseen.services.get(name).map(|service| service.desired_count) else { return moves };
+    for _ in 0..ROUNDS {
+        let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
+        let most = match strategy {
+            Strategy::Surge | Strategy::Auto => surge_size(desired, policy).min(left),
+            Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
+        };
+        let surge = spread::worthwhile_surge(foreseen, name, &nobody, most);
+        if surge == 0 {
+            break;
+        }
+        let places = spread::placements(foreseen, name, surge);
+        let mut new = BTreeSet::new();
+        for place in &places {
+            number += 1;
+            if let Some(task) = view::foreseen(foreseen, name, place, number) {
+                new.insert(task.arn.clone());
+                view::insert(foreseen, task);
+            }
+        }
+        let all: BTreeMap<_, _> = foreseen
+            .tasks
+            .values()
+            .filter(|task| task.service.as_ref() == Some(name))
+            .map(|task| (task.arn.clone(), task.clone()))
+            .collect();
+        let ready = all.keys().cloned().collect();
+        let victims = spread::victims(foreseen, name, &Tasks { all, ready }, &new, surge);
+        for (victim, place) in victims.iter().zip(&places) {
+            let from = foreseen.tasks.get(victim).and_then(|task| task.container_instance.clone());
+            // A task that was foreseen itself does not run yet, and is no move.
+            if let (Some(from), false) = (from, victim.as_str().starts_with("foreseen/")) {
+                moves.push(Move { task: victim.clone(), from, to: place.clone() });
+            }
+            view::remove(foreseen, victim);
+        }
+    }
+    moves
+}
+
+/// How many tasks a surge may start at a time.
+pub fn surge_size(desired_count: u32, policy: &Policy) -> u32 {
+    let tasks = u64::from(desired_count) * u64::from(policy.surge.hundredths()) / 10_000;
+    u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
+}

@@ -1,0 +1,98 @@
+//! The cluster as it changes under a run's hands: one service's tasks replaced by what was just seen, or foreseen.
+
+use std::collections::BTreeMap;
+
+use super::model::{
+    Cluster, ContainerInstanceArn, Health, Launch, Service, ServiceName, Task, TaskArn, TaskDefinition, TaskStatus,
+    Timestamp,
+};
+
+/// Puts what was seen of a service in the place of what was known, and settles what its tasks reserve.
+pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, Task>) {
+    let known: Vec<TaskArn> = cluster
+        .tasks
+        .values()
+        .filter(|task| task.service.as_ref() == Some(&service.name))
+        .map(|task| task.arn.clone())
+        .collect();
+    for arn in known.iter().filter(|arn| !tasks.contains_key(*arn)) {
+        remove(cluster, arn);
+    }
+    for task in tasks.values() {
+        if cluster.tasks.contains_key(&task.arn) {
+            cluster.tasks.insert(task.arn.clone(), task.clone());
+        } else {
+            insert(cluster, task.clone());
+        }
+    }
+    cluster.services.insert(service.name.clone(), service.clone());
+}
+
+/// Adds a task, and takes what it reserves from its instance.
+pub fn insert(cluster: &mut Cluster, task: Task) {
+    reserve(cluster, &task, true);
+    cluster.tasks.insert(task.arn.clone(), task);
+}
+
+/// Removes a task, and gives back what it reserved.
+pub fn remove(cluster: &mut Cluster, arn: &TaskArn) {
+    if let Some(task) = cluster.tasks.remove(arn) {
+        reserve(cluster, &task, false);
+    }
+}
+
+/// The `number`th task that is foreseen for a service on an instance, as if it were running there.
+pub fn foreseen(
+    cluster: &Cluster,
+    service: &ServiceName,
+    instance: &ContainerInstanceArn,
+    number: usize,
+) -> Option<Task> {
+    let definition = cluster.services.get(service)?.task_definition.clone();
+    let model = cluster.tasks.values().find(|task| task.service.as_ref() == Some(service));
+    Some(Task {
+        arn: format!("foreseen/{service}/{number}").as_str().into(),
+        service: Some(service.clone()),
+        group: format!("service:{service}"),
+        container_instance: Some(instance.clone()),
+        task_definition: definition,
+        capacity_provider: model.and_then(|task| task.capacity_provider.clone()),
+        launch: Launch::Ec2,
+        last_status: TaskStatus::Running,
+        health: Health::Unknown,
+        started_by: model.map_or_else(String::new, |task| task.started_by.clone()),
+        host_ports: std::collections::BTreeSet::new(),
+        addresses: std::collections::BTreeSet::new(),
+        cpu_units: None,
+        memory_mib: None,
+        created_at: None,
+        started_at: Some(Timestamp(i64::MAX)),
+    })
+}
+
+fn reserve(cluster: &mut Cluster, task: &Task, takes: bool) {
+    let Some(TaskDefinition { reserves, tcp_host_ports, udp_host_ports, .. }) =
+        cluster.task_definitions.get(&task.task_definition)
+    else {
+        return;
+    };
+    let Some(instance) = task.container_instance.as_ref().and_then(|arn| cluster.container_instances.get_mut(arn))
+    else {
+        return;
+    };
+    let change = |free: &mut u32, amount: u32, registered: u32| {
+        *free = if takes { free.saturating_sub(amount) } else { free.saturating_add(amount).min(registered) };
+    };
+    change(&mut instance.remaining.cpu_units, reserves.cpu_units, instance.registered.cpu_units);
+    change(&mut instance.remaining.memory_mib, reserves.memory_mib, instance.registered.memory_mib);
+    change(&mut instance.remaining.gpus, reserves.gpus, instance.registered.gpus);
+    if takes {
+        instance.taken_tcp_ports.extend(tcp_host_ports);
+        instance.taken_udp_ports.extend(udp_host_ports);
+        instance.running_tasks_count += 1;
+    } else {
+        instance.taken_tcp_ports.retain(|port| !tcp_host_ports.contains(port));
+        instance.taken_udp_ports.retain(|port| !udp_host_ports.contains(port));
+        instance.running_tasks_count = instance.running_tasks_count.saturating_sub(1);
+    }
+}
