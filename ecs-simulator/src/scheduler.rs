@@ -1,10 +1,12 @@
 //! The service scheduler, restated from ECS's documents: as many tasks as desired, deployments within their percentages,
 //! scale-in with protection, replacement of what is unhealthy or on a draining instance.
 
+use std::collections::BTreeMap;
+
 use crate::{
     engine::{Engine, TICK_MILLISECONDS},
     placement::{choose, domain, zone_of},
-    state::{Deployment, Service, Status, Task},
+    state::{Deployment, Instance, Service, Status, Task},
 };
 
 /// Tasks that the scheduler launches for one service at one look: 500 a minute, a look each 10 s
@@ -173,26 +175,25 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
     } else {
         service.placement_strategy.iter().filter(|(kind, _)| kind == "spread").map(|(_, field)| field.clone()).collect()
     };
+    let zone = "attribute:ecs.availability-zone";
+    let crowds: Vec<(&str, BTreeMap<&str, i64>)> =
+        fields.iter().map(String::as_str).chain([zone]).map(|field| (field, crowds(engine, field, all))).collect();
     let crowd = |task: &Task, field: &str| {
-        let of = |task: &Task| {
-            task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn)).map(|i| domain(i, field).to_owned())
-        };
-        let own = of(task);
-        all.iter().filter(|other| of(other) == own).count()
+        let crowd = crowds.iter().find(|(known, _)| *known == field).map(|(_, crowd)| crowd);
+        let of = |(instance, crowd): (&Instance, &BTreeMap<&str, i64>)| crowd.get(domain(instance, field)).copied();
+        instance_of(engine, task).zip(crowd).and_then(of).unwrap_or(0)
     };
-    let chance: Vec<i64> = (0..candidates.len()).map(|_| 0).collect();
     let keys: Vec<(bool, Vec<i64>)> = candidates
         .iter()
-        .zip(&chance)
-        .map(|(task, _)| {
+        .map(|task| {
             let well = unhealthy_first && is_healthy(engine, service, task);
             let created = task.created_at.map_or(0, |moment| moment.0);
             let key = match scale_in {
-                "zones-then-random" => vec![-count(crowd(task, "attribute:ecs.availability-zone"))],
+                "zones-then-random" => vec![-crowd(task, zone)],
                 "oldest" => vec![created],
                 "newest" => vec![-created],
                 "random" => vec![],
-                _ => fields.iter().map(|field| -count(crowd(task, field))).collect(),
+                _ => fields.iter().map(|field| -crowd(task, field)).collect(),
             };
             (well, key)
         })
@@ -201,6 +202,19 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
     let best: Vec<usize> = (0..keys.len()).filter(|index| keys.get(*index) == lowest.as_ref()).collect();
     let chosen = engine.between(0, count(best.len()) - 1);
     best[usize::try_from(chosen).unwrap_or(0)]
+}
+
+/// How many of the tasks are in each domain of a field.
+fn crowds<'a>(engine: &'a Engine, field: &str, tasks: &[Task]) -> BTreeMap<&'a str, i64> {
+    let mut crowds = BTreeMap::new();
+    for instance in tasks.iter().filter_map(|task| instance_of(engine, task)) {
+        *crowds.entry(domain(instance, field)).or_default() += 1;
+    }
+    crowds
+}
+
+fn instance_of<'a>(engine: &'a Engine, task: &Task) -> Option<&'a Instance> {
+    task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn))
 }
 
 fn count(number: usize) -> i64 {
@@ -342,7 +356,7 @@ fn start_zone_rebalancing(engine: &mut Engine, service: &Service, census: &Censu
 
 /// The zones with the most and the fewest tasks, if they differ by more than one.
 fn zones(engine: &Engine, census: &Census) -> Option<(String, String)> {
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut counts = BTreeMap::<String, usize>::new();
     for instance in
         engine.state.instances.values().filter(|instance| instance.status == "ACTIVE" && instance.agent_connected)
     {
@@ -367,12 +381,10 @@ fn rebalance_zones(engine: &mut Engine, service: &Service, census: &Census) -> b
         // The zone that has the most gives one up, if an unprotected one is there.
         let candidates: Vec<Task> =
             census.staying.iter().filter(|task| !task.is_protected(engine.now)).cloned().collect();
-        let crowd = |task: &Task| {
-            let of = |task: &Task| {
-                task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn)).map(|i| zone_of(i).to_owned())
-            };
-            census.staying.iter().filter(|other| of(other) == of(task)).count()
-        };
+        let zone = "attribute:ecs.availability-zone";
+        let zones = crowds(engine, zone, &census.staying);
+        let crowd =
+            |task: &Task| instance_of(engine, task).and_then(|instance| zones.get(domain(instance, zone))).copied();
         if let Some(task) = candidates.iter().max_by_key(|task| crowd(task)) {
             let id = service.deployments.first().map_or("", |deployment| &deployment.id);
             let reason = format!("Availability-zone rebalancing initiated by (deployment {id})");

@@ -8,7 +8,7 @@ use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
         marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark},
-        model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskStatus, Timestamp},
+        model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskStatus, Timestamp},
         planner::{ServicePlan, surge_size},
         policy::{Policy, Strategy},
         readiness::{TargetGroups, is_ready},
@@ -54,6 +54,7 @@ pub(super) struct Hand {
     allowance: u32,
     work: Work,
     service: Option<Service>,
+    known: Option<Tasks>,
     failures: u32,
     failure: Option<String>,
     touched: bool,
@@ -89,6 +90,7 @@ impl Hand {
             allowance: plan.allowance,
             work,
             service: None,
+            known: None,
             failures: 0,
             failure: None,
             touched: false,
@@ -103,6 +105,7 @@ impl Hand {
             allowance: 0,
             work: Work::Surge(surge::Progress::recovered(run_id, mark, service)),
             service: None,
+            known: None,
             failures: 0,
             failure: None,
             touched: false,
@@ -267,33 +270,31 @@ impl Hand {
         }
     }
 
-    async fn see(&self, what: What, cluster: &mut Cluster, seen: &mut Seen, round: &Round<'_>) -> Result<()> {
+    async fn see(&mut self, what: What, cluster: &mut Cluster, seen: &mut Seen, round: &Round<'_>) -> Result<()> {
         let Some(service) = &seen.service else { return Ok(()) };
         match what {
             What::Tasks => {
-                let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
-                let described = round.target.tasks(&arns).await?;
-                let all: BTreeMap<_, _> = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
-                let mut groups = TargetGroups::new();
-                for group in &service.target_groups {
-                    groups.insert(group.clone(), round.target.target_health(group).await?.into_iter().collect());
-                }
-                view::see(cluster, service, &all);
-                let definition = cluster.task_definitions.get(&service.task_definition);
-                let instance_id = |instance: Option<&ContainerInstanceArn>| {
-                    instance
-                        .and_then(|arn| cluster.container_instances.get(arn))
-                        .map_or("", |instance| instance.ec2_instance_id.as_str())
+                let groups = target_groups(service, round).await?;
+                let known = self
+                    .known
+                    .take()
+                    .filter(|known| known.all.len() == (service.running_count + service.pending_count) as usize);
+                let glanced = match known {
+                    Some(known) => glance(known, cluster, service, &groups, round).await?,
+                    None => None,
                 };
-                let ready = all
-                    .values()
-                    .filter(|task| {
-                        let id = instance_id(task.container_instance.as_ref());
-                        is_ready(task, service, definition, id, &groups, round.now)
-                    })
-                    .map(|task| task.arn.clone())
-                    .collect();
-                seen.tasks = Some(Tasks { all, ready });
+                let tasks = match glanced {
+                    Some(tasks) => tasks,
+                    None => {
+                        let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
+                        let described = round.target.tasks(&arns).await?;
+                        let all = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
+                        judged(all, cluster, service, &groups, round.now)
+                    }
+                };
+                view::see(cluster, service, &tasks.all);
+                self.known = Some(tasks.clone());
+                seen.tasks = Some(tasks);
             }
             What::Protections => {
                 let running: Vec<TaskArn> = seen
@@ -416,6 +417,55 @@ impl Hand {
         tracing::info!(service = self.name.as_str(), moved = self.moved(), reason = %ending, "done with a service");
         self.finished = Some(ending);
     }
+}
+
+async fn target_groups(service: &Service, round: &Round<'_>) -> Result<TargetGroups> {
+    let mut groups = TargetGroups::new();
+    for group in &service.target_groups {
+        groups.insert(group.clone(), round.target.target_health(group).await?.into_iter().collect());
+    }
+    Ok(groups)
+}
+
+/// Looks only at those tasks that weren't ready: a wait for a few among hundreds needs no more. None when something else
+/// changed, or all are ready: what follows then is decided on a full look.
+async fn glance(
+    known: Tasks,
+    cluster: &Cluster,
+    service: &Service,
+    groups: &TargetGroups,
+    round: &Round<'_>,
+) -> Result<Option<Tasks>> {
+    let unready: Vec<TaskArn> = known.all.keys().filter(|task| !known.ready.contains(*task)).cloned().collect();
+    let described = round.target.tasks(&unready).await?;
+    if described.len() < unready.len() {
+        return Ok(None);
+    }
+    let mut all = known.all;
+    all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
+    let tasks = judged(all, cluster, service, groups, round.now);
+    Ok((tasks.ready.len() < tasks.all.len()).then_some(tasks))
+}
+
+/// Which of the tasks are ready.
+fn judged(
+    all: BTreeMap<TaskArn, Task>,
+    cluster: &Cluster,
+    service: &Service,
+    groups: &TargetGroups,
+    now: Timestamp,
+) -> Tasks {
+    let definition = cluster.task_definitions.get(&service.task_definition);
+    let instance_id = |instance: Option<&ContainerInstanceArn>| {
+        let instance = instance.and_then(|arn| cluster.container_instances.get(arn));
+        instance.map_or("", |instance| instance.ec2_instance_id.as_str())
+    };
+    let ready = all
+        .values()
+        .filter(|task| is_ready(task, service, definition, instance_id(task.container_instance.as_ref()), groups, now))
+        .map(|task| task.arn.clone())
+        .collect();
+    Tasks { all, ready }
 }
 
 fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {

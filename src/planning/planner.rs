@@ -16,8 +16,11 @@ use super::{
     view,
 };
 
-/// Rounds of a surge that are foreseen: more than any service needs, since each round cures at least one of its tasks.
+/// Rounds of a surge that are foreseen: more than any service needs, since one of two rounds cures at least one of its tasks.
 const ROUNDS: usize = 10_000;
+
+/// Rounds in a row that may cure nothing: one that invests, and one that ECS's choice among equals spoils.
+pub const PATIENCE: u32 = 2;
 
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +213,14 @@ fn foresee(
     let mut number = 0;
     let nobody = BTreeSet::new();
     let Some(desired) = foreseen.services.get(name).map(|service| service.desired_count) else { return moves };
+    let (mut best, mut patience) = (u32::MAX, 0);
     for _ in 0..ROUNDS {
+        let misplaced = spread::misplaced(foreseen, name);
+        patience = if misplaced < best { 0 } else { patience + 1 };
+        best = best.min(misplaced);
+        if misplaced == 0 || patience > PATIENCE {
+            break;
+        }
         let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
         let most = match strategy {
             Strategy::Surge | Strategy::Auto => surge_size(desired, policy).min(left),
@@ -229,14 +239,7 @@ fn foresee(
                 view::insert(foreseen, task);
             }
         }
-        let all: BTreeMap<_, _> = foreseen
-            .tasks
-            .values()
-            .filter(|task| task.service.as_ref() == Some(name))
-            .map(|task| (task.arn.clone(), task.clone()))
-            .collect();
-        let ready = all.keys().cloned().collect();
-        let victims = spread::victims(foreseen, name, &Tasks { all, ready }, &new, surge);
+        let victims = spread::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &new, surge);
         for (victim, place) in victims.iter().zip(&places) {
             let from = foreseen.tasks.get(victim).and_then(|task| task.container_instance.clone());
             // A task that was foreseen itself does not run yet, and is no move.

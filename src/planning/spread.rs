@@ -1,6 +1,9 @@
 //! Mode `spread`: where ECS will put a service's next tasks, which of its tasks should go, and how many moves help.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     domains::Domain,
@@ -9,6 +12,7 @@ use super::{
     parts::{Part, Shapes, nest, parts, room},
     placement::Index,
     step::Tasks,
+    view,
 };
 
 /// The misplaced tasks of one service; nothing where it is not measured.
@@ -16,8 +20,15 @@ pub fn misplaced(cluster: &Cluster, service: &ServiceName) -> u32 {
     imbalance::misplaced(cluster, service)
 }
 
-/// Which tasks should go, so that of those that stay the fewest are misplaced: on the fullest instance among equal ones, the
-/// youngest there. Never one that is spared, nor one that isn't ready or sits where ECS wouldn't place it.
+/// An investment is an eighth of what is misplaced: it costs that many restarts more, and as many fewer rounds.
+const INVESTMENT: u32 = 8;
+
+/// Which tasks should go, so that of those that stay the fewest are misplaced, and on the way there each level of domains
+/// stays as even as can be: one after another from the fullest domain, level by level; among equal ones from the fullest
+/// instance, the youngest there. Never one that is spared, nor one that isn't ready or sits where ECS wouldn't place it.
+///
+/// ECS puts the next tasks into the emptiest zone. Where that is not the zone in which tasks are missing, the victims are
+/// taken there first, so that it becomes the emptiest, and the next tasks land where they are wanted.
 pub fn victims(
     cluster: &Cluster,
     service: &ServiceName,
@@ -25,29 +36,42 @@ pub fn victims(
     spared: &BTreeSet<TaskArn>,
     number: u32,
 ) -> BTreeSet<TaskArn> {
-    let index = Index::new(cluster);
-    let Some(view) = View::new(&index, service) else { return BTreeSet::new() };
-    let mut candidates: Vec<Candidate<'_>> = Vec::new();
-    for part in &view.parts {
-        let total = part.placed.saturating_sub(view.share_of(part, number));
-        let surplus = surplus(&index, part, total);
-        for task in tasks.ready.iter().filter(|task| !spared.contains(*task)).filter_map(|arn| tasks.all.get(arn)) {
-            let Some(instance) = task.container_instance.as_ref().and_then(|arn| part.instance(&index, arn)) else {
-                continue;
-            };
-            if task.capacity_provider.as_deref() == part.requirement.provider() {
-                candidates.push(Candidate::new(task, instance, part));
-            }
-        }
-        choose(&mut candidates, &surplus);
+    let even = choose(cluster, service, tasks, spared, number, Order::Even);
+    if number == 0 || goes_on_after(cluster, service, &even) {
+        return even;
     }
-    candidates.sort_by(Candidate::order);
-    candidates.into_iter().take(number as usize).map(|candidate| candidate.task.arn.clone()).collect()
+    let needy = choose(cluster, service, tasks, spared, number, Order::Needy);
+    if goes_on_after(cluster, service, &needy) { needy } else { even }
 }
 
 /// How many tasks, at most `most`, are worth starting on top now: each of them lands, by ECS's documented rules, where one
-/// is missing, so that as many old ones can go and as many fewer are misplaced.
+/// is missing, so that as many old ones can go and as many fewer are misplaced. Where none would, a few are worth starting
+/// if after them the next ones do: see [`victims`].
 pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+    let number = curing_surge(cluster, service, spared, most);
+    let misplaced = misplaced(cluster, service);
+    if number > 0 || misplaced == 0 || most == 0 {
+        return number;
+    }
+    let investment = (misplaced / INVESTMENT).clamp(1, most);
+    let mut foreseen = cluster.clone();
+    let mut new = spared.clone();
+    for (number, place) in placements(cluster, service, investment).iter().enumerate() {
+        if let Some(task) = view::foreseen(cluster, service, place, number) {
+            new.insert(task.arn.clone());
+            view::insert(&mut foreseen, task);
+        }
+    }
+    let placed = u32::try_from(new.len() - spared.len()).unwrap_or(u32::MAX);
+    if placed == 0 {
+        return 0;
+    }
+    let victims = choose(&foreseen, service, &Tasks::all_ready(&foreseen, service), &new, placed, Order::Needy);
+    if goes_on_after(&foreseen, service, &victims) { placed } else { 0 }
+}
+
+/// How many of the next tasks land where one is missing.
+fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
     let index = Index::new(cluster);
     let Some(view) = View::new(&index, service) else { return 0 };
     let before: u32 = view.parts.iter().map(|part| part.domains.missing(part.placed)).sum();
@@ -69,6 +93,67 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
         number /= 2;
     }
     number
+}
+
+/// Whether nothing is misplaced once these are gone, or the next task will land where one is missing.
+fn goes_on_after(cluster: &Cluster, service: &ServiceName, gone: &BTreeSet<TaskArn>) -> bool {
+    let mut foreseen = cluster.clone();
+    for task in gone {
+        view::remove(&mut foreseen, task);
+    }
+    misplaced(&foreseen, service) == 0 || curing_surge(&foreseen, service, &BTreeSet::new(), 1) > 0
+}
+
+/// From where victims are taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// The fullest domain.
+    Even,
+    /// The domain of the first level in which the most tasks are missing.
+    Needy,
+}
+
+fn choose(
+    cluster: &Cluster,
+    service: &ServiceName,
+    tasks: &Tasks,
+    spared: &BTreeSet<TaskArn>,
+    number: u32,
+    order: Order,
+) -> BTreeSet<TaskArn> {
+    let index = Index::new(cluster);
+    let Some(view) = View::new(&index, service) else { return BTreeSet::new() };
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    let mut crowds = Crowds::default();
+    for part in &view.parts {
+        let total = part.placed.saturating_sub(view.share_of(part, number));
+        let balance = Balance::of(&index, part, total);
+        let mut of_part: Vec<Candidate<'_>> = Vec::new();
+        for task in tasks.all.values().filter(|task| task.capacity_provider.as_deref() == part.requirement.provider()) {
+            let Some(instance) = task.container_instance.as_ref().and_then(|arn| part.instance(&index, arn)) else {
+                continue;
+            };
+            let mut candidate = Candidate::new(task, instance, part, &mut crowds);
+            if order == Order::Needy {
+                candidate.need =
+                    candidate.leaf.first().and_then(|domain| balance.needs.get(domain)).copied().unwrap_or(0);
+            }
+            if tasks.ready.contains(&task.arn) && !spared.contains(&task.arn) {
+                of_part.push(candidate);
+            }
+        }
+        mark_surplus(&mut of_part, &balance.surplus);
+        candidates.extend(of_part);
+    }
+    let mut victims = BTreeSet::new();
+    while victims.len() < number as usize {
+        let best = (0..candidates.len()).max_by(|a, b| candidates[*a].order(&candidates[*b], &crowds));
+        let Some(best) = best else { break };
+        let victim = candidates.swap_remove(best);
+        crowds.leave(&victim.domains);
+        victims.insert(victim.task.arn.clone());
+    }
+    victims
 }
 
 /// Where ECS will put the service's next tasks, by its documented rules: of the instances that may take one and have room,
@@ -178,24 +263,40 @@ fn missing_after(index: &Index<'_>, part: &Part<'_>, placed: &BTreeMap<Container
     tree(index, part, &extra).missing(part.placed)
 }
 
-/// How many tasks each instance, or zone and the like, has beyond a balanced arrangement of `total` tasks.
-fn surplus<'a>(index: &Index<'a>, part: &Part<'a>, total: u32) -> BTreeMap<Vec<&'a str>, u32> {
-    let mut have: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for (arn, tasks) in &part.tasks {
-        if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            *have.entry(leaf(part, instance)).or_default() += tasks;
+/// A part's tasks against a balanced arrangement.
+struct Balance<'a> {
+    /// How many each domain of the last level has too many.
+    surplus: BTreeMap<Vec<&'a str>, u32>,
+    /// How many are missing in each domain of the first level.
+    needs: BTreeMap<&'a str, u32>,
+}
+
+impl<'a> Balance<'a> {
+    /// Against a balanced arrangement of `total` tasks.
+    fn of(index: &Index<'a>, part: &Part<'a>, total: u32) -> Self {
+        let mut have: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+        for (arn, tasks) in &part.tasks {
+            if let Some(instance) = index.cluster.container_instances.get(*arn) {
+                *have.entry(leaf(part, instance)).or_default() += tasks;
+            }
         }
+        let wanted: BTreeMap<Vec<&str>, u32> = tree(index, part, &|_| 0).arrange(total).into_iter().collect();
+        let mut needs: BTreeMap<&str, u32> = BTreeMap::new();
+        for (leaf, wanted) in &wanted {
+            let missing = wanted.saturating_sub(have.get(leaf).copied().unwrap_or(0));
+            if let (Some(domain), true) = (leaf.first(), missing > 0) {
+                *needs.entry(domain).or_default() += missing;
+            }
+        }
+        let surplus = have
+            .into_iter()
+            .map(|(leaf, tasks)| {
+                let surplus = tasks.saturating_sub(wanted.get(&leaf).copied().unwrap_or(0));
+                (leaf, surplus)
+            })
+            .collect();
+        Self { surplus, needs }
     }
-    let mut wanted: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for (leaf, tasks) in tree(index, part, &|_| 0).arrange(total) {
-        *wanted.entry(leaf).or_default() += tasks;
-    }
-    have.into_iter()
-        .map(|(leaf, tasks)| {
-            let surplus = tasks.saturating_sub(wanted.get(&leaf).copied().unwrap_or(0));
-            (leaf, surplus)
-        })
-        .collect()
 }
 
 /// The part's domains with each instance told apart. Among equal choices the emptier instance gets more.
@@ -232,39 +333,80 @@ fn fullness(instance: &ContainerInstance) -> u64 {
     part(|capacity| capacity.cpu_units).max(part(|capacity| capacity.memory_mib))
 }
 
+/// How many of a service's tasks are in each domain, by numbers that are given to domains as they are met.
+#[derive(Default)]
+struct Crowds<'a> {
+    numbers: BTreeMap<Vec<&'a str>, usize>,
+    tasks: Vec<u32>,
+}
+
+impl<'a> Crowds<'a> {
+    /// Counts a task in the domains of its path, and gives their numbers.
+    fn join(&mut self, path: &[&'a str]) -> Vec<usize> {
+        (1..=path.len())
+            .map(|depth| {
+                let next = self.tasks.len();
+                let number = *self.numbers.entry(path[..depth].to_vec()).or_insert(next);
+                if number == next {
+                    self.tasks.push(0);
+                }
+                self.tasks[number] += 1;
+                number
+            })
+            .collect()
+    }
+
+    fn leave(&mut self, domains: &[usize]) {
+        for domain in domains {
+            self.tasks[*domain] -= 1;
+        }
+    }
+}
+
 /// A task that may go.
 struct Candidate<'a> {
     task: &'a Task,
     leaf: Vec<&'a str>,
+    domains: Vec<usize>,
     fullness: u64,
-    /// How many of its domain's surplus go before it; none when it is not of the surplus.
-    rank: Option<u32>,
+    /// Whether its domain has too many, and it is one of those.
+    is_surplus: bool,
+    /// How many tasks are missing in its domain of the first level, where that counts.
+    need: u32,
 }
 
 impl<'a> Candidate<'a> {
-    fn new(task: &'a Task, instance: &'a ContainerInstance, part: &Part<'_>) -> Self {
-        Self { task, leaf: leaf(part, instance), fullness: fullness(instance), rank: None }
+    fn new(task: &'a Task, instance: &'a ContainerInstance, part: &Part<'_>, crowds: &mut Crowds<'a>) -> Self {
+        let leaf = leaf(part, instance);
+        let domains = crowds.join(&leaf);
+        Self { task, leaf, domains, fullness: fullness(instance), is_surplus: false, need: 0 }
     }
 
-    /// Of the surplus first; the fullest instance first, the youngest task first, at last by ARN.
-    fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
-        (a.rank.is_none().cmp(&b.rank.is_none()))
-            .then_with(|| b.fullness.cmp(&a.fullness))
-            .then_with(|| b.task.started_at.cmp(&a.task.started_at))
-            .then_with(|| a.task.arn.cmp(&b.task.arn))
+    /// Who goes first is the greatest: of the surplus, from the fullest domain level by level, the fullest instance, the
+    /// youngest task; at last by ARN.
+    fn order(&self, other: &Self, crowds: &Crowds<'_>) -> Ordering {
+        let crowd = |candidate: &Self| candidate.domains.iter().map(|domain| crowds.tasks[*domain]).collect::<Vec<_>>();
+        (self.is_surplus.cmp(&other.is_surplus))
+            .then_with(|| self.need.cmp(&other.need))
+            .then_with(|| crowd(self).cmp(&crowd(other)))
+            .then_with(|| self.age_order(other))
+    }
+
+    fn age_order(&self, other: &Self) -> Ordering {
+        (self.fullness.cmp(&other.fullness))
+            .then_with(|| self.task.started_at.cmp(&other.task.started_at))
+            .then_with(|| other.task.arn.cmp(&self.task.arn))
     }
 }
 
 /// Marks the tasks that make up each domain's surplus.
-fn choose(candidates: &mut [Candidate<'_>], surplus: &BTreeMap<Vec<&str>, u32>) {
-    candidates.sort_by(Candidate::order);
-    let mut taken: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+fn mark_surplus(candidates: &mut [Candidate<'_>], surplus: &BTreeMap<Vec<&str>, u32>) {
+    candidates.sort_by(|a, b| b.age_order(a));
+    let mut left = surplus.clone();
     for candidate in candidates.iter_mut() {
-        let Some(surplus) = surplus.get(&candidate.leaf) else { continue };
-        let taken = taken.entry(candidate.leaf.clone()).or_default();
-        if *taken < *surplus {
-            candidate.rank = Some(*taken);
-            *taken += 1;
+        if let Some(left) = left.get_mut(candidate.leaf.as_slice()).filter(|left| **left > 0) {
+            *left -= 1;
+            candidate.is_surplus = true;
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     marks::{LastMark, SurgeMark},
-    model::{Service, Task, TaskArn, Timestamp},
+    model::{Cluster, Service, ServiceName, Task, TaskArn, Timestamp},
 };
 
 /// A service as it was seen last. What was not asked for yet is absent.
@@ -30,6 +30,16 @@ pub struct Tasks {
     pub all: BTreeMap<TaskArn, Task>,
     /// Those that are healthy by every check that the service has.
     pub ready: BTreeSet<TaskArn>,
+}
+
+impl Tasks {
+    /// A service's tasks as a cluster holds them, all of them taken for ready.
+    pub fn all_ready(cluster: &Cluster, service: &ServiceName) -> Self {
+        let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service));
+        let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), task.clone())).collect();
+        let ready = all.keys().cloned().collect();
+        Self { all, ready }
+    }
 }
 
 /// What is to happen next to a service in hand.

@@ -11,6 +11,7 @@ use std::{
 use super::{
     marks::{SPARED_TASKS, SurgeMark},
     model::{Cluster, Service, ServiceName, TaskArn, Timestamp},
+    planner::PATIENCE,
     spread,
     step::{Action, Ending, Seen, Step, Stop, Tasks, What},
 };
@@ -48,14 +49,23 @@ pub struct Progress {
     pub ours: BTreeMap<TaskArn, Timestamp>,
     /// Tasks moved so far.
     pub moved: u32,
-    /// Misplaced tasks at the beginning of the round in hand.
+    /// The fewest misplaced tasks at the beginning of a round.
     pub misplaced: u32,
+    /// Rounds in a row that cured nothing.
+    pub idle_rounds: u32,
 }
 
 impl Progress {
     /// A service that nothing was done to yet.
     pub fn new(run_id: &str) -> Self {
-        Self { run_id: run_id.to_owned(), phase: Phase::Between, ours: BTreeMap::new(), moved: 0, misplaced: u32::MAX }
+        Self {
+            run_id: run_id.to_owned(),
+            phase: Phase::Between,
+            ours: BTreeMap::new(),
+            moved: 0,
+            misplaced: u32::MAX,
+            idle_rounds: 0,
+        }
     }
 
     /// A service on which an earlier run left its note.
@@ -75,7 +85,11 @@ impl Progress {
     /// Goes on in another phase, remembering what that means.
     pub fn enter(&mut self, phase: Phase, cluster: &Cluster, name: &ServiceName) {
         match &phase {
-            Phase::Marked(_) => self.misplaced = spread::misplaced(cluster, name),
+            Phase::Marked(_) => {
+                let misplaced = spread::misplaced(cluster, name);
+                self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
+                self.misplaced = self.misplaced.min(misplaced);
+            }
             Phase::Lowered(mark, _, None) => self.moved += mark.to - mark.from,
             _ => {}
         }
@@ -143,7 +157,7 @@ fn begin(
     if misplaced == 0 {
         return end(Ending::Spread);
     }
-    if misplaced >= progress.misplaced {
+    if misplaced >= progress.misplaced && progress.idle_rounds >= PATIENCE {
         return end(Ending::NoHelp { misplaced });
     }
     if limits.moves == 0 {
