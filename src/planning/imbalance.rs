@@ -217,3 +217,6 @@ fn missing(parts: &[Part<'_>]) -> u32 {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,3 +30,5 @@ pub mod step;
 pub mod stop;
 pub mod surge;
 pub mod view;
+#[cfg(test)]
+pub(crate) mod testing;
