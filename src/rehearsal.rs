@@ -1,13 +1,14 @@
 //! The job as shipped on a simulated cluster in this process, under a simulated clock.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::Result;
 use ecs_simulator::{Answer, Moment, Options, Simulator, snapshot::Snapshot};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     aws::{Clients, in_process::FarSide},
@@ -32,6 +33,32 @@ pub struct Rehearsal {
     since: Instant,
 }
 
+/// At which of a run's requests the run dies, or merely the answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The request, from 1 on.
+    pub request: u64,
+    /// Before or after it took effect.
+    pub moment: DeathMoment,
+}
+
+/// When the death comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeathMoment {
+    /// The request never arrives, and the run is gone.
+    Before,
+    /// The request takes effect, and the run is gone.
+    After,
+    /// The request takes effect, the answer is lost, and the run goes on.
+    AnswerLost,
+}
+
+impl fmt::Debug for Rehearsal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Rehearsal").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
 impl Rehearsal {
     /// A cluster as the snapshot has it.
     ///
@@ -45,24 +72,45 @@ impl Rehearsal {
 
     /// Runs the job on one cluster.
     pub async fn run(&self, config: &Config, cluster: &str, run_id: &str) -> Report {
-        run::run(config, cluster, &self.edge(run_id).await).await
+        run::run(config, cluster, &self.edge(run_id, Shutdown::never()).await).await
+    }
+
+    /// Runs the job on one cluster until it ends or dies; then there is no report. Gives as well how many requests it made.
+    pub async fn run_until_death(
+        &self,
+        config: &Config,
+        cluster: &str,
+        run_id: &str,
+        death: Death,
+    ) -> (Option<Report>, u64) {
+        let (requests, died) = (Arc::new(Mutex::new(0)), Arc::new(Notify::new()));
+        let far_side = self.mortal_far_side(death, Arc::clone(&requests), Arc::clone(&died));
+        let edge = Edge { clients: Clients::in_process(far_side, LATENCY, "us-east-1").await, ..self.edge(run_id, Shutdown::never()).await };
+        let report = tokio::select! {
+            report = run::run(config, cluster, &edge) => Some(report),
+            () = died.notified() => None,
+        };
+        let requests = *requests.lock().unwrap_or_else(PoisonError::into_inner);
+        (report, requests)
     }
 
     /// What a run on this cluster is handed.
-    pub async fn edge(&self, run_id: &str) -> Edge {
+    pub async fn edge(&self, run_id: &str, shutdown: Shutdown) -> Edge {
         Edge {
             clients: Clients::in_process(self.far_side(), LATENCY, "us-east-1").await,
             clock: Clock::starting_at(Timestamp(self.now().0)),
             run_id: run_id.to_owned(),
             own_task: None,
             progress: Progress::silent(),
-            shutdown: Shutdown::never(),
+            shutdown,
         }
     }
 
-    /// The simulator, to look into.
+    /// The simulator, to look into, with everything done that is due by now.
     pub fn simulator(&self) -> MutexGuard<'_, Simulator> {
-        self.simulator.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        simulator.pass(self.now());
+        simulator
     }
 
     /// The simulated time.
@@ -73,9 +121,35 @@ impl Rehearsal {
 
     fn far_side(&self) -> FarSide {
         let this = self.clone();
-        Arc::new(move |request| match this.simulator().respond(&request, this.now()) {
+        Arc::new(move |request| this.respond(&request))
+    }
+
+    fn mortal_far_side(&self, death: Death, requests: Arc<Mutex<u64>>, died: Arc<Notify>) -> FarSide {
+        let this = self.clone();
+        Arc::new(move |request| {
+            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_dead = death.moment != DeathMoment::AnswerLost && *requests >= death.request;
+            if is_dead {
+                return None;
+            }
+            *requests += 1;
+            if *requests != death.request {
+                return this.respond(&request);
+            }
+            if death.moment != DeathMoment::Before {
+                this.respond(&request);
+            }
+            if death.moment != DeathMoment::AnswerLost {
+                died.notify_one();
+            }
+            None
+        })
+    }
+
+    fn respond(&self, request: &http::Request<bytes::Bytes>) -> Option<http::Response<bytes::Bytes>> {
+        match self.simulator().respond(request, self.now()) {
             Answer::Response(response) => Some(response),
             Answer::Dropped => None,
-        })
+        }
     }
 }

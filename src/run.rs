@@ -123,6 +123,7 @@ impl Story<'_> {
         }
         if marks.is_empty() && planned.services.is_empty() {
             report.planned(&planned, &self.config.policy);
+            lease::sweep(self.target, self.now()).await?;
             return Ok(Some(found));
         }
         let lease = match lease::take(self.target, &self.edge.run_id, self.now(), self.config.policy.deadline).await? {

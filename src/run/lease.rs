@@ -23,6 +23,17 @@ pub(super) struct Lease {
     cluster_arn: String,
 }
 
+/// Clears away a lease that lapsed: its run died after its work was done, and nobody else would.
+///
+/// # Errors
+/// When the cluster can't be looked at or tagged.
+pub(super) async fn sweep(target: Target<'_>, now: Timestamp) -> Result<()> {
+    match target.lease().await? {
+        (cluster_arn, Some(lease)) if lease.until <= now => target.untag(&cluster_arn, LEASE_TAG).await,
+        _ => Ok(()),
+    }
+}
+
 /// Takes the lease, or tells who has it.
 ///
 /// # Errors

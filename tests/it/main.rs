@@ -1,2 +1,8 @@
-//! m
-fn main() {}
+//! The job as a whole, driven on the simulator: one binary, a module a feature.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod deaths;
+mod production;
+mod reference;
+mod storm;
+mod support;

@@ -1,0 +1,81 @@
+//! The run dies before and after every single request, or an answer is lost: after the next run nothing is left of it.
+
+use std::time::Duration;
+
+use ecs_rebalancer::rehearsal::{Death, DeathMoment, Rehearsal};
+
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of};
+
+/// The lease of a run with this deadline lapses after six minutes; its protection, by itself, after ten.
+const SETTINGS: &str = "DEADLINE=5m TASK_TIMEOUT=90s COOLDOWN=0";
+const UNTIL_THE_NEXT_RUN: Duration = Duration::from_secs(400);
+
+struct Case {
+    strategy: &'static str,
+    drawing: &'static str,
+    floor: u32,
+    own_protection: &'static [&'static str],
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        strategy: "surge",
+        drawing: "a i-1 web* web web web\nb i-2\nc i-3\nservice web desired=4",
+        floor: 4,
+        own_protection: &["web-1"],
+    },
+    Case { strategy: "stop", drawing: "a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 min=50", floor: 2, own_protection: &[] },
+    Case { strategy: "redeploy", drawing: "a i-1 web web\nb i-2\nservice web desired=2", floor: 2, own_protection: &[] },
+    Case { strategy: "revision", drawing: "a i-1 web web\nb i-2\nservice web desired=2", floor: 2, own_protection: &[] },
+];
+
+/// Plays one death; gives whether the run was over before it.
+fn play(case: &Case, death: Death) -> bool {
+    in_simulated_time(async {
+        let settings = config(&format!("{SETTINGS} STRATEGY={}", case.strategy));
+        let behaviour = ["spread-counts=own-revision"];
+        let rehearsal = Rehearsal::new(&snapshot(case.drawing), options(death.request, &behaviour, &[])).unwrap();
+        let (_, requests) = rehearsal.run_until_death(&settings, CLUSTER, "run-1", death).await;
+        tokio::time::sleep(UNTIL_THE_NEXT_RUN).await;
+        // Two runs: where moves of the first did not count as begun, the second may have only cleared up.
+        rehearsal.run(&settings, CLUSTER, "run-2").await;
+        let report = rehearsal.run(&settings, CLUSTER, "run-3").await;
+        let what = format!("{} {death:?}: {report:#?}", case.strategy);
+        assert_eq!(leftovers(&rehearsal, case.own_protection), Vec::<String>::new(), "{what}");
+        assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 0, "{}\n{what}", spread_of(&rehearsal, "web"));
+        let simulator = rehearsal.simulator();
+        let desired = if case.strategy.starts_with('r') { 2 } else { 4 };
+        assert_eq!(simulator.service("web").unwrap().desired_count, desired, "{what}");
+        let lowest = simulator.timeline().services()["web"].lowest_healthy;
+        assert!(lowest >= case.floor, "fell to {lowest}: {what}");
+        requests < death.request
+    })
+}
+
+fn play_all(strategy: &str) {
+    let case = CASES.iter().find(|case| case.strategy == strategy).unwrap();
+    for moment in [DeathMoment::Before, DeathMoment::After, DeathMoment::AnswerLost] {
+        let last = (1..10_000).find(|request| play(case, Death { request: *request, moment })).unwrap();
+        assert!(last > 20, "{strategy} makes more than {last} requests");
+    }
+}
+
+#[test]
+fn surge_survives_death_at_every_request() {
+    play_all("surge");
+}
+
+#[test]
+fn stop_survives_death_at_every_request() {
+    play_all("stop");
+}
+
+#[test]
+fn redeploy_survives_death_at_every_request() {
+    play_all("redeploy");
+}
+
+#[test]
+fn revision_survives_death_at_every_request() {
+    play_all("revision");
+}

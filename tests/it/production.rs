@@ -1,0 +1,65 @@
+//! The real fleet: 1,523 instances, 87 services, 3,863 tasks. Skipped with a printed word where its snapshot is absent.
+
+use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
+use ecs_simulator::{Options, snapshot::Snapshot};
+
+use crate::support::{in_simulated_time, leftovers, options};
+
+fn run(settings: &[(&str, &str)], options: Options) -> Option<(Report, Rehearsal)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/production.json");
+    let Ok(text) = std::fs::read_to_string(path) else {
+        println!("skipped: {path} is absent");
+        return None;
+    };
+    let snapshot = Snapshot::from_json(&text).unwrap();
+    let variables = settings.iter().map(|(name, value)| (format!("REBALANCER_{name}").into(), (*value).into()));
+    let config = Config::from_variables(variables.chain([("REBALANCER_CLUSTER".into(), "production".into())])).unwrap();
+    Some(in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot, options).unwrap();
+        let report = rehearsal.run(&config, "production", "run-1").await;
+        (report, rehearsal)
+    }))
+}
+
+#[test]
+fn the_measure_is_as_it_was_counted_apart() {
+    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true"), ("METRICS", "all")], options(0, &[], &[])) else { return };
+    let before = report.before.unwrap();
+    assert_eq!((before.container_instances, before.empty_instances, before.running_tasks), (1_523, 577, 3_863));
+    assert_eq!((before.misplaced_tasks, before.stuck_tasks, report.services.len()), (317, 0, 87));
+    let shown = |percent: f64| format!("{percent:.1}");
+    assert_eq!(shown(before.task_imbalance_percent), "8.2");
+    assert_eq!((shown(before.load_imbalance_percent), shown(before.cpu_load_imbalance_percent)), ("46.1".into(), "42.4".into()));
+    let simulator = rehearsal.simulator();
+    let published = simulator.metrics();
+    assert_eq!(published.newest("MisplacedTasks", &[("ClusterName", "production")]).unwrap().value, 317.0);
+    assert_eq!(published.all().len(), 15 + 87 * 5, "each metric of the cluster and of every service");
+}
+
+#[test]
+fn it_is_read_with_as_few_requests_and_in_as_little_time_as_can_be() {
+    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true")], options(0, &[], &[])) else { return };
+    let simulator = rehearsal.simulator();
+    let requests: u64 = simulator.requests().values().sum();
+    // ⌈S/100⌉ + ⌈S/10⌉ + 2⌈I/100⌉ + 2⌈T/100⌉, two task definitions, and one PutMetricData.
+    assert!(requests <= 1 + 9 + 32 + 78 + 3, "{requests}: {:?}", simulator.requests());
+    assert_eq!(simulator.throttled(), 0);
+    // The longest chain: 39 pages of tasks, the last of them described; then a definition, then the metrics. 30 ms each.
+    let bound = 0.030 * 42.0;
+    assert!(report.duration_seconds <= bound * 1.2, "{} s, where {bound} s are possible", report.duration_seconds);
+}
+
+#[test]
+fn it_ends_with_nothing_misplaced_by_restarting_little_more_than_the_misplaced() {
+    let lifted = [("MAX_MOVES", "1000"), ("MAX_SERVICES", "100"), ("DEADLINE", "2h"), ("THRESHOLD", "0")];
+    let Some((report, rehearsal)) = run(&lifted, options(0, &[], &[])) else { return };
+    assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{:?}", report.services);
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    let simulator = rehearsal.simulator();
+    let timeline = simulator.timeline();
+    assert!(timeline.tasks_stopped() <= 323, "{} restarted for 317 misplaced", timeline.tasks_stopped());
+    for (name, history) in timeline.services() {
+        let desired = simulator.service(name).unwrap().desired_count;
+        assert!(history.lowest_healthy >= desired, "{name} fell to {} of {desired}", history.lowest_healthy);
+    }
+}

@@ -1,0 +1,71 @@
+//! The reference architecture's cluster, and small ones like it: one run, whole.
+
+use ecs_rebalancer::report::Outcome;
+
+use crate::support::{leftovers, options, rehearse, spread_of};
+
+const RETURNED: &str = "a i-1 web web\nb i-2\nservice web lb=true";
+
+#[test]
+fn an_instance_that_came_back_gets_its_task_with_one_start_and_one_stop() {
+    let (report, rehearsal) = rehearse(RETURNED, "", options(0, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:?}");
+    assert_eq!(spread_of(&rehearsal, "web"), "i-1=1 i-2=1");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    let simulator = rehearsal.simulator();
+    let history = &simulator.timeline().services()["web"];
+    assert_eq!((history.started, history.stopped, history.lowest_healthy), (1, 1, 2));
+}
+
+#[test]
+fn a_dry_run_plans_the_move_and_changes_nothing() {
+    let (report, rehearsal) = rehearse(RETURNED, "DRY_RUN=true", options(0, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Planned, "{report:?}");
+    assert_eq!(report.plan.len(), 1);
+    assert!(report.plan[0].from.ends_with("/i-1") && report.plan[0].to.ends_with("/i-2"), "{:?}", report.plan);
+    assert_eq!(spread_of(&rehearsal, "web"), "i-1=2");
+    let changing = ["UpdateService", "StopTask", "TagResource", "UpdateTaskProtection"];
+    assert!(report.api_calls.keys().all(|call| !changing.contains(&call.as_str())), "{:?}", report.api_calls);
+}
+
+#[test]
+fn each_strategy_ends_spread_and_leaves_nothing_behind() {
+    for (strategy, service) in [("surge", ""), ("stop", "min=50"), ("redeploy", ""), ("revision", "")] {
+        let drawing = format!("a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 {service}");
+        let (report, rehearsal) = rehearse(&drawing, &format!("STRATEGY={strategy}"), options(1, &["spread-counts=own-revision"], &[]));
+        assert_eq!(report.outcome, Outcome::Rebalanced, "{strategy}: {report:?}");
+        assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{strategy}: {}", spread_of(&rehearsal, "web"));
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{strategy}");
+        let lowest = rehearsal.simulator().timeline().services()["web"].lowest_healthy;
+        let floor = if strategy == "stop" { 2 } else { 4 };
+        assert!(lowest >= floor, "{strategy}: {lowest}");
+    }
+}
+
+#[test]
+fn an_application_s_own_protection_is_never_touched_and_its_task_never_goes() {
+    let drawing = "a i-1 web* web* web\nb i-2\nc i-3\nservice web desired=3";
+    let (report, rehearsal) = rehearse(drawing, "", options(3, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:?}");
+    assert_eq!(spread_of(&rehearsal, "web").split(' ').count(), 2, "{}", spread_of(&rehearsal, "web"));
+    let protected = rehearsal.simulator().service("web").unwrap().protected;
+    assert_eq!(protected.len(), 2, "{protected:?}");
+    assert!(protected.iter().all(|task| task.ends_with("web-1") || task.ends_with("web-2")), "{protected:?}");
+}
+
+#[test]
+fn a_broken_image_ends_as_it_began() {
+    for strategy in ["surge", "stop", "revision"] {
+        let drawing = "a i-1 web web web web\nb i-2\nservice web desired=4 min=50";
+        let settings = format!("STRATEGY={strategy} TASK_TIMEOUT=2m");
+        let (report, rehearsal) = rehearse(drawing, &settings, options(0, &[], &["broken-image=0"]));
+        assert_eq!(report.outcome, Outcome::Failed, "{strategy}: {report:?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{strategy}");
+        let service = rehearsal.simulator().service("web").unwrap();
+        assert_eq!(service.desired_count, 4, "{strategy}");
+        assert!(service.task_definition.ends_with(":1"), "{strategy}: {}", service.task_definition);
+        let lowest = rehearsal.simulator().timeline().services()["web"].lowest_healthy;
+        // A deployment may go down to minimumHealthyPercent by ECS's own rules, and so may `stop`.
+        assert!(lowest >= if strategy == "surge" { 4 } else { 2 }, "{strategy}: {lowest}");
+    }
+}

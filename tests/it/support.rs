@@ -1,0 +1,80 @@
+//! What the tests share: a drawn cluster, a run on it, and what must hold afterwards.
+
+use std::collections::BTreeMap;
+
+use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
+use ecs_simulator::{Options, behaviour::Behaviour, drawing::Drawing, faults::Faults, snapshot::Snapshot};
+
+/// The name of every drawn cluster.
+pub(crate) const CLUSTER: &str = "test";
+
+/// Settings of the environment, `NAME=VALUE` with blanks between, without the prefix.
+pub(crate) fn config(settings: &str) -> Config {
+    let ours = settings.split_whitespace().map(|word| {
+        let (name, value) = word.split_once('=').unwrap();
+        (format!("REBALANCER_{name}").into(), value.into())
+    });
+    Config::from_variables(ours.chain([("REBALANCER_CLUSTER".into(), CLUSTER.into())])).unwrap()
+}
+
+pub(crate) fn snapshot(drawing: &str) -> Snapshot {
+    Snapshot::from_drawing(CLUSTER, &Drawing::parse(drawing).unwrap()).unwrap()
+}
+
+pub(crate) fn options(seed: u64, behaviour: &[&str], faults: &[&str]) -> Options {
+    Options {
+        seed,
+        behaviour: Behaviour::from_settings(behaviour).unwrap(),
+        faults: Faults::from_settings(faults).unwrap(),
+    }
+}
+
+/// Runs a future on tokio's paused clock.
+pub(crate) fn in_simulated_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+}
+
+/// A drawn cluster, and one run on it.
+pub(crate) fn rehearse(drawing: &str, settings: &str, options: Options) -> (Report, Rehearsal) {
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options).unwrap();
+        let report = rehearsal.run(&config(settings), CLUSTER, "run-1").await;
+        (report, rehearsal)
+    })
+}
+
+/// The tasks of a service by instance, as `i-1=2 i-2=1`.
+pub(crate) fn spread_of(rehearsal: &Rehearsal, service: &str) -> String {
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for instance in rehearsal.simulator().service(service).unwrap().tasks.values() {
+        *counts.entry(instance.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
+    }
+    counts.iter().map(|(instance, tasks)| format!("{instance}={tasks}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What must hold of every service after a run that came to its end, whatever happened: nothing of ours is left.
+pub(crate) fn leftovers(rehearsal: &Rehearsal, own_protection: &[&str]) -> Vec<String> {
+    let simulator = rehearsal.simulator();
+    let mut left = Vec::new();
+    for name in simulator.service_names() {
+        let Some(service) = simulator.service(&name) else { continue };
+        if service.tags.contains_key("ecs-rebalancer:surge") {
+            left.push(format!("{name}: surge tag {}", service.tags["ecs-rebalancer:surge"]));
+        }
+        if service.placement_constraints.iter().any(|(_, expression)| expression.contains("ecs-rebalancer")) {
+            left.push(format!("{name}: constraint"));
+        }
+        for task in &service.protected {
+            if !own_protection.iter().any(|own| task.ends_with(own)) {
+                left.push(format!("{name}: protection of {task}"));
+            }
+        }
+    }
+    for instance in simulator.instances_with_attribute("ecs-rebalancer.target").keys() {
+        left.push(format!("attribute on {instance}"));
+    }
+    if let Some(lease) = simulator.cluster_tags().get("ecs-rebalancer:lease") {
+        left.push(format!("lease {lease}"));
+    }
+    left
+}
