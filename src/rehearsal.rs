@@ -85,7 +85,10 @@ impl Rehearsal {
     ) -> (Option<Report>, u64) {
         let (requests, died) = (Arc::new(Mutex::new(0)), Arc::new(Notify::new()));
         let far_side = self.mortal_far_side(death, Arc::clone(&requests), Arc::clone(&died));
-        let edge = Edge { clients: Clients::in_process(far_side, LATENCY, "us-east-1").await, ..self.edge(run_id, Shutdown::never()).await };
+        let edge = Edge {
+            clients: Clients::in_process(far_side, LATENCY, "us-east-1").await,
+            ..self.edge(run_id, Shutdown::never()).await
+        };
         let report = tokio::select! {
             report = run::run(config, cluster, &edge) => Some(report),
             () = died.notified() => None,

@@ -49,7 +49,7 @@ impl Snapshot {
                     "createdAt": BEGAN + i64::from(*number),
                     "startedAt": if mark == Some('?') { Value::Null } else { json!(BEGAN + i64::from(*number) + 20) },
                 });
-                if has(drawing.services.get(name), "check") && mark.is_none() {
+                if has(drawing.services.get(name), "check") && matches!(mark, None | Some('*')) {
                     task["healthStatus"] = json!("HEALTHY");
                 }
                 if mark == Some('*') {

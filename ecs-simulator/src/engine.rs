@@ -92,6 +92,12 @@ impl Engine {
         engine
     }
 
+    /// Takes away all faults, those that are still to come as well.
+    pub(crate) fn calm(&mut self) {
+        self.options.faults = crate::faults::Faults::default();
+        self.agenda.retain(|Reverse((_, _, due))| !matches!(due, Due::Outside(_)));
+    }
+
     /// Lets happen what is due until then.
     pub(crate) fn advance(&mut self, now: Moment) {
         while let Some(Reverse((at, _, _))) = self.agenda.peek() {

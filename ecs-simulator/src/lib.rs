@@ -150,6 +150,11 @@ impl Simulator {
         self.engine.advance(now);
     }
 
+    /// From now on nothing goes wrong any more.
+    pub fn calm(&mut self) {
+        self.engine.calm();
+    }
+
     /// Requests so far, by service and operation, whatever was answered.
     pub fn requests(&self) -> &BTreeMap<String, u64> {
         &self.requests

@@ -29,6 +29,6 @@ pub mod spread;
 pub mod step;
 pub mod stop;
 pub mod surge;
-pub mod view;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod view;

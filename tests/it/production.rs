@@ -23,13 +23,18 @@ fn run(settings: &[(&str, &str)], options: Options) -> Option<(Report, Rehearsal
 
 #[test]
 fn the_measure_is_as_it_was_counted_apart() {
-    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true"), ("METRICS", "all")], options(0, &[], &[])) else { return };
+    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true"), ("METRICS", "all")], options(0, &[], &[])) else {
+        return;
+    };
     let before = report.before.unwrap();
     assert_eq!((before.container_instances, before.empty_instances, before.running_tasks), (1_523, 577, 3_863));
     assert_eq!((before.misplaced_tasks, before.stuck_tasks, report.services.len()), (317, 0, 87));
     let shown = |percent: f64| format!("{percent:.1}");
     assert_eq!(shown(before.task_imbalance_percent), "8.2");
-    assert_eq!((shown(before.load_imbalance_percent), shown(before.cpu_load_imbalance_percent)), ("46.1".into(), "42.4".into()));
+    assert_eq!(
+        (shown(before.load_imbalance_percent), shown(before.cpu_load_imbalance_percent)),
+        ("46.1".into(), "42.4".into())
+    );
     let simulator = rehearsal.simulator();
     let published = simulator.metrics();
     assert_eq!(published.newest("MisplacedTasks", &[("ClusterName", "production")]).unwrap().value, 317.0);

@@ -32,7 +32,8 @@ fn a_dry_run_plans_the_move_and_changes_nothing() {
 fn each_strategy_ends_spread_and_leaves_nothing_behind() {
     for (strategy, service) in [("surge", ""), ("stop", "min=50"), ("redeploy", ""), ("revision", "")] {
         let drawing = format!("a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 {service}");
-        let (report, rehearsal) = rehearse(&drawing, &format!("STRATEGY={strategy}"), options(1, &["spread-counts=own-revision"], &[]));
+        let (report, rehearsal) =
+            rehearse(&drawing, &format!("STRATEGY={strategy}"), options(1, &["spread-counts=own-revision"], &[]));
         assert_eq!(report.outcome, Outcome::Rebalanced, "{strategy}: {report:?}");
         assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{strategy}: {}", spread_of(&rehearsal, "web"));
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{strategy}");
