@@ -59,7 +59,9 @@ fn pick(chance: &mut u64, bound: u32) -> usize {
 fn instance(number: u32) -> ContainerInstance {
     let capacity = Capacity { cpu_units: 65_536, memory_mib: 262_144, gpus: 0 };
     let zone = ["a", "b", "c"][number as usize % 3];
-    let attributes = [("ecs.availability-zone", zone), ("ecs.instance-type", "m5.16xlarge")];
+    let trunk = format!("trunk-assoc-{number:08x}");
+    let attributes =
+        [("ecs.availability-zone", zone), ("ecs.instance-type", "m5.16xlarge"), ("ecs.awsvpc-trunk-id", &trunk)];
     ContainerInstance {
         arn: format!("arn:aws:ecs:us-east-1:111122223333:container-instance/fleet/{number:08x}").as_str().into(),
         ec2_instance_id: format!("i-{number:08x}"),

@@ -1,6 +1,9 @@
 //! Placement strategies and constraints: the domains that a service spreads over, the instances that may take its tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     eligibility::Unmeasured,
@@ -15,6 +18,8 @@ use super::{
 pub const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
 /// The attribute that instances of ECS Anywhere carry; only tasks of launch type EXTERNAL are placed there.
 const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
+/// The attributes that say what tasks of a task definition can run there, whatever the definition.
+const PLATFORM: [&str; 3] = ["ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
 /// Instances that lack an attribute which a level spreads over are one domain of their own, so named.
 const NO_VALUE: &str = "(none)";
 
@@ -231,8 +236,29 @@ pub struct Index<'a> {
     /// The tasks on each instance, those without a service included.
     tasks_by_instance: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
     class_of: BTreeMap<&'a ContainerInstanceArn, usize>,
-    /// Usable instances that are alike in all that a static requirement asks.
+    /// Usable instances that are alike in all that a static requirement asks, and in the domains that levels make.
     pub classes: Vec<Vec<&'a ContainerInstance>>,
+}
+
+/// The attributes that any service or task definition asks for or spreads over.
+fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
+    let mut asked: BTreeSet<String> = PLATFORM.iter().chain([&EXTERNAL_CAPABILITY]).map(ToString::to_string).collect();
+    let services = || cluster.services.values();
+    let definitions = || cluster.task_definitions.values();
+    asked.extend(services().filter_map(|service| Levels::of(service).ok()).flat_map(|levels| levels.attributes));
+    asked.extend(definitions().flat_map(|definition| definition.required_attributes.keys().cloned()));
+    let constraints = services()
+        .flat_map(|service| &service.placement_constraints)
+        .chain(definitions().flat_map(|definition| &definition.placement_constraints));
+    // Many services share an expression; each is read once.
+    for constraint in constraints.collect::<BTreeSet<_>>() {
+        if let PlacementConstraint::MemberOf(expression) = constraint
+            && let Ok(query) = Query::parse(expression)
+        {
+            asked.extend(query.attributes().into_iter().map(str::to_owned));
+        }
+    }
+    asked
 }
 
 impl<'a> Index<'a> {
@@ -248,13 +274,16 @@ impl<'a> Index<'a> {
                 tasks_by_service.entry(service.as_str()).or_default().push(task);
             }
         }
+        // Some attributes differ on every instance (ecs.awsvpc-trunk-id); what nobody asks for tells no two apart.
+        let asked = asked_attributes(cluster);
         let mut classes: BTreeMap<_, Vec<&ContainerInstance>> = BTreeMap::new();
         for instance in cluster.container_instances.values().filter(|instance| instance.is_usable()) {
             let registered = instance.registered;
+            let values: Vec<_> = asked.iter().map(|name| instance.attributes.get(name)).collect();
             let key = (
                 (registered.cpu_units, registered.memory_mib, registered.gpus),
                 &instance.capacity_provider,
-                &instance.attributes,
+                values,
                 (&instance.reserved_tcp_ports, &instance.reserved_udp_ports),
             );
             classes.entry(key).or_default().push(instance);
@@ -278,20 +307,22 @@ impl<'a> Index<'a> {
 
     /// The instances that a requirement admits, in the order of their classes.
     pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
-        if requirement.is_static() {
-            let admitted = self.admitted_classes(requirement);
-            self.classes
-                .iter()
-                .zip(admitted)
-                .filter(|(_, admitted)| *admitted)
-                .flat_map(|(class, _)| class)
-                .copied()
-                .collect()
-        } else {
-            let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-            let instances = self.classes.iter().flatten().copied();
-            instances.filter(|instance| requirement.admits(instance, &groups)).collect()
-        }
+        self.eligible_classes(requirement).flat_map(Cow::into_owned).collect()
+    }
+
+    /// The instances that a requirement admits, class by class.
+    pub fn eligible_classes(
+        &self,
+        requirement: &Requirement<'_>,
+    ) -> impl Iterator<Item = Cow<'_, [&'a ContainerInstance]>> {
+        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        self.classes.iter().map(move |class| match class.first() {
+            Some(first) if requirement.is_static() && requirement.admits(first, &groups) => {
+                Cow::Borrowed(class.as_slice())
+            }
+            Some(_) if requirement.is_static() => Cow::Borrowed(&[][..]),
+            _ => class.iter().copied().filter(|instance| requirement.admits(instance, &groups)).collect(),
+        })
     }
 
     /// Which class a usable instance is in.

@@ -134,6 +134,16 @@ impl Query {
         }
     }
 
+    /// The attributes that are looked at.
+    pub fn attributes(&self) -> BTreeSet<&str> {
+        match self {
+            Self::And(one, other) | Self::Or(one, other) => &one.attributes() | &other.attributes(),
+            Self::Not(query) => query.attributes(),
+            Self::Test(Subject::Attribute(name), _) => BTreeSet::from([name.as_str()]),
+            Self::Test(..) => BTreeSet::new(),
+        }
+    }
+
     /// Whether the instance fulfils the expression. `groups` gives the groups of the tasks on it, where they are asked for.
     pub fn matches(&self, instance: &ContainerInstance, groups: &dyn Fn() -> BTreeSet<String>) -> bool {
         match self {
