@@ -99,6 +99,17 @@ impl<Id: Clone> Domain<Id> {
         }
     }
 
+    /// The same when each domain of the first level is to have as many tasks as it has in `other`, which is the same tree
+    /// with other tasks.
+    pub fn missing_within_as(&self, other: &Self) -> u32 {
+        match (&self.content, &other.content) {
+            (Content::Level(domains), Content::Level(others)) => {
+                domains.iter().zip(others).map(|(domain, other)| domain.missing(other.tasks())).sum()
+            }
+            (Content::Last { .. }, _) | (_, Content::Last { .. }) => 0,
+        }
+    }
+
     /// Most minus fewest tasks over the domains of the first level at which they differ by more than one (full ones apart);
     /// else of the first level.
     pub fn skew(&self) -> u32 {

@@ -86,10 +86,12 @@ impl ServiceMeasure {
 
 /// The task definitions that have to be read before `measure` can be exact.
 ///
-/// Without its task definition a service is taken to be able to run on every instance that its own constraints admit. If it
-/// is balanced over all these, it is balanced over any part of them that holds its tasks: at each level the domains have
-/// either q or q + 1 tasks; if q is at least one, all of them hold tasks and none falls away; if q is nothing, those that
-/// fall away are empty and the rest still differ by one at most. So only the definitions of the others matter.
+/// Without its task definition a service is taken to be able to run on every instance that its own constraints admit. A task
+/// definition can only narrow that down: instances fall away, and those that stay may be limited to one task. If the service
+/// is balanced over all of them, it is balanced over any part of them that holds its tasks, and so its definition doesn't
+/// matter: at each level the domains have either q or q + 1 tasks, or are full. If q is at least one, all of them hold tasks
+/// and none falls away; if q is nothing, those that fall away are empty and the rest still differ by one at most. A limit
+/// makes more domains full, which asks for less.
 pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
     let index = Index::new(cluster);
     let mut shapes = Shapes::default();
@@ -191,7 +193,9 @@ fn stuck(
     }
     let mut stuck = BTreeMap::new();
     let mut rest = misplaced;
-    if service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones()) {
+    let zones_stay = service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones());
+    if zones_stay {
+        // Each zone's count is left to ECS; what is ours is to even out inside the zones.
         let within_zones: u32 = parts.iter().map(|part| part.domains.missing_within()).sum();
         let between = misplaced.saturating_sub(within_zones);
         if between > 0 {
@@ -201,7 +205,10 @@ fn stuck(
     }
     // With a target in mind, a domain can come as far as its room allows: what is missing then has no place.
     for part in parts {
-        let without_room = with_room(index, service, part).missing(part.placed).min(rest);
+        let could_have = with_room(index, service, part);
+        let without_room =
+            if zones_stay { could_have.missing_within_as(&part.domains) } else { could_have.missing(part.placed) };
+        let without_room = without_room.min(rest);
         if without_room > 0 {
             *stuck.entry(Blocked::NoRoom(shortage(index, service, part))).or_default() += without_room;
             rest -= without_room;
@@ -218,5 +225,7 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;
