@@ -99,14 +99,14 @@ impl<Id: Clone> Domain<Id> {
         }
     }
 
-    /// The same when each domain of the first level is to have as many tasks as it has in `other`, which is the same tree
-    /// with other tasks.
-    pub fn missing_within_as(&self, other: &Self) -> u32 {
+    /// The same as `arrange`, when each domain of the first level is to have as many tasks as it has in `other`, which is
+    /// the same tree with other tasks.
+    pub fn arrange_within_as<Other: Clone>(&self, other: &Domain<Other>) -> Vec<(Id, u32)> {
         match (&self.content, &other.content) {
             (Content::Level(domains), Content::Level(others)) => {
-                domains.iter().zip(others).map(|(domain, other)| domain.missing(other.tasks())).sum()
+                domains.iter().zip(others).flat_map(|(domain, other)| domain.arrange(other.tasks())).collect()
             }
-            (Content::Last { .. }, _) | (_, Content::Last { .. }) => 0,
+            (Content::Last { .. }, _) | (_, Content::Last { .. }) => Vec::new(),
         }
     }
 

@@ -6,10 +6,10 @@ use super::{
     eligibility::{Blocked, Unmeasured, blocked, unmeasured},
     load::Load,
     model::{Cluster, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
-    parts::{Part, Shapes, parts, with_room},
+    parts::{Part, Shapes, parts},
     placement::Index,
     policy::{Policy, Share},
-    room::shortage,
+    room::without_room,
 };
 
 /// What was measured of a cluster.
@@ -203,15 +203,12 @@ fn stuck(
             rest -= between;
         }
     }
-    // With a target in mind, a domain can come as far as its room allows: what is missing then has no place.
     for part in parts {
-        let could_have = with_room(index, service, part);
-        let without_room =
-            if zones_stay { could_have.missing_within_as(&part.domains) } else { could_have.missing(part.placed) };
-        let without_room = without_room.min(rest);
-        if without_room > 0 {
-            *stuck.entry(Blocked::NoRoom(shortage(index, service, part))).or_default() += without_room;
-            rest -= without_room;
+        if let Some((tasks, shortage)) = without_room(index, service, part, zones_stay)
+            && rest > 0
+        {
+            *stuck.entry(Blocked::NoRoom(shortage)).or_default() += tasks.min(rest);
+            rest -= tasks.min(rest);
         }
     }
     stuck

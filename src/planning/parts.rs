@@ -127,71 +127,15 @@ fn part<'a>(
     Part { domains: nest(last, levels.instance), levels, requirement, tasks, placed }
 }
 
-/// The domains with room counted as tasks: how many a domain could have without anything else moving.
-///
-/// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
-/// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
-/// one, none has to take a second, and the others don't matter.
-pub fn with_room(index: &Index<'_>, service: &Service, part: &Part<'_>) -> Domain<()> {
-    let mut groups: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
-    for (arn, tasks) in &part.tasks {
-        if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            let could_have = tasks.saturating_add(room(index, service, part, instance));
-            groups.entry(part.levels.path(instance)).or_default().add(could_have, part.levels.instance);
-        }
-    }
-    for class in index.eligible_classes(&part.requirement) {
-        let Some(path) = class.first().map(|instance| part.levels.path(instance)) else { continue };
-        let group = groups.entry(path).or_default();
-        group.instances += class.len();
-        for instance in class.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
-            if group.enough_for > part.placed {
-                break;
-            }
-            group.add(room(index, service, part, instance), part.levels.instance);
-        }
-    }
-    let limit = part.requirement.limit();
-    let domains = |group: Group| {
-        if part.levels.instance {
-            let unseen = group.instances.saturating_sub(group.could_have.len());
-            let unseen = Domain::alike_last((), 0, limit, u32::try_from(unseen).unwrap_or(u32::MAX));
-            group.could_have.into_iter().map(|tasks| Domain::last((), tasks, limit, 0)).chain([unseen]).collect()
-        } else {
-            let tasks = group.could_have.iter().copied().fold(0, u32::saturating_add);
-            let instances = u32::try_from(group.instances).unwrap_or(u32::MAX);
-            vec![Domain::last((), tasks, limit.saturating_mul(instances), 0)]
-        }
-    };
-    nest(groups.into_iter().map(|(path, group)| (path, domains(group))).collect(), part.levels.instance)
-}
-
-/// Instances of one path.
-#[derive(Default)]
-struct Group {
-    /// The tasks that each could have, of those that were looked at.
-    could_have: Vec<u32>,
-    /// A number of tasks that they could have for sure, one on each where instances are the last level.
-    enough_for: u32,
-    /// All of them, those that were not looked at included.
-    instances: usize,
-}
-
-impl Group {
-    fn add(&mut self, could_have: u32, one_each: bool) {
-        let counts = if one_each { could_have.min(1) } else { could_have };
-        self.enough_for = self.enough_for.saturating_add(counts);
-        self.could_have.push(could_have);
-    }
-}
-
 /// How many more of the part's tasks fit on an instance now.
 pub fn room(index: &Index<'_>, service: &Service, part: &Part<'_>, instance: &ContainerInstance) -> u32 {
-    let tasks = index.tasks_on(&instance.arn);
-    let present = tasks.iter().filter(|task| task.service.as_ref() == Some(&service.name)).count();
-    let interfaces = tasks.iter().filter(|task| !task.addresses.is_empty()).count();
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    part.requirement.room(instance, &instance.remaining, count(present), count(interfaces))
+    let count = |is_meant: &dyn Fn(&Task) -> bool| {
+        let number = index.tasks_on(&instance.arn).iter().filter(|task| is_meant(task)).count();
+        u32::try_from(number).unwrap_or(u32::MAX)
+    };
+    let present = || count(&|task| task.service.as_ref() == Some(&service.name));
+    let interfaces = || count(&|task| !task.addresses.is_empty());
+    part.requirement.room(instance, &instance.remaining, &present, &interfaces)
 }
 
 /// Puts domains of the last level under those of the levels before, by their paths.

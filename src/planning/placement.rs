@@ -151,9 +151,17 @@ impl<'a> Requirement<'a> {
         self.definition.map(|definition| definition.reserves).unwrap_or_default()
     }
 
-    /// How many more tasks fit there now, beside `present` of the same service.
-    pub fn room(&self, instance: &ContainerInstance, remaining: &Capacity, present: u32, interfaces_taken: u32) -> u32 {
-        let mut room = self.limit().saturating_sub(present);
+    /// How many more tasks fit there now. How many of the same service are `present`, and how many network `interfaces` are
+    /// taken, is asked only where it matters.
+    pub fn room(
+        &self,
+        instance: &ContainerInstance,
+        remaining: &Capacity,
+        present: &dyn Fn() -> u32,
+        interfaces: &dyn Fn() -> u32,
+    ) -> u32 {
+        let limit = self.limit();
+        let mut room = if limit == u32::MAX { limit } else { limit.saturating_sub(present()) };
         let Some(definition) = self.definition else { return room };
         let asked = definition.reserves;
         for (free, each) in [
@@ -163,14 +171,20 @@ impl<'a> Requirement<'a> {
         ] {
             room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
         }
-        if definition.takes_network_interface
+        if room > 0
+            && definition.takes_network_interface
             && let Some(limit) = network_interfaces_for_tasks(instance)
         {
-            room = room.min(limit.saturating_sub(interfaces_taken));
+            room = room.min(limit.saturating_sub(interfaces()));
         }
-        let is_taken = !definition.tcp_host_ports.is_disjoint(&instance.taken_tcp_ports)
-            || !definition.udp_host_ports.is_disjoint(&instance.taken_udp_ports);
-        if is_taken { 0 } else { room }
+        if self.taken_port(instance).is_some() { 0 } else { room }
+    }
+
+    /// A static host port of the tasks' that is taken there.
+    pub fn taken_port(&self, instance: &ContainerInstance) -> Option<u16> {
+        let definition = self.definition?;
+        let tcp = definition.tcp_host_ports.intersection(&instance.taken_tcp_ports);
+        tcp.chain(definition.udp_host_ports.intersection(&instance.taken_udp_ports)).next().copied()
     }
 }
 

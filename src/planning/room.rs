@@ -1,18 +1,17 @@
-//! Why a task finds no place: which resource is short, by how much, and where it came closest.
+//! Room: which of the missing tasks would find a place now, and what is short where one doesn't.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use super::{
-    model::Service,
-    parts::{Part, room},
+    domains::Domain,
+    model::{ContainerInstance, Service},
+    parts::{Part, nest, room},
     placement::Index,
 };
 
 /// What is short on the instance that comes closest to taking one more task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shortage {
-    /// The instances that may take the service's tasks at all.
-    pub eligible: u32,
     /// The instance that comes closest, by its EC2 id or the end of its ARN; none where no instance is eligible.
     pub closest: Option<String>,
     /// What is short there.
@@ -30,8 +29,12 @@ pub enum Resource {
     Memory,
     /// GPUs.
     Gpu,
-    /// A static host port, or the one task an instance may hold with `distinctInstance`.
-    Place,
+    /// Network interfaces for tasks in network mode `awsvpc`.
+    NetworkInterface,
+    /// A static host port, which another task has taken.
+    Port(u16),
+    /// An instance without a task of the service, which takes at most one on each.
+    Instance,
 }
 
 impl fmt::Display for Shortage {
@@ -44,41 +47,137 @@ impl fmt::Display for Shortage {
             Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
             Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
             Resource::Gpu => write!(formatter, "{} GPUs short", self.by),
-            Resource::Place => formatter.write_str("where its port, network interface or one allowed task is taken"),
+            Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
+            Resource::Port(port) => write!(formatter, "where port {port} is taken"),
+            Resource::Instance => formatter.write_str("where the one task that it may have is already"),
         }
     }
 }
 
-/// Where one more task of the part comes closest to fitting, among the instances that have no room for it.
-pub fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>) -> Shortage {
-    let eligible = index.eligible(&part.requirement);
-    let asked = part.requirement.reserves();
-    let closest = eligible
-        .iter()
-        .filter(|instance| room(index, service, part, instance) == 0)
-        .map(|instance| {
-            let free = instance.remaining;
-            let short = [
-                (Resource::Cpu, asked.cpu_units.saturating_sub(free.cpu_units), asked.cpu_units),
-                (Resource::Memory, asked.memory_mib.saturating_sub(free.memory_mib), asked.memory_mib),
-                (Resource::Gpu, asked.gpus.saturating_sub(free.gpus), asked.gpus),
-            ];
-            // The resource that is short by the largest part of what is asked, in thousandths.
-            let worst = short
-                .into_iter()
-                .filter(|(_, by, _)| *by > 0)
-                .map(|(resource, by, asked)| (u64::from(by) * 1000 / u64::from(asked.max(1)), resource, by))
-                .max()
-                .unwrap_or((1001, Resource::Place, 0));
-            (worst, instance)
-        })
+/// A domain of the last level, with room counted as tasks.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    could_have: u32,
+    instances: Rc<[&'a ContainerInstance]>,
+}
+
+/// How many of a part's tasks have no place in a balanced arrangement although they are missing there, and what is short. A
+/// target's domain can come as far as its room allows without anything else moving; what is missing then has no place. Where
+/// `zones_stay` each domain of the first level keeps its number of tasks.
+pub fn without_room(
+    index: &Index<'_>,
+    service: &Service,
+    part: &Part<'_>,
+    zones_stay: bool,
+) -> Option<(u32, Shortage)> {
+    let could_have = with_room(index, service, part);
+    let target = if zones_stay { could_have.arrange_within_as(&part.domains) } else { could_have.arrange(part.placed) };
+    let lacking = || target.iter().filter(|(place, tasks)| place.could_have < *tasks);
+    let missing = lacking().map(|(place, tasks)| tasks - place.could_have).sum();
+    let instances = lacking().flat_map(|(place, _)| place.instances.iter().copied());
+    (missing > 0).then(|| (missing, shortage(index, service, part, instances)))
+}
+
+/// The domains with room counted as tasks: how many a domain could have without anything else moving.
+///
+/// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
+/// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
+/// one, none has to take a second, and the others don't matter.
+fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domain<Place<'a>> {
+    let mut groups: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
+    for (arn, tasks) in &part.tasks {
+        if let Some(instance) = index.cluster.container_instances.get(*arn) {
+            let could_have = tasks.saturating_add(room(index, service, part, instance));
+            groups.entry(part.levels.path(instance)).or_default().add(instance, could_have, part.levels.instance);
+        }
+    }
+    for class in index.eligible_classes(&part.requirement) {
+        let Some(path) = class.first().map(|instance| part.levels.path(instance)) else { continue };
+        let group = groups.entry(path).or_default();
+        group.number += class.len();
+        for instance in class.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
+            if group.enough_for > part.placed {
+                break;
+            }
+            group.add(instance, room(index, service, part, instance), part.levels.instance);
+        }
+    }
+    let domains = groups.into_iter().map(|(path, group)| (path, group.into_domains(part)));
+    nest(domains.collect(), part.levels.instance)
+}
+
+/// Instances of one path.
+#[derive(Default)]
+struct Group<'a> {
+    /// How many there are.
+    number: usize,
+    /// Those that were looked at, and the tasks that each could have.
+    seen: Vec<(&'a ContainerInstance, u32)>,
+    /// A number of tasks that they could have for sure, one on each where instances are the last level.
+    enough_for: u32,
+}
+
+impl<'a> Group<'a> {
+    fn add(&mut self, instance: &'a ContainerInstance, could_have: u32, one_each: bool) {
+        let counts = if one_each { could_have.min(1) } else { could_have };
+        self.enough_for = self.enough_for.saturating_add(counts);
+        self.seen.push((instance, could_have));
+    }
+
+    fn into_domains(self, part: &Part<'_>) -> Vec<Domain<Place<'a>>> {
+        let limit = part.requirement.limit();
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        if !part.levels.instance {
+            let could_have = self.seen.iter().map(|(_, could_have)| *could_have).fold(0, u32::saturating_add);
+            let place = Place { could_have, instances: self.seen.iter().map(|(instance, _)| *instance).collect() };
+            return vec![Domain::last(place, could_have, limit.saturating_mul(number(self.number)), 0)];
+        }
+        let unseen = number(self.number.saturating_sub(self.seen.len()));
+        let unseen = Domain::alike_last(Place { could_have: 0, instances: Rc::default() }, 0, limit, unseen);
+        let seen = self.seen.into_iter().map(|(instance, could_have)| {
+            Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, limit, 0)
+        });
+        seen.chain([unseen]).collect()
+    }
+}
+
+/// What is short on that of these instances that comes closest to taking one task more than it has room for.
+fn shortage<'a>(
+    index: &Index<'_>,
+    service: &Service,
+    part: &Part<'_>,
+    instances: impl Iterator<Item = &'a ContainerInstance>,
+) -> Shortage {
+    let closest = instances
+        .map(|instance| (worst_shortage(part, instance, room(index, service, part, instance)), instance))
         .min_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.arn.cmp(&other.arn)));
-    let (resource, by, closest) = match closest {
-        None => (Resource::Place, 0, None),
+    match closest {
+        None => Shortage { closest: None, resource: Resource::Instance, by: 1 },
         Some(((_, resource, by), instance)) => {
             let id = &instance.ec2_instance_id;
-            (resource, by, Some(if id.is_empty() { instance.arn.short().to_owned() } else { id.clone() }))
+            let name = if id.is_empty() { instance.arn.short() } else { id };
+            Shortage { closest: Some(name.to_owned()), resource, by }
         }
-    };
-    Shortage { eligible: u32::try_from(eligible.len()).unwrap_or(u32::MAX), closest, resource, by }
+    }
+}
+
+/// The resource of which the largest part of what is asked is short, that part in thousandths, and how much is short, when
+/// `fitting` tasks are there already. What there is only one of comes behind all that is counted.
+fn worst_shortage(part: &Part<'_>, instance: &ContainerInstance, fitting: u32) -> (u64, Resource, u32) {
+    let (asked, free) = (part.requirement.reserves(), instance.remaining);
+    let amounts = [
+        (Resource::Cpu, asked.cpu_units, free.cpu_units),
+        (Resource::Memory, asked.memory_mib, free.memory_mib),
+        (Resource::Gpu, asked.gpus, free.gpus),
+    ]
+    .into_iter()
+    .filter_map(|(resource, asked, free)| {
+        let short = asked.checked_sub(free.saturating_sub(asked.saturating_mul(fitting)))?;
+        (short > 0).then(|| (u64::from(short) * 1000 / u64::from(asked), resource, short))
+    });
+    amounts.max().unwrap_or_else(|| match part.requirement.taken_port(instance) {
+        Some(port) => (1001, Resource::Port(port), 1),
+        None if part.requirement.limit() == 1 => (1002, Resource::Instance, 1),
+        None => (1001, Resource::NetworkInterface, 1),
+    })
 }

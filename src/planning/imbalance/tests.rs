@@ -1,11 +1,213 @@
+use std::fmt::Write;
+
 use super::*;
-use crate::planning::testing;
+use crate::planning::testing::{self, NOW};
+
+/// Draws a cluster, measures it, and compares what is said of each service with a misplaced task, or with a word about it.
+fn check(drawing: &str, expected: &str) {
+    let measure = measure(&testing::cluster(drawing), &Policy::default(), NOW);
+    assert_eq!(told(&measure), expected, "{drawing}");
+}
+
+fn told(measure: &Measure) -> String {
+    let mut lines = Vec::new();
+    for (name, service) in &measure.services {
+        let mut line = String::new();
+        match &service.spread {
+            Ok(spread) if spread.misplaced_tasks == 0 => {
+                write!(line, "{name}: balanced, skew {}, {} domains", spread.skew, spread.domains).unwrap();
+            }
+            Ok(spread) => {
+                let Spread { misplaced_tasks, placed_tasks, stuck, skew, domains } = spread;
+                write!(line, "{name}: {misplaced_tasks} of {placed_tasks} misplaced, skew {skew}, {domains} domains")
+                    .unwrap();
+                for (reason, tasks) in stuck {
+                    write!(line, "; {tasks} stuck: {reason}").unwrap();
+                }
+            }
+            Err(reason) => write!(line, "{name}: not measured: {reason}").unwrap(),
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn one_zone() {
+    check("a i-1 web web\na i-2", "web: 1 of 2 misplaced, skew 2, 2 domains");
+    check("a i-1 web\na i-2", "web: balanced, skew 1, 2 domains");
+    check("a i-1 web web web\na i-2 web\na i-3", "web: 1 of 4 misplaced, skew 3, 3 domains");
+    check("a i-1 web web api\na i-2 api", "api: balanced, skew 0, 2 domains\nweb: 1 of 2 misplaced, skew 2, 2 domains");
+}
+
+#[test]
+fn zones_come_before_instances_and_empty_instances_count() {
+    check("a i-1 web web web\na i-2 web\nb i-3", "web: 2 of 4 misplaced, skew 4, 3 domains");
+    check("a i-1 web\na i-2 web\nb i-3 web web", "web: balanced, skew 0, 3 domains");
+    check("a i-1 web web\na i-2\nb i-3 web web", "web: 1 of 4 misplaced, skew 2, 3 domains");
+    // Who gets the odd task is decided by what it saves: zone b keeps two, else one more would have to move.
+    check("a i-1 web\na i-2\nb i-3 web\nb i-4 web", "web: balanced, skew 1, 4 domains");
+}
+
+#[test]
+fn the_strategy_says_what_is_spread_over() {
+    check(
+        "a i-1 web web\na i-2\nb i-3 web web\nservice web strategy=spread:attribute:ecs.availability-zone",
+        "web: balanced, skew 0, 2 domains",
+    );
+    check(
+        "a i-1 web web\na i-2\nb i-3 web web\nservice web strategy=spread:attribute:ecs.availability-zone,binpack:cpu",
+        "web: balanced, skew 0, 2 domains",
+    );
+    check(
+        "a i-1 web web attr.rack=1\nb i-2 attr.rack=2\nc i-3\nservice web strategy=spread:attribute:rack",
+        "web: 1 of 2 misplaced, skew 2, 3 domains",
+    );
+    check(
+        "a i-1 web web\nservice web strategy=binpack:memory,spread:instanceId",
+        "web: not measured: its placement strategy begins with binpack: it asks to be packed",
+    );
+    check(
+        "a i-1 web web\nservice web strategy=random",
+        "web: not measured: its placement strategy begins with random: it doesn't ask to be spread",
+    );
+    check("a i-1 web web\nservice web strategy=scatter", "web: not measured: unknown placement strategy \"scatter\"");
+}
+
+#[test]
+fn only_instances_that_may_take_the_tasks_are_domains() {
+    check("a i-1 web web\na i-2 status=DRAINING\na i-3 agent=false", "web: balanced, skew 0, 1 domains");
+    check("a i-1 web web\na i-2 memory=511", "web: balanced, skew 0, 1 domains");
+    check("a i-1 web web provider=on\na i-2 provider=off\nservice web provider=on", "web: balanced, skew 0, 1 domains");
+    check(
+        "a i-1 web web attr.tier=front\na i-2\na i-3 attr.tier=front\nservice web constraint=memberOf:attribute:tier==front",
+        "web: 1 of 2 misplaced, skew 2, 2 domains",
+    );
+    check(
+        "a i-1 web web\na i-2\nservice web constraint=memberOf:attribute:tier_==",
+        "web: not measured: its constraint \"attribute:tier ==\" can't be read: expected a value at character 18",
+    );
+    check(
+        "a i-1 web web\na i-2\nservice web constraint=nearby",
+        "web: not measured: unknown type of placement constraint \"nearby\"",
+    );
+    check("a i-1 web web gpus=1\na i-2\na i-3 gpus=2\nservice web gpus=1", "web: 1 of 2 misplaced, skew 2, 2 domains");
+    // Tasks on a draining instance are ECS's own business.
+    check("a i-1 web web status=DRAINING\na i-2\na i-3 web", "web: balanced, skew 1, 2 domains");
+}
+
+#[test]
+fn one_task_on_each_instance() {
+    let distinct = "service web constraint=distinctInstance";
+    check(&format!("a i-1 web\na i-2 web\na i-3 web\nb i-4\n{distinct}"), "web: 1 of 3 misplaced, skew 3, 4 domains");
+    check(&format!("a i-1 web\na i-2 web\na i-3 web\nb i-4 web\n{distinct}"), "web: balanced, skew 0, 4 domains");
+    check("a i-1 web\na i-2 web\na i-3 web\nb i-4 web\nservice web port=80", "web: balanced, skew 0, 4 domains");
+    // Port 22 is the instance's own.
+    check("a i-1 web\na i-2\nservice web port=22", "web: balanced, skew 0, 0 domains");
+}
+
+#[test]
+fn the_zones_are_left_to_ecs_where_it_evens_them_out() {
+    check(
+        "a i-1 web web web\na i-2 web\nb i-3\nservice web azrebalancing=true",
+        "web: 2 of 4 misplaced, skew 4, 3 domains; 1 stuck: between zones: left to ECS's own zone rebalancing",
+    );
+    check(
+        "a i-1 web web\na i-2\nb i-3 web web\nservice web azrebalancing=true",
+        "web: 1 of 4 misplaced, skew 2, 3 domains",
+    );
+    // There is room in zone b, but its count is not ours to change; in zone a there is none.
+    check(
+        "a i-1 web web\na i-2 full cpu=256\nb i-3 web\nservice web azrebalancing=true",
+        "full: balanced, skew 1, 3 domains\n\
+         web: 1 of 3 misplaced, skew 2, 3 domains; 1 stuck: no room where a task is missing: closest is i-2, 256 CPU units short",
+    );
+}
+
+#[test]
+fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
+    let full =
+        |setting: &str| format!("a i-1 web web web gpus=3\na i-2 big {setting}\nservice big cpu=2000 memory=4000");
+    let big = "big: balanced, skew 1, 2 domains\n";
+    let stuck = "web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, ";
+    check(&full("cpu=2100"), &format!("{big}{stuck}156 CPU units short"));
+    check(&full("memory=4500"), &format!("{big}{stuck}12 MiB of memory short"));
+    check(&full(""), &format!("{big}web: 1 of 3 misplaced, skew 3, 2 domains"));
+    check(&(full("gpus=1") + " gpus=1\nservice web gpus=1"), &format!("{big}{stuck}1 GPUs short"));
+    check(
+        "a i-1 web web web\na i-2 other other type=m5.large\nservice web awsvpc=true\nservice other awsvpc=true",
+        "other: 1 of 2 misplaced, skew 2, 2 domains\n\
+         web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
+         where no network interface is left",
+    );
+    check(
+        "a i-1 web\na i-2 web\nb i-3 other\nservice web port=80\nservice other port=80",
+        "other: balanced, skew 1, 3 domains\n\
+         web: 1 of 2 misplaced, skew 2, 3 domains; 1 stuck: no room where a task is missing: closest is i-3, \
+         where port 80 is taken",
+    );
+    // Room for one of the two that are missing.
+    check(
+        "a i-1 web web web web\na i-2 cpu=256",
+        "web: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
+         256 CPU units short",
+    );
+}
+
+#[test]
+fn tasks_of_different_capacity_providers_are_spread_apart() {
+    let mut cluster =
+        testing::cluster("a i-1 web web provider=p\na i-2 provider=p\na i-3 web web provider=q\na i-4 provider=q");
+    for task in cluster.tasks.values_mut() {
+        let instance = &cluster.container_instances[task.container_instance.as_ref().unwrap()];
+        task.capacity_provider.clone_from(&instance.capacity_provider);
+    }
+    let measure = measure(&cluster, &Policy::default(), NOW);
+    assert_eq!(told(&measure), "web: 2 of 4 misplaced, skew 2, 4 domains");
+}
+
+#[test]
+fn what_is_not_spread_has_its_reason() {
+    for (setting, expected) in [
+        ("daemon=true", "a daemon runs one task on every container instance"),
+        ("launch=FARGATE", "on Fargate there are no container instances to be uneven on"),
+        ("launch=EXTERNAL", "external instances are placed without strategies"),
+        ("launch=MANAGED_INSTANCES", "ECS places and consolidates Managed Instances by itself"),
+        ("launch=MAINFRAME", "unknown launch type \"MAINFRAME\""),
+    ] {
+        check(&format!("a i-1 web web\na i-2\nservice web {setting}"), &format!("web: not measured: {expected}"));
+    }
+}
+
+#[test]
+fn the_cluster_s_figures() {
+    let drawing = "a i-1 web web web web log cpu=2048 memory=4096\na i-2 log cpu=2048 memory=4096\na i-3 web web agent=false\n\
+                   service web cpu=256 memory=256\nservice log daemon=true cpu=256 memory=512";
+    let measure = measure(&testing::cluster(drawing), &Policy::default(), NOW);
+    assert_eq!((measure.container_instances, measure.empty_instances), (2, 1));
+    assert_eq!((measure.running_tasks, measure.misplaced_tasks, measure.stuck_tasks), (8, 2, 0));
+    // i-1 has 1280 CPU units reserved and i-2 256; even would be 768 each: 512 of 1536.
+    assert_eq!(measure.cpu_load_imbalance.percent(), 100.0 / 3.0);
+    // i-1 has 1536 MiB reserved and i-2 512; even would be 1024 each: 512 of 2048.
+    assert_eq!(measure.memory_load_imbalance.percent(), 25.0);
+    assert_eq!(measure.load_imbalance, measure.cpu_load_imbalance);
+    assert_eq!((measure.cpu_reservation.percent(), measure.memory_reservation.percent()), (37.5, 25.0));
+}
+
+#[test]
+fn nothing_is_an_answer_too() {
+    check("", "");
+    check("service web", "web: balanced, skew 0, 0 domains");
+    let measure = measure(&testing::cluster(""), &Policy::default(), NOW);
+    assert_eq!(measure.load_imbalance.percent(), 0.0);
+    assert_eq!(measure.task_imbalance.percent(), 0.0);
+}
 
 #[test]
 fn the_production_fleet_measures_as_counted_apart() {
     let Some(cluster) = testing::production() else { return };
     assert_eq!(definitions_needed(&cluster).len(), 2);
-    let measure = measure(&cluster, &Policy::default(), testing::NOW);
+    let measure = measure(&cluster, &Policy::default(), NOW);
     assert_eq!(measure.services.len(), 87);
     assert_eq!((measure.container_instances, measure.empty_instances), (1523, 577));
     assert_eq!((measure.running_tasks, measure.misplaced_tasks), (3863, 317));
