@@ -228,9 +228,8 @@ fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
         return None;
     }
     let interfaces = match size {
-        "nano" | "micro" => 2,
         "small" | "medium" if family.starts_with('t') => 3,
-        "medium" => 2,
+        "nano" | "micro" | "medium" => 2,
         "large" => 3,
         "xlarge" | "2xlarge" => 4,
         "4xlarge" | "8xlarge" | "9xlarge" | "12xlarge" => 8,

@@ -176,7 +176,7 @@ fn worst_shortage(part: &Part<'_>, instance: &ContainerInstance, fitting: u32) -
         (short > 0).then(|| (u64::from(short) * 1000 / u64::from(asked), resource, short))
     });
     amounts.max().unwrap_or_else(|| match part.requirement.taken_port(instance) {
-        Some(port) => (1001, Resource::Port(port), 1),
+        Some(taken) => (1001, Resource::Port(taken), 1),
         None if part.requirement.limit() == 1 => (1002, Resource::Instance, 1),
         None => (1001, Resource::NetworkInterface, 1),
     })

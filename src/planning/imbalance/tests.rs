@@ -32,6 +32,10 @@ fn told(measure: &Measure) -> String {
     lines.join("\n")
 }
 
+fn shown(share: Share) -> String {
+    format!("{:.1} %", share.percent())
+}
+
 #[test]
 fn one_zone() {
     check("a i-1 web web\na i-2", "web: 1 of 2 misplaced, skew 2, 2 domains");
@@ -187,11 +191,11 @@ fn the_cluster_s_figures() {
     assert_eq!((measure.container_instances, measure.empty_instances), (2, 1));
     assert_eq!((measure.running_tasks, measure.misplaced_tasks, measure.stuck_tasks), (8, 2, 0));
     // i-1 has 1280 CPU units reserved and i-2 256; even would be 768 each: 512 of 1536.
-    assert_eq!(measure.cpu_load_imbalance.percent(), 100.0 / 3.0);
+    assert_eq!(shown(measure.cpu_load_imbalance), "33.3 %");
     // i-1 has 1536 MiB reserved and i-2 512; even would be 1024 each: 512 of 2048.
-    assert_eq!(measure.memory_load_imbalance.percent(), 25.0);
+    assert_eq!(shown(measure.memory_load_imbalance), "25.0 %");
     assert_eq!(measure.load_imbalance, measure.cpu_load_imbalance);
-    assert_eq!((measure.cpu_reservation.percent(), measure.memory_reservation.percent()), (37.5, 25.0));
+    assert_eq!([measure.cpu_reservation, measure.memory_reservation].map(shown), ["37.5 %", "25.0 %"]);
 }
 
 #[test]
@@ -199,8 +203,7 @@ fn nothing_is_an_answer_too() {
     check("", "");
     check("service web", "web: balanced, skew 0, 0 domains");
     let measure = measure(&testing::cluster(""), &Policy::default(), NOW);
-    assert_eq!(measure.load_imbalance.percent(), 0.0);
-    assert_eq!(measure.task_imbalance.percent(), 0.0);
+    assert_eq!([measure.load_imbalance, measure.task_imbalance].map(shown), ["0.0 %", "0.0 %"]);
 }
 
 #[test]
@@ -211,9 +214,7 @@ fn the_production_fleet_measures_as_counted_apart() {
     assert_eq!(measure.services.len(), 87);
     assert_eq!((measure.container_instances, measure.empty_instances), (1523, 577));
     assert_eq!((measure.running_tasks, measure.misplaced_tasks), (3863, 317));
-    let rounded = |share: Share| format!("{:.1}", share.percent());
-    assert_eq!(rounded(measure.task_imbalance), "8.2");
-    assert_eq!(rounded(measure.memory_load_imbalance), "46.1");
-    assert_eq!(rounded(measure.cpu_load_imbalance), "42.4");
+    let loads = [measure.task_imbalance, measure.memory_load_imbalance, measure.cpu_load_imbalance];
+    assert_eq!(loads.map(shown), ["8.2 %", "46.1 %", "42.4 %"]);
     assert_eq!(measure.load_imbalance, measure.memory_load_imbalance);
 }

@@ -39,7 +39,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, QueryError> {
             at += 1;
             continue;
         }
-        let token = if let Some(symbol) = SYMBOLS.iter().find(|symbol| begins_with(&letters[at..], symbol)) {
+        let bare_pattern =
+            if tokens.last().is_some_and(|(token, _)| asks_for_pattern(token)) { pattern(&letters[at..]) } else { 0 };
+        let token = if bare_pattern > 0 {
+            at += bare_pattern;
+            Token::Word(letters[start..at].iter().collect())
+        } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| begins_with(&letters[at..], symbol)) {
             at += symbol.len();
             Token::Symbol(symbol)
         } else if letter == '\'' || letter == '"' {
@@ -67,6 +72,29 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, QueryError> {
     Ok(tokens)
 }
 
+fn asks_for_pattern(token: &Token) -> bool {
+    match token {
+        Token::Symbol(symbol) => ["=~", "!~"].contains(symbol),
+        Token::Word(word) => ["matches", "not_matches"].contains(&word.as_str()),
+        _ => false,
+    }
+}
+
+/// The length of a pattern without quotes: up to a blank, or to a `)` that closes a group of the query's.
+fn pattern(letters: &[char]) -> usize {
+    if letters.first().is_some_and(|letter| "'\"".contains(*letter)) {
+        return 0;
+    }
+    let mut open = 0_usize;
+    let ends = |letter: &char| {
+        open += usize::from(*letter == '(');
+        let is_closing = *letter == ')' && open == 0;
+        open = open.saturating_sub(usize::from(*letter == ')'));
+        letter.is_whitespace() || is_closing
+    };
+    letters.iter().position(ends).unwrap_or(letters.len())
+}
+
 fn single(letter: char) -> Option<Token> {
     match letter {
         '(' => Some(Token::Open),
@@ -79,7 +107,7 @@ fn single(letter: char) -> Option<Token> {
     }
 }
 
-/// Bare words hold whatever isn't a token of its own: names, numbers, dates, and patterns without brackets.
+/// Bare words hold whatever isn't a token of its own: names, numbers, dates.
 fn is_of_word(letter: char) -> bool {
     !letter.is_whitespace() && !"()[],'\"!=<>&|".contains(letter)
 }

@@ -160,14 +160,16 @@ impl Parser<'_> {
     fn pattern(&mut self) -> Result<Pattern, QueryError> {
         let place = self.at;
         let text = self.value()?;
-        // Java's `matches` is of the whole value.
-        match RegexBuilder::new(&format!("^(?:{text})$")).size_limit(PATTERN_BYTES).build() {
-            Ok(regex) => Ok(Pattern { text, regex }),
-            Err(_) => {
-                self.at = place;
-                self.fail(&format!("`{text}` is not a pattern that can be read"))
-            }
+        let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build().ok();
+        // By itself first, or `a)|(b` would get out of the group. Java's `matches` is of the whole value.
+        let regex = compile(&text)
+            .filter(|_| !has_possessive_quantifier(&text))
+            .and_then(|_| compile(&format!(r"\A(?:{text})\z")));
+        if let Some(regex) = regex {
+            return Ok(Pattern { text, regex });
         }
+        self.at = place;
+        self.fail(&format!("`{text}` is not a pattern that can be read"))
     }
 
     fn value(&mut self) -> Result<String, QueryError> {
@@ -205,6 +207,25 @@ impl Parser<'_> {
         let position = self.tokens.get(self.at).map_or(self.end, |(_, position)| *position);
         Err(QueryError { position, sentence: sentence.to_owned() })
     }
+}
+
+/// Whether a `+` follows another quantifier: in Java that forbids to try again with less, here it would mean nothing of the
+/// kind.
+fn has_possessive_quantifier(pattern: &str) -> bool {
+    let mut is_escaped = false;
+    let mut in_class = false;
+    let mut after_quantifier = false;
+    for letter in pattern.chars() {
+        if after_quantifier && letter == '+' {
+            return true;
+        }
+        if !is_escaped {
+            in_class = letter == '[' || in_class && letter != ']';
+        }
+        after_quantifier = !is_escaped && !in_class && "?*+}".contains(letter);
+        is_escaped = !is_escaped && letter == '\\';
+    }
+    false
 }
 
 /// Which operators go with which subject, as the guide's table has it.
