@@ -10,7 +10,7 @@ use super::{
     },
     placement::Index,
     policy::Policy,
-    room::Shortage,
+    room::{Resource, Shortage},
     settings::{ServiceSettings, TagProblem},
 };
 
@@ -65,6 +65,24 @@ impl Unmeasured {
             Self::UnknownConstraint(_) => "unknown-placement-constraint",
             Self::UnreadableConstraint { .. } => "unreadable-placement-constraint",
         }
+    }
+
+    /// One of each, for tests that the documents name them all.
+    pub fn examples() -> Vec<Self> {
+        let unknown = || "SOMETHING".to_owned();
+        vec![
+            Self::Daemon,
+            Self::Fargate,
+            Self::External,
+            Self::ManagedInstances,
+            Self::Binpack,
+            Self::Random,
+            Self::UnknownSchedulingStrategy(unknown()),
+            Self::UnknownLaunchType(unknown()),
+            Self::UnknownStrategy(unknown()),
+            Self::UnknownConstraint(unknown()),
+            Self::UnreadableConstraint { expression: "attribute:rack ==".to_owned(), error: "no value".to_owned() },
+        ]
     }
 }
 
@@ -173,6 +191,35 @@ impl Blocked {
             Self::NoRoom(_) => "no-room",
             Self::NoSlack(_) => "no-slack",
         }
+    }
+
+    /// One of each, for tests that the documents name them all.
+    pub fn examples() -> Vec<Self> {
+        let problem =
+            TagProblem { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
+        let shortage = Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256 };
+        vec![
+            Self::NotIncluded,
+            Self::OptedOut,
+            Self::UnreadableTag(problem),
+            Self::NotActive("being deleted".to_owned()),
+            Self::ManagedByEcs,
+            Self::Controller("CODE_DEPLOY".to_owned()),
+            Self::Deploying,
+            Self::DeploymentFailed("FAILED".to_owned()),
+            Self::MarkedByRun,
+            Self::ShortArn,
+            Self::CountsDiffer { running: 3, desired: 4 },
+            Self::Pending(1),
+            Self::Unhealthy(1),
+            Self::OldTasks(1),
+            Self::TooYoung { seconds_left: 60 },
+            Self::BackingOff { misses: 2, seconds_left: 600 },
+            Self::ZoneRebalancingInProgress,
+            Self::LeftToZoneRebalancing,
+            Self::NoRoom(shortage),
+            Self::NoSlack(100),
+        ]
     }
 }
 
@@ -351,3 +398,6 @@ fn by_time(service: &Service, policy: &Policy, now: Timestamp) -> Option<Blocked
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use wildmatch::WildMatch;
+
+use super::*;
+use crate::planning::{
+    imbalance::measure,
+    model::Deployment,
+    testing::{self, NOW},
+};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Two of four tasks misplaced, nothing in their way but what `spoil` does; what keeps them, and the sentence for it.
+fn blocked_after(spoil: impl FnOnce(&mut Cluster, &mut Policy)) -> Option<(&'static str, String)> {
+    let mut cluster = testing::cluster("a i-1 web web web web\na i-2");
+    let mut policy = Policy::default();
+    spoil(&mut cluster, &mut policy);
+    let spread = measure(&cluster, &policy, NOW).services[&"web".into()].spread.clone().unwrap();
+    assert_eq!(spread.misplaced_tasks, 2, "no guard changes what is measured");
+    let stuck = spread.stuck.first_key_value().map(|(reason, tasks)| (reason.code(), reason.to_string(), *tasks));
+    stuck.map(|(code, sentence, tasks)| {
+        assert_eq!(tasks, 2, "a guard of the service's keeps all of them");
+        (code, sentence)
+    })
+}
+
+fn check(code: &'static str, sentence: &str, spoil: impl FnOnce(&mut Cluster, &mut Policy)) {
+    assert_eq!(blocked_after(spoil), Some((code, sentence.to_owned())));
+}
+
+fn check_service(code: &'static str, sentence: &str, spoil: impl FnOnce(&mut Service)) {
+    check(code, sentence, |cluster, _| spoil(web(cluster)));
+}
+
+fn web(cluster: &mut Cluster) -> &mut Service {
+    cluster.services.get_mut(&"web".into()).unwrap()
+}
+
+fn first_task(cluster: &mut Cluster) -> &mut Task {
+    cluster.tasks.values_mut().next().unwrap()
+}
+
+fn tagged(key: &str, value: &str) -> impl FnOnce(&mut Service) + use<> {
+    let (key, value) = (key.to_owned(), value.to_owned());
+    move |service| drop(service.tags.insert(key, value))
+}
+
+#[test]
+fn nothing_keeps_a_service_that_is_well() {
+    assert_eq!(blocked_after(|_, _| {}), None);
+    assert_eq!(blocked_after(|cluster, _| tagged("ecs-rebalancer:enabled", " true ")(web(cluster))), None);
+    // A service behind a Classic Load Balancer has no rollout state.
+    assert_eq!(blocked_after(|cluster, _| web(cluster).deployments[0].rollout_state.clear()), None);
+    // A steady blue/green service is like any other.
+    let steady = |cluster: &mut Cluster, _: &mut Policy| {
+        web(cluster).deployment_strategy = DeploymentStrategy::Shifting("BLUE_GREEN".to_owned());
+    };
+    assert_eq!(blocked_after(steady), None);
+}
+
+#[test]
+fn the_owner_has_the_last_word() {
+    check("not-included", "not among REBALANCER_INCLUDE, or among REBALANCER_EXCLUDE", |_, policy| {
+        policy.services.include = vec![WildMatch::new("api-*")];
+    });
+    check("not-included", "not among REBALANCER_INCLUDE, or among REBALANCER_EXCLUDE", |_, policy| {
+        policy.services.exclude = vec![WildMatch::new("w?b")];
+    });
+    check_service("opted-out", "its tag ecs-rebalancer:enabled is false", tagged("ecs-rebalancer:enabled", "false"));
+    for (key, value, allowed) in [
+        ("ecs-rebalancer:enabled", "no", "true or false"),
+        ("ecs-rebalancer:strategy", "shuffle", "auto, surge, stop, redeploy or revision"),
+        ("ecs-rebalancer:threshold", "101", "a number from 0 to 100"),
+        ("ecs-rebalancer:threshold", "10%", "a number from 0 to 100"),
+        ("ecs-rebalancer:max-moves", "-1", "a whole number"),
+    ] {
+        let sentence = format!("its tag {key} is {value:?}, where {allowed} is allowed");
+        check_service("unreadable-tag", &sentence, tagged(key, value));
+    }
+}
+
+#[test]
+fn who_else_decides_about_its_tasks() {
+    let status = |status| move |service: &mut Service| service.status = status;
+    check_service("not-active", "the service is being deleted", status(ServiceStatus::Draining));
+    check_service("not-active", "the service is deleted", status(ServiceStatus::Inactive));
+    check_service(
+        "not-active",
+        "the service is in the unknown state \"PAUSED\"",
+        status(ServiceStatus::Unknown("PAUSED".to_owned())),
+    );
+    check_service("managed-by-ecs", "an express service is managed by ECS", |service| service.managed_by_ecs = true);
+    for (controller, name) in [
+        (DeploymentController::CodeDeploy, "CODE_DEPLOY"),
+        (DeploymentController::External, "EXTERNAL"),
+        (DeploymentController::Unknown("SPINNAKER".to_owned()), "SPINNAKER"),
+    ] {
+        let sentence = format!("its deployment controller is {name}");
+        check_service("deployment-controller", &sentence, |service| service.deployment_controller = controller);
+    }
+    check_service("short-arn", "its ARN has the old short form, which can't be tagged", |service| {
+        service.arn = "arn:aws:ecs:eu-central-1:111122223333:service/web".to_owned();
+    });
+}
+
+#[test]
+fn a_deployment_under_way_or_not_done() {
+    let under_way = "a deployment is under way";
+    check_service("deploying", under_way, |service| {
+        let mut older = service.deployments[0].clone();
+        older.status = "ACTIVE".to_owned();
+        service.deployments.push(older);
+    });
+    check_service("deploying", under_way, |service| service.task_sets = 1);
+    let rollout =
+        |state: &'static str| move |service: &mut Service| service.deployments[0].rollout_state = state.into();
+    check_service("deploying", under_way, rollout("IN_PROGRESS"));
+    check_service("deployment-failed", "its newest deployment is FAILED", rollout("FAILED"));
+    check_service("deployment-failed", "its newest deployment is PONDERING", rollout("PONDERING"));
+    check("old-tasks", "1 of its tasks are from an older deployment", |cluster, _| {
+        first_task(cluster).started_by = "ecs-svc/older".to_owned();
+    });
+    check_service("marked-by-run", "another run is at work on it, or left something behind", tagged(SURGE_TAG, "?"));
+}
+
+#[test]
+fn a_service_that_is_not_settled() {
+    check_service("zone-rebalancing-in-progress", "ECS is evening out its zones just now", |service| {
+        service.availability_zone_rebalancing_in_progress = true;
+    });
+    check_service("pending", "1 of its tasks are starting", |service| service.pending_count = 1);
+    for status in [TaskStatus::Pending, TaskStatus::Activating] {
+        check("pending", "1 of its tasks are starting", |cluster, _| first_task(cluster).last_status = status);
+    }
+    check_service("counts-differ", "4 tasks run, 5 are desired", |service| service.desired_count = 5);
+    check_service("counts-differ", "4 tasks run, 3 are desired", |service| service.desired_count = 3);
+    check("unhealthy", "1 of its tasks are unhealthy", |cluster, _| first_task(cluster).health = Health::Unhealthy);
+}
+
+#[test]
+fn a_service_that_changed_a_short_while_ago() {
+    let ago = |milliseconds: i64| Timestamp(NOW.0 - milliseconds);
+    let deployed = |at: Timestamp| {
+        move |service: &mut Service| {
+            let deployment = Deployment { created_at: Some(at), ..service.deployments[0].clone() };
+            service.deployments = vec![deployment];
+        }
+    };
+    check_service("too-young", "it changed within the cooldown, which lasts 1 s more", deployed(ago(599_001)));
+    assert_eq!(blocked_after(|cluster, _| deployed(ago(600_000))(web(cluster))), None);
+    let last = |at: Timestamp, misses| tagged(LAST_TAG, &LastMark { at, misses }.to_string());
+    check_service("too-young", "it changed within the cooldown, which lasts 540 s more", last(ago(60_000), 0));
+    assert_eq!(blocked_after(|cluster, _| last(ago(600_000), 0)(web(cluster))), None);
+    // Twice as long each time, up to a day.
+    for (misses, minutes) in [(1, 20), (2, 40), (3, 80), (8, 24 * 60), (u32::MAX, 24 * 60)] {
+        let sentence =
+            format!("moving did not help {misses} times in a row; left alone for {} s more", minutes * 60 - 60);
+        check_service("backing-off", &sentence, last(ago(60_000), misses));
+        assert_eq!(blocked_after(|cluster, _| last(ago(minutes * 60_000), misses)(web(cluster))), None);
+    }
+    check("backing-off", "moving did not help 1 times in a row; left alone for 60 s more", |cluster, policy| {
+        policy.cooldown = Duration::ZERO;
+        last(ago(60_000), 1)(web(cluster));
+    });
+    // A note that is not the job's own keeps nobody.
+    assert_eq!(blocked_after(|cluster, _| tagged(LAST_TAG, "yesterday")(web(cluster))), None);
+}
+
+#[test]
+fn what_was_written_in_the_future_does_not_keep_a_service_longer_than_the_span_from_then() {
+    let in_a_day = LastMark { at: Timestamp(NOW.0 + DAY), misses: 0 };
+    check_service(
+        "too-young",
+        "it changed within the cooldown, which lasts 87000 s more",
+        tagged(LAST_TAG, &in_a_day.to_string()),
+    );
+}
+
+#[test]
+fn of_several_reasons_the_owner_s_comes_first() {
+    check("opted-out", "its tag ecs-rebalancer:enabled is false", |cluster, _| {
+        let service = web(cluster);
+        service.status = ServiceStatus::Draining;
+        service.pending_count = 1;
+        tagged("ecs-rebalancer:enabled", "false")(service);
+    });
+}
+
+#[test]
+fn a_run_that_an_instance_launched_goes_on_only_when_that_instance_has_just_become_usable() {
+    let cluster = testing::cluster(
+        "a i-new\na i-log log\na i-busy web log\na i-away agent=false\na i-leaving status=DRAINING\nservice log daemon=true",
+    );
+    for (arn, expected) in [
+        ("i-new", Ok(())),
+        ("i-log", Ok(())),
+        ("i-busy", Err("container instance i-busy has tasks already: it has not just joined".to_owned())),
+        ("i-away", Err("container instance i-away is not ACTIVE with its agent connected".to_owned())),
+        ("i-leaving", Err("container instance i-leaving is not ACTIVE with its agent connected".to_owned())),
+        ("i-gone", Err("container instance i-gone is not in the cluster (any more)".to_owned())),
+    ] {
+        assert_eq!(trigger(&cluster, &arn.into()), expected);
+    }
+}
+
+#[test]
+fn codes_are_told_apart_and_fit_for_machines() {
+    let codes: Vec<&str> = Unmeasured::examples()
+        .iter()
+        .map(Unmeasured::code)
+        .chain(Blocked::examples().iter().map(Blocked::code))
+        .collect();
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "{codes:?}");
+    let is_plain = |code: &&str| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    assert!(codes.iter().all(is_plain), "{codes:?}");
+}
+
+#[test]
+fn sentences_end_where_they_end() {
+    let sentences = Unmeasured::examples()
+        .iter()
+        .map(ToString::to_string)
+        .chain(Blocked::examples().iter().map(ToString::to_string))
+        .collect::<Vec<_>>();
+    for sentence in sentences {
+        assert!(!sentence.is_empty() && !sentence.ends_with(['.', ' ']) && !sentence.contains("  "), "{sentence:?}");
+    }
+}
