@@ -47,7 +47,10 @@ use crate::{
     wire::{ApiError, Call, Service},
 };
 
-pub use crate::wire::cloudwatch::{Datapoint, Metric, Metrics};
+pub use crate::wire::{
+    LARGEST_BODY,
+    cloudwatch::{Datapoint, Metric, Metrics},
+};
 
 /// A moment, in milliseconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +95,15 @@ impl Simulator {
     /// # Errors
     /// None today: a snapshot is checked when it is read.
     pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self> {
-        let start = Moment(snapshot.newest.0 + AFTER_THE_NEWEST_MILLISECONDS);
+        Self::starting_at(snapshot, options, Moment(0))
+    }
+
+    /// The same, on a later day: what the snapshot holds is so much older by then.
+    ///
+    /// # Errors
+    /// As [`Simulator::new`].
+    pub fn starting_at(snapshot: &Snapshot, options: Options, start: Moment) -> Result<Self> {
+        let start = start.max(Moment(snapshot.newest.0 + AFTER_THE_NEWEST_MILLISECONDS));
         Ok(Self {
             engine: Engine::new(snapshot.state.clone(), options, start),
             buckets: Buckets::default(),

@@ -13,8 +13,8 @@ use flate2::read::GzDecoder;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-/// A larger body is refused: a full PutMetricData is 1 MB.
-const LARGEST_BODY: usize = 4 << 20;
+/// Bytes of the largest body that is read, before and after it is decompressed: a full `PutMetricData` is 1 MB.
+pub const LARGEST_BODY: usize = 4 << 20;
 
 /// A request, understood as far as its envelope.
 #[derive(Clone, Debug, PartialEq)]

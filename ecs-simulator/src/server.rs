@@ -1,0 +1,91 @@
+//! HTTP/1.1 around a simulator: one answer after the other, on a clock that runs as fast as asked.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use ecs_simulator::{Answer, LARGEST_BODY, Moment, Simulator};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+/// Connections at a time; clients on one machine keep a few each.
+const CONNECTIONS: usize = 256;
+/// A client that connects and then says nothing is let go after this long.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// After a connection could not be taken (too many open files, mostly) a new one is tried so much later.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers whoever connects; ends only with the process.
+///
+/// # Errors
+/// None today: what goes wrong with one connection ends that one.
+pub(crate) async fn serve(listener: TcpListener, simulator: Simulator, speed: f64) -> Result<()> {
+    let running =
+        Arc::new(Running { start: simulator.start(), since: Instant::now(), speed, simulator: simulator.into() });
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = places.clone().acquire_owned().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let running = running.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let running = running.clone();
+                async move { running.respond(request).await }
+            });
+            // A connection that breaks is the client's affair, or a fault that was asked for.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(place);
+        });
+    }
+}
+
+/// A simulator, and the clock that it is asked by.
+struct Running {
+    simulator: Mutex<Simulator>,
+    start: Moment,
+    since: Instant,
+    speed: f64,
+}
+
+impl Running {
+    /// An error makes hyper close the connection without an answer.
+    async fn respond(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST_BODY).collect()).await? else {
+            return Ok(too_large());
+        };
+        let request = Request::from_parts(parts, body.to_bytes());
+        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        match simulator.respond(&request, self.now()) {
+            Answer::Response(response) => Ok(response.map(Full::new)),
+            Answer::Dropped => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "saturates after 290 million years of the cluster's time")]
+    fn now(&self) -> Moment {
+        let milliseconds = self.since.elapsed().as_secs_f64() * self.speed * 1000.0;
+        Moment(self.start.0.saturating_add(milliseconds as i64))
+    }
+}
+
+/// The connection can't be kept: what is left of the body was not read.
+fn too_large() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::<Bytes>::default());
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    response
+}
