@@ -1,3 +1,5 @@
+//! The measure on drawn clusters.
+
 use std::fmt::Write;
 
 use super::*;
