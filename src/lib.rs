@@ -3,6 +3,9 @@
 pub mod aws;
 pub mod config;
 pub mod execute;
+pub mod exit;
+pub mod job;
+pub mod log;
 pub mod metrics;
 pub mod planning;
 pub mod progress;
@@ -11,3 +14,4 @@ pub mod rehearsal;
 pub mod report;
 pub mod run;
 pub mod shutdown;
+pub mod start;

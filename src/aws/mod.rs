@@ -7,6 +7,7 @@ mod convert;
 pub mod in_process;
 pub mod limits;
 pub mod look;
+pub mod metadata;
 pub mod observe;
 pub mod publish;
 pub mod read;

@@ -73,6 +73,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint.
 fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
+    #[expect(clippy::disallowed_methods, reason = "a binary's edge, as `main.rs` is")]
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let cluster = format!("{PREFIX}CLUSTER");
     variables.retain(|(name, _)| *name != *cluster && *name != *"ECS_CONTAINER_METADATA_URI_V4");

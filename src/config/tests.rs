@@ -72,8 +72,8 @@ fn without_a_variable_the_defaults_hold() {
 fn each_variable_has_its_place() {
     check("REBALANCER_MODE=consolidate", |config| config.policy.mode = Mode::Consolidate);
     check("REBALANCER_THRESHOLD=0", |config| config.policy.threshold = hundredths(0));
-    check("REBALANCER_THRESHOLD=12.5", |config| config.policy.threshold = hundredths(12_50));
-    check("REBALANCER_THRESHOLD=100", |config| config.policy.threshold = hundredths(100_00));
+    check("REBALANCER_THRESHOLD=12.5", |config| config.policy.threshold = hundredths(1_250));
+    check("REBALANCER_THRESHOLD=100", |config| config.policy.threshold = hundredths(10_000));
     check("REBALANCER_LOAD_THRESHOLD=0.01", |config| config.policy.load_threshold = hundredths(1));
     check("REBALANCER_STRATEGY=surge", |config| config.policy.strategy = Strategy::Surge);
     check("REBALANCER_STRATEGY=stop", |config| config.policy.strategy = Strategy::Stop);
@@ -90,7 +90,7 @@ fn each_variable_has_its_place() {
     check("REBALANCER_MAX_MOVES=1", |config| config.policy.max_moves = 1);
     check("REBALANCER_MAX_SERVICES=5000", |config| config.policy.max_services = 5_000);
     check("REBALANCER_PARALLEL=50", |config| config.policy.parallel = 50);
-    check("REBALANCER_SURGE=50", |config| config.policy.surge = hundredths(50_00));
+    check("REBALANCER_SURGE=50", |config| config.policy.surge = hundredths(5_000));
     check("REBALANCER_COOLDOWN=0s", |config| config.policy.cooldown = Duration::ZERO);
     check("REBALANCER_TASK_TIMEOUT=90s", |config| config.policy.task_timeout = Duration::from_secs(90));
     check("REBALANCER_DEADLINE=1h 30m", |config| config.policy.deadline = Duration::from_mins(90));

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod deaths;
+mod edge;
 mod production;
 mod reference;
 mod storm;
 mod support;
+mod tidy;

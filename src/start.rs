@@ -1,0 +1,121 @@
+//! What a run begins with beside its settings: on which clusters, in which task, and which run it is.
+
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use time::{OffsetDateTime, macros::format_description};
+
+use crate::{
+    aws::metadata::{self, OwnTask},
+    config::{Clusters, Config},
+    planning::model::{TaskArn, Timestamp},
+};
+
+/// How much of a task's id tells two runs of the same second apart.
+const TASK_ID_CHARACTERS: usize = 8;
+
+/// On which clusters, and in which task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// By name or ARN.
+    pub clusters: Vec<String>,
+    /// The job's own, on ECS.
+    pub own_task: Option<TaskArn>,
+}
+
+/// Asks the task metadata endpoint, where there is one, and takes from it what the configuration leaves open.
+///
+/// # Errors
+/// When the endpoint gives no answer, and the clusters aren't named.
+pub async fn place(config: &Config) -> Result<Place> {
+    let own = match &config.metadata_uri {
+        Some(uri) => Some(metadata::own_task(uri).await),
+        None => None,
+    };
+    place_of(&config.clusters, own)
+}
+
+fn place_of(clusters: &Clusters, own: Option<Result<OwnTask>>) -> Result<Place> {
+    match (clusters, own) {
+        (Clusters::Named(clusters), None) => Ok(Place { clusters: clusters.clone(), own_task: None }),
+        (Clusters::Named(clusters), Some(Ok(own))) => {
+            Ok(Place { clusters: clusters.clone(), own_task: Some(own.task) })
+        }
+        (Clusters::Named(clusters), Some(Err(error))) => {
+            tracing::warn!(reason = format!("{error:#}"), "the job's own task is unknown, so it counts as any other");
+            Ok(Place { clusters: clusters.clone(), own_task: None })
+        }
+        (Clusters::OwnTasks, Some(own)) => {
+            let OwnTask { cluster, task } = own.context("set REBALANCER_CLUSTER to the name or ARN of the cluster")?;
+            Ok(Place { clusters: vec![cluster], own_task: Some(task) })
+        }
+        (Clusters::OwnTasks, None) => {
+            anyhow::bail!("set REBALANCER_CLUSTER to the name or ARN of the cluster: this is not a task on ECS")
+        }
+    }
+}
+
+/// The wall clock's time as the rest of the job has it.
+pub fn moment(time: SystemTime) -> Timestamp {
+    let milliseconds = OffsetDateTime::from(time).unix_timestamp_nanos() / 1_000_000;
+    Timestamp(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+}
+
+/// A name for the run that no other run has, in letters that a tag may hold: when it began, and in which task or else in
+/// which process.
+pub fn run_id(began: Timestamp, own_task: Option<&TaskArn>, process: u32) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(began.0 / 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let compact = format_description!("[year][month][day]T[hour][minute][second]Z");
+    // Formatting fails only for components that a moment lacks, and it has all of these.
+    let moment = moment.format(compact).unwrap_or_default();
+    let whose =
+        own_task.map_or_else(|| process.to_string(), |task| task.short().chars().take(TASK_ID_CHARACTERS).collect());
+    format!("{moment}-{whose}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = "arn:aws:ecs:us-west-2:111122223333:task/own/158d1c8083dd49d6b527399fd6414f5c";
+
+    fn named() -> Clusters {
+        Clusters::Named(vec!["prod".to_owned()])
+    }
+
+    /// The clusters and the task that come out, or the error.
+    fn check(clusters: &Clusters, own: Option<Result<OwnTask>>, expected: &str) {
+        let shown = match place_of(clusters, own) {
+            Ok(Place { clusters, own_task }) => format!("{} {}", clusters.join(","), own_task.map_or(0, |_| 1)),
+            Err(error) => format!("{error:#}"),
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_endpoint_is_asked_for_the_cluster_only_where_none_is_named() {
+        let own = || OwnTask { cluster: "own".to_owned(), task: TASK.into() };
+        let dead = || anyhow::anyhow!("no answer");
+        check(&named(), None, "prod 0");
+        check(&named(), Some(Ok(own())), "prod 1");
+        check(&named(), Some(Err(dead())), "prod 0");
+        check(&Clusters::OwnTasks, Some(Ok(own())), "own 1");
+        check(
+            &Clusters::OwnTasks,
+            Some(Err(dead())),
+            "set REBALANCER_CLUSTER to the name or ARN of the cluster: no answer",
+        );
+        check(
+            &Clusters::OwnTasks,
+            None,
+            "set REBALANCER_CLUSTER to the name or ARN of the cluster: this is not a task on ECS",
+        );
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_second_and_its_task_or_process() {
+        let began = Timestamp(1_795_518_000_999);
+        assert_eq!(run_id(began, Some(&TASK.into()), 7), "20261124T110000Z-158d1c80");
+        assert_eq!(run_id(began, None, 7), "20261124T110000Z-7");
+    }
+}

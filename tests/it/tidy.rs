@@ -1,0 +1,199 @@
+//! What the compiler can't hold: what a part of the code may not know, how long files get, where links lead.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// No file of code is longer: beyond that it has more than one job.
+const LONGEST_FILE_LINES: usize = 600;
+/// The binary's edge is to be seen at one look.
+const LONGEST_MAIN_LINES: usize = 60;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below a folder of the project with one of these endings (all, where none is given), by its path from the root;
+/// build output and what git keeps for itself aside.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    const ASIDE: [&str; 5] = ["target", ".git", "corpus", "artifacts", "node_modules"];
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if ASIDE.iter().any(|name| path.ends_with(name)) {
+                continue;
+            }
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                folders.push(path);
+            } else if endings.is_empty() || endings.contains(&ending) {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn code() -> Vec<PathBuf> {
+    let folders = ["src", "ecs-simulator/src", "tests", "benches", "fuzz"];
+    let files: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder, &["rs"])).collect();
+    assert!(files.len() > folders.len(), "the code is elsewhere");
+    files
+}
+
+/// A file's text, or none where it isn't text.
+fn text(path: &Path) -> Option<String> {
+    String::from_utf8(fs::read(root().join(path)).unwrap()).ok()
+}
+
+/// The lines of a file's code with their numbers, less comments.
+fn lines_of_code(path: &Path) -> Vec<(usize, String)> {
+    let text = text(path).unwrap();
+    let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    text.lines().enumerate().map(|(index, line)| (index + 1, without_comment(line))).collect()
+}
+
+/// Fails with every line of code in `files` that holds one of `words`.
+#[track_caller]
+fn check_absent(files: &[PathBuf], words: &[&str], why: &str) {
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|path| lines_of_code(path).into_iter().map(move |(number, line)| (path, number, line)))
+        .filter(|(_, _, line)| words.iter().any(|word| line.contains(word)))
+        .map(|(path, number, line)| format!("{}:{number}: {}", path.display(), line.trim()))
+        .collect();
+    assert!(found.is_empty(), "{why}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn planning_is_pure() {
+    let forbidden = [
+        "async ",
+        ".await",
+        "tokio",
+        "aws_",
+        "tracing",
+        "anyhow",
+        "std::env",
+        "std::fs",
+        "std::net",
+        "SystemTime",
+        "Instant",
+        "print!",
+        "println!",
+        "crate::aws",
+        "crate::config",
+        "crate::report",
+        "crate::run",
+        "crate::execute",
+        "crate::metrics",
+    ];
+    // Tests may read a file and say so.
+    let is_for_tests = |path: &PathBuf| path.ends_with("tests.rs") || path.ends_with("testing.rs");
+    let files: Vec<PathBuf> = files("src/planning", &["rs"]).into_iter().filter(|path| !is_for_tests(path)).collect();
+    check_absent(&files, &forbidden, "planning decides, and knows nobody");
+}
+
+#[test]
+fn only_the_edge_names_the_sdk() {
+    let outside: Vec<PathBuf> = files("src", &["rs"]).into_iter().filter(|path| !path.starts_with("src/aws")).collect();
+    let crates = ["aws_config::", "aws_sdk_", "aws_smithy_", "aws_types::", "aws_credential_types::"];
+    check_absent(&outside, &crates, "only src/aws may name AWS's SDK");
+}
+
+#[test]
+fn the_simulator_knows_neither_the_job_nor_the_sdk() {
+    check_absent(&files("ecs-simulator", &["rs"]), &["ecs_rebalancer", "aws_sdk_", "aws_smithy_"], "a far side apart");
+    let manifest = text(Path::new("ecs-simulator/Cargo.toml")).unwrap();
+    let dependencies = manifest.split_once("[dependencies]").unwrap().1;
+    assert!(!dependencies.contains("aws-") && !dependencies.contains("ecs-rebalancer"), "{dependencies}");
+}
+
+#[test]
+fn nothing_waits_in_earnest_and_nothing_is_left_out() {
+    // In two parts, so that this line isn't among what it finds.
+    let forbidden =
+        [concat!("thread::", "sleep"), concat!("#[", "ignore"), concat!("#[", "allow("), concat!("#![", "allow(")];
+    check_absent(
+        &code(),
+        &forbidden,
+        "tests don't sleep and none is ignored; an exception is `expect` with its reason",
+    );
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let mut wrong = Vec::new();
+    for path in code() {
+        let text = text(&path).unwrap();
+        let most = if path == Path::new("src/main.rs") { LONGEST_MAIN_LINES } else { LONGEST_FILE_LINES };
+        let lines = text.lines().count();
+        if lines > most {
+            wrong.push(format!("{} has {lines} lines, at most {most} are allowed", path.display()));
+        }
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{} doesn't begin with a `//!` line that says its one job", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut dead = Vec::new();
+    for path in files("", &["md"]) {
+        let text = text(&path).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            if target.starts_with("https://") || target.starts_with("http://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let linked = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            let leads = root().join(&linked).exists() && (anchor.is_empty() || headings(&linked).contains(anchor));
+            if !leads {
+                dead.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
+}
+
+/// The anchors of a Markdown file's headings, made as GitHub makes them.
+fn headings(path: &Path) -> BTreeSet<String> {
+    let text = text(path).unwrap_or_default();
+    let anchor = |heading: &str| {
+        let letters = heading.trim().to_lowercase();
+        let kept = letters.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+#[test]
+fn no_file_names_a_place_on_one_machine() {
+    // In two parts, so that this file isn't among what it finds.
+    let places = [
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/wo", "rk/"),
+        concat!("/Us", "ers/"),
+        concat!("C:", "\\"),
+    ];
+    let found: Vec<String> = files("", &[])
+        .iter()
+        .filter_map(|path| Some((path, text(path)?)))
+        .flat_map(|(path, text)| {
+            let line = |(index, line): (usize, &str)| {
+                let place = places.iter().find(|place| line.contains(**place))?;
+                Some(format!("{}:{}: {place}", path.display(), index + 1))
+            };
+            text.lines().enumerate().filter_map(line).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
