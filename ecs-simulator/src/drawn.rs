@@ -155,13 +155,13 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
             "launch" => answer["launchType"] = json!(value),
             "daemon" => answer["schedulingStrategy"] = json!(if value == "true" { "DAEMON" } else { "REPLICA" }),
             "azrebalancing" => {
-                answer["availabilityZoneRebalancing"] = json!(if value == "true" { "ENABLED" } else { "DISABLED" })
+                answer["availabilityZoneRebalancing"] = json!(if value == "true" { "ENABLED" } else { "DISABLED" });
             }
             "min" => answer["deploymentConfiguration"]["minimumHealthyPercent"] = json!(number(key, value)?),
             "max" => answer["deploymentConfiguration"]["maximumPercent"] = json!(number(key, value)?),
             "breaker" => {
                 answer["deploymentConfiguration"]["deploymentCircuitBreaker"] =
-                    json!({"enable": true, "rollback": value == "rollback"})
+                    json!({"enable": true, "rollback": value == "rollback"});
             }
             "lb" => {
                 let arn =
@@ -172,7 +172,7 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
             "controller" => answer["deploymentController"] = json!({"type": value}),
             "rollout" => {
                 answer["deployments"] =
-                    json!([{"id": format!("ecs-svc/{name}"), "rolloutState": value, "createdAt": BEGAN}])
+                    json!([{"id": format!("ecs-svc/{name}"), "rolloutState": value, "createdAt": BEGAN}]);
             }
             other => match other.strip_prefix("tag.") {
                 Some(key) => tags.push(json!({"key": key, "value": value.replace('+', " ")})),

@@ -124,7 +124,7 @@ impl Simulator {
         let id = self.engine.id();
         let call = match wire::decode(request) {
             Ok(call) => call,
-            Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", Err(error), &id)),
+            Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", &Err(error), &id)),
         };
         *self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default() += 1;
         let faults = self.engine.options.faults.clone();
@@ -144,7 +144,7 @@ impl Simulator {
         if self.engine.chance(faults.lost_answer) {
             return Answer::Dropped;
         }
-        Answer::Response(wire::encode(call.protocol, &call.operation, answer, &id))
+        Answer::Response(wire::encode(call.protocol, &call.operation, &answer, &id))
     }
 
     fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {

@@ -1,5 +1,7 @@
 //! A task's life: pull and start, health checks, targets, draining, stop. [ECS developer guide, "Task lifecycle"]
 
+use std::time::Duration;
+
 use crate::{
     engine::{Due, Engine},
     state::{Instance, SETTLING_MILLISECONDS, Service, Status, Task},
@@ -15,6 +17,8 @@ const DEREGISTRATION: i64 = 30_000;
 const STOP: (i64, i64) = (1_000, 8_000);
 /// How long a container of a broken image runs.
 const CRASH: i64 = 8_000;
+/// The largest factor on a start-up time: beyond that nothing starts in any rehearsal.
+const SLOWEST: f64 = 1_000.0;
 /// From the end of a task until the scheduler notices.
 const NOTICE: i64 = 1_000;
 
@@ -59,13 +63,10 @@ pub(crate) fn start(engine: &mut Engine, service: &Service, instance: &Instance,
 }
 
 fn start_up(engine: &mut Engine, (low, high): (i64, i64)) -> i64 {
+    let delay = Duration::from_millis(u64::try_from(engine.between(low, high)).unwrap_or(0));
     let factor = engine.options.faults.slow_start;
-    let delay = engine.between(low, high);
-    if factor > 0.0 {
-        crate::engine::milliseconds(crate::engine::milliseconds(factor) as f64 / 1000.0 * delay as f64 / 1000.0)
-    } else {
-        delay
-    }
+    let delay = if factor > 0.0 { delay.mul_f64(factor.min(SLOWEST)) } else { delay };
+    i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn free_gpus(engine: &Engine, instance: &Instance, definition: &str) -> Vec<String> {

@@ -39,7 +39,10 @@ impl<'a> Place<'a> {
     /// Fails here.
     pub(crate) fn fail<T>(&self, what: &str) -> Result<T> {
         let shown = self.value.map_or_else(|| "nothing".to_owned(), |value| shorten(&value.to_string()));
-        if self.path.is_empty() { bail!("{what}, not {shown}") } else { bail!("{}: {what}, not {shown}", self.path) }
+        if self.path.is_empty() {
+            bail!("{what}, not {shown}")
+        }
+        bail!("{}: {what}, not {shown}", self.path)
     }
 
     pub(crate) fn object(&self) -> Result<()> {
@@ -107,7 +110,7 @@ impl<'a> Place<'a> {
             Some(_) => None,
         };
         match number {
-            Some(number) if number <= i32::MAX as u32 => Ok(Some(number)),
+            Some(number) if i32::try_from(number).is_ok() => Ok(Some(number)),
             _ => self.fail("expected a whole number from 0 to 2147483647"),
         }
     }

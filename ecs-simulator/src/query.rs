@@ -61,9 +61,9 @@ impl Query {
                     expects_test = true;
                 }
                 (_, true) => {
-                    let (test, behind) = test(word, rest)?;
-                    output.push(test);
-                    rest = behind;
+                    let (parsed, after) = test(word, rest)?;
+                    output.push(parsed);
+                    rest = after;
                     settle_not(&mut waiting, &mut output);
                     expects_test = false;
                 }

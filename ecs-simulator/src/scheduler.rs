@@ -252,7 +252,7 @@ fn settle(engine: &mut Engine, name: &str) -> bool {
     if start_zone_rebalancing(engine, &service, &census) {
         return false;
     }
-    if !engine.timeline.0.get(name).is_none_or(|history| history.started == 0) {
+    if engine.timeline.0.get(name).is_some_and(|history| history.started != 0) {
         engine.tell(name, format!("(service {name}) has reached a steady state."));
     }
     true

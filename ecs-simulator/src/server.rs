@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// None today: what goes wrong with one connection ends that one.
+#[expect(clippy::disallowed_methods, reason = "a server for real clients runs on the real clock")]
 pub(crate) async fn serve(listener: TcpListener, simulator: Simulator, speed: f64) -> Result<()> {
     let running =
         Arc::new(Running { start: simulator.start(), since: Instant::now(), speed, simulator: simulator.into() });

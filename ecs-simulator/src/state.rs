@@ -47,6 +47,7 @@ pub(crate) struct Instance {
 
 /// A service.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of ECS's own, each apart")]
 pub(crate) struct Service {
     pub(crate) arn: String,
     pub(crate) name: String,

@@ -143,13 +143,13 @@ fn body(raw: &Bytes, encoding: &str) -> Result<Vec<u8>, ApiError> {
 pub(crate) fn encode(
     protocol: Protocol,
     operation: &str,
-    answer: Result<Value, ApiError>,
+    answer: &Result<Value, ApiError>,
     id: &str,
 ) -> Response<Bytes> {
     let status = answer.as_ref().err().map_or(StatusCode::OK, |error| error.status);
     let (content_type, body, query_error) = match protocol {
         Protocol::Json11 | Protocol::Json10 => {
-            let body = match &answer {
+            let body = match answer {
                 Ok(value) => value.to_string(),
                 Err(error) => json!({"__type": error.code, "message": error.message}).to_string(),
             };
@@ -157,7 +157,7 @@ pub(crate) fn encode(
             (format!("application/x-amz-json-{version}"), body.into_bytes(), false)
         }
         Protocol::Cbor => {
-            let value = match &answer {
+            let value = match answer {
                 Ok(value) => value.clone(),
                 Err(error) => {
                     json!({"__type": format!("com.amazonaws.cloudwatch#{}", error.code), "message": error.message})
@@ -166,7 +166,7 @@ pub(crate) fn encode(
             ("application/cbor".to_owned(), cbor::encode(&value), true)
         }
         Protocol::Query(version) => {
-            ("text/xml".to_owned(), form::encode(version, operation, &answer, id).into_bytes(), false)
+            ("text/xml".to_owned(), form::encode(version, operation, answer, id).into_bytes(), false)
         }
     };
     let mut response = Response::new(Bytes::from(body));
@@ -182,7 +182,7 @@ pub(crate) fn encode(
     if protocol == Protocol::Cbor {
         set("smithy-protocol", "rpc-v2-cbor");
     }
-    if let (Err(error), true) = (&answer, query_error) {
+    if let (Err(error), true) = (answer, query_error) {
         set("x-amzn-query-error", &format!("{};Sender", error.code));
     }
     response

@@ -68,11 +68,14 @@ enum Work {
     Redeploy { kind: redeploy::Kind, phase: redeploy::Phase },
 }
 
+/// What is remembered once an action was done.
+type Then = Box<dyn FnOnce(&mut Work, &Cluster, &ServiceName)>;
+
 /// A step of any strategy, with the way to go on.
 enum Next {
     See(What),
     Wait,
-    Act(Action, Box<dyn FnOnce(&mut Work, &Cluster, &ServiceName)>),
+    Act(Action, Then),
     Go,
     Done(Ending),
 }
@@ -283,14 +286,13 @@ impl Hand {
                     Some(known) => glance(known, cluster, service, &groups, round).await?,
                     None => None,
                 };
-                let tasks = match glanced {
-                    Some(tasks) => tasks,
-                    None => {
-                        let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
-                        let described = round.target.tasks(&arns).await?;
-                        let all = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
-                        judged(all, cluster, service, &groups, round.now)
-                    }
+                let tasks = if let Some(tasks) = glanced {
+                    tasks
+                } else {
+                    let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
+                    let described = round.target.tasks(&arns).await?;
+                    let all = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
+                    judged(all, cluster, service, &groups, round.now)
                 };
                 view::see(cluster, service, &tasks.all);
                 self.known = Some(tasks.clone());

@@ -77,10 +77,10 @@ fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<Task
     let before: u32 = view.parts.iter().map(|part| part.domains.missing(part.placed)).sum();
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(before).min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let places = view.predict(&index, most);
+    let foreseen = view.predict(&index, most);
     let cures_all = |number: u32| {
         let mut placed = BTreeMap::new();
-        for place in places.iter().take(number as usize) {
+        for place in foreseen.iter().take(number as usize) {
             *placed.entry(place.clone()).or_default() += 1;
         }
         let after: u32 = view.parts.iter().map(|part| missing_after(&index, part, &placed)).sum();
@@ -88,7 +88,7 @@ fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<Task
     };
     // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. Halving finds a number
     // that does in a few tries; the next round goes on from there.
-    let mut number = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let mut number = u32::try_from(foreseen.len()).unwrap_or(u32::MAX);
     while number > 0 && !cures_all(number) {
         number /= 2;
     }

@@ -37,14 +37,12 @@ pub fn next(phase: &Phase, cluster: &Cluster, seen: &Seen, limits: Limits) -> St
     if service.deployments.len() > 1 {
         return Step::Done(Ending::OthersChanged("a deployment began".to_owned()));
     }
-    if service.running_count < service.desired_count
-        && let Some(step) = wait(phase, service, seen, limits)
-    {
-        return step;
+    if service.running_count < service.desired_count {
+        return wait(phase, service, seen, limits);
     }
     let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
     if tasks.ready.len() < service.desired_count as usize {
-        return wait(phase, service, seen, limits).unwrap_or(Step::Wait);
+        return wait(phase, service, seen, limits);
     }
     if let Some(stop) = limits.stop {
         return Step::Done(Ending::Limit(stop));
@@ -80,19 +78,19 @@ fn stop_some(
 }
 
 /// Waits for the replacements, or says why not any longer.
-fn wait(phase: &Phase, service: &Service, seen: &Seen, limits: Limits) -> Option<Step<Phase>> {
+fn wait(phase: &Phase, service: &Service, seen: &Seen, limits: Limits) -> Step<Phase> {
     let Phase::Stopped(since, _) = phase else {
         let (running, desired) = (service.running_count, service.desired_count);
         let what = format!("{running} of {desired} tasks run healthy");
-        return Some(Step::Done(Ending::OthersChanged(what)));
+        return Step::Done(Ending::OthersChanged(what));
     };
     if let Some(failure) = service.newest_failure.as_ref().filter(|failure| failure.at >= *since) {
-        return Some(Step::Done(Ending::Undone(failure.message.clone())));
+        return Step::Done(Ending::Undone(failure.message.clone()));
     }
     let waited = u128::try_from(seen.at.milliseconds_since(*since)).unwrap_or(0);
     if waited >= limits.task_timeout.as_millis() {
         let seconds = limits.task_timeout.as_secs();
-        return Some(Step::Done(Ending::Undone(format!("the new tasks were not healthy within {seconds} s"))));
+        return Step::Done(Ending::Undone(format!("the new tasks were not healthy within {seconds} s")));
     }
-    Some(Step::Wait)
+    Step::Wait
 }

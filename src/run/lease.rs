@@ -15,7 +15,7 @@ use crate::{
 /// Between writing the lease and reading it back: longer than it takes another run to write after having read nothing.
 const SETTLES: Duration = Duration::from_secs(3);
 /// How long beyond the deadline the lease lasts, for the last calls.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// A lease that is held.
 #[derive(Debug)]

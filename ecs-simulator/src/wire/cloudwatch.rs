@@ -287,7 +287,8 @@ fn dimensions(place: &Place<'_>, is_filter: bool) -> Result<BTreeMap<String, Str
     }
     for (name, value) in &pairs {
         let fits = |text: &str| (1..=1024).contains(&text.len()) && text.is_ascii();
-        if !fits(name) || (!fits(value) && !(is_filter && value.is_empty())) {
+        let may_be_empty = is_filter && value.is_empty();
+        if !fits(name) || !(fits(value) || may_be_empty) {
             return Err(refused("The name and value of a dimension must have from 1 to 1024 ASCII characters."));
         }
     }

@@ -1,3 +1,5 @@
+//! Each guard, by a drawn cluster that it keeps from being moved.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use wildmatch::WildMatch;

@@ -1,3 +1,5 @@
+//! The query language: good and bad expressions, and what holds of all.
+
 use proptest::prelude::*;
 
 use super::*;

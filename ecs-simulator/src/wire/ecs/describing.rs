@@ -66,7 +66,7 @@ pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Valu
     Ok(answer)
 }
 
-pub(super) fn capacity_providers(engine: &Engine, _input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn capacity_providers(engine: &Engine) -> Value {
     let mut names: Vec<&String> =
         engine.state.instances.values().filter_map(|instance| instance.capacity_provider.as_ref()).collect();
     names.sort();
@@ -76,7 +76,7 @@ pub(super) fn capacity_providers(engine: &Engine, _input: &Place<'_>) -> Result<
         .into_iter()
         .map(|name| json!({"capacityProviderArn": format!("{account}:capacity-provider/{name}"), "name": name, "status": "ACTIVE"}))
         .collect();
-    Ok(json!({"capacityProviders": providers, "failures": []}))
+    json!({"capacityProviders": providers, "failures": []})
 }
 
 pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
