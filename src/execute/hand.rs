@@ -278,21 +278,16 @@ impl Hand {
         match what {
             What::Tasks => {
                 let groups = target_groups(service, round).await?;
-                let known = self
-                    .known
-                    .take()
-                    .filter(|known| known.all.len() == (service.running_count + service.pending_count) as usize);
-                let glanced = match known {
-                    Some(known) => glance(known, cluster, service, &groups, round).await?,
-                    None => None,
-                };
-                let tasks = if let Some(tasks) = glanced {
-                    tasks
+                let known = self.known.take().unwrap_or_default();
+                let counted = (service.running_count + service.pending_count) as usize;
+                let glanced = if known.all.len() == counted {
+                    glance(&known, cluster, service, &groups, round).await?
                 } else {
-                    let arns: Vec<TaskArn> = round.target.task_arns(&self.name).await?.into_iter().collect();
-                    let described = round.target.tasks(&arns).await?;
-                    let all = described.into_iter().map(|task| (task.arn.clone(), task)).collect();
-                    judged(all, cluster, service, &groups, round.now)
+                    None
+                };
+                let tasks = match glanced {
+                    Some(tasks) => tasks,
+                    None => look(&self.name, known, cluster, service, &groups, round).await?,
                 };
                 view::see(cluster, service, &tasks.all);
                 self.known = Some(tasks.clone());
@@ -432,7 +427,7 @@ async fn target_groups(service: &Service, round: &Round<'_>) -> Result<TargetGro
 /// Looks only at those tasks that weren't ready: a wait for a few among hundreds needs no more. None when something else
 /// changed, or all are ready: what follows then is decided on a full look.
 async fn glance(
-    known: Tasks,
+    known: &Tasks,
     cluster: &Cluster,
     service: &Service,
     groups: &TargetGroups,
@@ -443,10 +438,28 @@ async fn glance(
     if described.len() < unready.len() {
         return Ok(None);
     }
-    let mut all = known.all;
+    let mut all = known.all.clone();
     all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
     let tasks = judged(all, cluster, service, groups, round.now);
     Ok((tasks.ready.len() < tasks.all.len()).then_some(tasks))
+}
+
+/// Lists all, and describes those that weren't known to be ready. One that was and is listed still is ready still: if it
+/// turned unhealthy, ECS replaces it, and its replacement is a task that isn't known.
+async fn look(
+    name: &ServiceName,
+    mut known: Tasks,
+    cluster: &Cluster,
+    service: &Service,
+    groups: &TargetGroups,
+    round: &Round<'_>,
+) -> Result<Tasks> {
+    let listed = round.target.task_arns(name).await?;
+    known.all.retain(|task, _| listed.contains(task) && known.ready.contains(task));
+    let unknown: Vec<TaskArn> = listed.into_iter().filter(|task| !known.all.contains_key(task)).collect();
+    let described = round.target.tasks(&unknown).await?;
+    known.all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
+    Ok(judged(known.all, cluster, service, groups, round.now))
 }
 
 /// Which of the tasks are ready.

@@ -101,7 +101,25 @@ fn goes_on_after(cluster: &Cluster, service: &ServiceName, gone: &BTreeSet<TaskA
     for task in gone {
         view::remove(&mut foreseen, task);
     }
-    misplaced(&foreseen, service) == 0 || curing_surge(&foreseen, service, &BTreeSet::new(), 1) > 0
+    misplaced(&foreseen, service) == 0 || next_one_cures(&foreseen, service)
+}
+
+/// Whether the next task cures a misplaced one, whichever of several equal instances ECS takes: that choice is its own.
+fn next_one_cures(cluster: &Cluster, service: &ServiceName) -> bool {
+    let index = Index::new(cluster);
+    let Some(view) = View::new(&index, service) else { return false };
+    let Some(part) = view.largest_part() else { return false };
+    let spots = spots(&index, view.service, part);
+    let Some(best) = next_spot(&spots) else { return false };
+    let equals = spots.iter().filter(|spot| spot.room > 0 && spot.tasks == spots[best].tasks);
+    // Instances of one zone that hold equally many are as good as one another; one of each zone tells.
+    let one_of_each: BTreeMap<&[&str], &Spot<'_>> =
+        equals.map(|spot| (&spot.path[..spot.path.len().saturating_sub(1)], spot)).collect();
+    let before = part.domains.missing(part.placed);
+    one_of_each.values().all(|spot| {
+        let placed = BTreeMap::from([(spot.instance.arn.clone(), 1)]);
+        missing_after(&index, part, &placed) < before
+    })
 }
 
 /// From where victims are taken first.
@@ -190,10 +208,14 @@ impl<'a> View<'a> {
         if self.parts.len() == 1 { number } else { u32::try_from(share).unwrap_or(number) }
     }
 
+    /// New tasks go to the provider that is the furthest below its share; the largest part is the best guess.
+    fn largest_part(&self) -> Option<&Part<'a>> {
+        self.parts.iter().max_by_key(|part| part.placed)
+    }
+
     /// The instances of the next so many tasks.
     fn predict(&self, index: &Index<'a>, number: u32) -> Vec<ContainerInstanceArn> {
-        // New tasks go to the provider that is the furthest below its share; the largest part is the best guess.
-        let Some(part) = self.parts.iter().max_by_key(|part| part.placed) else { return Vec::new() };
+        let Some(part) = self.largest_part() else { return Vec::new() };
         let mut spots = spots(index, self.service, part);
         let mut placed = Vec::new();
         while placed.len() < number as usize {
