@@ -1,4 +1,4 @@
-//! How long the measure takes as clusters grow to ECS's quotas: 5,000 container instances, 5,000 services.
+//! How long the measure and the plan take as clusters grow to ECS's quotas: 5,000 container instances, 5,000 services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +14,7 @@ use ecs_rebalancer::planning::{
         DeploymentStrategy, Health, Launch, SchedulingStrategy, Service, ServiceStatus, Task, TaskDefinition,
         TaskStatus, Timestamp,
     },
+    planner::plan,
     policy::Policy,
 };
 
@@ -174,6 +175,9 @@ fn growing_fleets(criterion: &mut Criterion) {
         });
         group.bench_with_input(BenchmarkId::new("definitions_needed", instances), &cluster, |bencher, cluster| {
             bencher.iter(|| definitions_needed(black_box(cluster)));
+        });
+        group.bench_with_input(BenchmarkId::new("plan", instances), &cluster, |bencher, cluster| {
+            bencher.iter(|| plan(black_box(cluster), &measured, &policy, NOW));
         });
     }
 }

@@ -18,8 +18,12 @@ use super::{
 pub const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
 /// The attribute that instances of ECS Anywhere carry; only tasks of launch type EXTERNAL are placed there.
 const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
-/// The attributes that say what tasks of a task definition can run there, whatever the definition.
-const PLATFORM: [&str; 3] = ["ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
+/// The attributes that decide about tasks whatever their service asks.
+const ALWAYS_ASKED: [&str; 4] = [EXTERNAL_CAPABILITY, "ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
+/// The attributes that decide how many tasks in network mode `awsvpc` fit.
+pub(super) const INSTANCE_TYPE: &str = "ecs.instance-type";
+/// On instances with ENI trunking; it differs on every instance.
+pub(super) const TRUNK: &str = "ecs.awsvpc-trunk-id";
 /// Instances that lack an attribute which a level spreads over are one domain of their own, so named.
 const NO_VALUE: &str = "(none)";
 
@@ -219,10 +223,10 @@ fn runs(instance: &ContainerInstance, os_family: &str) -> bool {
 /// generations 5 to 7); with ENI trunking the number depends on the type and is far higher.
 /// [Amazon EC2 user guide, "Maximum IP addresses per network interface"; ECS developer guide, container-instance-eni]
 fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
-    if instance.attributes.contains_key("ecs.awsvpc-trunk-id") {
+    if instance.attributes.contains_key(TRUNK) {
         return None;
     }
-    let (family, size) = instance.attribute("ecs.instance-type")?.split_once('.')?;
+    let (family, size) = instance.attribute(INSTANCE_TYPE)?.split_once('.')?;
     if !["c5", "c6", "c7", "m5", "m6", "m7", "r5", "r6", "r7", "t3", "t4"].iter().any(|known| family.starts_with(known))
     {
         return None;
@@ -253,18 +257,15 @@ pub struct Index<'a> {
     pub classes: Vec<Vec<&'a ContainerInstance>>,
 }
 
-/// The attributes that any service or task definition asks for or spreads over.
-fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
-    let mut asked: BTreeSet<String> = PLATFORM.iter().chain([&EXTERNAL_CAPABILITY]).map(ToString::to_string).collect();
-    let services = || cluster.services.values();
-    let definitions = || cluster.task_definitions.values();
-    asked.extend(services().filter_map(|service| Levels::of(service).ok()).flat_map(|levels| levels.attributes));
-    asked.extend(definitions().flat_map(|definition| definition.required_attributes.keys().cloned()));
-    let constraints = services()
-        .flat_map(|service| &service.placement_constraints)
-        .chain(definitions().flat_map(|definition| &definition.placement_constraints));
+/// The attributes that decide where the tasks of a cluster's services may go, and what they spread over.
+pub(super) fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
+    let mut asked: BTreeSet<String> = ALWAYS_ASKED.map(str::to_owned).into();
+    let services = cluster.services.values();
+    asked.extend(services.filter_map(|service| Levels::of(service).ok()).flat_map(|levels| levels.attributes));
+    let definitions = cluster.task_definitions.values();
+    asked.extend(definitions.flat_map(|definition| definition.required_attributes.keys().cloned()));
     // Many services share an expression; each is read once.
-    for constraint in constraints.collect::<BTreeSet<_>>() {
+    for constraint in constraints(cluster).collect::<BTreeSet<_>>() {
         if let PlacementConstraint::MemberOf(expression) = constraint
             && let Ok(query) = Query::parse(expression)
         {
@@ -272,6 +273,12 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
         }
     }
     asked
+}
+
+/// The constraints of all services and task definitions.
+pub(super) fn constraints(cluster: &Cluster) -> impl Iterator<Item = &PlacementConstraint> {
+    let of_services = cluster.services.values().flat_map(|service| &service.placement_constraints);
+    of_services.chain(cluster.task_definitions.values().flat_map(|definition| &definition.placement_constraints))
 }
 
 impl<'a> Index<'a> {
@@ -287,7 +294,7 @@ impl<'a> Index<'a> {
                 tasks_by_service.entry(service.as_str()).or_default().push(task);
             }
         }
-        // Some attributes differ on every instance (ecs.awsvpc-trunk-id); what nobody asks for tells no two apart.
+        // Some attributes differ on every instance (TRUNK); what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);
         let mut classes: BTreeMap<_, Vec<&ContainerInstance>> = BTreeMap::new();
         for instance in cluster.container_instances.values().filter(|instance| instance.is_usable()) {

@@ -203,7 +203,7 @@ fn worth((service, spread, _, strategy): &(&Service, &Spread, ServiceSettings, S
 
 /// Plays a service's steps through, and gives the moves that come of them.
 fn foresee(
-    foreseen: &mut Cluster,
+    cluster: &mut Cluster,
     name: &ServiceName,
     strategy: Strategy,
     allowance: u32,
@@ -212,7 +212,10 @@ fn foresee(
     let mut moves = Vec::new();
     let mut number = 0;
     let nobody = BTreeSet::new();
-    let Some(desired) = foreseen.services.get(name).map(|service| service.desired_count) else { return moves };
+    let Some(service) = cluster.services.get(name).cloned() else { return moves };
+    let desired = service.desired_count;
+    let mut alone = view::alone(cluster, name).into_owned();
+    let foreseen = &mut alone;
     let (mut best, mut patience) = (u32::MAX, 0);
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);
@@ -249,6 +252,7 @@ fn foresee(
             view::remove(foreseen, victim);
         }
     }
+    view::see(cluster, &service, &Tasks::all_ready(foreseen, name).all);
     moves
 }
 
@@ -257,3 +261,6 @@ pub fn surge_size(desired_count: u32, policy: &Policy) -> u32 {
     let tasks = u64::from(desired_count) * u64::from(policy.surge.hundredths()) / 10_000;
     u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests;

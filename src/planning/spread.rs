@@ -36,6 +36,7 @@ pub fn victims(
     spared: &BTreeSet<TaskArn>,
     number: u32,
 ) -> BTreeSet<TaskArn> {
+    let cluster = &view::alone(cluster, service);
     let even = choose(cluster, service, tasks, spared, number, Order::Even);
     if number == 0 || goes_on_after(cluster, service, &even) {
         return even;
@@ -48,6 +49,7 @@ pub fn victims(
 /// is missing, so that as many old ones can go and as many fewer are misplaced. Where none would, a few are worth starting
 /// if after them the next ones do: see [`victims`].
 pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+    let cluster = &*view::alone(cluster, service);
     let number = curing_surge(cluster, service, spared, most);
     let misplaced = misplaced(cluster, service);
     if number > 0 || misplaced == 0 || most == 0 {

@@ -1,11 +1,57 @@
 //! The cluster as it changes under a run's hands: one service's tasks replaced by what was just seen, or foreseen.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use super::model::{
-    Cluster, ContainerInstanceArn, Health, Launch, Service, ServiceName, Task, TaskArn, TaskDefinition, TaskStatus,
-    Timestamp,
+use super::{
+    model::{
+        Cluster, ContainerInstanceArn, Health, Launch, PlacementConstraint, Service, ServiceName, Task, TaskArn,
+        TaskDefinition, TaskStatus, Timestamp,
+    },
+    placement::{self, INSTANCE_TYPE, TRUNK},
+    query::Query,
 };
+
+/// As much of the cluster as decides about one service, so that trying things out on it costs little: the service, its task
+/// definition, its tasks, and the usable instances with the attributes that it asks for. Others' tasks only where it looks at
+/// them (`task:group`, network interfaces); what they reserve is in their instances' figures.
+pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
+    if cluster.services.len() == 1 {
+        return Cow::Borrowed(cluster);
+    }
+    let mut alone = Cluster {
+        name: cluster.name.clone(),
+        services: cluster.services.get_key_value(name).map(owned).into_iter().collect(),
+        tasks: BTreeMap::new(),
+        task_definitions: BTreeMap::new(),
+        container_instances: BTreeMap::new(),
+    };
+    let definitions = alone.services.values().map(|service| &service.task_definition);
+    let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);
+    alone.task_definitions = read.collect();
+    let asked = placement::asked_attributes(&alone);
+    let asks = |attribute: &str| [INSTANCE_TYPE, TRUNK].contains(&attribute) || asked.contains(attribute);
+    let usable = cluster.container_instances.iter().filter(|(_, instance)| instance.is_usable());
+    alone.container_instances = usable.map(owned).collect();
+    for instance in alone.container_instances.values_mut() {
+        instance.attributes.retain(|name, _| asks(name));
+    }
+    let looks_at_others = alone.task_definitions.values().any(|definition| definition.takes_network_interface)
+        || placement::constraints(&alone).any(|constraint| match constraint {
+            PlacementConstraint::MemberOf(expression) => Query::parse(expression).is_ok_and(|query| !query.is_static()),
+            PlacementConstraint::DistinctInstance | PlacementConstraint::Unknown(_) => false,
+        });
+    let tasks = cluster.tasks.iter().filter(|(_, task)| looks_at_others || task.service.as_ref() == Some(name));
+    alone.tasks = tasks.map(owned).collect();
+    // What its tasks take when they come or go; some may be of an older revision.
+    let definitions = alone.tasks.values().map(|task| &task.task_definition);
+    let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);
+    alone.task_definitions.extend(read.collect::<Vec<_>>());
+    Cow::Owned(alone)
+}
+
+fn owned<Key: Clone, Value: Clone>((key, value): (&Key, &Value)) -> (Key, Value) {
+    (key.clone(), value.clone())
+}
 
 /// Puts what was seen of a service in the place of what was known, and settles what its tasks reserve.
 pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, Task>) {

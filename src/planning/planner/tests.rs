@@ -1,0 +1,214 @@
+use std::fmt::Write;
+
+use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert_eq, proptest};
+
+use super::*;
+use crate::planning::{
+    imbalance::definitions_needed,
+    policy::ServiceFilter,
+    testing::{self, NOW},
+};
+
+fn planned(cluster: &Cluster, policy: &Policy) -> (Measure, Plan) {
+    let found = measure(cluster, policy, NOW);
+    let plan = plan(cluster, &found, policy, NOW);
+    (found, plan)
+}
+
+/// Draws a cluster, plans, and compares the plan, a line a service.
+fn check(drawing: &str, policy: &Policy, expected: &str) {
+    let cluster = testing::cluster(drawing);
+    let (found, plan) = planned(&cluster, policy);
+    verify(&cluster, &found, policy, &plan);
+    let mut lines = Vec::new();
+    for service in &plan.services {
+        let moves = service.moves.iter().map(|it| format!("{} to {}", it.from, it.to)).collect::<Vec<_>>().join(", ");
+        lines.push(format!("{}: {:?} {moves}", service.name, service.strategy));
+    }
+    lines.extend(plan.left_alone.iter().map(|(name, reason)| format!("{name}: {reason}")));
+    assert_eq!(lines.join("\n"), expected, "{drawing}");
+}
+
+/// What holds for every plan, whatever the cluster.
+fn verify(cluster: &Cluster, found: &Measure, policy: &Policy, plan: &Plan) {
+    let again = super::plan(cluster, found, policy, NOW);
+    assert_eq!(&again, plan, "the same cluster, the same plan");
+    assert!(plan.services.len() <= policy.max_services as usize);
+    assert!(plan.moves().count() <= policy.max_moves as usize);
+
+    let taken: BTreeSet<&ServiceName> = plan.services.iter().map(|service| &service.name).collect();
+    let left: BTreeSet<&ServiceName> = plan.left_alone.keys().collect();
+    assert!(taken.is_disjoint(&left));
+    let misplaced = |measure: &Measure, name: &ServiceName| {
+        measure.services[name].spread.as_ref().map_or(0, |spread| spread.misplaced_tasks)
+    };
+    for name in cluster.services.keys() {
+        let (before, after) = (misplaced(found, name), misplaced(&plan.predicted, name));
+        let has_word = taken.contains(name) || left.contains(name);
+        assert_eq!(has_word, before > 0, "{name} has {before} misplaced tasks");
+        assert!(after <= before, "{name} would have {after} misplaced tasks instead of {before}");
+        assert!(taken.contains(name) || after == before, "{name} is left alone");
+    }
+    assert_eq!(plan.predicted.running_tasks, found.running_tasks);
+
+    let mut moved = BTreeSet::new();
+    for service in &plan.services {
+        assert!(!service.moves.is_empty());
+        assert!(service.moves.len() <= service.allowance as usize, "{}", service.name);
+        assert!(policy.services.admits(&service.name));
+        for a_move in &service.moves {
+            let task = &cluster.tasks[&a_move.task];
+            assert!(moved.insert(&a_move.task), "{} goes twice", a_move.task);
+            assert_eq!(task.service.as_ref(), Some(&service.name));
+            assert_eq!(task.container_instance.as_ref(), Some(&a_move.from));
+            assert!(cluster.container_instances[&a_move.to].is_usable());
+        }
+    }
+}
+
+fn threshold(percent: u32) -> Policy {
+    Policy { threshold: Percent::from_hundredths(percent * 100), ..Policy::default() }
+}
+
+#[test]
+fn what_is_misplaced_moves_to_where_it_is_missing() {
+    let policy = Policy::default();
+    check("a i-1 web web\na i-2", &policy, "web: Surge i-1 to i-2");
+    check("a i-1 web web web\na i-2 web\nb i-3", &policy, "web: Surge i-1 to i-3, i-1 to i-3");
+    check("a i-1 web\na i-2 web", &policy, "");
+    check("a i-1 web web api api\na i-2", &policy, "api: Surge i-1 to i-2\nweb: Surge i-1 to i-2");
+}
+
+#[test]
+fn the_threshold_is_the_service_s_or_the_cluster_s() {
+    // One of web's four is misplaced, and one of all ten.
+    let drawing = "a i-1 web web web api api api\na i-2 web api api api";
+    check(drawing, &threshold(26), "web: below the threshold of 26 %");
+    check(drawing, &threshold(25), "web: Surge i-1 to i-2");
+    let one_of_ten = "a i-1 web web web api api api\na i-2 web api api api\nservice web tag.ecs-rebalancer:threshold=";
+    check(&format!("{one_of_ten}100"), &threshold(5), "web: below the threshold of 100 %");
+    check(&format!("{one_of_ten}10"), &threshold(100), "web: Surge i-1 to i-2");
+    let one_in_twenty = format!("a i-1 web web web{0}\na i-2 web{0}", " api".repeat(8));
+    check(&one_in_twenty, &threshold(5), "web: Surge i-1 to i-2");
+}
+
+#[test]
+fn limits_leave_the_rest_for_the_next_run() {
+    let drawing = "a i-1 web web web web api api\na i-2";
+    let policy = Policy { max_services: 1, ..Policy::default() };
+    check(
+        drawing,
+        &policy,
+        "web: Surge i-1 to i-2, i-1 to i-2\napi: 1 other services come first (REBALANCER_MAX_SERVICES)",
+    );
+    let policy = Policy { max_moves: 2, ..Policy::default() };
+    check(
+        drawing,
+        &policy,
+        "web: Surge i-1 to i-2, i-1 to i-2\n\
+         api: the limit of 2 moves is used up (REBALANCER_MAX_MOVES, or its tag)",
+    );
+    check(
+        &format!("{drawing}\nservice web tag.ecs-rebalancer:max-moves=1"),
+        &Policy::default(),
+        "web: Surge i-1 to i-2\napi: Surge i-1 to i-2",
+    );
+}
+
+#[test]
+fn a_move_that_can_t_be_made_is_left_with_its_reason() {
+    let policy = Policy::default();
+    let drawing = "a i-1 web web web cpu=768\na i-2 big cpu=768\nservice big cpu=700";
+    check(drawing, &policy, "web: no room where a task is missing: closest is i-2, 188 CPU units short");
+    check(
+        "a i-1 web web web\na i-2\nservice web tag.ecs-rebalancer:strategy=stop min=50",
+        &policy,
+        "web: Stop i-1 to i-2",
+    );
+    check(
+        "a i-1 web web web\na i-2\nservice web tag.ecs-rebalancer:strategy=stop",
+        &policy,
+        "web: strategy stop, and its minimumHealthyPercent of 100 allows no task fewer",
+    );
+}
+
+#[test]
+fn a_guard_s_reason_is_the_plan_s() {
+    check(
+        "a i-1 web web\na i-2\nservice web tag.ecs-rebalancer:enabled=false",
+        &Policy::default(),
+        "web: its tag ecs-rebalancer:enabled is false",
+    );
+}
+
+#[test]
+fn the_production_fleet_is_planned_to_the_end_when_nothing_limits_it() {
+    let Some(cluster) = testing::production() else { return };
+    assert!(!definitions_needed(&cluster).is_empty());
+    let policy = Policy { max_moves: u32::MAX, max_services: u32::MAX, ..threshold(0) };
+    let (found, plan) = planned(&cluster, &policy);
+    verify(&cluster, &found, &policy, &plan);
+    assert_eq!(found.misplaced_tasks, 317);
+    assert_eq!(plan.predicted.misplaced_tasks, 0, "{:?}", plan.left_alone);
+}
+
+/// Several services on a few instances, some with little room.
+fn drawing() -> impl Generator<Value = String> {
+    let instance = (0..3_usize, prop::collection::vec(0..4_usize, 0..6), 0..5_u32);
+    let service = (0..4_usize, 0..3_usize, prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    (prop::collection::vec(instance, 1..6), prop::collection::vec(service, 4)).prop_map(|(instances, services)| {
+        let mut drawing = String::new();
+        for (number, (zone, tasks, room)) in instances.iter().enumerate() {
+            write!(drawing, "{} i-{number}", ["a", "b", "c"][*zone]).unwrap();
+            for task in tasks {
+                write!(drawing, " s{task}").unwrap();
+            }
+            writeln!(drawing, " cpu={}", 256 * (u32::try_from(tasks.len()).unwrap() + room)).unwrap();
+        }
+        for (number, (strategy, kind, zones, has_load_balancer)) in services.iter().enumerate() {
+            let strategy = [
+                "spread:attribute:ecs.availability-zone,spread:instanceId",
+                "spread:instanceId",
+                "spread:attribute:ecs.availability-zone",
+                "binpack:memory",
+            ][*strategy];
+            let kind = ["", "tag.ecs-rebalancer:strategy=stop min=50", "min=50"][*kind];
+            writeln!(
+                drawing,
+                "service s{number} strategy={strategy} {kind} azrebalancing={zones} lb={has_load_balancer}"
+            )
+            .unwrap();
+        }
+        drawing
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_is_one_that_may_be_carried_out(
+        drawing in drawing(),
+        max_moves in 0..8_u32,
+        max_services in 0..4_u32,
+        percent in 0..60_u32,
+        excluded in prop::option::of(0..4_u32),
+    ) {
+        let cluster = testing::cluster(&drawing);
+        let exclude = excluded.map(|number| wildmatch::WildMatch::new(&format!("s{number}"))).into_iter().collect();
+        let services = ServiceFilter { include: Vec::new(), exclude };
+        let policy = Policy { max_moves, max_services, services, ..threshold(percent) };
+        let (found, plan) = planned(&cluster, &policy);
+        verify(&cluster, &found, &policy, &plan);
+    }
+
+    #[test]
+    fn with_room_everywhere_nothing_stays_misplaced(drawing in drawing()) {
+        let roomy = drawing.replace("cpu=", "cpu=99").replace("azrebalancing=true", "").replace("tag.ecs-rebalancer:strategy=stop", "");
+        let cluster = testing::cluster(&roomy);
+        let policy = threshold(0);
+        let (found, plan) = planned(&cluster, &policy);
+        verify(&cluster, &found, &policy, &plan);
+        prop_assert_eq!(plan.predicted.misplaced_tasks, 0, "{}", roomy);
+    }
+}
