@@ -52,6 +52,15 @@ impl Snapshot {
                 if has(drawing.services.get(name), "check") && matches!(mark, None | Some('*')) {
                     task["healthStatus"] = json!("HEALTHY");
                 }
+                if drawing
+                    .services
+                    .get(name)
+                    .and_then(|settings| settings.get("launch"))
+                    .is_some_and(|launch| launch == "FARGATE")
+                {
+                    task["containerInstanceArn"] = Value::Null;
+                    task["launchType"] = json!("FARGATE");
+                }
                 if mark == Some('*') {
                     task["protectedUntil"] = json!(BEGAN + 24 * 3600 + 7200);
                 }

@@ -136,6 +136,15 @@ impl Engine {
         }
     }
 
+    /// An instance has come: daemons have a place there.
+    pub(crate) fn wake_daemons(&mut self) {
+        let is_daemon = |service: &&Service| service.scheduling_strategy == "DAEMON";
+        let names: Vec<String> = self.state.services.values().filter(is_daemon).map(|it| it.name.clone()).collect();
+        for name in names {
+            self.wake(&name, 1_000);
+        }
+    }
+
     /// Writes a service's counts down.
     pub(crate) fn note_counts(&mut self, name: &str) {
         let Some(service) = self.state.services.get(name) else { return };

@@ -27,6 +27,8 @@ mod query;
 mod scheduler;
 pub mod snapshot;
 mod state;
+#[cfg(test)]
+mod testing;
 pub mod timeline;
 mod wire;
 
@@ -132,7 +134,7 @@ impl Simulator {
             return Answer::Dropped;
         }
         let answer = if self.engine.chance(faults.error) {
-            Err(ApiError::server())
+            Err(ApiError::server(call.service))
         } else if call.service == Service::Ecs
             && (!self.buckets.take(&call.operation, self.engine.now) || self.engine.chance(faults.throttle))
         {

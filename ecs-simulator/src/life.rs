@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    engine::{Due, Engine},
+    engine::{Due, Engine, milliseconds},
     state::{Instance, SETTLING_MILLISECONDS, Service, Status, Task},
 };
 
@@ -22,17 +22,23 @@ const SLOWEST: f64 = 1_000.0;
 /// From the end of a task until the scheduler notices.
 const NOTICE: i64 = 1_000;
 
-/// Starts a task of a service on an instance.
-pub(crate) fn start(engine: &mut Engine, service: &Service, instance: &Instance, deployment: &str, definition: &str) {
+/// Starts a task of a service, on an instance or (Fargate) on none.
+pub(crate) fn start(
+    engine: &mut Engine,
+    service: &Service,
+    instance: Option<&Instance>,
+    deployment: &str,
+    definition: &str,
+) {
     let id = engine.id();
     let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":task/"));
-    let gpus = free_gpus(engine, instance, definition);
+    let gpus = instance.map(|instance| free_gpus(engine, instance, definition)).unwrap_or_default();
     let number = u32::try_from(engine.between(1, 1 << 24)).unwrap_or(1);
     let mut task = Task {
         arn: arn.clone(),
         service: Some(service.name.clone()),
         group: format!("service:{}", service.name),
-        instance: Some(instance.arn.clone()),
+        instance: instance.map(|instance| instance.arn.clone()),
         definition: definition.to_owned(),
         started_by: deployment.to_owned(),
         launch_type: service.launch_type.clone().unwrap_or_else(|| "EC2".to_owned()),
@@ -120,11 +126,7 @@ fn run(engine: &mut Engine, arn: &str) {
     if let Some(task) = engine.state.tasks.get_mut(arn) {
         task.started_at = Some(now);
     }
-    let broken = engine
-        .options
-        .faults
-        .broken_image
-        .is_some_and(|from| now.0 - engine.start.0 >= crate::engine::milliseconds(from));
+    let broken = engine.options.faults.broken_image.is_some_and(|from| now.0 - engine.start.0 >= milliseconds(from));
     if broken {
         engine.due_in(CRASH, Due::Task(arn.to_owned()));
     } else if has_check || has_targets {

@@ -109,4 +109,5 @@ fn join_instance(engine: &mut Engine) {
         ..model
     };
     engine.state.instances.insert(arn, instance);
+    engine.wake_daemons();
 }

@@ -37,13 +37,11 @@ impl Query {
                 ("not" | "!", true) => waiting.push("not"),
                 ("(", true) => waiting.push("("),
                 (")", false) => {
-                    while let Some(top) = waiting.pop() {
-                        if top == "(" {
-                            break;
-                        }
-                        output.push(item(top));
-                        if waiting.is_empty() {
-                            return Err("has a `)` too many".to_owned());
+                    loop {
+                        match waiting.pop() {
+                            None => return Err("has a `)` too many".to_owned()),
+                            Some("(") => break,
+                            Some(connective) => output.push(item(connective)),
                         }
                     }
                     settle_not(&mut waiting, &mut output);
@@ -92,8 +90,8 @@ impl Query {
                 }
                 Item::Not => !stack.pop().unwrap_or(false),
                 Item::And | Item::Or => {
-                    let (one, other) = (stack.pop().unwrap_or(false), stack.pop().unwrap_or(false));
-                    if matches!(item, Item::And) { one && other } else { one || other }
+                    let (right, left) = (stack.pop().unwrap_or(false), stack.pop().unwrap_or(false));
+                    if matches!(item, Item::And) { left && right } else { left || right }
                 }
             };
             stack.push(result);

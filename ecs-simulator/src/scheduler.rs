@@ -16,8 +16,12 @@ const LAUNCHES: usize = 83;
 /// One look at a service.
 pub(crate) fn look_at(engine: &mut Engine, name: &str) {
     let Some(service) = engine.state.services.get(name).cloned() else { return };
-    if service.status != "ACTIVE" || service.controller == "EXTERNAL" {
+    if service.status != "ACTIVE" {
         return wind_up(engine, &service);
+    }
+    // Whoever deploys it from outside also says how its tasks go.
+    if service.controller == "EXTERNAL" {
+        return engine.note_counts(name);
     }
     if service.scheduling_strategy == "DAEMON" {
         return look_at_daemon(engine, &service);
@@ -97,10 +101,15 @@ fn start_missing(engine: &mut Engine, service: &Service, census: &Census) -> boo
     }
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
     for _ in 0..number {
-        match choose(engine, service, &definition, None) {
-            Ok(arn) => {
-                let instance = engine.state.instances[&arn].clone();
-                crate::life::start(engine, service, &instance, &deployment.id, &deployment.task_definition);
+        let place = if service.takes_instances() {
+            choose(engine, service, &definition, None).map(|arn| engine.state.instances.get(&arn).cloned())
+        } else {
+            Ok(None)
+        };
+        match place {
+            Ok(instance) => {
+                let instance = instance.as_ref();
+                crate::life::start(engine, service, instance, &deployment.id, &deployment.task_definition);
             }
             Err(message) => {
                 engine.tell(&service.name, message);
@@ -314,18 +323,53 @@ fn wind_up(engine: &mut Engine, service: &Service) {
     }
 }
 
-/// One task on each instance that qualifies.
+/// One task on each instance that qualifies; the desired count follows from that.
+/// [ECS developer guide, "Amazon ECS services", daemon]
 fn look_at_daemon(engine: &mut Engine, service: &Service) {
     let Some(deployment) = service.deployments.first() else { return };
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return };
+    let mut changed = stop_leaving_daemons(engine, service);
     let mut distinct = service.clone();
     distinct.placement_constraints.push(("distinctInstance".to_owned(), String::new()));
-    for _ in 0..LAUNCHES {
+    let launches = if engine.now < service.backs_off_until { 0 } else { LAUNCHES };
+    for _ in 0..launches {
         let Ok(arn) = choose(engine, &distinct, &definition, None) else { break };
-        let instance = engine.state.instances[&arn].clone();
-        crate::life::start(engine, service, &instance, &deployment.id, &deployment.task_definition);
+        let instance = engine.state.instances.get(&arn).cloned();
+        crate::life::start(engine, service, instance.as_ref(), &deployment.id, &deployment.task_definition);
+        changed = true;
+    }
+    let number = engine.state.service_tasks(&service.name).filter(|task| task.wanted).count();
+    if let Some(known) = engine.state.services.get_mut(&service.name) {
+        known.desired_count = crate::state::count(number);
     }
     engine.note_counts(&service.name);
+    if changed || launches == 0 || !settle(engine, &service.name) {
+        engine.wake(&service.name, TICK_MILLISECONDS);
+    }
+}
+
+/// Those of older deployments go as far as the minimum allows, those on a draining instance once nothing else is there:
+/// daemons are the last to stop.
+fn stop_leaving_daemons(engine: &mut Engine, service: &Service) -> bool {
+    let census = Census::of(engine, service);
+    let newest = service.deployments.first().map_or("", |deployment| deployment.id.as_str());
+    let mut healthy = census.healthy;
+    let mut stopped = false;
+    for task in &census.leaving {
+        let is_well = is_healthy(engine, service, task);
+        let is_last = instance_of(engine, task).is_none_or(|instance| {
+            let mut there = engine.state.instance_tasks(&instance.arn);
+            instance.status != "DRAINING"
+                || !there.any(|other| other.wanted && other.service.as_ref() != Some(&service.name))
+        });
+        let is_old = service.deployments.len() > 1 && task.started_by != newest;
+        if if is_old && is_well { healthy > census.minimum } else { is_old || !is_well || is_last } {
+            healthy -= usize::from(is_well);
+            crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason(service));
+            stopped = true;
+        }
+    }
+    stopped
 }
 
 /// Whether ECS would even out the service's zones itself, and they differ by more than one.
@@ -344,8 +388,8 @@ fn start_zone_rebalancing(engine: &mut Engine, service: &Service, census: &Censu
     let Some(deployment) = service.deployments.first() else { return false };
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
     let Ok(arn) = choose(engine, service, &definition, Some(&poorest)) else { return false };
-    let instance = engine.state.instances[&arn].clone();
-    crate::life::start(engine, service, &instance, &deployment.id, &deployment.task_definition);
+    let instance = engine.state.instances.get(&arn).cloned();
+    crate::life::start(engine, service, instance.as_ref(), &deployment.id, &deployment.task_definition);
     if let Some(known) = engine.state.services.get_mut(&service.name) {
         known.is_rebalancing_zones = true;
     }
@@ -398,3 +442,6 @@ fn rebalance_zones(engine: &mut Engine, service: &Service, census: &Census) -> b
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

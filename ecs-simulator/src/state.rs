@@ -85,6 +85,14 @@ pub(crate) struct Service {
     pub(crate) is_rebalancing_zones: bool,
 }
 
+impl Service {
+    /// Whether its tasks are placed on container instances; those on Fargate are not.
+    pub(crate) fn takes_instances(&self) -> bool {
+        let on_fargate = |(name, ..): &(String, u32, u32)| name == "FARGATE" || name == "FARGATE_SPOT";
+        self.launch_type.as_deref() != Some("FARGATE") && !self.capacity_provider_strategy.iter().any(on_fargate)
+    }
+}
+
 /// Where a service's tasks are registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetGroup {

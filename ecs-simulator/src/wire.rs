@@ -76,9 +76,20 @@ impl ApiError {
         Self { code, message: message.into(), status: StatusCode::BAD_REQUEST }
     }
 
-    pub(crate) fn server() -> Self {
+    /// Something went wrong on the service's side.
+    pub(crate) fn server(service: Service) -> Self {
+        let code = match service {
+            Service::Ecs => "ServerException",
+            Service::CloudWatch => "InternalServiceError",
+            Service::LoadBalancing => "InternalFailure",
+        };
         let message = "Service Unavailable. Please try again later.".to_owned();
-        Self { code: "ServerException", message, status: StatusCode::INTERNAL_SERVER_ERROR }
+        Self { code, message, status: StatusCode::INTERNAL_SERVER_ERROR }
+    }
+
+    /// Whose fault it is, in the words of the query protocol.
+    fn at_fault(&self) -> &'static str {
+        if self.status.is_server_error() { "Receiver" } else { "Sender" }
     }
 }
 
@@ -139,6 +150,20 @@ fn body(raw: &Bytes, encoding: &str) -> Result<Vec<u8>, ApiError> {
     if body.len() > LARGEST_BODY { Err(too_large()) } else { Ok(body) }
 }
 
+/// CloudWatch was a query service, whose codes are not the names of its errors' shapes. The newer protocols name the shape in
+/// the body, and the code in a header for clients that still go by it. [Smithy, "awsQueryCompatible"]
+fn shape(code: &str) -> String {
+    let name = match code {
+        "InvalidParameterValue" => "InvalidParameterValueException",
+        "InvalidParameterCombination" => "InvalidParameterCombinationException",
+        "MissingParameter" => "MissingRequiredParameterException",
+        "InternalServiceError" => "InternalServiceFault",
+        "InvalidAction" => "UnknownOperationException",
+        other => other,
+    };
+    format!("com.amazonaws.cloudwatch#{name}")
+}
+
 /// An answer in the protocol of its request.
 pub(crate) fn encode(
     protocol: Protocol,
@@ -147,27 +172,19 @@ pub(crate) fn encode(
     id: &str,
 ) -> Response<Bytes> {
     let status = answer.as_ref().err().map_or(StatusCode::OK, |error| error.status);
-    let (content_type, body, query_error) = match protocol {
-        Protocol::Json11 | Protocol::Json10 => {
-            let body = match answer {
-                Ok(value) => value.to_string(),
-                Err(error) => json!({"__type": error.code, "message": error.message}).to_string(),
-            };
-            let version = if protocol == Protocol::Json11 { "1.1" } else { "1.0" };
-            (format!("application/x-amz-json-{version}"), body.into_bytes(), false)
+    let refusal = |kind: &str, error: &ApiError| json!({"__type": kind, "message": error.message});
+    let (content_type, body) = match (protocol, answer) {
+        (Protocol::Json11, Ok(value)) => ("application/x-amz-json-1.1", value.to_string().into_bytes()),
+        (Protocol::Json11, Err(error)) => {
+            ("application/x-amz-json-1.1", refusal(error.code, error).to_string().into_bytes())
         }
-        Protocol::Cbor => {
-            let value = match answer {
-                Ok(value) => value.clone(),
-                Err(error) => {
-                    json!({"__type": format!("com.amazonaws.cloudwatch#{}", error.code), "message": error.message})
-                }
-            };
-            ("application/cbor".to_owned(), cbor::encode(&value), true)
+        (Protocol::Json10, Ok(value)) => ("application/x-amz-json-1.0", value.to_string().into_bytes()),
+        (Protocol::Json10, Err(error)) => {
+            ("application/x-amz-json-1.0", refusal(&shape(error.code), error).to_string().into_bytes())
         }
-        Protocol::Query(version) => {
-            ("text/xml".to_owned(), form::encode(version, operation, answer, id).into_bytes(), false)
-        }
+        (Protocol::Cbor, Ok(value)) => ("application/cbor", cbor::encode(value)),
+        (Protocol::Cbor, Err(error)) => ("application/cbor", cbor::encode(&refusal(&shape(error.code), error))),
+        (Protocol::Query(version), _) => ("text/xml", form::encode(version, operation, answer, id).into_bytes()),
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
@@ -177,13 +194,16 @@ pub(crate) fn encode(
             headers.insert(name, value);
         }
     };
-    set(CONTENT_TYPE.as_str(), &content_type);
+    set(CONTENT_TYPE.as_str(), content_type);
     set("x-amzn-requestid", id);
     if protocol == Protocol::Cbor {
         set("smithy-protocol", "rpc-v2-cbor");
     }
-    if let (Err(error), true) = (answer, query_error) {
-        set("x-amzn-query-error", &format!("{};Sender", error.code));
+    if let (Err(error), Protocol::Json10 | Protocol::Cbor) = (answer, protocol) {
+        set("x-amzn-query-error", &format!("{};{}", error.code, error.at_fault()));
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,36 @@ const VALUES: usize = 150;
 const DIMENSIONS: usize = 30;
 /// Metrics in one page of ListMetrics.
 const PAGE: usize = 500;
+/// [API, MetricDatum]
+const UNITS: [&str; 27] = [
+    "Seconds",
+    "Microseconds",
+    "Milliseconds",
+    "Bytes",
+    "Kilobytes",
+    "Megabytes",
+    "Gigabytes",
+    "Terabytes",
+    "Bits",
+    "Kilobits",
+    "Megabits",
+    "Gigabits",
+    "Terabits",
+    "Percent",
+    "Count",
+    "Bytes/Second",
+    "Kilobytes/Second",
+    "Megabytes/Second",
+    "Gigabytes/Second",
+    "Terabytes/Second",
+    "Bits/Second",
+    "Kilobits/Second",
+    "Megabits/Second",
+    "Gigabits/Second",
+    "Terabits/Second",
+    "Count/Second",
+    "None",
+];
 /// Datapoints that are kept of one metric: a simulation's worth.
 const KEPT: usize = 100_000;
 
@@ -236,6 +266,9 @@ fn parse_datum(namespace: &str, datum: &Place<'_>, now: Moment) -> Result<(Metri
         return Err(refused("The parameter MetricName must not be longer than 255 characters."));
     }
     let unit = checked(datum.get("Unit").text_or("None"))?;
+    if !UNITS.contains(&unit.as_str()) {
+        return Err(refused(format!("The parameter Unit must be one of {}.", UNITS.join(", "))));
+    }
     let at = checked(datum.get("Timestamp").moment())?.unwrap_or(now);
     // From two weeks ago to two hours ahead [API, MetricDatum].
     if at.0 < now.0 - 14 * 24 * 3_600_000 || at.0 > now.0 + 2 * 3_600_000 {
@@ -247,6 +280,10 @@ fn parse_datum(namespace: &str, datum: &Place<'_>, now: Moment) -> Result<(Metri
     let values = checked(datum.get("Values").list())?;
     let counts = checked(datum.get("Counts").list())?;
     let set = datum.get("StatisticValues");
+    if [value.exists(), !values.is_empty(), set.exists()].into_iter().filter(|given| *given).count() > 1 {
+        let message = "Only one of Value, Values and StatisticValues may be given.";
+        return Err(ApiError::new("InvalidParameterCombination", message));
+    }
     if value.exists() {
         push(number(&value)?, 1.0);
     } else if !values.is_empty() {

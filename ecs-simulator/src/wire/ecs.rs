@@ -32,7 +32,7 @@ pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value, now: M
         "DescribeContainerInstances" => describing::container_instances(engine, &input),
         "DescribeTasks" => describing::tasks(engine, &input),
         "DescribeTaskDefinition" => describing::task_definition(engine, &input),
-        "DescribeCapacityProviders" => Ok(describing::capacity_providers(engine)),
+        "DescribeCapacityProviders" => describing::capacity_providers(engine, &input),
         "GetTaskProtection" => describing::task_protection(engine, &input, now),
         "UpdateService" => acting::update_service(engine, &input, now),
         "StopTask" => acting::stop_task(engine, &input, now),

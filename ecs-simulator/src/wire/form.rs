@@ -81,7 +81,7 @@ pub(crate) fn encode(version: Version, operation: &str, answer: &Result<Value, A
             )
         }
         Err(error) => {
-            let kind = if error.status.is_server_error() { "Receiver" } else { "Sender" };
+            let kind = error.at_fault();
             format!(
                 "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{kind}</Type><Code>{}</Code><Message>{}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>",
                 error.code,

@@ -246,6 +246,7 @@ pub(super) fn update_container_instances_state(
         for service in services {
             engine.wake(&service, 1_000);
         }
+        engine.wake_daemons();
         changed.push(shapes::instance(engine, &engine.state.instances[&arn], false));
     }
     Ok(json!({"containerInstances": changed, "failures": failures}))

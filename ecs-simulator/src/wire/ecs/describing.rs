@@ -1,5 +1,7 @@
 //! The `Describe*` operations and GetTaskProtection: batches, `include`, and what is unknown as `failures`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, find_task, includes, last_part, missing, shapes, texts};
@@ -66,17 +68,27 @@ pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Valu
     Ok(answer)
 }
 
-pub(super) fn capacity_providers(engine: &Engine) -> Value {
-    let mut names: Vec<&String> =
-        engine.state.instances.values().filter_map(|instance| instance.capacity_provider.as_ref()).collect();
-    names.sort();
-    names.dedup();
-    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
-    let providers: Vec<Value> = names
-        .into_iter()
-        .map(|name| json!({"capacityProviderArn": format!("{account}:capacity-provider/{name}"), "name": name, "status": "ACTIVE"}))
+/// All that are known when none is named: Fargate's two, and those of the instances.
+pub(super) fn capacity_providers(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let known: BTreeSet<&str> = engine
+        .state
+        .instances
+        .values()
+        .filter_map(|instance| instance.capacity_provider.as_deref())
+        .chain(["FARGATE", "FARGATE_SPOT"])
         .collect();
-    json!({"capacityProviders": providers, "failures": []})
+    let asked = if input.get("capacityProviders").exists() {
+        texts(input, "capacityProviders", 100)?
+    } else {
+        known.iter().map(|name| (*name).to_owned()).collect()
+    };
+    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
+    Ok(described("capacityProviders", &asked, |id| {
+        let name = last_part(id);
+        known.contains(name).then(|| {
+            json!({"capacityProviderArn": format!("{account}:capacity-provider/{name}"), "name": name, "status": "ACTIVE"})
+        })
+    }))
 }
 
 pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {

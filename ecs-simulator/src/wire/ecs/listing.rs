@@ -13,6 +13,16 @@ use crate::{
 
 /// One page of a list: at most `maxResults` (1 to 100; else the operation's default), from the token on.
 fn page(input: &Place<'_>, key: &str, default: u32, items: impl Iterator<Item = String>) -> Result<Value, ApiError> {
+    page_of(input, key, default, items.map(|item| (item.clone(), json!(item))))
+}
+
+/// The same for items that are more than a text, each with what it is ordered by.
+fn page_of(
+    input: &Place<'_>,
+    key: &str,
+    default: u32,
+    items: impl Iterator<Item = (String, Value)>,
+) -> Result<Value, ApiError> {
     let size = checked(input.get("maxResults").count_or(default))?;
     if !(1..=100).contains(&size) {
         return Err(invalid("maxResults should be a positive integer between 1 and 100."));
@@ -21,14 +31,13 @@ fn page(input: &Place<'_>, key: &str, default: u32, items: impl Iterator<Item = 
         None => None,
         Some(token) => Some(read_token(token).ok_or_else(|| invalid("Invalid token."))?),
     };
-    let mut items = items.filter(|item| after.as_ref().is_none_or(|after| item > after));
-    let found: Vec<String> = items.by_ref().take(size as usize).collect();
-    let mut answer = json!({});
+    let mut items = items.filter(|(item, _)| after.as_ref().is_none_or(|after| item > after));
+    let (order, found): (Vec<String>, Vec<Value>) = items.by_ref().take(size as usize).unzip();
+    let mut answer = json!({key: found});
     // A full last page has no token: there is nothing behind it.
-    if let (Some(last), true) = (found.last(), items.next().is_some()) {
+    if let (Some(last), true) = (order.last(), items.next().is_some()) {
         answer["nextToken"] = json!(token(last));
     }
-    answer[key] = json!(found);
     Ok(answer)
 }
 
@@ -57,11 +66,13 @@ pub(super) fn services(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiE
     check_cluster(engine, input)?;
     let launch_type = checked(input.get("launchType").text())?;
     let scheduling = checked(input.get("schedulingStrategy").text())?;
+    let management = checked(input.get("resourceManagementType").text())?;
     let services = engine.state.services.values().filter(|service| {
         // DRAINING services are not listed [developer guide of 2023, ecs_services].
         service.status == "ACTIVE"
             && launch_type.is_none_or(|asked| service.launch_type.as_deref().unwrap_or("EC2") == asked)
             && scheduling.is_none_or(|asked| service.scheduling_strategy == asked)
+            && management.is_none_or(|asked| (asked == "ECS") == service.managed_by_ecs)
     });
     let mut arns: Vec<String> = services.map(|service| service.arn.clone()).collect();
     arns.sort();
@@ -132,17 +143,19 @@ pub(super) fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Value, Ap
     check_cluster(engine, input)?;
     let name = checked(input.get("attributeName").text())?;
     let asked = checked(input.get("attributeValue").text())?;
-    let mut attributes = Vec::new();
-    for instance in engine.state.instances.values() {
-        for (key, value) in &instance.attributes {
-            if name.is_none_or(|name| key == name) && asked.is_none_or(|asked| value.as_deref() == Some(asked)) {
-                attributes.push(
-                    json!({"name": key, "value": value, "targetType": "container-instance", "targetId": instance.arn}),
-                );
-            }
-        }
-    }
-    Ok(json!({"attributes": attributes}))
+    checked(input.get("targetType").one_of(&["container-instance"], ""))?;
+    let attributes = engine.state.instances.values().flat_map(|instance| {
+        let found = instance.attributes.iter().filter(|(key, value)| {
+            name.is_none_or(|name| *key == name) && asked.is_none_or(|asked| value.as_deref() == Some(asked))
+        });
+        found.map(|(key, value)| {
+            let attribute = super::shapes::compact(
+                json!({"name": key, "value": value, "targetType": "container-instance", "targetId": instance.arn}),
+            );
+            (format!("{} {key}", instance.arn), attribute)
+        })
+    });
+    page_of(input, "attributes", 100, attributes)
 }
 
 pub(super) fn tags(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {

@@ -1,0 +1,147 @@
+//! The scheduler's rules, each on a drawn cluster.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+const THREE: &str = "a i-1 web web\nb i-2 web\na i-3\nservice web strategy=spread:instanceId";
+
+/// Draws, lets the scheduler settle, changes the service `web`, waits long enough, and looks where its tasks are.
+fn check(drawing: &str, changes: Value, expected: &str) {
+    let mut bench = Bench::new(drawing);
+    bench.wait(30);
+    if !changes.is_null() {
+        bench.update("web", changes);
+    }
+    bench.wait(600);
+    assert_eq!(bench.placed("web"), expected, "{drawing}");
+}
+
+#[test]
+fn a_steady_service_is_left_as_it_is() {
+    check(THREE, Value::Null, "i-1: 2, i-2: 1");
+    check("a i-1 web web\nb i-2\nservice web controller=EXTERNAL", Value::Null, "i-1: 2");
+    check("a i-1 web web\nb i-2\nservice web controller=CODE_DEPLOY", Value::Null, "i-1: 2");
+}
+
+#[test]
+fn one_more_goes_where_the_strategy_asks() {
+    check(THREE, json!({"desiredCount": 4}), "i-1: 2, i-2: 1, i-3: 1");
+    let zones = "a i-1 web\nb i-2 web web\na i-3\nservice web strategy=spread:attribute:ecs.availability-zone,spread:instanceId";
+    check(zones, json!({"desiredCount": 4}), "i-1: 1, i-2: 2, i-3: 1");
+    let packed = "a i-1 web web other\nb i-2 web\nservice web strategy=binpack:memory";
+    check(packed, json!({"desiredCount": 4}), "i-1: 3, i-2: 1");
+    let default = "a i-1 web web\na i-2\nb i-3 web web web";
+    check(default, json!({"desiredCount": 6}), "i-1: 2, i-2: 1, i-3: 3");
+}
+
+#[test]
+fn constraints_room_and_ports_bind() {
+    let distinct = "a i-1 web\nb i-2\nservice web constraint=distinctInstance";
+    check(distinct, json!({"desiredCount": 3}), "i-1: 1, i-2: 1");
+    let member = "a i-1 web\nb i-2 attr.kind=new\nservice web constraint=memberOf:attribute:kind==new";
+    check(member, json!({"desiredCount": 3}), "i-1: 1, i-2: 2");
+    check("a i-1 web cpu=512\nb i-2 cpu=256", json!({"desiredCount": 9}), "i-1: 2, i-2: 1");
+    check("a i-1 web\nb i-2\nservice web port=8080", json!({"desiredCount": 3}), "i-1: 1, i-2: 1");
+    check("a i-1 web\nb i-2 agent=false\nc i-3 status=DRAINING", json!({"desiredCount": 3}), "i-1: 3");
+}
+
+#[test]
+fn scale_in_keeps_the_best_spread_and_whatever_is_protected() {
+    check(THREE, json!({"desiredCount": 2}), "i-1: 1, i-2: 1");
+    check("a i-1 web* web*\nb i-2 web", json!({"desiredCount": 2}), "i-1: 2");
+    // More protected than desired: nothing else can go.
+    check("a i-1 web* web*\nb i-2 web", json!({"desiredCount": 1}), "i-1: 2");
+}
+
+#[test]
+fn fargate_tasks_take_no_instance() {
+    check("a i-1 web\nservice web launch=FARGATE", json!({"desiredCount": 2}), "-: 2");
+}
+
+#[test]
+fn daemons_come_to_every_instance_and_are_replaced() {
+    let drawing = "a i-1 web\nb i-2 web\nservice web daemon=true";
+    let mut bench = Bench::with(drawing, &[], &["join-instance=60"]);
+    bench.wait(300);
+    let view = bench.simulator.service("web").unwrap();
+    assert_eq!(view.tasks.len(), 3, "{}", bench.placed("web"));
+    let arn = view.tasks.into_keys().next().unwrap();
+    bench.ecs("StopTask", &json!({"task": arn})).unwrap();
+    bench.wait(300);
+    assert_eq!(bench.simulator.service("web").unwrap().tasks.len(), 3, "{}", bench.placed("web"));
+    assert_eq!(bench.service("web")["desiredCount"], 3);
+    bench.update("web", json!({"forceNewDeployment": true}));
+    bench.wait(600);
+    let service = bench.service("web");
+    assert_eq!(service["deployments"].as_array().unwrap().len(), 1, "{service}");
+    assert_eq!(service["runningCount"], 3);
+}
+
+#[test]
+fn a_stopped_task_is_replaced() {
+    let mut bench = Bench::new("a i-1 web web\nb i-2\nservice web strategy=spread:instanceId");
+    let arn = bench.simulator.service("web").unwrap().tasks.into_keys().next().unwrap();
+    bench.ecs("StopTask", &json!({"task": arn})).unwrap();
+    bench.wait(5);
+    assert_eq!(bench.placed("web"), "i-1: 1");
+    bench.wait(60);
+    assert_eq!(bench.placed("web"), "i-1: 1, i-2: 1");
+}
+
+#[test]
+fn a_deployment_replaces_every_task_and_never_goes_below_the_minimum() {
+    for (minimum, maximum) in [(100, 200), (50, 100), (100, 150), (0, 100)] {
+        let drawing = format!("a i-1 web web\nb i-2 web web\nservice web min={minimum} max={maximum} check=true");
+        let mut bench = Bench::new(&drawing);
+        let before = bench.simulator.service("web").unwrap().tasks;
+        bench.update("web", json!({"forceNewDeployment": true}));
+        bench.wait(900);
+        let after = bench.simulator.service("web").unwrap().tasks;
+        assert_eq!(after.len(), 4, "{minimum}/{maximum}");
+        assert!(after.keys().all(|arn| !before.contains_key(arn)), "{minimum}/{maximum}: an old task is left");
+        let history = &bench.simulator.timeline().services()["web"];
+        assert!(history.lowest_healthy >= 4 * minimum / 100, "{minimum}/{maximum}: {}", history.lowest_healthy);
+        let most = history.counts.iter().map(|counts| counts.running).max().unwrap();
+        assert!(most <= 4 * maximum / 100, "{minimum}/{maximum}: {most} running");
+        let service = bench.service("web");
+        assert_eq!(service["deployments"][0]["rolloutState"], "COMPLETED", "{service}");
+    }
+}
+
+#[test]
+fn a_draining_instance_is_emptied_within_the_percentages() {
+    let mut bench = Bench::new("a i-1 web web\nb i-2\nservice web check=true");
+    bench.ecs("UpdateContainerInstancesState", &json!({"containerInstances": ["i-1"], "status": "DRAINING"})).unwrap();
+    bench.wait(300);
+    assert_eq!(bench.placed("web"), "i-2: 2");
+    assert_eq!(bench.simulator.timeline().services()["web"].lowest_healthy, 2);
+}
+
+#[test]
+fn a_broken_deployment_is_rolled_back_by_its_circuit_breaker() {
+    let mut bench =
+        Bench::with("a i-1 web web\nb i-2\nservice web breaker=rollback check=true", &[], &["failing-start=1"]);
+    bench.update("web", json!({"forceNewDeployment": true}));
+    bench.wait(900);
+    let service = bench.service("web");
+    let messages = service["events"].to_string();
+    assert!(messages.contains("deployment failed: tasks failed to start"), "{messages}");
+    assert_eq!(bench.simulator.timeline().services()["web"].lowest_healthy, 2);
+}
+
+#[test]
+fn zones_are_evened_out_where_the_service_has_ecs_do_it() {
+    check("a i-1 web web web\nb i-2\nservice web azrebalancing=true", Value::Null, "i-1: 2, i-2: 1");
+    check("a i-1 web web web\nb i-2\nservice web", Value::Null, "i-1: 3");
+}
+
+#[test]
+fn a_deleted_service_loses_its_tasks() {
+    let mut bench = Bench::new("a i-1 web web");
+    assert!(bench.ecs("DeleteService", &json!({"service": "web"})).is_err());
+    bench.ecs("DeleteService", &json!({"service": "web", "force": true})).unwrap();
+    bench.wait(300);
+    assert_eq!(bench.service("web")["status"], "INACTIVE");
+    assert_eq!(bench.placed("web"), "");
+}
