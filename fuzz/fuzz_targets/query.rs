@@ -1,7 +1,11 @@
 //! Any text as an expression of the cluster query language: it is parsed or refused, and what is parsed is evaluated.
 #![no_main]
 
-#[expect(dead_code, unreachable_pub, reason = "planning is pure, so it compiles by itself; only its query language is driven here")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "planning is pure, so it compiles by itself; only its query language is driven here"
+)]
 #[path = "../../src/planning/mod.rs"]
 mod planning;
 

@@ -36,7 +36,8 @@ fn request(bytes: &[u8]) -> Option<Request<Bytes>> {
         1 => json("1.0", "GraniteServiceVersion20100801"),
         2 | 3 => {
             let path = format!("/service/GraniteServiceVersion20100801/operation/{operation}");
-            let cbor = Request::post(path).header("content-type", "application/cbor").header("smithy-protocol", "rpc-v2-cbor");
+            let cbor =
+                Request::post(path).header("content-type", "application/cbor").header("smithy-protocol", "rpc-v2-cbor");
             if protocol % 5 == 3 { cbor.header("content-encoding", "gzip") } else { cbor }
         }
         _ => Request::post("/").header("content-type", "application/x-www-form-urlencoded"),
