@@ -1,5 +1,7 @@
 //! The job as shipped on a simulated cluster in this process, under a simulated clock.
 
+pub mod seed_policy;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,7 +17,7 @@ use crate::{
     config::Config,
     planning::model::Timestamp,
     progress::Progress,
-    report::Report,
+    report::{Moment as Shown, Played, PlayedService, Report},
     run::{self, Clock, Edge},
     shutdown::Shutdown,
 };
@@ -70,9 +72,49 @@ impl Rehearsal {
         Ok(Self { simulator: Arc::new(Mutex::new(simulator)), start, since: Instant::now() })
     }
 
-    /// Runs the job on one cluster.
+    /// Runs the job on one cluster, and adds to its report what happened to the services.
     pub async fn run(&self, config: &Config, cluster: &str, run_id: &str) -> Report {
-        run::run(config, cluster, &self.edge(run_id, Shutdown::never()).await).await
+        let mut report = run::run(config, cluster, &self.edge(run_id, Shutdown::never()).await).await;
+        report.rehearsal = Some(self.played());
+        report
+    }
+
+    /// What happened so far.
+    fn played(&self) -> Played {
+        let simulator = self.simulator();
+        let timeline = simulator.timeline();
+        let touched = timeline.services().iter().filter(|(_, history)| history.started + history.stopped > 0);
+        let services = touched
+            .map(|(name, history)| {
+                // What its owner asked for is what it began with.
+                let first = history.counts.first();
+                PlayedService {
+                    name: name.clone(),
+                    lowest_healthy: history.lowest_healthy,
+                    desired: first.map_or(0, |counts| counts.desired),
+                    minimum_healthy: first.map_or(0, |counts| counts.minimum_healthy),
+                    started: history.started,
+                    stopped: history.stopped,
+                    moments: history
+                        .counts
+                        .iter()
+                        .map(|counts| Shown {
+                            seconds: u64::try_from((counts.at.0 - self.start.0) / 1000).unwrap_or(0),
+                            desired: counts.desired,
+                            running: counts.running,
+                            healthy: counts.healthy,
+                        })
+                        .collect(),
+                }
+            })
+            .collect();
+        Played {
+            simulated_seconds: self.since.elapsed().as_secs(),
+            tasks_started: timeline.tasks_started(),
+            tasks_stopped: timeline.tasks_stopped(),
+            services,
+            instead: None,
+        }
     }
 
     /// Runs the job on one cluster until it ends or dies; then there is no report. Gives as well how many requests it made.
@@ -155,4 +197,8 @@ impl Rehearsal {
             Answer::Dropped => None,
         }
     }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

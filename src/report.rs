@@ -2,6 +2,7 @@
 
 pub mod html;
 pub mod json;
+mod played;
 pub mod text;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+pub use self::played::{Comparison, Moment, Played, PlayedService};
 use crate::{
     aws::read::Vanished,
     config::{ReportFile, ReportFormat},
@@ -62,6 +64,9 @@ pub struct Report {
     pub errors: Vec<String>,
     /// What was met and is worth knowing, a sentence each.
     pub warnings: Vec<String>,
+    /// What happened to the services, where the cluster was simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Played>,
 }
 
 /// Writes reports to files: one each, or where there are several clusters, one each for every cluster, with its name before
@@ -262,6 +267,7 @@ impl Report {
             duration_seconds: 0.0,
             errors: Vec::new(),
             warnings: Vec::new(),
+            rehearsal: None,
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, PREFIX},
-    rehearsal::Rehearsal,
+    rehearsal::{Rehearsal, seed_policy},
     report,
 };
 use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
@@ -28,6 +28,9 @@ struct Arguments {
     /// Where ECS's documents leave room: which way the simulated ECS behaves.
     #[arg(long, value_name = "NAME=VALUE")]
     behaviour: Vec<String>,
+    /// Play another policy beside it: `seed` redeploys every service, as the reference architecture does.
+    #[arg(long, value_name = "NAME", value_parser = ["seed"])]
+    policy: Option<String>,
     /// What goes wrong on the way.
     #[arg(long, value_name = "NAME=VALUE")]
     fault: Vec<String>,
@@ -61,8 +64,12 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     let config = config(&snapshot, &arguments.report)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let report = runtime.block_on(async {
-        let rehearsal = Rehearsal::new(&snapshot, options)?;
-        anyhow::Ok(rehearsal.run(&config, snapshot.cluster_name(), "rehearsal").await)
+        let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
+        let mut report = rehearsal.run(&config, snapshot.cluster_name(), "rehearsal").await;
+        if let (Some(_), Some(played)) = (&arguments.policy, &mut report.rehearsal) {
+            played.instead = Some(seed_policy::play(&snapshot, options, &config).await?);
+        }
+        anyhow::Ok(report)
     })?;
     let colour = console::colors_enabled();
     print!("{}", report::text::render(&report, colour));

@@ -1,6 +1,7 @@
 //! The report for people: 80 columns, the picture first, then the worst services, then why the rest was left alone.
 
 mod instances;
+mod played;
 mod services;
 
 use console::Style;
@@ -37,6 +38,11 @@ pub fn render(report: &Report, colour: bool) -> String {
         text.push('\n');
         text.push_str(&services::render(&report.services, &paint));
     }
+    if let Some(played) = &report.rehearsal {
+        let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
+        text.push_str(&played::render(played, left, &paint));
+    }
+    text.push('\n');
     for warning in &report.warnings {
         text.push_str(&wrapped("  note: ", warning));
     }

@@ -1,0 +1,59 @@
+//! What the reference architecture would do instead: every service gets an identical new revision of its task definition, so
+//! that ECS replaces every task. Written from its description, to compare with.
+//!
+//! [AWS, "Rebalancing Amazon ECS Tasks using AWS Lambda"]
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ecs_simulator::{Options, snapshot::Snapshot};
+
+use super::Rehearsal;
+use crate::{
+    aws::act::{ServiceChange, Target},
+    config::Config,
+    report::{Comparison, Summary},
+    shutdown::Shutdown,
+};
+
+/// How often it is asked whether the deployments are through.
+const POLL: Duration = Duration::from_secs(30);
+/// What isn't through by then stays half-way.
+const PATIENCE: Duration = Duration::from_hours(2);
+
+/// Plays the policy on the same cluster under the same chance.
+///
+/// # Errors
+/// When the simulated ECS refuses a call.
+pub async fn play(snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
+    let rehearsal = Rehearsal::new(snapshot, options)?;
+    let edge = rehearsal.edge("seed-policy", Shutdown::never()).await;
+    let cluster = snapshot.cluster_name();
+    let target = Target { clients: &edge.clients, cluster };
+    let names: Vec<_> = rehearsal.simulator().service_names().iter().map(|name| name.as_str().into()).collect();
+    for service in target.services(&names).await?.values() {
+        let revision = target.register_identical_revision(service.task_definition.as_str()).await?;
+        let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
+        target.update_service(&service.name, &change).await?;
+    }
+    while edge.clock.elapsed() < PATIENCE {
+        tokio::time::sleep(POLL).await;
+        if target.services(&names).await?.values().all(|service| service.deployments.len() == 1) {
+            break;
+        }
+    }
+    let took = edge.clock.elapsed();
+    let dry = Config { dry_run: true, ..config.clone() };
+    let after = rehearsal.run(&dry, cluster, "after-the-seed-policy").await;
+    let unfinished = target.services(&names).await?.values().filter(|service| service.deployments.len() > 1).count();
+    // Held from here on: nobody may call while somebody looks in.
+    let simulator = rehearsal.simulator();
+    let timeline = simulator.timeline();
+    Ok(Comparison {
+        policy: "redeploy every service, as the reference architecture does",
+        restarted: timeline.tasks_stopped(),
+        misplaced_left: after.before.as_ref().map_or(0, |before: &Summary| before.misplaced_tasks),
+        unfinished_services: super::count(unfinished),
+        simulated_seconds: took.as_secs(),
+    })
+}
