@@ -14,7 +14,7 @@ pub struct Switch {
 }
 
 /// Every switch.
-pub const SWITCHES: [Switch; 13] = [
+pub const SWITCHES: [Switch; 14] = [
     Switch {
         name: "scale-in",
         values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
@@ -66,6 +66,12 @@ pub const SWITCHES: [Switch; 13] = [
         name: "stop-reaction",
         values: &["10s", "0s", "40s"],
         sources: "How long after StopTask the scheduler starts the replacement: about 30 s in one public log, else nothing.",
+    },
+    Switch {
+        name: "deregistration-delay",
+        values: &["30s", "0s", "300s"],
+        sources: "How long targets drain: 300 s unless the target group says otherwise (API of Elastic Load Balancing); most who \
+                  care about the length of deployments shorten it.",
     },
     Switch {
         name: "stop-of-protected",

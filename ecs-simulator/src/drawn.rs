@@ -4,8 +4,8 @@
 //! `provider`, `ports` (`22,80`), `attr.NAME`. Of a service: `desired` (as many as drawn), `cpu` (256), `memory` (512),
 //! `gpus`, `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
 //! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
-//! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group), `check` (a container health check), `awsvpc`,
-//! `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
+//! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group), `check` (a container health check),
+//! `sidecar` (an essential container without one), `awsvpc`, `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
 //! A task is a service's name; behind it `!` marks it unhealthy, `?` pending, `*` protected by the application for a day.
 //! `-NAME` is a standalone task.
 
@@ -38,7 +38,10 @@ impl Snapshot {
                 *number += 1;
                 let standalone = name.strip_prefix('-');
                 let family = standalone.unwrap_or(name);
-                let provider = drawing.services.get(name).and_then(|settings| settings.get("provider"));
+                let settings = drawing.services.get(name);
+                let provider = settings.and_then(|settings| settings.get("provider"));
+                let launch = settings.and_then(|settings| settings.get("launch")).map(String::as_str);
+                let is_checked = has(settings, "check") && !has(settings, "sidecar");
                 let mut task = json!({
                     "taskArn": arn("task", &format!("{family}-{number}")),
                     "taskDefinitionArn": definition_arn(family),
@@ -49,15 +52,10 @@ impl Snapshot {
                     "createdAt": BEGAN + i64::from(*number),
                     "startedAt": if mark == Some('?') { Value::Null } else { json!(BEGAN + i64::from(*number) + 20) },
                 });
-                if has(drawing.services.get(name), "check") && matches!(mark, None | Some('*')) {
+                if is_checked && matches!(mark, None | Some('*')) {
                     task["healthStatus"] = json!("HEALTHY");
                 }
-                if drawing
-                    .services
-                    .get(name)
-                    .and_then(|settings| settings.get("launch"))
-                    .is_some_and(|launch| launch == "FARGATE")
-                {
+                if launch == Some("FARGATE") {
                     task["containerInstanceArn"] = Value::Null;
                     task["launchType"] = json!("FARGATE");
                 }
@@ -155,7 +153,7 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
     for (key, value) in settings {
         match key.as_str() {
             "desired" => answer["desiredCount"] = json!(number(key, value)?),
-            "cpu" | "memory" | "gpus" | "port" | "check" | "awsvpc" => {}
+            "cpu" | "memory" | "gpus" | "port" | "check" | "sidecar" | "awsvpc" => {}
             "strategy" => answer["placementStrategy"] = value.split(',').map(strategy).collect(),
             "constraint" => constraints.push(match value.strip_prefix("memberOf:") {
                 Some(expression) => json!({"type": "memberOf", "expression": expression.replace('+', " ")}),
@@ -211,13 +209,17 @@ fn definition(family: &str, settings: &Settings) -> Result<Value> {
     if has(Some(settings), "check") {
         container["healthCheck"] = json!({"command": ["CMD", "true"]});
     }
+    let mut containers = vec![container];
+    if has(Some(settings), "sidecar") {
+        containers.push(json!({"name": "sidecar", "image": "sidecar", "essential": true, "memory": 0}));
+    }
     Ok(json!({
         "taskDefinitionArn": definition_arn(family),
         "family": family,
         "revision": 1,
         "status": "ACTIVE",
         "networkMode": if has(Some(settings), "awsvpc") { "awsvpc" } else { "bridge" },
-        "containerDefinitions": [container],
+        "containerDefinitions": containers,
     }))
 }
 

@@ -19,8 +19,10 @@ use crate::{
 pub(crate) enum Due {
     /// The service scheduler looks at a service.
     Scheduler(String),
-    /// A task goes on to its next status.
-    Task(String),
+    /// A task goes on from the status that it had in this version of it; an end meanwhile makes that void.
+    Task(String, u64),
+    /// A task that stopped can no longer be described.
+    Forgotten(String),
     /// A task's container health check, or its targets', is decided.
     Health(String),
     /// A task without any check counts as healthy from now on.
@@ -89,6 +91,7 @@ impl Engine {
             engine.note_counts(&name);
             engine.wake(&name, TICK_MILLISECONDS);
         }
+        crate::life::resume(&mut engine);
         engine
     }
 
@@ -113,7 +116,11 @@ impl Engine {
                     }
                     crate::scheduler::look_at(self, &service);
                 }
-                Due::Task(task) => crate::life::go_on(self, &task),
+                Due::Task(task, version) if self.state.tasks.get(&task).is_some_and(|it| it.version == version) => {
+                    crate::life::go_on(self, &task);
+                }
+                Due::Task(..) => {}
+                Due::Forgotten(task) => drop(self.state.tasks.remove(&task)),
                 Due::Health(task) => crate::life::decide_health(self, &task),
                 Due::Settled(task) => self.note_task(&task),
                 Due::Outside(outside) => crate::outside::happen(self, outside),
@@ -125,6 +132,13 @@ impl Engine {
     pub(crate) fn due_in(&mut self, milliseconds: i64, due: Due) {
         self.number += 1;
         self.agenda.push(Reverse((Moment(self.now.0 + milliseconds), self.number, due)));
+    }
+
+    /// Has a task go on from where it is now in so long.
+    pub(crate) fn task_due_in(&mut self, milliseconds: i64, task: &str) {
+        if let Some(version) = self.state.tasks.get(task).map(|task| task.version) {
+            self.due_in(milliseconds, Due::Task(task.to_owned(), version));
+        }
     }
 
     /// Has the scheduler look at a service in so long, if it isn't about to anyway.

@@ -37,13 +37,13 @@ pub struct Faults {
 
 /// The names, with what each takes.
 const NAMES: [(&str, &str); 14] = [
-    ("throttle", "share"),
-    ("error", "share"),
-    ("drop", "share"),
-    ("lost-answer", "share"),
+    ("throttle", "a share"),
+    ("error", "a share"),
+    ("drop", "a share"),
+    ("lost-answer", "a share"),
     ("stale-reads", "seconds"),
-    ("slow-start", "factor"),
-    ("failing-start", "share"),
+    ("slow-start", "a factor"),
+    ("failing-start", "a share"),
     ("broken-image", "seconds"),
     ("lose-instance", "seconds"),
     ("foreign-deployment", "seconds"),
@@ -72,8 +72,8 @@ impl Faults {
                 .parse()
                 .ok()
                 .filter(|number: &f64| number.is_finite() && *number >= 0.0)
-                .with_context(|| format!("fault {name} takes a {kind} as a number, not {value:?}"))?;
-            if *kind == "share" && number > 1.0 {
+                .with_context(|| format!("fault {name} takes {kind} as a number, not {value:?}"))?;
+            if *kind == "a share" && number > 1.0 {
                 bail!("fault {name} takes a share from 0 to 1, not {value:?}");
             }
             match name {
@@ -94,5 +94,33 @@ impl Faults {
             }
         }
         Ok(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_can_be_set_and_changes_something() {
+        for (name, _) in NAMES {
+            let faults = Faults::from_settings(&[format!("{name}=1")]).unwrap();
+            assert_ne!(faults, Faults::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_set_says_what_can() {
+        for (setting, expected) in [
+            ("drop", "fault \"drop\" is not NAME=VALUE"),
+            ("drop=often", "fault drop takes a share as a number, not \"often\""),
+            ("drop=2", "fault drop takes a share from 0 to 1, not \"2\""),
+            ("drop=-1", "fault drop takes a share as a number, not \"-1\""),
+            ("stale-reads=NaN", "fault stale-reads takes seconds as a number, not \"NaN\""),
+        ] {
+            assert_eq!(Faults::from_settings(&[setting]).unwrap_err().to_string(), expected);
+        }
+        let error = Faults::from_settings(&["flood=1"]).unwrap_err().to_string();
+        assert!(error.starts_with("there is no fault \"flood\"; there are throttle, error, drop"), "{error}");
     }
 }

@@ -11,14 +11,14 @@ use crate::{
 const START: (i64, i64) = (5_000, 15_000);
 /// Until the health checks of containers or targets are passed.
 const CHECK: (i64, i64) = (10_000, 20_000);
-/// The deregistration delay of targets; the default of 300 s is shortened by most who care about deployments.
-const DEREGISTRATION: i64 = 30_000;
 /// From the stop signal to the end.
 const STOP: (i64, i64) = (1_000, 8_000);
 /// How long a container of a broken image runs.
 const CRASH: i64 = 8_000;
 /// The largest factor on a start-up time: beyond that nothing starts in any rehearsal.
 const SLOWEST: f64 = 1_000.0;
+/// How long a stopped task can still be described [API, DescribeTasks].
+const DESCRIBABLE: i64 = 3_600_000;
 /// From the end of a task until the scheduler notices.
 const NOTICE: i64 = 1_000;
 
@@ -42,11 +42,13 @@ pub(crate) fn start(
         definition: definition.to_owned(),
         started_by: deployment.to_owned(),
         launch_type: service.launch_type.clone().unwrap_or_else(|| "EC2".to_owned()),
-        capacity_provider: service.capacity_provider_strategy.first().map(|item| item.0.clone()),
+        capacity_provider: service.capacity_provider_strategy.first().map(|(first, ..)| {
+            instance.and_then(|instance| instance.capacity_provider.clone()).unwrap_or_else(|| first.clone())
+        }),
         status: Status::Pending,
         wanted: true,
         health: "UNKNOWN".to_owned(),
-        target_is_healthy: false,
+        checks_passed: false,
         protected_until: None,
         host_port: 0,
         gpus,
@@ -63,9 +65,44 @@ pub(crate) fn start(
     crate::network::assign(&mut task, number);
     engine.state.insert_task(task);
     let delay = start_up(engine, START);
-    engine.due_in(delay, Due::Task(arn.clone()));
+    engine.task_due_in(delay, &arn);
     engine.timeline.started(&service.name);
     engine.tell(&service.name, format!("(service {}) has started 1 tasks: (task {id}).", service.name));
+}
+
+/// How long a target drains.
+fn deregistration(engine: &Engine) -> i64 {
+    match engine.options.behaviour.get("deregistration-delay") {
+        "0s" => 0,
+        "300s" => 300_000,
+        _ => 30_000,
+    }
+}
+
+/// What was under way when the cluster was looked at goes on.
+pub(crate) fn resume(engine: &mut Engine) {
+    let is_under_way = |task: &&Task| task.status != Status::Stopped;
+    let tasks: Vec<(String, Status)> =
+        engine.state.tasks.values().filter(is_under_way).map(|task| (task.arn.clone(), task.status)).collect();
+    for (arn, status) in tasks {
+        match status {
+            Status::Running => {
+                let delay = engine.between(CHECK.0, CHECK.1);
+                if engine.state.awaits_checks(&arn) {
+                    engine.due_in(delay, Due::Health(arn));
+                }
+            }
+            Status::Provisioning | Status::Pending | Status::Activating => {
+                let delay = start_up(engine, START);
+                engine.task_due_in(delay, &arn);
+            }
+            Status::Deactivating => engine.task_due_in(deregistration(engine), &arn),
+            Status::Stopping | Status::Deprovisioning | Status::Stopped => {
+                let delay = engine.between(STOP.0, STOP.1);
+                engine.task_due_in(delay, &arn);
+            }
+        }
+    }
 }
 
 fn start_up(engine: &mut Engine, (low, high): (i64, i64)) -> i64 {
@@ -100,7 +137,7 @@ pub(crate) fn go_on(engine: &mut Engine, arn: &str) {
         Status::Deactivating => {
             set(engine, arn, Status::Stopping);
             let delay = engine.between(STOP.0, STOP.1);
-            engine.due_in(delay, Due::Task(arn.to_owned()));
+            engine.task_due_in(delay, arn);
         }
         Status::Stopped => {}
     }
@@ -128,7 +165,7 @@ fn run(engine: &mut Engine, arn: &str) {
     }
     let broken = engine.options.faults.broken_image.is_some_and(|from| now.0 - engine.start.0 >= milliseconds(from));
     if broken {
-        engine.due_in(CRASH, Due::Task(arn.to_owned()));
+        engine.task_due_in(CRASH, arn);
     } else if has_check || has_targets {
         let delay = start_up(engine, CHECK);
         engine.due_in(delay, Due::Health(arn.to_owned()));
@@ -148,12 +185,12 @@ pub(crate) fn decide_health(engine: &mut Engine, arn: &str) {
     if task.status != Status::Running || !task.wanted {
         return;
     }
-    let has_check =
-        engine.state.definitions.get(&task.definition).is_some_and(|definition| definition.has_health_check);
-    if has_check {
+    let all_are_checked =
+        engine.state.definitions.get(&task.definition).is_some_and(|definition| definition.all_are_checked);
+    if all_are_checked {
         "HEALTHY".clone_into(&mut task.health);
     }
-    task.target_is_healthy = true;
+    task.checks_passed = true;
     let service = task.service.clone().unwrap_or_default();
     let groups: Vec<String> = match engine.state.services.get_mut(&service) {
         Some(service) => {
@@ -183,19 +220,19 @@ pub(crate) fn stop(engine: &mut Engine, arn: &str, code: &str, reason: &str) {
         .is_some_and(|service| !service.target_groups.is_empty());
     let was_running = task.status == Status::Running;
     let drains = was_running && has_targets && code == "ServiceSchedulerInitiated";
-    let delay = if drains { DEREGISTRATION } else { engine.between(STOP.0, STOP.1) };
+    let delay = if drains { deregistration(engine) } else { engine.between(STOP.0, STOP.1) };
     if let Some(task) = engine.state.tasks.get_mut(arn) {
         task.wanted = false;
         task.stopping_at = Some(now);
         task.status = if drains { Status::Deactivating } else { Status::Stopping };
-        task.target_is_healthy = false;
+        task.checks_passed = false;
         code.clone_into(&mut task.stop_code);
         reason.clone_into(&mut task.stopped_reason);
         task.version += 1;
         // A stopped task loses its tags [API, StopTask].
         task.tags.clear();
     }
-    engine.due_in(delay, Due::Task(arn.to_owned()));
+    engine.task_due_in(delay, arn);
     if let Some(service) = service {
         engine.timeline.stopped(&service);
         if was_running {
@@ -228,6 +265,7 @@ fn end(engine: &mut Engine, arn: &str) {
     task.protected_until = None;
     task.version += 1;
     let service = task.service.clone();
+    engine.due_in(DESCRIBABLE, Due::Forgotten(arn.to_owned()));
     if let Some(service) = service {
         engine.note_counts(&service);
         engine.wake(&service, NOTICE);

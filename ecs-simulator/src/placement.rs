@@ -26,7 +26,7 @@ pub(crate) fn choose(
         .filter_map(|expression| Query::parse(expression).ok())
         .collect();
     let distinct = service.placement_constraints.iter().any(|(kind, _)| kind == "distinctInstance");
-    let provider = service.capacity_provider_strategy.first().map(|item| item.0.as_str());
+    let provider = next_provider(engine, service);
     let mut closest = None;
     let mut candidates: Vec<&Instance> = Vec::new();
     for instance in engine.state.instances.values() {
@@ -75,6 +75,25 @@ pub(crate) fn choose(
         _ => usize::try_from(engine.between(0, i64::try_from(last).unwrap_or(0))).unwrap_or(0),
     };
     Ok(candidates.swap_remove(index))
+}
+
+/// The capacity provider of the next task: first each one's base, then by weight; the earlier of equal ones.
+/// [API, CapacityProviderStrategyItem]
+fn next_provider<'a>(engine: &Engine, service: &'a Service) -> Option<&'a str> {
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for task in engine.state.service_tasks(&service.name).filter(|task| task.wanted) {
+        *counts.entry(task.capacity_provider.as_deref().unwrap_or_default()).or_default() += 1;
+    }
+    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+    let strategy = &service.capacity_provider_strategy;
+    let below_base = strategy.iter().find(|(name, _, base)| count(name) < u64::from(*base));
+    // Fullness beyond the base is tasks ÷ weight, compared without dividing.
+    let beyond = |(name, _, base): &(String, u32, u32)| count(name) - u64::from(*base).min(count(name));
+    let by_weight = || {
+        let weighted = strategy.iter().filter(|(_, weight, _)| *weight > 0);
+        weighted.min_by(|one, other| (beyond(one) * u64::from(other.1)).cmp(&(beyond(other) * u64::from(one.1))))
+    };
+    below_base.or_else(by_weight).or(strategy.first()).map(|(name, ..)| name.as_str())
 }
 
 /// The best of the candidates by one strategy.

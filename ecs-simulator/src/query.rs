@@ -277,3 +277,6 @@ fn order(subject: &str, value: &str, expected: &str) -> std::cmp::Ordering {
         _ => value.cmp(expected),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,14 +179,13 @@ fn reason(service: &Service) -> String {
 fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Task]) -> usize {
     let behaviour = &engine.options.behaviour;
     let (scale_in, unhealthy_first) = (behaviour.get("scale-in"), behaviour.get("scale-in-unhealthy-first") == "yes");
-    let fields: Vec<String> = if service.placement_strategy.is_empty() {
-        vec!["attribute:ecs.availability-zone".to_owned(), "instanceId".to_owned()]
-    } else {
-        service.placement_strategy.iter().filter(|(kind, _)| kind == "spread").map(|(_, field)| field.clone()).collect()
-    };
     let zone = "attribute:ecs.availability-zone";
+    let by_default = [("spread".to_owned(), zone.to_owned()), ("spread".to_owned(), "instanceId".to_owned())];
+    let strategies =
+        if service.placement_strategy.is_empty() { &by_default[..] } else { &service.placement_strategy[..] };
+    let fields = strategies.iter().filter(|(kind, _)| kind == "spread").map(|(_, field)| field.as_str());
     let crowds: Vec<(&str, BTreeMap<&str, i64>)> =
-        fields.iter().map(String::as_str).chain([zone]).map(|field| (field, crowds(engine, field, all))).collect();
+        fields.chain([zone]).map(|field| (field, crowds(engine, field, all))).collect();
     let crowd = |task: &Task, field: &str| {
         let crowd = crowds.iter().find(|(known, _)| *known == field).map(|(_, crowd)| crowd);
         let of = |(instance, crowd): (&Instance, &BTreeMap<&str, i64>)| crowd.get(domain(instance, field)).copied();
@@ -202,7 +201,14 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
                 "oldest" => vec![created],
                 "newest" => vec![-created],
                 "random" => vec![],
-                _ => fields.iter().map(|field| -crowd(task, field)).collect(),
+                _ => strategies
+                    .iter()
+                    .map(|(kind, field)| match kind.as_str() {
+                        "spread" => -crowd(task, field),
+                        "binpack" => -left_without(engine, task, field),
+                        _ => 0,
+                    })
+                    .collect(),
             };
             (well, key)
         })
@@ -211,6 +217,20 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
     let best: Vec<usize> = (0..keys.len()).filter(|index| keys.get(*index) == lowest.as_ref()).collect();
     let chosen = engine.between(0, count(best.len()) - 1);
     best[usize::try_from(chosen).unwrap_or(0)]
+}
+
+/// How much of a resource would be left on a task's instance without the task: binpack takes it from where that is most.
+/// [ECS developer guide, "Use strategies to define Amazon ECS task placement"]
+fn left_without(engine: &Engine, task: &Task, field: &str) -> i64 {
+    let Some(instance) = instance_of(engine, task) else { return 0 };
+    let (cpu, memory) = engine.free(instance);
+    let (task_cpu, task_memory) =
+        engine.state.definitions.get(&task.definition).map_or((0, 0), |definition| (definition.cpu, definition.memory));
+    if field.eq_ignore_ascii_case("cpu") {
+        i64::from(cpu) + i64::from(task_cpu)
+    } else {
+        i64::from(memory) + i64::from(task_memory)
+    }
 }
 
 /// How many of the tasks are in each domain of a field.

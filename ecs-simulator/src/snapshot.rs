@@ -365,7 +365,8 @@ pub(crate) fn read_constraints(place: &Place<'_>) -> Result<Vec<(String, String)
         .collect()
 }
 
-fn read_providers(place: &Place<'_>) -> Result<Vec<(String, u32, u32)>> {
+/// `capacityProviderStrategy`, of a snapshot or of a request: provider, weight, base.
+pub(crate) fn read_providers(place: &Place<'_>) -> Result<Vec<(String, u32, u32)>> {
     place
         .list()?
         .iter()
@@ -408,7 +409,7 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
         launch_type: place.get("launchType").one_of(&launch_types, "EC2")?,
         capacity_provider: place.get("capacityProviderName").text()?.filter(|name| !name.is_empty()).map(str::to_owned),
         wanted: place.get("desiredStatus").one_of(&["RUNNING", "STOPPED"], default)? == "RUNNING",
-        target_is_healthy: health != "UNHEALTHY",
+        checks_passed: health != "UNHEALTHY",
         protected_until: place.get("protectedUntil").moment()?,
         host_port: 0,
         gpus: Vec::new(),
@@ -442,7 +443,7 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
     let containers = place.get("containerDefinitions").list()?;
     let (mut cpu, mut memory, mut gpus) = (0_u32, 0_u32, 0_u32);
     let (mut ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
-    let mut has_health_check = false;
+    let (mut has_health_check, mut all_are_checked) = (false, true);
     let network_mode = place.get("networkMode").one_of(&["bridge", "host", "awsvpc", "none", "default"], "bridge")?;
     for container in &containers {
         container.object()?;
@@ -470,7 +471,11 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
                 };
             }
         }
-        has_health_check |= container.get("healthCheck").exists() && container.get("essential").truth_or(true)?;
+        if container.get("essential").truth_or(true)? {
+            let is_checked = container.get("healthCheck").exists();
+            has_health_check |= is_checked;
+            all_are_checked &= is_checked;
+        }
     }
     let mut constraints = Vec::new();
     for constraint in place.get("placementConstraints").list()? {
@@ -495,6 +500,7 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         constraints,
         required_attributes: attributes(&place.get("requiresAttributes"))?,
         has_health_check,
+        all_are_checked: all_are_checked && has_health_check,
     })
 }
 
@@ -549,3 +555,6 @@ fn newest(state: &State) -> Moment {
     // A cluster without any date: some day.
     tasks.chain(instances).chain(services).flatten().max().unwrap_or(Moment(1_764_000_000_000))
 }
+
+#[cfg(test)]
+mod tests;

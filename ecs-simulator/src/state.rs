@@ -136,8 +136,8 @@ pub(crate) struct Task {
     pub(crate) status: Status,
     pub(crate) wanted: bool,
     pub(crate) health: String,
-    /// Whether its targets are healthy; meaningless where its service has no target group.
-    pub(crate) target_is_healthy: bool,
+    /// Whether the checks of its containers and of its targets are passed, where there are any.
+    pub(crate) checks_passed: bool,
     pub(crate) protected_until: Option<Moment>,
     pub(crate) host_port: u16,
     pub(crate) gpus: Vec<String>,
@@ -206,6 +206,8 @@ pub(crate) struct Definition {
     pub(crate) constraints: Vec<String>,
     pub(crate) required_attributes: BTreeMap<String, Option<String>>,
     pub(crate) has_health_check: bool,
+    /// Whether every essential container has a check: only then a task is ever HEALTHY as a whole [API, HealthCheck].
+    pub(crate) all_are_checked: bool,
 }
 
 impl State {
@@ -249,8 +251,19 @@ impl State {
             .filter(|task| task.wanted || with_stopping)
             .filter_map(|task| self.definitions.get(&task.definition))
             .fold((0, 0, 0), |(cpu, memory, gpus), definition| {
-                (cpu + definition.cpu, memory + definition.memory, gpus + definition.gpus as usize)
+                (
+                    cpu.saturating_add(definition.cpu),
+                    memory.saturating_add(definition.memory),
+                    gpus + definition.gpus as usize,
+                )
             })
+    }
+
+    /// Whether a task runs, and its health is to be decided.
+    pub(crate) fn awaits_checks(&self, arn: &str) -> bool {
+        let Some(task) = self.tasks.get(arn) else { return false };
+        let is_checked = self.definitions.get(&task.definition).is_some_and(|definition| definition.all_are_checked);
+        task.status == Status::Running && task.wanted && task.health == "UNKNOWN" && is_checked
     }
 
     /// Running as ECS counts it for a service: tasks in RUNNING.
@@ -274,13 +287,20 @@ impl Task {
             return false;
         }
         let checks_containers = definition.is_some_and(|definition| definition.has_health_check);
-        if checks_containers && self.health != "HEALTHY" {
+        if checks_containers && !self.containers_are_well(definition) {
             return false;
         }
         if !service.target_groups.is_empty() {
-            return self.target_is_healthy;
+            return self.checks_passed;
         }
         checks_containers || self.started_at.is_none_or(|started| now.0 - started.0 >= SETTLING_MILLISECONDS)
+    }
+
+    /// Whether those of its containers that are checked are healthy. With one that isn't checked the task as a whole stays
+    /// UNKNOWN for ever.
+    pub(crate) fn containers_are_well(&self, definition: Option<&Definition>) -> bool {
+        let all_are_checked = definition.is_some_and(|definition| definition.all_are_checked);
+        self.health == "HEALTHY" || (!all_are_checked && self.health != "UNHEALTHY" && self.checks_passed)
     }
 
     /// Whether it is protected from scale-in.

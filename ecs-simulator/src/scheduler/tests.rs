@@ -145,3 +145,122 @@ fn a_deleted_service_loses_its_tasks() {
     assert_eq!(bench.service("web")["status"], "INACTIVE");
     assert_eq!(bench.placed("web"), "");
 }
+
+#[test]
+fn scale_in_under_binpack_empties_the_emptier_instance() {
+    let drawing = "a i-1 web web other\nb i-2 web\nservice web strategy=binpack:memory";
+    check(drawing, json!({"desiredCount": 2}), "i-1: 2");
+    let by_cpu = "a i-1 web\nb i-2 web web\nservice web strategy=binpack:cpu";
+    check(by_cpu, json!({"desiredCount": 2}), "i-2: 2");
+}
+
+#[test]
+fn what_is_under_way_in_a_snapshot_goes_on() {
+    let mut bench = Bench::new("a i-1 web web?\nb i-2\nservice web check=true");
+    assert_eq!(bench.service("web")["pendingCount"], 1);
+    bench.wait(120);
+    let service = bench.service("web");
+    assert_eq!((&service["runningCount"], &service["pendingCount"]), (&json!(2), &json!(0)), "{service}");
+}
+
+#[test]
+fn an_unchecked_sidecar_keeps_the_task_unknown_and_the_service_steady() {
+    let mut bench = Bench::new("a i-1 web web\nb i-2\nservice web check=true sidecar=true");
+    bench.update("web", json!({"desiredCount": 3}));
+    bench.wait(300);
+    assert_eq!(bench.simulator.timeline().services()["web"].counts.last().unwrap().healthy, 3);
+    let tasks: Vec<String> = bench.simulator.service("web").unwrap().tasks.into_keys().collect();
+    let answer = bench.ecs("DescribeTasks", &json!({"tasks": tasks})).unwrap();
+    for task in answer["tasks"].as_array().unwrap() {
+        assert_eq!(task["healthStatus"], "UNKNOWN", "{task}");
+        assert_eq!(task["containers"][0]["healthStatus"], "HEALTHY", "{task}");
+        assert_eq!(task["containers"][1]["healthStatus"], "UNKNOWN", "{task}");
+    }
+}
+
+#[test]
+fn capacity_providers_get_their_base_and_then_by_weight() {
+    let mut bench = Bench::new("a i-1 provider=od\nb i-2 provider=spot\nservice web desired=0");
+    let strategy =
+        json!([{"capacityProvider": "od", "base": 2, "weight": 1}, {"capacityProvider": "spot", "weight": 3}]);
+    bench.update("web", json!({"desiredCount": 10, "capacityProviderStrategy": strategy}));
+    bench.wait(300);
+    assert_eq!(bench.placed("web"), "i-1: 4, i-2: 6");
+}
+
+#[test]
+fn which_changes_deploy_and_which_do_not() {
+    for (changes, deploys) in [
+        (json!({"desiredCount": 3}), false),
+        (json!({"placementStrategy": [{"type": "random"}]}), false),
+        (json!({"placementConstraints": [{"type": "distinctInstance"}]}), false),
+        (json!({"deploymentConfiguration": {"minimumHealthyPercent": 50}}), false),
+        (json!({"healthCheckGracePeriodSeconds": 5}), false),
+        (json!({"availabilityZoneRebalancing": "ENABLED"}), false),
+        (json!({"taskDefinition": "web:1"}), false),
+        (json!({"taskDefinition": "other:1"}), true),
+        (json!({"forceNewDeployment": true}), true),
+        (json!({"loadBalancers": []}), true),
+        (json!({"networkConfiguration": {}}), true),
+    ] {
+        let mut bench = Bench::new("a i-1 web web other\nb i-2");
+        bench.update("web", changes.clone());
+        let deployments = bench.service("web")["deployments"].as_array().unwrap().len();
+        assert_eq!(deployments, 1 + usize::from(deploys), "{changes}");
+    }
+}
+
+#[test]
+fn omitted_members_stay_and_an_empty_list_removes() {
+    let mut bench = Bench::new("a i-1 web\nservice web strategy=spread:instanceId constraint=distinctInstance");
+    bench.update("web", json!({"desiredCount": 1}));
+    let service = bench.service("web");
+    assert_eq!(service["placementStrategy"], json!([{"type": "spread", "field": "instanceId"}]));
+    assert_eq!(service["placementConstraints"], json!([{"type": "distinctInstance"}]));
+    bench.update("web", json!({"placementConstraints": []}));
+    let service = bench.service("web");
+    assert_eq!(service["placementStrategy"], json!([{"type": "spread", "field": "instanceId"}]));
+    assert_eq!(service["placementConstraints"], json!([]));
+}
+
+#[test]
+fn under_every_behaviour_a_service_comes_to_its_count_and_stays_above_its_minimum() {
+    let drawing = "a i-1 web web web\nb i-2 web\nc i-3\nservice web min=75 lb=true";
+    for switch in crate::behaviour::SWITCHES {
+        for value in switch.values {
+            let setting = format!("{}={value}", switch.name);
+            let mut bench = Bench::with(drawing, &[&setting], &[]);
+            for (changes, count) in [
+                (json!({"desiredCount": 6}), 6),
+                (json!({"forceNewDeployment": true}), 6),
+                (json!({"desiredCount": 4}), 4),
+            ] {
+                bench.update("web", changes);
+                bench.wait(3600);
+                let service = bench.service("web");
+                assert_eq!(service["runningCount"], count, "{setting}");
+                assert_eq!(service["deployments"].as_array().unwrap().len(), 1, "{setting}");
+                assert_eq!(service["deployments"][0]["rolloutState"], "COMPLETED", "{setting}");
+            }
+            let history = &bench.simulator.timeline().services()["web"];
+            for counts in history.counts.iter().filter(|counts| counts.desired == 4) {
+                assert!(counts.healthy >= counts.minimum_healthy, "{setting}: {counts:?}");
+            }
+            assert!(history.lowest_healthy >= 3, "{setting}: {}", history.lowest_healthy);
+        }
+    }
+}
+
+#[test]
+fn a_stopped_task_can_be_described_for_an_hour() {
+    let mut bench = Bench::new("a i-1 web web");
+    let arn = bench.simulator.service("web").unwrap().tasks.into_keys().next().unwrap();
+    bench.ecs("StopTask", &json!({"task": arn, "reason": "why not"})).unwrap();
+    bench.wait(3_500);
+    let answer = bench.ecs("DescribeTasks", &json!({"tasks": [arn]})).unwrap();
+    assert_eq!(answer["tasks"][0]["lastStatus"], "STOPPED");
+    assert_eq!(answer["tasks"][0]["stoppedReason"], "why not");
+    assert_eq!(answer["tasks"][0]["stopCode"], "UserInitiated");
+    bench.wait(200);
+    assert_eq!(bench.ecs("DescribeTasks", &json!({"tasks": [arn]})).unwrap()["failures"][0]["reason"], "MISSING");
+}

@@ -42,7 +42,7 @@ fn target(engine: &Engine, task: &Task) -> Option<Value> {
         let instance = engine.state.instances.get(task.instance.as_ref()?)?;
         (instance.ec2_instance_id.clone(), definition.ports.first().copied().unwrap_or(task.host_port))
     };
-    let health = match (task.status, task.target_is_healthy) {
+    let health = match (task.status, task.checks_passed) {
         (Status::Deactivating, _) => json!({"State": "draining", "Reason": "Target.DeregistrationInProgress"}),
         (_, true) => json!({"State": "healthy"}),
         (_, false) => json!({"State": "initial", "Reason": "Elb.RegistrationInProgress"}),

@@ -9,7 +9,7 @@ use crate::{
     outside,
     place::Place,
     scheduler,
-    snapshot::{read_constraints, read_definition, read_strategies},
+    snapshot::{read_constraints, read_definition, read_providers, read_strategies},
     wire::ApiError,
 };
 
@@ -24,6 +24,17 @@ fn service_name(engine: &Engine, input: &Place<'_>) -> Result<String, ApiError> 
     Ok(service.name.clone())
 }
 
+/// Members that start a deployment by being there, beside the task definition. [API, UpdateService]
+const DEPLOYING_MEMBERS: [&str; 7] = [
+    "networkConfiguration",
+    "loadBalancers",
+    "serviceRegistries",
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+    "vpcLatticeConfigurations",
+    "platformVersion",
+];
+
 /// What is omitted stays as it is; an empty list removes. [API, UpdateService]
 pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
     let name = service_name(engine, input)?;
@@ -36,7 +47,14 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
     let minimum = checked(configuration.get("minimumHealthyPercent").count())?;
     let maximum = checked(configuration.get("maximumPercent").count())?;
     let zones = checked(input.get("availabilityZoneRebalancing").text())?.map(|text| text == "ENABLED");
-    let force = checked(input.get("forceNewDeployment").truth_or(false))?;
+    let breaker = configuration.get("deploymentCircuitBreaker");
+    let grace_period = checked(input.get("healthCheckGracePeriodSeconds").count())?;
+    let providers = input.get("capacityProviderStrategy");
+    let providers = if providers.exists() { Some(checked(read_providers(&providers))?) } else { None };
+    let (breaks, rolls_back) =
+        (checked(breaker.get("enable").truth_or(false))?, checked(breaker.get("rollback").truth_or(false))?);
+    let force = checked(input.get("forceNewDeployment").truth_or(false))?
+        || DEPLOYING_MEMBERS.iter().any(|member| input.get(member).exists());
     let definition = match checked(input.get("taskDefinition").text())? {
         None => None,
         Some(id) => Some(
@@ -63,6 +81,14 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
         service.minimum_healthy_percent = minimum.unwrap_or(service.minimum_healthy_percent);
         service.maximum_percent = maximum.unwrap_or(service.maximum_percent);
         service.zone_rebalancing = zones.unwrap_or(service.zone_rebalancing);
+        service.grace_period_seconds = grace_period.unwrap_or(service.grace_period_seconds);
+        if breaker.exists() {
+            (service.circuit_breaker, service.rollback) = (breaks, rolls_back);
+        }
+        if let Some(providers) = providers {
+            service.launch_type = if providers.is_empty() { Some("EC2".to_owned()) } else { None };
+            service.capacity_provider_strategy = providers;
+        }
     }
     if let Some(count) = count {
         outside::set_desired_count(engine, &name, count);

@@ -181,7 +181,11 @@ pub(super) fn task(engine: &Engine, task: &Task, with_tags: bool) -> Value {
             json!({
                 "name": container["name"],
                 "lastStatus": if task.status == Status::Running { "RUNNING" } else { task.status.name() },
-                "healthStatus": task.health,
+                "healthStatus": match (task.health.as_str(), container.get("healthCheck")) {
+                    ("UNHEALTHY", _) => "UNHEALTHY",
+                    (_, Some(_)) if task.status == Status::Running && task.containers_are_well(definition) => "HEALTHY",
+                    _ => "UNKNOWN",
+                },
                 "networkBindings": if awsvpc || !is_alive { json!([]) } else {
                     json!([{"bindIP": "0.0.0.0", "containerPort": port, "hostPort": fixed.unwrap_or(task.host_port), "protocol": "tcp"}])
                 },
