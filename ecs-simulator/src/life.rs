@@ -114,8 +114,15 @@ fn start_up(engine: &mut Engine, (low, high): (i64, i64)) -> i64 {
 
 fn free_gpus(engine: &Engine, instance: &Instance, definition: &str) -> Vec<String> {
     let asked = engine.state.definitions.get(definition).map_or(0, |definition| definition.gpus as usize);
-    let taken: Vec<&String> = engine.state.instance_tasks(&instance.arn).flat_map(|task| &task.gpus).collect();
-    instance.gpus.iter().filter(|gpu| !taken.contains(gpu)).take(asked).cloned().collect()
+    let there = engine.state.instance_tasks(&instance.arn).filter(|task| task.wanted || engine.stopping_counts());
+    let taken: Vec<&String> = there.flat_map(|task| &task.gpus).collect();
+    instance
+        .gpus
+        .iter()
+        .filter(|gpu| !taken.contains(gpu) && !instance.other_gpus.contains(gpu))
+        .take(asked)
+        .cloned()
+        .collect()
 }
 
 /// Goes on to the next status.

@@ -106,6 +106,7 @@ fn join_instance(engine: &mut Engine) {
         version: 1,
         other_cpu: 0,
         other_memory: 0,
+        other_gpus: Vec::new(),
         ..model
     };
     engine.state.instances.insert(arn, instance);

@@ -183,7 +183,7 @@ fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Optio
     }
     let counts_stopping = engine.stopping_counts();
     let there = || engine.state.instance_tasks(&instance.arn).filter(move |task| task.wanted || counts_stopping);
-    let gpus: usize = there().map(|task| task.gpus.len()).sum();
+    let gpus = instance.other_gpus.len() + there().map(|task| task.gpus.len()).sum::<usize>();
     if instance.gpus.len() < gpus + definition.gpus as usize {
         return Some("has insufficient GPU resource available");
     }

@@ -147,6 +147,7 @@ fn read_instance(place: &Place<'_>) -> Result<Instance> {
         tags: place.get("tags").pairs("key", "value")?,
         other_cpu: 0,
         other_memory: 0,
+        other_gpus: Vec::new(),
     })
 }
 
@@ -535,12 +536,32 @@ fn derive(state: &mut State, remaining: &BTreeMap<String, Place<'_>>) -> Result<
             instance.other_memory = instance.memory.saturating_sub(*free).saturating_sub(memory);
         }
     }
+    for (arn, remaining) in remaining {
+        let free = resources(remaining)?.remove("GPU").map(|(_, gpus)| gpus);
+        assign_gpus(state, arn, free.as_deref());
+    }
     let mut number: u32 = 0;
     for task in state.tasks.values_mut() {
         number += 1;
         crate::network::assign(task, number);
     }
     Ok(())
+}
+
+/// Which devices each task on an instance has isn't told; which are free, may be.
+fn assign_gpus(state: &mut State, arn: &str, free: Option<&[String]>) {
+    let Some(instance) = state.instances.get_mut(arn) else { return };
+    let is_taken = |gpu: &&String| free.is_some_and(|free| !free.contains(gpu));
+    let taken = instance.gpus.iter().filter(is_taken);
+    let others = instance.gpus.iter().filter(|gpu| !is_taken(gpu));
+    let mut left: VecDeque<String> = taken.chain(others).cloned().collect();
+    let tasks: Vec<String> = state.tasks_on.get(arn).into_iter().flatten().cloned().collect();
+    for task in tasks {
+        let Some(task) = state.tasks.get_mut(&task).filter(|task| task.wanted) else { continue };
+        let number = state.definitions.get(&task.definition).map_or(0, |definition| definition.gpus as usize);
+        task.gpus = left.drain(..number.min(left.len())).collect();
+    }
+    instance.other_gpus = left.into_iter().filter(|gpu| is_taken(&gpu)).collect();
 }
 
 fn newest(state: &State) -> Moment {

@@ -43,6 +43,8 @@ pub(crate) struct Instance {
     /// What is reserved beside the tasks that are known here, so that a snapshot's remaining resources hold.
     pub(crate) other_cpu: u32,
     pub(crate) other_memory: u32,
+    /// The same of devices, by name.
+    pub(crate) other_gpus: Vec<String>,
 }
 
 /// A service.

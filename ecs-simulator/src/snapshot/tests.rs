@@ -54,6 +54,20 @@ fn what_the_snapshot_says_is_free_stays_free() {
     assert_eq!(snapshot.state.instances["arn:i-1"].other_cpu, 924);
 }
 
+#[test]
+fn gpus_of_running_tasks_are_taken_and_the_snapshot_says_which() {
+    let mut document = document();
+    let gpus = json!([{"name": "GPU", "stringSetValue": ["g0", "g1", "g2", "g3"]}]);
+    document["containerInstances"][0]["registeredResources"] = gpus;
+    document["containerInstances"][0]["remainingResources"] = json!([{"name": "GPU", "stringSetValue": ["g0", "g3"]}]);
+    document["taskDefinitions"][0]["containerDefinitions"][0]["resourceRequirements"] =
+        json!([{"type": "GPU", "value": "1"}]);
+    let snapshot = Snapshot::from_value(&document).unwrap();
+    // One is the task's; the other one that isn't free is somebody's who is not known here.
+    assert_eq!(snapshot.state.tasks["arn:t-1"].gpus, ["g1"]);
+    assert_eq!(snapshot.state.instances["arn:i-1"].other_gpus, ["g2"]);
+}
+
 /// Where, what stands there, and how the complaint begins.
 type Case = (&'static str, Value, &'static str);
 

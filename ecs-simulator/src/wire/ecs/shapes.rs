@@ -117,8 +117,12 @@ pub(super) fn instance(engine: &Engine, instance: &Instance, with_tags: bool) ->
     let (free_cpu, free_memory) = engine.free(instance);
     let set = |values: &[String]| json!(values);
     let ports = |ports: &std::collections::BTreeSet<u16>| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let gpus_taken: Vec<&String> =
-        state.instance_tasks(&instance.arn).filter(|task| task.wanted).flat_map(|task| &task.gpus).collect();
+    let gpus_taken: Vec<&String> = state
+        .instance_tasks(&instance.arn)
+        .filter(|task| task.wanted)
+        .flat_map(|task| &task.gpus)
+        .chain(&instance.other_gpus)
+        .collect();
     let gpus_free: Vec<String> = instance.gpus.iter().filter(|gpu| !gpus_taken.contains(gpu)).cloned().collect();
     let mut taken = instance.ports.clone();
     let mut taken_udp = instance.udp_ports.clone();
