@@ -1,16 +1,17 @@
 //! A simulated control plane of Amazon ECS, with CloudWatch and Elastic Load Balancing's target health, that any AWS client
 //! can talk to.
 //!
-//! It is a state machine: a request and a moment in, an answer out. No socket, no thread, no clock; one seed is the only
-//! chance in it. Time passes only between requests: what was due by then happens first, in order. It is written from ECS's
-//! documentation and knows nobody else's code; where the documents contradict each other or are silent there is a switch
-//! ([`behaviour::SWITCHES`]).
+//! It is a state machine: a request and a moment in, an answer out. No socket, no thread, no clock, but for [`server`] around
+//! it; one seed is the only chance in it. Time passes only between requests: what was due by then happens first, in order. It
+//! is written from ECS's documentation and knows nobody else's code; where the documents contradict each other or are silent
+//! there is a switch ([`behaviour::SWITCHES`]).
 //!
 //! - [`snapshot`], [`drawing`]: where a cluster comes from
 //! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`: what it does as time passes
 //! - `wire`: how clients talk to it
 //! - [`behaviour`], [`faults`]: how it may be otherwise, and what may go wrong
 //! - [`timeline`]: what happened
+//! - [`server`]: all of it for clients of other processes
 
 pub mod behaviour;
 mod buckets;
@@ -25,6 +26,7 @@ mod place;
 mod placement;
 mod query;
 mod scheduler;
+pub mod server;
 pub mod snapshot;
 mod state;
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! The simulated control plane as a server on this machine, for any AWS client.
 
-mod server;
-
 use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use ecs_simulator::{Moment, Options, Simulator, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
+use ecs_simulator::{
+    Moment, Options, Simulator,
+    behaviour::Behaviour,
+    faults::Faults,
+    server::{self, Running},
+    snapshot::Snapshot,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -72,7 +77,7 @@ async fn main() -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     announce(&snapshot, listener.local_addr()?)?;
     tokio::select! {
-        result = server::serve(listener, simulator, arguments.speed) => result,
+        result = server::serve(listener, Arc::new(Running::new(simulator, arguments.speed))) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }

@@ -2,18 +2,19 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use bytes::Bytes;
-use ecs_simulator::{Answer, LARGEST_BODY, Moment, Simulator};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{Answer, LARGEST_BODY, Moment, Simulator};
 
 /// Connections at a time; clients on one machine keep a few each.
 const CONNECTIONS: usize = 256;
@@ -22,14 +23,20 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// After a connection could not be taken (too many open files, mostly) a new one is tried so much later.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers whoever connects; ends only with the process.
+/// A simulator, and the clock that it is asked by.
+#[derive(Debug)]
+pub struct Running {
+    simulator: Mutex<Simulator>,
+    start: Moment,
+    since: Instant,
+    speed: f64,
+}
+
+/// Answers whoever connects; ends only with its runtime.
 ///
 /// # Errors
 /// None today: what goes wrong with one connection ends that one.
-#[expect(clippy::disallowed_methods, reason = "a server for real clients runs on the real clock")]
-pub(crate) async fn serve(listener: TcpListener, simulator: Simulator, speed: f64) -> Result<()> {
-    let running =
-        Arc::new(Running { start: simulator.start(), since: Instant::now(), speed, simulator: simulator.into() });
+pub async fn serve(listener: TcpListener, running: Arc<Running>) -> Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = places.clone().acquire_owned().await?;
@@ -54,15 +61,20 @@ pub(crate) async fn serve(listener: TcpListener, simulator: Simulator, speed: f6
     }
 }
 
-/// A simulator, and the clock that it is asked by.
-struct Running {
-    simulator: Mutex<Simulator>,
-    start: Moment,
-    since: Instant,
-    speed: f64,
-}
-
 impl Running {
+    /// Starts the clock: in the cluster so many seconds pass in one second here.
+    #[expect(clippy::disallowed_methods, reason = "a server for real clients runs on the real clock")]
+    pub fn new(simulator: Simulator, speed: f64) -> Self {
+        Self { start: simulator.start(), since: Instant::now(), speed, simulator: Mutex::new(simulator) }
+    }
+
+    /// The simulator, to look into while it is served, with everything done that is due by now.
+    pub fn simulator(&self) -> MutexGuard<'_, Simulator> {
+        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        simulator.pass(self.now());
+        simulator
+    }
+
     /// An error makes hyper close the connection without an answer.
     async fn respond(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (parts, body) = request.into_parts();
@@ -70,8 +82,7 @@ impl Running {
             return Ok(too_large());
         };
         let request = Request::from_parts(parts, body.to_bytes());
-        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
-        match simulator.respond(&request, self.now()) {
+        match self.simulator().respond(&request, self.now()) {
             Answer::Response(response) => Ok(response.map(Full::new)),
             Answer::Dropped => Err(io::ErrorKind::ConnectionAborted.into()),
         }

@@ -3,6 +3,7 @@
 
 mod deaths;
 mod edge;
+mod processes;
 mod production;
 mod reference;
 mod storm;

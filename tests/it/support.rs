@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
-use ecs_simulator::{Options, behaviour::Behaviour, drawing::Drawing, faults::Faults, snapshot::Snapshot};
+use ecs_simulator::{Options, Simulator, behaviour::Behaviour, drawing::Drawing, faults::Faults, snapshot::Snapshot};
 
 /// The name of every drawn cluster.
 pub(crate) const CLUSTER: &str = "test";
@@ -45,8 +45,13 @@ pub(crate) fn rehearse(drawing: &str, settings: &str, options: Options) -> (Repo
 
 /// The tasks of a service by instance, as `i-1=2 i-2=1`.
 pub(crate) fn spread_of(rehearsal: &Rehearsal, service: &str) -> String {
+    spread_in(&rehearsal.simulator(), service)
+}
+
+/// The same, of a simulator.
+pub(crate) fn spread_in(simulator: &Simulator, service: &str) -> String {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-    for instance in rehearsal.simulator().service(service).unwrap().tasks.values() {
+    for instance in simulator.service(service).unwrap().tasks.values() {
         *counts.entry(instance.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
     }
     counts.iter().map(|(instance, tasks)| format!("{instance}={tasks}")).collect::<Vec<_>>().join(" ")
@@ -54,7 +59,11 @@ pub(crate) fn spread_of(rehearsal: &Rehearsal, service: &str) -> String {
 
 /// What must hold of every service after a run that came to its end, whatever happened: nothing of ours is left.
 pub(crate) fn leftovers(rehearsal: &Rehearsal, own_protection: &[&str]) -> Vec<String> {
-    let simulator = rehearsal.simulator();
+    leftovers_in(&rehearsal.simulator(), own_protection)
+}
+
+/// The same, of a simulator.
+pub(crate) fn leftovers_in(simulator: &Simulator, own_protection: &[&str]) -> Vec<String> {
     let mut left = Vec::new();
     for name in simulator.service_names() {
         let Some(service) = simulator.service(&name) else { continue };

@@ -1,0 +1,338 @@
+//! The job's own binary against the simulator's server, each in earnest: a process, sockets, signals, the real clock.
+//!
+//! The job waits by the real clock; the cluster's goes [`SPEED`] times as fast, so whatever a run waits for is there when it
+//! looks again. Services have health checks: where there is none the job takes the time between ECS's clock and its own.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use ecs_rebalancer::{exit, rehearsal::Rehearsal};
+use ecs_simulator::{
+    Simulator,
+    server::{self, Running},
+    snapshot::Snapshot,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot, time::Instant};
+
+use crate::support::{config, in_simulated_time, leftovers_in, options, snapshot, spread_in, spread_of};
+
+/// How many seconds pass in the cluster in one of ours.
+const SPEED: f64 = 60.0;
+
+/// A simulated cluster that other processes can reach, as long as this lives.
+struct Served {
+    running: Arc<Running>,
+    address: SocketAddr,
+    cluster: String,
+    _until_dropped: oneshot::Sender<()>,
+}
+
+/// A run that ended.
+struct Ended {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Served {
+    /// The cluster has the job's own date, for each compares the other's times with its own.
+    fn new(snapshot: &Snapshot, seed: u64, behaviour: &[&str]) -> Self {
+        let simulator = Simulator::starting_at(snapshot, options(seed, behaviour, &[]), today()).unwrap();
+        let running = Arc::new(Running::new(simulator, SPEED));
+        let (until_dropped, dropped) = oneshot::channel();
+        let (tell, told) = mpsc::channel();
+        let served = running.clone();
+        thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                tokio::select! {
+                    ended = server::serve(listener, served) => ended.unwrap(),
+                    _ = dropped => {}
+                }
+            });
+        });
+        let address = told.recv().unwrap();
+        Self { running, address, cluster: snapshot.cluster_name().to_owned(), _until_dropped: until_dropped }
+    }
+
+    /// Starts the job with settings `NAME=VALUE`, and with nothing of this process's own environment.
+    fn start(&self, settings: &str) -> Child {
+        let ours = settings.split_whitespace().map(|word| word.split_once('=').unwrap());
+        Command::new(env!("CARGO_BIN_EXE_ecs-rebalancer"))
+            .env_clear()
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.address))
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "simulated")
+            .env("AWS_SECRET_ACCESS_KEY", "simulated")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("REBALANCER_CLUSTER", &self.cluster)
+            .envs(ours.map(|(name, value)| (format!("REBALANCER_{name}"), value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn run(&self, settings: &str) -> Ended {
+        Ended::of(self.start(settings))
+    }
+
+    fn requests(&self) -> u64 {
+        self.running.simulator().requests().values().sum()
+    }
+
+    /// An ECS operation, asked as any client asks it.
+    fn call(&self, operation: &str, input: &Value) -> String {
+        let body = input.to_string();
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
+             x-amz-target: AmazonEC2ContainerServiceV20141113.{operation}\r\nconnection: close\r\n\r\n{body}",
+            self.address,
+            body.len(),
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{operation} {body}: {answer}");
+        answer
+    }
+
+    /// Lets the lease of a dead run lapse. It does so by the job's clock, in minutes that a test can't wait.
+    fn let_the_lease_lapse(&self) {
+        let lease = self.running.simulator().cluster_tags().get("ecs-rebalancer:lease").cloned();
+        if let Some(lease) = lease {
+            let (run, _) = lease.split_once(" until=").unwrap();
+            let tag = json!({"key": "ecs-rebalancer:lease", "value": format!("{run} until=1")});
+            let arn = format!("arn:aws:ecs:us-east-1:111122223333:cluster/{}", self.cluster);
+            self.call("TagResource", &json!({"resourceArn": arn, "tags": [tag]}));
+        }
+    }
+}
+
+impl Ended {
+    fn of(process: Child) -> Self {
+        let output = process.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The last line on standard output.
+    fn report(&self) -> Value {
+        let line = self.stdout.lines().last().unwrap_or_else(|| panic!("no report: {}", self.stderr));
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the job's process reads the wall clock, and the cluster goes with it")]
+fn today() -> ecs_simulator::Moment {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    ecs_simulator::Moment(since.as_millis().try_into().unwrap())
+}
+
+/// Runs the job on a cluster as a process and in this process: both come to the same.
+fn check_the_same(snapshot: &Snapshot, services: &[&str], settings: &str) {
+    let cluster = snapshot.cluster_name();
+    let served = Served::new(snapshot, 0, &[]);
+    let ended = served.run(&format!("{settings} LOG_FORMAT=json"));
+    let real = ended.report();
+    let (rehearsed, rehearsal) = in_simulated_time(async {
+        let rehearsal = Rehearsal::new(snapshot, options(0, &[], &[])).unwrap();
+        let report = rehearsal.run(&config(settings), cluster, "run-1").await;
+        (serde_json::to_value(report).unwrap(), rehearsal)
+    });
+    let simulator = served.running.simulator();
+    let what = format!("{cluster}: {real:#}\n{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(exit::DONE.into()), "{what}");
+    assert_eq!(real["outcome"], "rebalanced", "{what}");
+    for part in ["outcome", "cluster", "before", "predicted", "after", "errors", "warnings"] {
+        assert_eq!(real[part], rehearsed[part], "{part} of {what}");
+    }
+    let log: Vec<Value> = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(log.iter().any(|event| event["message"] == "setting the desired count"), "{what}");
+    assert_eq!(leftovers_in(&simulator, &[]), Vec::<String>::new(), "{what}");
+    for name in services {
+        assert_eq!(spread_in(&simulator, name), spread_of(&rehearsal, name), "{what}");
+        let (history, expected) =
+            (&simulator.timeline().services()[*name], &rehearsal.simulator().timeline().services()[*name].clone());
+        let counts =
+            |history: &ecs_simulator::timeline::History| (history.started, history.stopped, history.lowest_healthy);
+        assert_eq!(counts(history), counts(expected), "{name} of {what}");
+    }
+}
+
+/// Twelve tasks on two instances of four.
+const HALF_EMPTY: &str = "a i-1 web web web web api api\na i-2 web web web web api api\nb i-3\nb i-4\n\
+                          service web lb=true\nservice api check=true";
+
+#[test]
+fn as_a_process_it_does_the_same_as_in_a_rehearsal() {
+    thread::scope(|scope| {
+        scope.spawn(|| check_the_same(&Snapshot::reference_cluster(), &["web"], ""));
+        scope.spawn(|| check_the_same(&snapshot(HALF_EMPTY), &["web", "api"], "SURGE=100"));
+        scope.spawn(|| {
+            let ended = Served::new(&Snapshot::reference_cluster(), 0, &[]).run("LOG_FORMAT=text");
+            assert_eq!(ended.status.code(), Some(exit::DONE.into()), "{}", ended.stderr);
+            assert!(ended.stdout.contains("rebalanced"), "{}", ended.stdout);
+            assert!(serde_json::from_str::<Value>(ended.stdout.lines().last().unwrap()).is_err(), "{}", ended.stdout);
+        });
+    });
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Terminate,
+    Kill,
+}
+
+#[derive(Debug)]
+struct Strategy {
+    name: &'static str,
+    drawing: &'static str,
+    desired: u32,
+    floor: u32,
+    /// Until its last look at the cluster a run makes about so many.
+    requests: u64,
+}
+
+const STRATEGIES: [Strategy; 6] = [
+    SURGE,
+    Strategy {
+        name: "stop",
+        drawing: "a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 min=50 check=true",
+        desired: 4,
+        floor: 2,
+        requests: 27,
+    },
+    SURGE,
+    Strategy { name: "redeploy", ..REVISION },
+    SURGE,
+    REVISION,
+];
+const SURGE: Strategy = Strategy {
+    name: "surge",
+    drawing: "a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 lb=true",
+    desired: 4,
+    floor: 4,
+    requests: 43,
+};
+const REVISION: Strategy = Strategy {
+    name: "revision",
+    drawing: "a i-1 web web\nb i-2\nservice web desired=2 check=true",
+    desired: 2,
+    floor: 2,
+    requests: 21,
+};
+
+/// The protection of a run with this deadline lasts 65 minutes of the cluster's, longer than the test: so whoever clears it,
+/// time does not.
+const SETTINGS: &str = "DEADLINE=1h COOLDOWN=0 SURGE=100 LOG_FORMAT=json";
+/// Of each signal. Some come when the run is over already; of both together at least [`MET`] don't.
+const MOMENTS: u64 = 30;
+const MET: usize = 50;
+/// ECS follows SIGTERM with SIGKILL after this long [API, ContainerDefinition, stopTimeout].
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const SIGKILL: i32 = 9;
+/// Between looks at a process.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// When a signal comes: so long after so many requests of the run.
+#[derive(Debug)]
+struct Moment {
+    requests: u64,
+    delay: Duration,
+}
+
+impl Moment {
+    fn random(random: &mut ChaCha8Rng, strategy: &Strategy) -> Self {
+        let requests = random.random_range(1..=strategy.requests);
+        // A run waits most of its time, and does most between its waits.
+        let most = if random.random_range(0..2) == 0 { 20 } else { 5_000 };
+        Self { requests, delay: Duration::from_millis(random.random_range(0..most)) }
+    }
+
+    /// Waits for the moment; false where the run is over before.
+    fn comes(&self, process: &mut Child, served: &Served) -> bool {
+        let mut reached: Option<Instant> = None;
+        loop {
+            if process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if served.requests() >= self.requests && reached.get_or_insert_with(Instant::now).elapsed() >= self.delay {
+                return true;
+            }
+            thread::park_timeout(GLANCE);
+        }
+    }
+}
+
+fn send(signal: Signal, process: &mut Child) {
+    match signal {
+        Signal::Kill => process.kill().unwrap(),
+        // The standard library sends no other signal; every shell does.
+        Signal::Terminate => {
+            let id = process.id().to_string();
+            assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().unwrap().success());
+        }
+    }
+}
+
+/// Plays one signal; gives whether it met the run, which is over before, or just then, where that ends as any other.
+fn play(signal: Signal, number: u64) -> bool {
+    let strategy = &STRATEGIES[usize::try_from(number).unwrap() % STRATEGIES.len()];
+    let moment = Moment::random(&mut ChaCha8Rng::seed_from_u64(number), strategy);
+    let served = Served::new(&snapshot(strategy.drawing), number, &["spread-counts=own-revision"]);
+    let settings = format!("{SETTINGS} STRATEGY={}", strategy.name);
+    let mut process = served.start(&settings);
+    if moment.comes(&mut process, &served) {
+        send(signal, &mut process);
+    }
+    let signalled = Instant::now();
+    let ended = Ended::of(process);
+    let mut what = format!("{signal:?} {number}: {moment:?} {strategy:?}\n{}{}", ended.stderr, ended.stdout);
+    let met = ended.status.code() != Some(exit::DONE.into());
+    if !met {
+        assert_eq!(ended.report()["after"]["misplaced_tasks"], 0, "{what}");
+    } else if signal == Signal::Terminate {
+        assert_eq!(ended.status.code(), Some(exit::TERMINATED.into()), "{what}");
+        assert!(signalled.elapsed() < STOP_TIMEOUT, "{:?}: {what}", signalled.elapsed());
+        assert_eq!(ended.report()["errors"], json!([]), "{what}");
+    } else {
+        assert_eq!(ended.status.signal(), Some(SIGKILL), "{what}");
+        served.let_the_lease_lapse();
+        // Too high a threshold for anything but what the dead run left.
+        let next = served.run(&format!("{settings} THRESHOLD=100"));
+        what = format!("{what}\nnext run: {}{}", next.stderr, next.stdout);
+        assert_eq!(next.status.code(), Some(exit::DONE.into()), "{what}");
+    }
+    let simulator = served.running.simulator();
+    assert_eq!(leftovers_in(&simulator, &[]), Vec::<String>::new(), "{what}");
+    assert_eq!(simulator.service("web").unwrap().desired_count, strategy.desired, "{what}");
+    let lowest = simulator.timeline().services()["web"].lowest_healthy;
+    assert!(lowest >= strategy.floor, "fell to {lowest}: {what}");
+    met
+}
+
+#[test]
+fn whenever_a_signal_ends_it_every_service_is_whole() {
+    let met = thread::scope(|scope| {
+        let signals = [Signal::Terminate, Signal::Kill];
+        let plays = signals.iter().flat_map(|signal| (0..MOMENTS).map(|number| (*signal, number)));
+        let plays: Vec<_> = plays.map(|(signal, number)| scope.spawn(move || play(signal, number))).collect();
+        plays.into_iter().map(|play| play.join().unwrap()).filter(|met| *met).count()
+    });
+    assert!(met >= MET, "only {met} of {} signals met a run", 2 * MOMENTS);
+}
