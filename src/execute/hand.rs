@@ -8,7 +8,10 @@ use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
         marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark},
-        model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskStatus, Timestamp},
+        model::{
+            Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+            TaskStatus, Timestamp,
+        },
         planner::{ServicePlan, surge_size},
         policy::{Policy, Strategy},
         readiness::{TargetGroups, is_ready},
@@ -252,7 +255,7 @@ impl Hand {
             }
             Work::Redeploy { kind, phase } => {
                 let timeout = round.policy.task_timeout;
-                match redeploy::next(*kind, phase, cluster, seen, timeout, round.stop.is_some()) {
+                match redeploy::next(*kind, phase, cluster, seen, timeout, round.stop) {
                     Step::See(what) => Next::See(what),
                     Step::Wait => Next::Wait,
                     Step::Done(ending) => Next::Done(ending),
@@ -307,7 +310,7 @@ impl Hand {
         Ok(())
     }
 
-    async fn act(&mut self, action: &Action, cluster: &Cluster, round: &Round<'_>) -> Result<()> {
+    async fn act(&mut self, action: &Action, cluster: &mut Cluster, round: &Round<'_>) -> Result<()> {
         let target = round.target;
         let service = self.service.as_ref().or_else(|| cluster.services.get(&self.name));
         let arn = service.map(|service| service.arn.clone()).context("the service is gone")?;
@@ -354,6 +357,11 @@ impl Hand {
             Action::NewRevision(definition) => {
                 let revision = target.register_identical_revision(definition).await?;
                 tracing::info!(service = name, revision, "deploying an identical revision");
+                let known = cluster.task_definitions.values().find(|known| known.arn.as_str() == definition.as_str());
+                if let Some(known) = known.cloned() {
+                    let arn = TaskDefinitionArn::from(revision.as_str());
+                    cluster.task_definitions.insert(arn.clone(), TaskDefinition { arn, ..known });
+                }
                 let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
                 target.update_service(&self.name, &change).await
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{
     model::{Cluster, Service, Timestamp},
     spread,
-    step::{Action, Ending, Seen, Step},
+    step::{Action, Ending, Seen, Step, Stop, What},
 };
 
 /// ECS is eventually consistent: the deployment may not be seen yet.
@@ -40,8 +40,16 @@ pub enum Kind {
     Revision,
 }
 
-/// The next step for a service. `timeout`: how long without a healthy new task until the deployment is given up.
-pub fn next(kind: Kind, phase: &Phase, cluster: &Cluster, seen: &Seen, timeout: Duration, ends: bool) -> Step<Phase> {
+/// The next step for a service. `timeout`: how long without a healthy new task until the deployment is given up. `stop`:
+/// whether and why the run waits no longer.
+pub fn next(
+    kind: Kind,
+    phase: &Phase,
+    cluster: &Cluster,
+    seen: &Seen,
+    timeout: Duration,
+    stop: Option<Stop>,
+) -> Step<Phase> {
     let Some(service) = &seen.service else { return Step::Done(Ending::Gone) };
     let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
     let id = primary.map_or("", |deployment| deployment.id.as_str());
@@ -72,7 +80,7 @@ pub fn next(kind: Kind, phase: &Phase, cluster: &Cluster, seen: &Seen, timeout: 
                     failed,
                 });
             }
-            judge(kind, cluster, service, definition, failed.as_ref(), waited, timeout, ends)
+            judge(kind, cluster, service, seen, definition, failed.as_ref(), waited, timeout, stop)
         }
     }
 }
@@ -82,15 +90,20 @@ fn judge(
     kind: Kind,
     cluster: &Cluster,
     service: &Service,
+    seen: &Seen,
     definition: &str,
     failed: Option<&String>,
     waited: Duration,
     timeout: Duration,
-    ends: bool,
+    stop: Option<Stop>,
 ) -> Step<Phase> {
     let is_over = service.deployments.len() == 1
         && service.deployments.iter().all(|deployment| deployment.rollout_state != "IN_PROGRESS");
     if let (true, None) = (is_over, failed) {
+        // Every task is another than before, and where it is decides whether that helped.
+        if seen.tasks.is_none() {
+            return Step::See(What::Tasks);
+        }
         let misplaced = spread::misplaced(cluster, &service.name);
         return Step::Done(if misplaced == 0 { Ending::Spread } else { Ending::NoHelp { misplaced } });
     }
@@ -108,10 +121,12 @@ fn judge(
             Phase::Deploying { since, before: String::new(), definition: definition.to_owned(), failed: Some(why) };
         return Step::Act(Action::Deploy(definition.to_owned()), phase);
     }
-    if ends {
-        return Step::Done(Ending::DeploymentFailed(format!("{why}; ECS goes on with it by itself")));
+    match stop {
+        None => Step::Wait,
+        // Nobody knows that it fails, and ECS carries it to its end.
+        Some(Stop::Signal) if failed.is_none() => Step::Done(Ending::Limit(Stop::Signal)),
+        Some(_) => Step::Done(Ending::DeploymentFailed(format!("{why}; ECS goes on with it by itself"))),
     }
-    Step::Wait
 }
 
 fn failure(service: &Service, since: Timestamp) -> Option<String> {

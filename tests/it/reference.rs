@@ -36,6 +36,7 @@ fn each_strategy_ends_spread_and_leaves_nothing_behind() {
             rehearse(&drawing, &format!("STRATEGY={strategy}"), options(1, &["spread-counts=own-revision"], &[]));
         assert_eq!(report.outcome, Outcome::Rebalanced, "{strategy}: {report:?}");
         assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{strategy}: {}", spread_of(&rehearsal, "web"));
+        assert_eq!(report.services[0].reason, "spread", "{strategy}");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{strategy}");
         let lowest = rehearsal.simulator().timeline().services()["web"].lowest_healthy;
         let floor = if strategy == "stop" { 2 } else { 4 };
