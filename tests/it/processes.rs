@@ -258,10 +258,11 @@ struct Moment {
 
 impl Moment {
     fn random(random: &mut ChaCha8Rng, strategy: &Strategy) -> Self {
-        let requests = random.random_range(1..=strategy.requests);
-        // A run waits most of its time, and does most between its waits.
-        let most = if random.random_range(0..2) == 0 { 20 } else { 5_000 };
-        Self { requests, delay: Duration::from_millis(random.random_range(0..most)) }
+        // A run waits most of its time, five seconds at a time, and does most between its waits.
+        let (last, longest) =
+            if random.random_range(0..2) == 0 { (strategy.requests, 20) } else { (strategy.requests / 2, 5_000) };
+        let requests = random.random_range(1..=last);
+        Self { requests, delay: Duration::from_millis(random.random_range(0..longest)) }
     }
 
     /// Waits for the moment; false where the run is over before.
