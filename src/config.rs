@@ -3,6 +3,7 @@
 mod contradictions;
 mod problems;
 mod settings;
+mod unavailable;
 mod values;
 
 #[cfg(test)]

@@ -197,8 +197,14 @@ fn check_protection(rehearsal: &Rehearsal, case: &Case, own: &[Vec<String>], wha
 fn whatever_comes_the_invariants_hold() {
     #[expect(clippy::disallowed_methods, reason = "what a person asks of this one test")]
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match number("STORM_SEED") {
-        Some(seed) => play(seed),
-        None => (0..number("STORM_SEEDS").unwrap_or(SEEDS)).for_each(play),
+    if let Some(seed) = number("STORM_SEED") {
+        return play(seed);
     }
+    let seeds = number("STORM_SEEDS").unwrap_or(SEEDS);
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (0..seeds).filter(|seed| seed % threads == thread).for_each(play));
+        }
+    });
 }

@@ -197,7 +197,7 @@ proptest! {
         let cluster = testing::cluster(&drawing);
         let exclude = excluded.map(|number| wildmatch::WildMatch::new(&format!("s{number}"))).into_iter().collect();
         let services = ServiceFilter { include: Vec::new(), exclude };
-        let policy = Policy { max_moves, max_services, services, ..threshold(percent) };
+        let policy = Policy { services, max_moves, max_services, ..threshold(percent) };
         let (found, plan) = planned(&cluster, &policy);
         verify(&cluster, &found, &policy, &plan);
     }

@@ -11,7 +11,7 @@ pub(super) fn render(played: &Played, misplaced_left: u32, paint: &Paint) -> Str
     if played.services.is_empty() && played.instead.is_none() {
         return String::new();
     }
-    let mut text = String::from("\n");
+    let mut text = String::new();
     let steps: Vec<(&str, Moment)> = played.services.iter().flat_map(turning_points).collect();
     if !steps.is_empty() {
         text.push_str(&format!(
@@ -36,11 +36,9 @@ pub(super) fn render(played: &Played, misplaced_left: u32, paint: &Paint) -> Str
     for service in &played.services {
         let PlayedService { name, lowest_healthy, desired, minimum_healthy, started, stopped, .. } = service;
         let style = if lowest_healthy < minimum_healthy { &paint.bad } else { &paint.good };
-        let lowest = style.apply_to(format!("never below {lowest_healthy} healthy"));
-        let name = console::truncate_str(name, 28, "…");
-        text.push_str(&format!(
-            "  {name:28}  {lowest} of {desired} (minimum {minimum_healthy}); {started} started, {stopped} stopped\n"
-        ));
+        let lowest = style.apply_to(format!("never below {lowest_healthy} of {desired} healthy"));
+        let name = console::truncate_str(name, 22, "…");
+        text.push_str(&format!("  {name:22}  {lowest}; {started} started, {stopped} stopped\n"));
     }
     if let Some(instead) = &played.instead {
         text.push_str(&compared(played, misplaced_left, instead));
