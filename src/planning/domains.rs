@@ -91,23 +91,26 @@ impl<Id: Clone> Domain<Id> {
         }
     }
 
-    /// What is missing inside the domains of the first level, if each keeps as many tasks as it has.
-    pub fn missing_within(&self) -> u32 {
-        match &self.content {
-            Content::Last { .. } => 0,
-            Content::Level(domains) => domains.iter().map(|domain| domain.missing(domain.tasks())).sum(),
-        }
+    /// What is missing inside the domains of the first level, if each is to have as many tasks as it has in `other`, which is
+    /// the same tree, perhaps with other tasks.
+    pub fn missing_within_as<Other: Clone>(&self, other: &Domain<Other>) -> u32 {
+        self.first_level_with(other).map(|(domain, other)| domain.missing(other.tasks())).sum()
     }
 
-    /// The same as `arrange`, when each domain of the first level is to have as many tasks as it has in `other`, which is
-    /// the same tree with other tasks.
+    /// A balanced arrangement inside each domain of the first level of as many tasks as it has in `other`.
     pub fn arrange_within_as<Other: Clone>(&self, other: &Domain<Other>) -> Vec<(Id, u32)> {
-        match (&self.content, &other.content) {
-            (Content::Level(domains), Content::Level(others)) => {
-                domains.iter().zip(others).flat_map(|(domain, other)| domain.arrange(other.tasks())).collect()
-            }
-            (Content::Last { .. }, _) | (_, Content::Last { .. }) => Vec::new(),
-        }
+        self.first_level_with(other).flat_map(|(domain, other)| domain.arrange(other.tasks())).collect()
+    }
+
+    fn first_level_with<'a, Other>(
+        &'a self,
+        other: &'a Domain<Other>,
+    ) -> impl Iterator<Item = (&'a Self, &'a Domain<Other>)> {
+        let domains = match (&self.content, &other.content) {
+            (Content::Level(domains), Content::Level(others)) => domains.iter().zip(others),
+            (Content::Last { .. }, _) | (_, Content::Last { .. }) => [].iter().zip(&[]),
+        };
+        domains
     }
 
     /// Most minus fewest tasks over the domains of the first level at which they differ by more than one (full ones apart);

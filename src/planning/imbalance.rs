@@ -196,7 +196,7 @@ fn stuck(
     let zones_stay = service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones());
     if zones_stay {
         // Each zone's count is left to ECS; what is ours is to even out inside the zones.
-        let within_zones: u32 = parts.iter().map(|part| part.domains.missing_within()).sum();
+        let within_zones: u32 = parts.iter().map(|part| part.domains.missing_within_as(&part.domains)).sum();
         let between = misplaced.saturating_sub(within_zones);
         if between > 0 {
             stuck.insert(Blocked::LeftToZoneRebalancing, between);

@@ -255,6 +255,8 @@ pub struct Index<'a> {
     class_of: BTreeMap<&'a ContainerInstanceArn, usize>,
     /// Usable instances that are alike in all that a static requirement asks, and in the domains that levels make.
     pub classes: Vec<Vec<&'a ContainerInstance>>,
+    /// The most of each resource that any instance of a class has left.
+    most_remaining: Vec<Capacity>,
 }
 
 /// The attributes that decide where the tasks of a cluster's services may go, and what they spread over.
@@ -273,6 +275,24 @@ pub(super) fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
         }
     }
     asked
+}
+
+/// The instances of a class that a requirement admits.
+#[derive(Debug)]
+pub struct EligibleClass<'b, 'a> {
+    /// The instances.
+    pub instances: Cow<'b, [&'a ContainerInstance]>,
+    /// Whether there may be room for one more task on any of them.
+    pub may_have_room: bool,
+}
+
+fn most_remaining(class: &[&ContainerInstance]) -> Capacity {
+    let most = |of: fn(&Capacity) -> u32| class.iter().map(|instance| of(&instance.remaining)).max().unwrap_or(0);
+    Capacity {
+        cpu_units: most(|capacity| capacity.cpu_units),
+        memory_mib: most(|capacity| capacity.memory_mib),
+        gpus: most(|capacity| capacity.gpus),
+    }
 }
 
 /// The constraints of all services and task definitions.
@@ -314,7 +334,8 @@ impl<'a> Index<'a> {
             .enumerate()
             .flat_map(|(number, class)| class.iter().map(move |instance| (&instance.arn, number)))
             .collect();
-        Self { cluster, tasks_by_service, tasks_by_instance, class_of, classes }
+        let most_remaining = classes.iter().map(|class| most_remaining(class)).collect();
+        Self { cluster, tasks_by_service, tasks_by_instance, class_of, classes, most_remaining }
     }
 
     /// For each class, whether a static requirement admits its instances.
@@ -327,21 +348,19 @@ impl<'a> Index<'a> {
 
     /// The instances that a requirement admits, in the order of their classes.
     pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
-        self.eligible_classes(requirement).flat_map(Cow::into_owned).collect()
+        self.eligible_classes(requirement).flat_map(|class| class.instances.into_owned()).collect()
     }
 
     /// The instances that a requirement admits, class by class.
-    pub fn eligible_classes(
-        &self,
-        requirement: &Requirement<'_>,
-    ) -> impl Iterator<Item = Cow<'_, [&'a ContainerInstance]>> {
+    pub fn eligible_classes(&self, requirement: &Requirement<'_>) -> impl Iterator<Item = EligibleClass<'_, 'a>> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        self.classes.iter().map(move |class| match class.first() {
-            Some(first) if requirement.is_static() && requirement.admits(first, &groups) => {
-                Cow::Borrowed(class.as_slice())
-            }
-            Some(_) if requirement.is_static() => Cow::Borrowed(&[][..]),
-            _ => class.iter().copied().filter(|instance| requirement.admits(instance, &groups)).collect(),
+        self.classes.iter().zip(&self.most_remaining).map(move |(class, most_remaining)| {
+            let instances = match class.first() {
+                Some(first) if requirement.is_static() && requirement.admits(first, &groups) => Cow::Borrowed(&**class),
+                Some(_) if requirement.is_static() => Cow::Borrowed(&[][..]),
+                _ => class.iter().copied().filter(|instance| requirement.admits(instance, &groups)).collect(),
+            };
+            EligibleClass { instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
         })
     }
 

@@ -71,18 +71,24 @@ pub fn without_room(
     zones_stay: bool,
 ) -> Option<(u32, Shortage)> {
     let could_have = with_room(index, service, part);
+    let missing =
+        if zones_stay { could_have.missing_within_as(&part.domains) } else { could_have.missing(part.placed) };
+    if missing == 0 {
+        return None;
+    }
     let target = if zones_stay { could_have.arrange_within_as(&part.domains) } else { could_have.arrange(part.placed) };
-    let lacking = || target.iter().filter(|(place, tasks)| place.could_have < *tasks);
-    let missing = lacking().map(|(place, tasks)| tasks - place.could_have).sum();
-    let instances = lacking().flat_map(|(place, _)| place.instances.iter().copied());
-    (missing > 0).then(|| (missing, shortage(index, service, part, instances)))
+    let mut lacking: Vec<&Place<'_>> =
+        target.iter().filter(|(place, tasks)| place.could_have < *tasks).map(|(place, _)| place).collect();
+    // Those that are alike come one after the other.
+    lacking.dedup_by(|one, other| Rc::ptr_eq(&one.instances, &other.instances));
+    Some((missing, shortage(index, service, part, &lacking)))
 }
 
 /// The domains with room counted as tasks: how many a domain could have without anything else moving.
 ///
 /// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
-/// one, none has to take a second, and the others don't matter.
+/// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
 fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domain<Place<'a>> {
     let mut groups: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
     for (arn, tasks) in &part.tasks {
@@ -92,10 +98,14 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
         }
     }
     for class in index.eligible_classes(&part.requirement) {
-        let Some(path) = class.first().map(|instance| part.levels.path(instance)) else { continue };
+        let Some(path) = class.instances.first().map(|instance| part.levels.path(instance)) else { continue };
         let group = groups.entry(path).or_default();
-        group.number += class.len();
-        for instance in class.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
+        group.number += class.instances.len();
+        if !class.may_have_room {
+            group.without.extend_from_slice(&class.instances);
+            continue;
+        }
+        for instance in class.instances.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
             if group.enough_for > part.placed {
                 break;
             }
@@ -111,8 +121,10 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
 struct Group<'a> {
     /// How many there are.
     number: usize,
-    /// Those that were looked at, and the tasks that each could have.
-    seen: Vec<(&'a ContainerInstance, u32)>,
+    /// Those that could have tasks, and how many.
+    with: Vec<(&'a ContainerInstance, u32)>,
+    /// Those that have no room, of those that were looked at; also some that have tasks already.
+    without: Vec<&'a ContainerInstance>,
     /// A number of tasks that they could have for sure, one on each where instances are the last level.
     enough_for: u32,
 }
@@ -121,36 +133,45 @@ impl<'a> Group<'a> {
     fn add(&mut self, instance: &'a ContainerInstance, could_have: u32, one_each: bool) {
         let counts = if one_each { could_have.min(1) } else { could_have };
         self.enough_for = self.enough_for.saturating_add(counts);
-        self.seen.push((instance, could_have));
+        if could_have > 0 {
+            self.with.push((instance, could_have));
+        } else {
+            self.without.push(instance);
+        }
     }
 
     fn into_domains(self, part: &Part<'_>) -> Vec<Domain<Place<'a>>> {
         let limit = part.requirement.limit();
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         if !part.levels.instance {
-            let could_have = self.seen.iter().map(|(_, could_have)| *could_have).fold(0, u32::saturating_add);
-            let place = Place { could_have, instances: self.seen.iter().map(|(instance, _)| *instance).collect() };
+            let could_have = self.with.iter().map(|(_, could_have)| *could_have).fold(0, u32::saturating_add);
+            let instances = self.with.iter().map(|(instance, _)| *instance).chain(self.without).collect();
+            let place = Place { could_have, instances };
             return vec![Domain::last(place, could_have, limit.saturating_mul(number(self.number)), 0)];
         }
-        let unseen = number(self.number.saturating_sub(self.seen.len()));
-        let unseen = Domain::alike_last(Place { could_have: 0, instances: Rc::default() }, 0, limit, unseen);
-        let seen = self.seen.into_iter().map(|(instance, could_have)| {
+        let without = number(self.number.saturating_sub(self.with.len()));
+        let without = Domain::alike_last(Place { could_have: 0, instances: self.without.into() }, 0, limit, without);
+        let with = self.with.into_iter().map(|(instance, could_have)| {
             Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, limit, 0)
         });
-        seen.chain([unseen]).collect()
+        with.chain([without]).collect()
     }
 }
 
-/// What is short on that of these instances that comes closest to taking one task more than it has room for.
-fn shortage<'a>(
-    index: &Index<'_>,
-    service: &Service,
-    part: &Part<'_>,
-    instances: impl Iterator<Item = &'a ContainerInstance>,
-) -> Shortage {
-    let closest = instances
-        .map(|instance| (worst_shortage(part, instance, room(index, service, part, instance)), instance))
-        .min_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.arn.cmp(&other.arn)));
+/// What is short on that of their instances that comes closest to taking one task more than it has room for; of equal ones
+/// the first in the order of their classes and ARNs.
+fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>, lacking: &[&Place<'_>]) -> Shortage {
+    let mut closest: Option<((u64, Resource, u32), &ContainerInstance)> = None;
+    for place in lacking {
+        for instance in place.instances.iter().copied() {
+            let fitting = if place.could_have == 0 { 0 } else { room(index, service, part, instance) };
+            let short = worst_shortage(part, instance, fitting);
+            let is_closer = closest.is_none_or(|(least, _)| short < least);
+            if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance.arn)) {
+                closest = Some((short, instance));
+            }
+        }
+    }
     match closest {
         None => Shortage { closest: None, resource: Resource::Instance, by: 1 },
         Some(((_, resource, by), instance)) => {
