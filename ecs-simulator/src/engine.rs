@@ -235,19 +235,23 @@ impl Engine {
         if stale > 0 && now.0 - since.0 < stale { before } else { service.desired_count }
     }
 
-    /// A task definition by ARN, `family:revision` or `family` (the newest).
+    /// A task definition by ARN, `family:revision` or `family` (the newest ACTIVE one).
     pub(crate) fn definition(&self, id: &str) -> Option<&Definition> {
         if id.contains("arn:") {
             return self.state.definitions.get(id);
         }
-        let name = |definition: &Definition| definition.arn.rsplit('/').next().unwrap_or_default().to_owned();
-        self.state
-            .definitions
-            .values()
-            .filter(|definition| {
-                name(definition) == id || name(definition).rsplit_once(':').is_some_and(|(family, _)| family == id)
-            })
-            .max_by_key(|definition| revision(&definition.arn))
+        if let Some((family, number)) = id.split_once(':') {
+            let number: u32 = number.parse().ok()?;
+            return self.revisions(family).into_iter().find(|definition| revision(&definition.arn) == number);
+        }
+        let active = self.revisions(id).into_iter().filter(|definition| definition.is_active());
+        active.max_by_key(|definition| revision(&definition.arn))
+    }
+
+    /// The revisions of a family.
+    pub(crate) fn revisions(&self, family: &str) -> Vec<&Definition> {
+        let is_of_it = |arn: &str| arn.rsplit('/').next().and_then(|name| name.split(':').next()) == Some(family);
+        self.state.definitions.values().filter(|definition| is_of_it(&definition.arn)).collect()
     }
 
     /// The tags of whatever has them.

@@ -1,6 +1,6 @@
 //! A task's life: pull and start, health checks, targets, draining, stop. [ECS developer guide, "Task lifecycle"]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::{Due, Engine, milliseconds},
@@ -22,29 +22,59 @@ const DESCRIBABLE: i64 = 3_600_000;
 /// From the end of a task until the scheduler notices.
 const NOTICE: i64 = 1_000;
 
-/// Starts a task of a service, on an instance or (Fargate) on none.
-pub(crate) fn start(
-    engine: &mut Engine,
-    service: &Service,
-    instance: Option<&Instance>,
-    deployment: &str,
-    definition: &str,
-) {
+/// What is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Start<'a> {
+    /// Its service's name, if it has one.
+    pub(crate) service: Option<&'a str>,
+    /// `service:NAME`, or any other.
+    pub(crate) group: String,
+    /// A deployment's id, or free text.
+    pub(crate) started_by: &'a str,
+    /// The ARN of the task definition.
+    pub(crate) definition: &'a str,
+    /// EC2, or another.
+    pub(crate) launch_type: &'a str,
+    /// The first of the strategy's providers, if there is a strategy.
+    pub(crate) provider: Option<&'a str>,
+    /// By key.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl<'a> Start<'a> {
+    /// The next task of a service.
+    pub(crate) fn of(service: &'a Service, definition: &'a str) -> Self {
+        Self {
+            service: Some(&service.name),
+            group: service.group(),
+            started_by: service.newest_deployment(),
+            definition,
+            launch_type: service.launch_type.as_deref().unwrap_or("EC2"),
+            provider: service.capacity_provider_strategy.first().map(|(name, ..)| name.as_str()),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// Starts a task on an instance or (Fargate) on none, and tells its ARN.
+pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&str>) -> String {
     let id = engine.id();
     let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":task/"));
-    let gpus = instance.map(|instance| free_gpus(engine, instance, definition)).unwrap_or_default();
     let number = u32::try_from(engine.between(1, 1 << 24)).unwrap_or(1);
+    let instance = instance.and_then(|arn| engine.state.instances.get(arn));
+    let gpus = instance.map(|instance| free_gpus(engine, instance, start.definition)).unwrap_or_default();
+    let provider = start.provider.map(|first| {
+        instance.and_then(|instance| instance.capacity_provider.clone()).unwrap_or_else(|| first.to_owned())
+    });
     let mut task = Task {
         arn: arn.clone(),
-        service: Some(service.name.clone()),
-        group: format!("service:{}", service.name),
+        service: start.service.map(str::to_owned),
+        group: start.group.clone(),
         instance: instance.map(|instance| instance.arn.clone()),
-        definition: definition.to_owned(),
-        started_by: deployment.to_owned(),
-        launch_type: service.launch_type.clone().unwrap_or_else(|| "EC2".to_owned()),
-        capacity_provider: service.capacity_provider_strategy.first().map(|(first, ..)| {
-            instance.and_then(|instance| instance.capacity_provider.clone()).unwrap_or_else(|| first.clone())
-        }),
+        definition: start.definition.to_owned(),
+        started_by: start.started_by.to_owned(),
+        launch_type: start.launch_type.to_owned(),
+        capacity_provider: provider,
         status: Status::Pending,
         wanted: true,
         health: "UNKNOWN".to_owned(),
@@ -59,15 +89,18 @@ pub(crate) fn start(
         stop_code: String::new(),
         stopped_reason: String::new(),
         version: 1,
-        tags: std::collections::BTreeMap::new(),
+        tags: start.tags.clone(),
         address: String::new(),
     };
     crate::network::assign(&mut task, number);
     engine.state.insert_task(task);
     let delay = start_up(engine, START);
     engine.task_due_in(delay, &arn);
-    engine.timeline.started(&service.name);
-    engine.tell(&service.name, format!("(service {}) has started 1 tasks: (task {id}).", service.name));
+    if let Some(service) = start.service {
+        engine.timeline.started(service);
+        engine.tell(service, format!("(service {service}) has started 1 tasks: (task {id})."));
+    }
+    arn
 }
 
 /// How long a target drains.

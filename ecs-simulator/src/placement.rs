@@ -6,67 +6,117 @@ use std::collections::BTreeMap;
 use crate::{
     engine::Engine,
     query::Query,
-    state::{Definition, Instance, Service, Task},
+    state::{Definition, Instance, Status, Task},
 };
 
-/// Chooses an instance for the next task of a service, or says why there is none, in ECS's words.
-pub(crate) fn choose(
-    engine: &mut Engine,
-    service: &Service,
-    definition: &Definition,
-    zone: Option<&str>,
-) -> Result<String, String> {
-    let name = &service.name;
-    let constraints: Vec<Query> = service
-        .placement_constraints
+/// What is to be placed, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// The group whose tasks a spread counts: a service's, or that of standalone tasks.
+    pub(crate) group: &'a str,
+    /// Type and field of each; none means the default of its kind.
+    pub(crate) strategy: &'a [(String, String)],
+    /// Type and expression of each.
+    pub(crate) constraints: &'a [(String, String)],
+    /// Each with weight and base.
+    pub(crate) providers: &'a [(String, u32, u32)],
+    /// The deployment or person that starts it.
+    pub(crate) started_by: &'a str,
+    /// The one zone that will do.
+    pub(crate) zone: Option<&'a str>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoPlace {
+    /// An instance that would do but for what it lacks.
+    pub(crate) closest: Option<(String, Short)>,
+}
+
+/// What is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Short {
+    Cpu,
+    Memory,
+    Gpus,
+    Ports,
+    Interfaces,
+}
+
+impl NoPlace {
+    /// In the words of a service event. [ECS developer guide, "Amazon ECS service event messages"]
+    pub(crate) fn event(&self, service: &str) -> String {
+        let closest = self.closest.as_ref().map_or_else(String::new, |(arn, short)| {
+            let what = match short {
+                Short::Cpu => "has insufficient CPU units available",
+                Short::Memory => "has insufficient memory available",
+                Short::Gpus => "has insufficient GPU resource available",
+                Short::Ports => "is already using a port required by your task",
+                Short::Interfaces => "encountered error \"RESOURCE:ENI\"",
+            };
+            let id = arn.rsplit('/').next().unwrap_or_default();
+            format!(" The closest matching (container-instance {id}) {what}.")
+        });
+        format!(
+            "(service {service}) was unable to place a task because no container instance met all of its requirements.{closest}"
+        )
+    }
+
+    /// As `RunTask` has it among its failures. [ECS developer guide, "API failure reasons"]
+    pub(crate) fn failure(&self) -> &'static str {
+        match self.closest.as_ref().map(|(_, short)| short) {
+            None => "ATTRIBUTE",
+            Some(Short::Cpu) => "RESOURCE:CPU",
+            Some(Short::Memory) => "RESOURCE:MEMORY",
+            Some(Short::Gpus) => "RESOURCE:GPU",
+            Some(Short::Ports) => "RESOURCE:PORTS",
+            Some(Short::Interfaces) => "RESOURCE:ENI",
+        }
+    }
+}
+
+/// Chooses an instance for the next task.
+pub(crate) fn choose(engine: &mut Engine, wish: &Wish<'_>, definition: &Definition) -> Result<String, NoPlace> {
+    let constraints: Vec<Query> = wish
+        .constraints
         .iter()
         .filter(|(kind, _)| kind == "memberOf")
         .map(|(_, expression)| expression)
         .chain(&definition.constraints)
         .filter_map(|expression| Query::parse(expression).ok())
         .collect();
-    let distinct = service.placement_constraints.iter().any(|(kind, _)| kind == "distinctInstance");
-    let provider = next_provider(engine, service);
+    let distinct = wish.constraints.iter().any(|(kind, _)| kind == "distinctInstance");
+    let provider = next_provider(engine, wish);
     let mut closest = None;
-    let mut candidates: Vec<&Instance> = Vec::new();
+    let mut candidates: Vec<String> = Vec::new();
     for instance in engine.state.instances.values() {
         if instance.status != "ACTIVE" || !instance.agent_connected {
             continue;
         }
+        let has_one = || engine.state.instance_tasks(&instance.arn).any(|task| task.wanted && task.group == wish.group);
         let suits = provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
-            && zone.is_none_or(|zone| zone_of(instance) == zone)
+            && wish.zone.is_none_or(|zone| zone_of(instance) == zone)
             && attributes_suit(instance, definition)
             && constraints.iter().all(|query| query.holds(instance, &engine.state))
-            && !(distinct
-                && engine
-                    .state
-                    .instance_tasks(&instance.arn)
-                    .any(|task| task.wanted && task.service.as_deref() == Some(name)));
+            && !(distinct && has_one());
         if !suits {
             continue;
         }
         match lacks(engine, instance, definition) {
-            None => candidates.push(instance),
+            None => candidates.push(instance.arn.clone()),
             Some(what) => closest = Some((instance.arn.clone(), what)),
         }
     }
-    let mut candidates: Vec<String> = candidates.into_iter().map(|instance| instance.arn.clone()).collect();
     if candidates.is_empty() {
-        let reason = match closest {
-            Some((arn, what)) => format!(
-                "no container instance met all of its requirements. The closest matching (container-instance {}) {what}",
-                arn.rsplit('/').next().unwrap_or_default()
-            ),
-            None => "no container instance met all of its requirements".to_owned(),
-        };
-        return Err(format!("(service {name}) was unable to place a task because {reason}."));
+        return Err(NoPlace { closest });
     }
     let by_default =
         [("spread".to_owned(), "attribute:ecs.availability-zone".to_owned()), ("default".to_owned(), String::new())];
-    let strategies =
-        if service.placement_strategy.is_empty() { &by_default[..] } else { &service.placement_strategy[..] };
+    // Standalone tasks are spread at random by default [developer guide of 2023, scheduling_tasks].
+    let is_service = wish.group.starts_with("service:");
+    let strategies = if wish.strategy.is_empty() && is_service { &by_default[..] } else { wish.strategy };
     for (kind, field) in strategies {
-        candidates = prefer(engine, service, definition, kind, field, candidates);
+        candidates = prefer(engine, wish, definition, kind, field, candidates);
     }
     let last = candidates.len() - 1;
     let index = match engine.options.behaviour.get("ties") {
@@ -77,29 +127,40 @@ pub(crate) fn choose(
     Ok(candidates.swap_remove(index))
 }
 
+/// The tasks of a group that are not STOPPED.
+fn tasks_of<'a>(engine: &'a Engine, group: &str) -> Vec<&'a Task> {
+    if let Some(service) = group.strip_prefix("service:") {
+        return engine.state.service_tasks(service).collect();
+    }
+    let tasks = engine.state.tasks.values();
+    tasks.filter(|task| task.group == group && task.status != Status::Stopped).collect()
+}
+
 /// The capacity provider of the next task: first each one's base, then by weight; the earlier of equal ones.
 /// [API, CapacityProviderStrategyItem]
-fn next_provider<'a>(engine: &Engine, service: &'a Service) -> Option<&'a str> {
+fn next_provider<'a>(engine: &Engine, wish: &Wish<'a>) -> Option<&'a str> {
+    if wish.providers.len() < 2 {
+        return wish.providers.first().map(|(name, ..)| name.as_str());
+    }
     let mut counts = BTreeMap::<&str, u64>::new();
-    for task in engine.state.service_tasks(&service.name).filter(|task| task.wanted) {
+    for task in tasks_of(engine, wish.group).into_iter().filter(|task| task.wanted) {
         *counts.entry(task.capacity_provider.as_deref().unwrap_or_default()).or_default() += 1;
     }
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
-    let strategy = &service.capacity_provider_strategy;
-    let below_base = strategy.iter().find(|(name, _, base)| count(name) < u64::from(*base));
+    let below_base = wish.providers.iter().find(|(name, _, base)| count(name) < u64::from(*base));
     // Fullness beyond the base is tasks ÷ weight, compared without dividing.
     let beyond = |(name, _, base): &(String, u32, u32)| count(name) - u64::from(*base).min(count(name));
     let by_weight = || {
-        let weighted = strategy.iter().filter(|(_, weight, _)| *weight > 0);
+        let weighted = wish.providers.iter().filter(|(_, weight, _)| *weight > 0);
         weighted.min_by(|one, other| (beyond(one) * u64::from(other.1)).cmp(&(beyond(other) * u64::from(one.1))))
     };
-    below_base.or_else(by_weight).or(strategy.first()).map(|(name, ..)| name.as_str())
+    below_base.or_else(by_weight).or(wish.providers.first()).map(|(name, ..)| name.as_str())
 }
 
 /// The best of the candidates by one strategy.
 fn prefer(
     engine: &Engine,
-    service: &Service,
+    wish: &Wish<'_>,
     definition: &Definition,
     kind: &str,
     field: &str,
@@ -109,7 +170,7 @@ fn prefer(
     match (kind, field, behaviour) {
         ("spread", ..) | ("default", _, "fewest" | "most") => {
             let field = if kind == "default" { "instanceId" } else { field };
-            let counts = counts(engine, service, field);
+            let counts = counts(engine, wish, field);
             let key = |arn: &String| {
                 let instance = &engine.state.instances[arn];
                 let count = i64::from(counts.get(domain(instance, field)).copied().unwrap_or(0));
@@ -134,17 +195,16 @@ fn best(candidates: Vec<String>, key: impl Fn(&String) -> i64) -> Vec<String> {
     candidates.into_iter().filter(|candidate| Some(key(candidate)) == lowest).collect()
 }
 
-/// The service's tasks by domain.
-fn counts<'a>(engine: &'a Engine, service: &Service, field: &str) -> BTreeMap<&'a str, u32> {
+/// The group's tasks by domain.
+fn counts<'a>(engine: &'a Engine, wish: &Wish<'_>, field: &str) -> BTreeMap<&'a str, u32> {
     let behaviour = engine.options.behaviour.get("spread-counts");
-    let newest = service.deployments.first().map_or("", |deployment| deployment.id.as_str());
     let counts_it = |task: &&Task| match behaviour {
         "stopping-too" => true,
-        "own-revision" => task.wanted && task.started_by == newest,
+        "own-revision" => task.wanted && task.started_by == wish.started_by,
         _ => task.wanted,
     };
     let mut counts = BTreeMap::new();
-    for task in engine.state.service_tasks(&service.name).filter(counts_it) {
+    for task in tasks_of(engine, wish.group).into_iter().filter(counts_it) {
         if let Some(instance) = task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn)) {
             *counts.entry(domain(instance, field)).or_default() += 1;
         }
@@ -172,20 +232,20 @@ fn attributes_suit(instance: &Instance, definition: &Definition) -> bool {
     })
 }
 
-/// What is short on an instance, in ECS's words.
-fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Option<&'static str> {
+/// What is short on an instance.
+fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Option<Short> {
     let (cpu, memory) = engine.free(instance);
     if cpu < definition.cpu {
-        return Some("has insufficient CPU units available");
+        return Some(Short::Cpu);
     }
     if memory < definition.memory {
-        return Some("has insufficient memory available");
+        return Some(Short::Memory);
     }
     let counts_stopping = engine.stopping_counts();
     let there = || engine.state.instance_tasks(&instance.arn).filter(move |task| task.wanted || counts_stopping);
     let gpus = instance.other_gpus.len() + there().map(|task| task.gpus.len()).sum::<usize>();
     if instance.gpus.len() < gpus + definition.gpus as usize {
-        return Some("has insufficient GPU resource available");
+        return Some(Short::Gpus);
     }
     let taken = |port: &u16| {
         instance.ports.contains(port)
@@ -200,7 +260,7 @@ fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Optio
             })
     };
     if definition.ports.iter().any(taken) || definition.udp_ports.iter().any(taken_udp) {
-        return Some("is already using a port required by your task");
+        return Some(Short::Ports);
     }
     if definition.awsvpc {
         let limit = if instance.attributes.contains_key("ecs.awsvpc-trunk-id") { 60 } else { 3 };
@@ -208,7 +268,7 @@ fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Optio
             .filter(|task| engine.state.definitions.get(&task.definition).is_some_and(|other| other.awsvpc))
             .count();
         if interfaces >= limit {
-            return Some("encountered error \"RESOURCE:ENI\"");
+            return Some(Short::Interfaces);
         }
     }
     None

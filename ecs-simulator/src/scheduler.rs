@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::{Engine, TICK_MILLISECONDS},
-    placement::{choose, domain, zone_of},
+    life::Start,
+    placement::{Wish, choose, domain, zone_of},
     state::{Deployment, Instance, Service, Status, Task},
 };
 
@@ -55,7 +56,7 @@ struct Census {
 
 impl Census {
     fn of(engine: &Engine, service: &Service) -> Self {
-        let newest = service.deployments.first().map_or("", |deployment| deployment.id.as_str());
+        let newest = service.newest_deployment();
         let wanted: Vec<Task> = engine.state.service_tasks(&service.name).filter(|task| task.wanted).cloned().collect();
         let counts_stopping = engine.options.behaviour.get("maximum-percent-counts") == "stopping-too";
         let counted = engine.state.service_tasks(&service.name).filter(|task| task.wanted || counts_stopping).count();
@@ -100,24 +101,31 @@ fn start_missing(engine: &mut Engine, service: &Service, census: &Census) -> boo
         return false;
     }
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
+    let group = service.group();
+    let wish = wish(service, &group);
     for _ in 0..number {
-        let place = if service.takes_instances() {
-            choose(engine, service, &definition, None).map(|arn| engine.state.instances.get(&arn).cloned())
-        } else {
-            Ok(None)
-        };
+        let place = if service.takes_instances() { choose(engine, &wish, &definition).map(Some) } else { Ok(None) };
         match place {
-            Ok(instance) => {
-                let instance = instance.as_ref();
-                crate::life::start(engine, service, instance, &deployment.id, &deployment.task_definition);
-            }
-            Err(message) => {
-                engine.tell(&service.name, message);
+            Ok(instance) => drop(crate::life::start(engine, &Start::of(service, &definition.arn), instance.as_deref())),
+            Err(nowhere) => {
+                engine.tell(&service.name, nowhere.event(&service.name));
                 break;
             }
         }
     }
     true
+}
+
+/// How the service's next task is to be placed.
+fn wish<'a>(service: &'a Service, group: &'a str) -> Wish<'a> {
+    Wish {
+        group,
+        strategy: &service.placement_strategy,
+        constraints: &service.placement_constraints,
+        providers: &service.capacity_provider_strategy,
+        started_by: service.newest_deployment(),
+        zone: None,
+    }
 }
 
 /// Stops what is to be replaced, as far as the minimum allows: what is not healthy costs nothing.
@@ -153,7 +161,7 @@ fn scale_in(engine: &mut Engine, service: &Service, census: &Census) -> bool {
     let mut candidates: Vec<Task> =
         census.staying.iter().filter(|task| !task.is_protected(engine.now)).cloned().collect();
     if candidates.len() < excess {
-        let id = service.deployments.first().map_or("", |deployment| &deployment.id);
+        let id = service.newest_deployment();
         engine.tell(&service.name, format!(
             "(service {}) was unable to reach steady state because task set ({id}) was unable to scale in. Reason: The number of \
              protected tasks are more than the desired count of tasks.",
@@ -171,7 +179,7 @@ fn scale_in(engine: &mut Engine, service: &Service, census: &Census) -> bool {
 }
 
 fn reason(service: &Service) -> String {
-    let id = service.deployments.first().map_or("", |deployment| &deployment.id);
+    let id = service.newest_deployment();
     format!("Scaling activity initiated by (deployment {id})")
 }
 
@@ -349,13 +357,14 @@ fn look_at_daemon(engine: &mut Engine, service: &Service) {
     let Some(deployment) = service.deployments.first() else { return };
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return };
     let mut changed = stop_leaving_daemons(engine, service);
-    let mut distinct = service.clone();
-    distinct.placement_constraints.push(("distinctInstance".to_owned(), String::new()));
+    let mut distinct = service.placement_constraints.clone();
+    distinct.push(("distinctInstance".to_owned(), String::new()));
+    let group = service.group();
+    let wish = Wish { constraints: &distinct, ..wish(service, &group) };
     let launches = if engine.now < service.backs_off_until { 0 } else { LAUNCHES };
     for _ in 0..launches {
-        let Ok(arn) = choose(engine, &distinct, &definition, None) else { break };
-        let instance = engine.state.instances.get(&arn).cloned();
-        crate::life::start(engine, service, instance.as_ref(), &deployment.id, &deployment.task_definition);
+        let Ok(arn) = choose(engine, &wish, &definition) else { break };
+        crate::life::start(engine, &Start::of(service, &definition.arn), Some(&arn));
         changed = true;
     }
     let number = engine.state.service_tasks(&service.name).filter(|task| task.wanted).count();
@@ -372,7 +381,7 @@ fn look_at_daemon(engine: &mut Engine, service: &Service) {
 /// daemons are the last to stop.
 fn stop_leaving_daemons(engine: &mut Engine, service: &Service) -> bool {
     let census = Census::of(engine, service);
-    let newest = service.deployments.first().map_or("", |deployment| deployment.id.as_str());
+    let newest = service.newest_deployment();
     let mut healthy = census.healthy;
     let mut stopped = false;
     for task in &census.leaving {
@@ -407,9 +416,10 @@ fn start_zone_rebalancing(engine: &mut Engine, service: &Service, census: &Censu
     let Some((richest, poorest)) = zones(engine, census) else { return false };
     let Some(deployment) = service.deployments.first() else { return false };
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
-    let Ok(arn) = choose(engine, service, &definition, Some(&poorest)) else { return false };
-    let instance = engine.state.instances.get(&arn).cloned();
-    crate::life::start(engine, service, instance.as_ref(), &deployment.id, &deployment.task_definition);
+    let group = service.group();
+    let wish = Wish { zone: Some(&poorest), ..wish(service, &group) };
+    let Ok(arn) = choose(engine, &wish, &definition) else { return false };
+    crate::life::start(engine, &Start::of(service, &definition.arn), Some(&arn));
     if let Some(known) = engine.state.services.get_mut(&service.name) {
         known.is_rebalancing_zones = true;
     }
@@ -450,7 +460,7 @@ fn rebalance_zones(engine: &mut Engine, service: &Service, census: &Census) -> b
         let crowd =
             |task: &Task| instance_of(engine, task).and_then(|instance| zones.get(domain(instance, zone))).copied();
         if let Some(task) = candidates.iter().max_by_key(|task| crowd(task)) {
-            let id = service.deployments.first().map_or("", |deployment| &deployment.id);
+            let id = service.newest_deployment();
             let reason = format!("Availability-zone rebalancing initiated by (deployment {id})");
             crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason);
         }

@@ -117,7 +117,8 @@ fn unique(place: &Place<'_>, is_new: bool) -> Result<()> {
     if is_new { Ok(()) } else { place.fail("is there twice") }
 }
 
-fn read_instance(place: &Place<'_>) -> Result<Instance> {
+/// An instance, of a snapshot or of one that registers.
+pub(crate) fn read_instance(place: &Place<'_>) -> Result<Instance> {
     place.object()?;
     let resources = resources(&place.get("registeredResources"))?;
     let amount = |name: &str| resources.get(name).map_or(0, |resource| resource.0);
@@ -192,7 +193,8 @@ fn attributes(place: &Place<'_>) -> Result<BTreeMap<String, Option<String>>> {
         .collect()
 }
 
-fn read_service(place: &Place<'_>, state: &State) -> Result<Service> {
+/// A service, of a snapshot or of a request to create one.
+pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> {
     place.object()?;
     let name = place.get("serviceName").needed_text()?;
     let scheduling_strategy = place.get("schedulingStrategy").one_of(&["REPLICA", "DAEMON"], "REPLICA")?;

@@ -88,6 +88,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// The group of its tasks, which a standalone task's can't be.
+    pub(crate) fn group(&self) -> String {
+        format!("service:{}", self.name)
+    }
+
+    /// The id of its newest deployment, which the tasks that it starts carry.
+    pub(crate) fn newest_deployment(&self) -> &str {
+        self.deployments.first().map_or("", |deployment| &deployment.id)
+    }
+
     /// Whether its tasks are placed on container instances; those on Fargate are not.
     pub(crate) fn takes_instances(&self) -> bool {
         let on_fargate = |(name, ..): &(String, u32, u32)| name == "FARGATE" || name == "FARGATE_SPOT";
@@ -210,6 +220,13 @@ pub(crate) struct Definition {
     pub(crate) has_health_check: bool,
     /// Whether every essential container has a check: only then a task is ever HEALTHY as a whole [API, HealthCheck].
     pub(crate) all_are_checked: bool,
+}
+
+impl Definition {
+    /// Whether new tasks may be started from it.
+    pub(crate) fn is_active(&self) -> bool {
+        self.json.get("status").and_then(Value::as_str) != Some("INACTIVE")
+    }
 }
 
 impl State {

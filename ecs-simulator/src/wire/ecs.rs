@@ -1,8 +1,9 @@
-//! Amazon ECS: which operation does what. The reading ones are here; those that change something are in `acting`.
+//! Amazon ECS: which operation does what.
 
 mod acting;
 mod describing;
 mod listing;
+mod making;
 mod shapes;
 
 use serde_json::{Value, json};
@@ -26,12 +27,14 @@ pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value, now: M
         "ListAttributes" => listing::attributes(engine, &input),
         "ListTagsForResource" => listing::tags(engine, &input),
         "ListTaskDefinitions" => listing::task_definitions(engine, &input),
+        "ListTaskDefinitionFamilies" => listing::families(engine, &input),
         "ListServiceDeployments" => listing::service_deployments(engine, &input),
         "DescribeClusters" => describing::clusters(engine, &input),
         "DescribeServices" => describing::services(engine, &input, now),
         "DescribeContainerInstances" => describing::container_instances(engine, &input),
         "DescribeTasks" => describing::tasks(engine, &input),
         "DescribeTaskDefinition" => describing::task_definition(engine, &input),
+        "DescribeServiceDeployments" => describing::service_deployments(engine, &input),
         "DescribeCapacityProviders" => describing::capacity_providers(engine, &input),
         "GetTaskProtection" => describing::task_protection(engine, &input, now),
         "UpdateService" => acting::update_service(engine, &input, now),
@@ -42,8 +45,14 @@ pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value, now: M
         "PutAttributes" => acting::put_attributes(engine, &input),
         "DeleteAttributes" => acting::delete_attributes(engine, &input),
         "UpdateContainerInstancesState" => acting::update_container_instances_state(engine, &input, now),
-        "RegisterTaskDefinition" => acting::register_task_definition(engine, &input, now),
+        "RegisterTaskDefinition" => making::register_task_definition(engine, &input, now),
         "DeleteService" => acting::delete_service(engine, &input, now),
+        "DeregisterTaskDefinition" => making::deregister_task_definition(engine, &input),
+        "CreateService" => making::create_service(engine, &input, now),
+        "RunTask" => making::run_task(engine, &input),
+        "StartTask" => making::start_task(engine, &input),
+        "RegisterContainerInstance" => making::register_container_instance(engine, &input, now),
+        "DeregisterContainerInstance" => making::deregister_container_instance(engine, &input),
         other => Err(ApiError::new("UnknownOperationException", format!("{other} is not simulated"))),
     }
 }

@@ -213,6 +213,49 @@ def a_revision_carries_everything_over():
         assert ecs.list_tags_for_resource(resourceArn=service)["tags"] == []
 
 
+def a_cluster_is_made_and_taken_down():
+    """What somebody does who tries it out from nothing."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"cluster": {"clusterName": CLUSTER}}, file)
+        file.flush()
+        with simulator(file.name, "--speed", "60"):
+            ecs = client("ecs")
+            wait = {"Delay": 1, "MaxAttempts": 60}
+            for number in range(2):
+                ecs.register_container_instance(
+                    cluster=CLUSTER,
+                    instanceIdentityDocument=json.dumps({"instanceId": f"i-{number}"}),
+                    totalResources=[
+                        {"name": "CPU", "type": "INTEGER", "integerValue": 2048},
+                        {"name": "MEMORY", "type": "INTEGER", "integerValue": 4096},
+                    ],
+                    attributes=[{"name": "ecs.availability-zone", "value": "us-east-1" + "ab"[number]}],
+                )
+            container = {"name": "app", "image": "app", "cpu": 128, "memory": 256}
+            ecs.register_task_definition(family="app", containerDefinitions=[container])
+            made = ecs.create_service(cluster=CLUSTER, serviceName="app", taskDefinition="app", desiredCount=4)["service"]
+            assert made["deployments"][0]["rolloutState"] == "IN_PROGRESS" and made["runningCount"] == 0
+            ecs.get_waiter("services_stable").wait(cluster=CLUSTER, services=["app"], WaiterConfig=wait)
+            arns = ecs.list_container_instances(cluster=CLUSTER)["containerInstanceArns"]
+            instances = ecs.describe_container_instances(cluster=CLUSTER, containerInstances=arns)["containerInstances"]
+            assert [instance["runningTasksCount"] for instance in instances] == [2, 2]
+            deployments = ecs.list_service_deployments(cluster=CLUSTER, service="app")["serviceDeployments"]
+            arns = [deployment["serviceDeploymentArn"] for deployment in deployments]
+            assert len(ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"]) == 1
+            answer = ecs.run_task(cluster=CLUSTER, taskDefinition="app:1", count=3, startedBy="somebody")
+            assert len(answer["tasks"]) == 3 and not answer["failures"], answer
+            mine = ecs.list_tasks(cluster=CLUSTER, startedBy="somebody")["taskArns"]
+            ecs.get_waiter("tasks_running").wait(cluster=CLUSTER, tasks=mine, WaiterConfig=wait)
+            for task in mine:
+                ecs.stop_task(cluster=CLUSTER, task=task)
+            ecs.get_waiter("tasks_stopped").wait(cluster=CLUSTER, tasks=mine, WaiterConfig=wait)
+            refused(ecs.exceptions.InvalidParameterException, ecs.delete_service, cluster=CLUSTER, service="app")
+            ecs.delete_service(cluster=CLUSTER, service="app", force=True)
+            ecs.get_waiter("services_inactive").wait(cluster=CLUSTER, services=["app"], WaiterConfig=wait)
+            ecs.deregister_task_definition(taskDefinition="app:1")
+            refused(ecs.exceptions.ClientException, ecs.run_task, cluster=CLUSTER, taskDefinition="app:1")
+
+
 def metrics_come_back_as_they_were_put():
     """Puts metrics, reads them back, and tells what the requests looked like."""
     with simulator():
@@ -312,6 +355,7 @@ CHECKS = [
     errors_have_their_classes,
     waiters_see_a_service_scale_deploy_and_lose_a_task,
     a_revision_carries_everything_over,
+    a_cluster_is_made_and_taken_down,
     metrics_come_back_in_every_protocol,
     the_aws_cli_works,
     faults_are_what_clients_take_for_failures,

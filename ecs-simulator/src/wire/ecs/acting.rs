@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::{check_cluster, checked, find_service, find_task, invalid, missing, shapes, texts};
 use crate::{
     Moment,
-    engine::{Engine, revision},
+    engine::Engine,
     outside,
     place::Place,
     scheduler,
-    snapshot::{read_constraints, read_definition, read_providers, read_strategies},
+    snapshot::{read_constraints, read_providers, read_strategies},
     wire::ApiError,
 };
 
@@ -276,27 +276,4 @@ pub(super) fn update_container_instances_state(
         changed.push(shapes::instance(engine, &engine.state.instances[&arn], false));
     }
     Ok(json!({"containerInstances": changed, "failures": failures}))
-}
-
-pub(super) fn register_task_definition(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    let family = checked(input.get("family").needed_text())?;
-    if checked(input.get("containerDefinitions").list())?.is_empty() {
-        return Err(ApiError::new("ClientException", "Container list cannot be empty."));
-    }
-    let newest = engine.definition(&family).map_or(0, |definition| revision(&definition.arn));
-    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
-    let number = newest + 1;
-    let arn = format!("{account}:task-definition/{family}:{number}");
-    let mut json = input.raw().cloned().unwrap_or_default();
-    let tags = json.as_object_mut().and_then(|map| map.remove("tags"));
-    json["taskDefinitionArn"] = json!(arn);
-    json["revision"] = json!(number);
-    json["status"] = json!("ACTIVE");
-    json["registeredAt"] = shapes::seconds(Some(now));
-    let mut definition = checked(read_definition(&Place::root(&json)))?;
-    if let Some(tags) = &tags {
-        definition.tags = checked(Place::root(&json!({"tags": tags})).get("tags").pairs("key", "value"))?;
-    }
-    engine.state.definitions.insert(arn, definition);
-    Ok(json!({"taskDefinition": json, "tags": tags.unwrap_or_else(|| json!([]))}))
 }

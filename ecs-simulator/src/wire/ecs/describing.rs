@@ -108,3 +108,15 @@ pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -
     }
     Ok(json!({"protectedTasks": protected, "failures": failures}))
 }
+
+/// At most 20 a call; the ARNs tell the cluster. [API, DescribeServiceDeployments]
+pub(super) fn service_deployments(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let ids = texts(input, "serviceDeploymentArns", 20)?;
+    let all = engine.state.services.values().flat_map(|service| {
+        service.deployments.iter().map(|deployment| shapes::service_deployment(engine, service, deployment))
+    });
+    let known: Vec<Value> = all.collect();
+    Ok(described("serviceDeployments", &ids, |id| {
+        known.iter().find(|deployment| deployment["serviceDeploymentArn"] == *id).cloned()
+    }))
+}

@@ -1,5 +1,7 @@
 //! The `List*` operations: filters, pages, tokens. [API reference; page sizes as ECS documents them]
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, invalid, last_part};
@@ -170,24 +172,25 @@ pub(super) fn task_definitions(engine: &Engine, input: &Place<'_>) -> Result<Val
     page(input, "taskDefinitionArns", 100, engine.state.definitions.keys().filter(matches).cloned())
 }
 
+pub(super) fn families(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+    let prefix = checked(input.get("familyPrefix").text_or(""))?;
+    let names = engine.state.definitions.keys().filter_map(|arn| last_part(arn).split(':').next());
+    let families: BTreeSet<&str> = names.filter(|name| name.starts_with(&prefix)).collect();
+    page(input, "families", 100, families.into_iter().map(str::to_owned))
+}
+
 pub(super) fn service_deployments(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
     check_cluster(engine, input)?;
     let id = checked(input.get("service").needed_text())?;
     let service =
         find_service(engine, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
+    let asked = checked(input.get("status").list())?;
+    let asked: Vec<&str> = asked.iter().filter_map(|place| place.raw().and_then(Value::as_str)).collect();
     let deployments: Vec<Value> = service
         .deployments
         .iter()
-        .map(|deployment| {
-            let status = match deployment.rollout_state.as_str() {
-                "COMPLETED" | "" => "SUCCESSFUL",
-                "FAILED" => "STOPPED",
-                _ => "IN_PROGRESS",
-            };
-            let arn = service.arn.replace(":service/", ":service-deployment/");
-            json!({"serviceDeploymentArn": format!("{arn}/{}", last_part(&deployment.id)), "serviceArn": service.arn,
-                "clusterArn": engine.state.cluster_arn, "status": status})
-        })
+        .map(|deployment| super::shapes::service_deployment(engine, service, deployment))
+        .filter(|deployment| asked.is_empty() || asked.iter().any(|status| deployment["status"] == *status))
         .collect();
     Ok(json!({"serviceDeployments": deployments}))
 }

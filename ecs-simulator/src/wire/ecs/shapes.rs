@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     Moment,
     engine::Engine,
-    state::{Instance, Service, Status, Task},
+    state::{Deployment, Instance, Service, Status, Task},
 };
 
 pub(super) fn pairs(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> Value {
@@ -245,5 +245,27 @@ pub(super) fn cluster(engine: &Engine, with_tags: bool) -> Value {
         "pendingTasksCount": tasks(true),
         "activeServicesCount": state.services.values().filter(|service| service.status == "ACTIVE").count(),
         "tags": if with_tags { pairs(&state.cluster_tags, "key", "value") } else { Value::Null },
+    }))
+}
+
+/// A deployment as the newer half of the API shows it.
+pub(super) fn service_deployment(engine: &Engine, service: &Service, deployment: &Deployment) -> Value {
+    let status = match deployment.rollout_state.as_str() {
+        "COMPLETED" | "" => "SUCCESSFUL",
+        "FAILED" => "STOPPED",
+        // Superseded by a newer one.
+        _ if deployment.status != "PRIMARY" => "STOPPED",
+        _ => "IN_PROGRESS",
+    };
+    let id = deployment.id.rsplit('/').next().unwrap_or_default();
+    let finished = if status == "IN_PROGRESS" { None } else { deployment.updated_at };
+    compact(json!({
+        "serviceDeploymentArn": format!("{}/{id}", service.arn.replace(":service/", ":service-deployment/")),
+        "serviceArn": service.arn,
+        "clusterArn": engine.state.cluster_arn,
+        "status": status,
+        "createdAt": seconds(deployment.created_at),
+        "startedAt": seconds(deployment.created_at),
+        "finishedAt": seconds(finished),
     }))
 }
