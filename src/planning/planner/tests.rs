@@ -1,3 +1,5 @@
+//! The plans of drawn clusters, and the one verifier that every plan passes, drawn or random.
+
 use std::fmt::Write;
 
 use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert_eq, proptest};
