@@ -10,9 +10,8 @@ use std::{
 use anyhow::Result;
 use ecs_rebalancer::aws::Clients;
 use ecs_rebalancer::config::{Config, LogFormat};
-use ecs_rebalancer::planning::model::Timestamp;
 use ecs_rebalancer::shutdown::{self, Shutdown};
-use ecs_rebalancer::{exit, job::job, log, progress::Progress, run, start};
+use ecs_rebalancer::{exit, job::job, log, planning::model::Timestamp, progress::Progress, run, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[expect(clippy::disallowed_methods, reason = "read here, and handed on from here")]
