@@ -1,6 +1,6 @@
 //! The strategies `redeploy` and `revision`: ECS replaces every task; then it is measured again, and nothing is promised.
 //!
-//! During a deployment the old revision's tasks count in the spread [agent#685], so it may leave or even make skew.
+//! During a deployment the old revision's tasks count in the spread \[agent#685\], so it may leave or even make skew.
 
 use std::time::Duration;
 
