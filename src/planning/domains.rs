@@ -106,11 +106,10 @@ impl<Id: Clone> Domain<Id> {
         &'a self,
         other: &'a Domain<Other>,
     ) -> impl Iterator<Item = (&'a Self, &'a Domain<Other>)> {
-        let domains = match (&self.content, &other.content) {
+        match (&self.content, &other.content) {
             (Content::Level(domains), Content::Level(others)) => domains.iter().zip(others),
             (Content::Last { .. }, _) | (_, Content::Last { .. }) => [].iter().zip(&[]),
-        };
-        domains
+        }
     }
 
     /// Most minus fewest tasks over the domains of the first level at which they differ by more than one (full ones apart);
