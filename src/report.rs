@@ -20,6 +20,7 @@ use crate::{
         model::{Cluster, ServiceName},
         planner::{LeftAlone, Plan},
         policy::{Mode, Policy, Share},
+        step::Ending,
     },
 };
 
@@ -64,6 +65,9 @@ pub struct Report {
     pub errors: Vec<String>,
     /// What was met and is worth knowing, a sentence each.
     pub warnings: Vec<String>,
+    /// Whether more is left than was predicted, for no reason that the run knows of.
+    #[serde(skip)]
+    pub differs_unexplained: bool,
     /// What happened to the services, where the cluster was simulated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<Played>,
@@ -267,6 +271,7 @@ impl Report {
             duration_seconds: 0.0,
             errors: Vec::new(),
             warnings: Vec::new(),
+            differs_unexplained: false,
             rehearsal: None,
         }
     }
@@ -357,6 +362,16 @@ impl Report {
         }
         let moved: u32 = finished.iter().map(|done| done.moved).sum();
         let left = after.misplaced_tasks;
+        // Where a service ended otherwise than planned, that explains why more is left than was predicted.
+        let is_explained = finished.iter().any(|done| done.ending != Ending::Spread);
+        let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
+        if left > predicted && !is_explained {
+            self.differs_unexplained = true;
+            self.warnings.push(format!(
+                "{left} misplaced tasks are left where {predicted} were predicted, though every service in hand ended spread: \
+                 something else changed the cluster meanwhile"
+            ));
+        }
         if !self.errors.is_empty() {
             self.conclude(
                 Outcome::Failed,

@@ -199,7 +199,7 @@ impl Story<'_> {
             tasks_moved: report.services.iter().map(|service| service.moved).sum(),
             services_rebalanced: count(report.services.iter().filter(|service| service.moved > 0).count()),
             services_skipped: report.left_alone(),
-            failures: count(report.errors.len()),
+            failures: count(report.errors.len()) + u32::from(report.differs_unexplained),
         };
         let points = metrics::data_points(&report.cluster, found, done, self.elapsed(), self.config.metrics);
         publish::publish(&self.edge.clients, &self.config.metric_namespace, &points, self.now()).await
