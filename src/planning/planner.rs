@@ -263,4 +263,4 @@ pub fn surge_size(desired_count: u32, policy: &Policy) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

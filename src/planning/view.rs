@@ -142,3 +142,23 @@ fn reserve(cluster: &mut Cluster, task: &Task, takes: bool) {
         instance.running_tasks_count = instance.running_tasks_count.saturating_sub(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{imbalance, planner, spread};
+
+    proptest! {
+        #[test]
+        fn a_service_alone_is_as_it_is_among_others(drawing in planner::tests::drawing()) {
+            let cluster = crate::planning::testing::cluster(&drawing);
+            for name in cluster.services.keys() {
+                let alone = alone(&cluster, name);
+                prop_assert_eq!(imbalance::misplaced(&alone, name), imbalance::misplaced(&cluster, name));
+                prop_assert_eq!(spread::placements(&alone, name, 3), spread::placements(&cluster, name, 3));
+            }
+        }
+    }
+}

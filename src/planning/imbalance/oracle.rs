@@ -243,3 +243,37 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn what_an_instance_is_called_changes_nothing(case in case()) {
+        let drawing = case.drawing();
+        // In the other order.
+        let renamed = (0..5).fold(drawing.clone(), |text, number| text.replace(&format!("i-{number}"), &format!("j-{}", 9 - number)));
+        let figures = |drawing: &str| {
+            let spread = spread_of_web(&testing::cluster(drawing)).unwrap();
+            (spread.misplaced_tasks, spread.stuck_tasks(), spread.skew, spread.domains)
+        };
+        prop_assert_eq!(figures(&renamed), figures(&drawing));
+    }
+
+    #[test]
+    fn more_room_leaves_no_more_tasks_stuck(case in case(), chosen in any::<prop::sample::Index>()) {
+        let stuck = |case: &Case| spread_of_web(&testing::cluster(&case.drawing())).unwrap().stuck_tasks();
+        let mut roomier = case.clone();
+        let number = chosen.index(case.machines.len());
+        let machine = &mut roomier.machines[number];
+        // An instance of no size is no domain; with some it would become one.
+        prop_assume!(machine.tasks + machine.others + machine.room > 0);
+        machine.room += 1;
+        prop_assert!(stuck(&roomier) <= stuck(&case), "{} then {}", stuck(&case), stuck(&roomier));
+    }
+
+    #[test]
+    fn an_instance_that_may_not_take_the_tasks_changes_nothing(case in case(), room in 0..3_u32) {
+        let mut larger = case.clone();
+        larger.machines.push(Machine { path: [1, 1], admitted: false, tasks: 0, others: 1, room });
+        let spread = |case: &Case| spread_of_web(&testing::cluster(&case.drawing())).unwrap();
+        prop_assert_eq!(spread(&larger), spread(&case));
+    }
+}
