@@ -88,7 +88,7 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
     {
         report.fail(&error);
     }
-    report.finish(story.elapsed(), edge.clients.observer.calls());
+    report.finish(story.elapsed(), edge.clients.observer.take());
     report
 }
 

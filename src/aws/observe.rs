@@ -20,9 +20,9 @@ use aws_smithy_types::config_bag::ConfigBag;
 pub struct Observer(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Observer {
-    /// Attempts so far, by operation.
-    pub fn calls(&self) -> BTreeMap<String, u64> {
-        self.lock().clone()
+    /// Attempts by operation, since they were last taken: each cluster's report tells of its own.
+    pub fn take(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {

@@ -196,6 +196,8 @@ def check_several_clusters(job, ecs, cloudwatch):
     status, reports, _ = run(job, ecs, cloudwatch, cluster="prod,nowhere", dry_run="true", metrics="off")
     check("exit status where one of two fails", status, 1)
     check("a report for each", [report["cluster"] for report in reports], ["prod", "nowhere"])
+    calls = ["DescribeTasks" in report["api_calls"] for report in reports]
+    check("calls that only the first can have got to", calls, [True, False])
 
 
 def main():
