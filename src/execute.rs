@@ -77,7 +77,7 @@ impl Bounds<'_> {
 pub async fn recover(
     target: Target<'_>,
     cluster: &mut Cluster,
-    marks: BTreeMap<ServiceName, SurgeMark>,
+    marks: BTreeMap<ServiceName, Option<SurgeMark>>,
     bounds: &Bounds<'_>,
 ) -> Result<Vec<Finished>> {
     let queue = marks
@@ -142,6 +142,13 @@ async fn work(
                     .filter(|(other, _)| *other != index)
                     .filter_map(|(_, hand)| hand.in_flight())
                     .collect(),
+                others_targets: hands
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != index)
+                    .flat_map(|(_, hand)| hand.targets())
+                    .collect(),
+                run_id: bounds.run_id,
             };
             let service = seen.get(&hands[index].name).cloned();
             hands[index].take_steps(cluster, service, &round).await;

@@ -15,8 +15,8 @@ use crate::{
     planning::{
         eligibility::trigger,
         imbalance::{Measure, measure},
-        marks::{SURGE_TAG, SurgeMark},
-        model::{Cluster, ServiceName, TaskArn, Timestamp},
+        marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
+        model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
         planner::{Plan, plan},
     },
     progress::Progress,
@@ -112,16 +112,19 @@ impl Story<'_> {
         }
         let mut found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
-        let marks = marks(&cluster);
+        let leftovers = Leftovers::of(&cluster);
         let mut planned = plan(&cluster, &found, &self.config.policy, self.now());
         if self.config.dry_run {
             report.warnings.extend(
-                marks.keys().map(|name| format!("an earlier run left a note on {name}; the next run clears it")),
+                leftovers
+                    .services
+                    .keys()
+                    .map(|name| format!("an earlier run left a note or constraint on {name}; the next run clears it")),
             );
             report.planned(&planned, &self.config.policy);
             return Ok(Some(found));
         }
-        if marks.is_empty() && planned.services.is_empty() {
+        if leftovers.is_empty() && planned.services.is_empty() {
             report.planned(&planned, &self.config.policy);
             lease::sweep(self.target, self.now()).await?;
             return Ok(Some(found));
@@ -133,7 +136,7 @@ impl Story<'_> {
                 return Ok(Some(found));
             }
         };
-        let acted = self.act(&mut cluster, &mut found, &mut planned, marks, report).await;
+        let acted = self.act(&mut cluster, &mut found, &mut planned, leftovers, report).await;
         let released = lease.release(self.target).await;
         acted?;
         released?;
@@ -146,7 +149,7 @@ impl Story<'_> {
         cluster: &mut Cluster,
         found: &mut Measure,
         planned: &mut Plan,
-        marks: BTreeMap<ServiceName, SurgeMark>,
+        leftovers: Leftovers,
         report: &mut Report,
     ) -> Result<()> {
         let policy = &self.config.policy;
@@ -158,10 +161,11 @@ impl Story<'_> {
             run_id: &self.edge.run_id,
         };
         let mut finished: Vec<Finished> = Vec::new();
-        if !marks.is_empty() {
-            self.read_definitions(cluster, marks.keys()).await?;
-            finished = execute::recover(self.target, cluster, marks, &bounds).await?;
+        if !leftovers.is_empty() {
+            self.read_definitions(cluster, leftovers.services.keys()).await?;
+            finished = execute::recover(self.target, cluster, leftovers.services, &bounds).await?;
             *cluster = self.read(report).await?;
+            self.sweep_targets(cluster).await?;
             *found = measure(cluster, policy, self.now());
             report.found(cluster, found);
             *planned = plan(cluster, found, policy, self.now());
@@ -194,6 +198,18 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// Takes off the attributes that an earlier run steered by, unless a service could not be freed of the constraint that asks
+    /// for them: without them none of its tasks would have a place.
+    async fn sweep_targets(&self, cluster: &Cluster) -> Result<()> {
+        let is_constrained = cluster.services.values().any(|service| {
+            service.status == ServiceStatus::Active && service.placement_constraints.iter().any(is_steering)
+        });
+        if is_constrained {
+            return Ok(());
+        }
+        self.target.delete_attribute(&Leftovers::of(cluster).instances, TARGET_ATTRIBUTE).await
+    }
+
     async fn publish(&self, found: &Measure, report: &Report) -> Result<()> {
         let done = Done {
             tasks_moved: report.services.iter().map(|service| service.moved).sum(),
@@ -214,10 +230,30 @@ impl Story<'_> {
     }
 }
 
-/// The notes that earlier runs left. One that can't be read is nobody's to clear, and keeps the service from being moved.
-fn marks(cluster: &Cluster) -> BTreeMap<ServiceName, SurgeMark> {
-    let mark = |tags: &BTreeMap<String, String>| tags.get(SURGE_TAG).and_then(|value| SurgeMark::parse(value));
-    cluster.services.values().filter_map(|service| Some((service.name.clone(), mark(&service.tags)?))).collect()
+/// What earlier runs left.
+struct Leftovers {
+    /// Services with a note, or only with the constraint that steers. A note that can't be read is nobody's to clear, and keeps
+    /// the service from being moved.
+    services: BTreeMap<ServiceName, Option<SurgeMark>>,
+    /// Container instances with the attribute that steers.
+    instances: Vec<ContainerInstanceArn>,
+}
+
+impl Leftovers {
+    fn of(cluster: &Cluster) -> Self {
+        let services = cluster.services.values().filter_map(|service| {
+            let mark = service.tags.get(SURGE_TAG).and_then(|value| SurgeMark::parse(value));
+            let is_steered =
+                service.status == ServiceStatus::Active && service.placement_constraints.iter().any(is_steering);
+            (mark.is_some() || is_steered).then(|| (service.name.clone(), mark))
+        });
+        let instances = cluster.container_instances.values().filter(|instance| is_target(instance));
+        Self { services: services.collect(), instances: instances.map(|instance| instance.arn.clone()).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.instances.is_empty()
+    }
 }
 
 fn count(number: usize) -> u32 {

@@ -1,13 +1,13 @@
 //! One service in hand: sees what its strategy asks to see, does what it asks to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
 use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
-        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark},
+        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, steer_value},
         model::{
             Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
             TaskStatus, Timestamp,
@@ -16,6 +16,7 @@ use crate::{
         policy::{Policy, Strategy},
         readiness::{TargetGroups, is_ready},
         redeploy, spread,
+        steering::Steering,
         step::{Action, Ending, Seen, Step, Stop, Tasks, What},
         stop, surge, view,
     },
@@ -36,6 +37,9 @@ pub(super) struct Round<'a> {
     pub(super) moves_left: u32,
     /// Other services in hand, and how many of their tasks are asked for but have no place yet.
     pub(super) others: Vec<(ServiceName, u32)>,
+    /// The container instances that carry the attribute by which others steer, or are about to.
+    pub(super) others_targets: BTreeSet<ContainerInstanceArn>,
+    pub(super) run_id: &'a str,
 }
 
 /// How it ended for one service.
@@ -105,7 +109,7 @@ impl Hand {
         }
     }
 
-    pub(super) fn recovered(service: &Service, mark: SurgeMark, run_id: &str) -> Self {
+    pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
         Self {
             name: service.name.clone(),
             allowance: 0,
@@ -162,7 +166,7 @@ impl Hand {
     fn surge_under_way(&self) -> Option<&SurgeMark> {
         match &self.work {
             Work::Surge(progress) => match &progress.phase {
-                surge::Phase::Marked(mark) | surge::Phase::Raised(mark, _) | surge::Phase::Protected(mark, ..) => {
+                surge::Phase::Marked(mark, _) | surge::Phase::Raised(mark, _) | surge::Phase::Protected(mark, ..) => {
                     Some(mark)
                 }
                 surge::Phase::Between | surge::Phase::Lowered(..) | surge::Phase::Clearing(..) => None,
@@ -174,6 +178,16 @@ impl Hand {
     /// Tasks that are asked for; how many of them the cluster as it was seen holds already is for the caller to find.
     pub(super) fn in_flight(&self) -> Option<(ServiceName, u32)> {
         self.surge_under_way().map(|mark| (self.name.clone(), mark.to))
+    }
+
+    /// The container instances that it steers to, or is about to.
+    pub(super) fn targets(&self) -> BTreeSet<ContainerInstanceArn> {
+        let Work::Surge(progress) = &self.work else { return BTreeSet::new() };
+        let mut targets = progress.targets.clone();
+        if let surge::Phase::Marked(_, planned) = &progress.phase {
+            targets.extend(planned.iter().cloned());
+        }
+        targets
     }
 
     /// Takes as many steps as can be taken now.
@@ -215,6 +229,10 @@ impl Hand {
                     task_timeout: round.policy.task_timeout,
                     protect_minutes: round.protect_minutes,
                     stop: round.stop,
+                    steering: round.policy.steer.then(|| Steering {
+                        value: steer_value(round.run_id),
+                        others_targets: round.others_targets.clone(),
+                    }),
                 };
                 let crowded = with_others_in_flight(cluster, &round.others);
                 match surge::next(progress, &crowded, seen, &limits) {
@@ -323,10 +341,38 @@ impl Hand {
             }
             Action::ClearMark => target.untag(&arn, SURGE_TAG).await,
             Action::NoteLast(last) => target.tag(&arn, LAST_TAG, &last.to_string()).await,
-            Action::SetDesiredCount(count) => {
+            Action::SetDesiredCount(count, constraints) => {
                 tracing::info!(service = name, desired_count = count, "setting the desired count");
-                let change = ServiceChange { desired_count: Some(*count), ..ServiceChange::default() };
-                target.update_service(&self.name, &change).await
+                let change = ServiceChange {
+                    desired_count: Some(*count),
+                    placement_constraints: constraints.clone(),
+                    ..ServiceChange::default()
+                };
+                self.constrain(&change, round).await
+            }
+            Action::SetConstraints(constraints) => {
+                tracing::info!(service = name, "restoring the placement constraints");
+                let change =
+                    ServiceChange { placement_constraints: Some(constraints.clone()), ..ServiceChange::default() };
+                self.constrain(&change, round).await
+            }
+            Action::PutTarget(instances, value) => {
+                tracing::info!(service = name, container_instances = instances.len(), "steering");
+                let listed: Vec<_> = instances.iter().cloned().collect();
+                target.put_attribute(&listed, TARGET_ATTRIBUTE, value).await?;
+                if let Work::Surge(progress) = &mut self.work {
+                    progress.targets.extend(listed);
+                }
+                Ok(())
+            }
+            Action::DeleteTarget(instances) => {
+                // Where another service steers to the same instance, it is for that one to take the attribute off.
+                let listed: Vec<_> = instances.difference(&round.others_targets).cloned().collect();
+                target.delete_attribute(&listed, TARGET_ATTRIBUTE).await?;
+                if let Work::Surge(progress) = &mut self.work {
+                    progress.targets.retain(|instance| !instances.contains(instance));
+                }
+                Ok(())
             }
             Action::Protect(tasks, minutes) => {
                 let protected = target.protect(tasks, *minutes).await?;
@@ -373,6 +419,19 @@ impl Hand {
         }
     }
 
+    /// Changes a service, and remembers whether it may have the constraint that steers now.
+    async fn constrain(&mut self, change: &ServiceChange, round: &Round<'_>) -> Result<()> {
+        let steers = change.placement_constraints.as_ref().map(|constraints| constraints.iter().any(is_steering));
+        if let (Some(true), Work::Surge(progress)) = (steers, &mut self.work) {
+            progress.constrained = true;
+        }
+        round.target.update_service(&self.name, change).await?;
+        if let (Some(false), Work::Surge(progress)) = (steers, &mut self.work) {
+            progress.constrained = false;
+        }
+        Ok(())
+    }
+
     /// A call failed. It is tried again at the next looks; then what was begun is taken back, as far as that goes.
     fn fail(&mut self, error: &anyhow::Error, seen: &Seen) {
         tracing::warn!(service = self.name.as_str(), "{error:#}");
@@ -393,7 +452,7 @@ impl Hand {
             surge::Phase::Raised(mark, since) | surge::Phase::Protected(mark, since, _) if desired == Some(mark.to) => {
                 surge::Phase::Protected(mark.clone(), *since, Some(ending))
             }
-            surge::Phase::Marked(mark) | surge::Phase::Lowered(mark, ..) => {
+            surge::Phase::Marked(mark, _) | surge::Phase::Lowered(mark, ..) => {
                 surge::Phase::Clearing(Some(mark.clone()), ending)
             }
             _ => {
@@ -499,8 +558,11 @@ fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {
 /// Whether the next step may follow at once; after all others the service must be seen anew.
 fn goes_on_after(action: &Action) -> bool {
     match action {
-        Action::Mark(_) | Action::ClearMark | Action::NoteLast(_) => true,
-        Action::SetDesiredCount(_)
+        Action::Mark(_) | Action::ClearMark | Action::NoteLast(_) | Action::PutTarget(..) | Action::DeleteTarget(_) => {
+            true
+        }
+        Action::SetDesiredCount(..)
+        | Action::SetConstraints(_)
         | Action::Protect(..)
         | Action::Unprotect(_)
         | Action::Stop(_)

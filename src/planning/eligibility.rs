@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    marks::{LAST_TAG, LastMark, SURGE_TAG},
+    marks::{LAST_TAG, LastMark, SURGE_TAG, is_steering},
     model::{
         Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
         Service, ServiceStatus, Task, TaskStatus, Timestamp,
@@ -332,7 +332,7 @@ fn by_kind(service: &Service) -> Option<Blocked> {
 }
 
 fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
-    if service.tags.contains_key(SURGE_TAG) {
+    if service.tags.contains_key(SURGE_TAG) || service.placement_constraints.iter().any(is_steering) {
         return Some(Blocked::MarkedByRun);
     }
     let newest = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");

@@ -1,10 +1,11 @@
-//! The job's own notes in the cluster, as tags: what they say, and how that is written.
+//! What the job leaves in the cluster for a while: its notes, as tags, and the constraint and attribute that steer. How each is
+//! written and known again.
 //!
 //! A tag's value holds at most 256 of letters, digits, blanks and `_ . : / = + - @` [API, TagValue], so: words `key=value`.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::model::{TaskArn, Timestamp};
+use super::model::{ContainerInstance, PlacementConstraint, TaskArn, Timestamp};
 
 /// On a service: an unfinished step of a surge.
 pub const SURGE_TAG: &str = "ecs-rebalancer:surge";
@@ -12,6 +13,9 @@ pub const SURGE_TAG: &str = "ecs-rebalancer:surge";
 pub const LAST_TAG: &str = "ecs-rebalancer:last";
 /// On the cluster: the run at work, and until when.
 pub const LEASE_TAG: &str = "ecs-rebalancer:lease";
+
+/// On container instances, and in the constraint that asks for it: where a service's replacements are to start.
+pub const TARGET_ATTRIBUTE: &str = "ecs-rebalancer.target";
 
 /// How many characters of a task's id tell it apart from the service's others: 16 million values for at most 5,000 tasks,
 /// and a clash only means that one more task keeps its protection until that ends by itself.
@@ -34,6 +38,8 @@ pub struct SurgeMark {
     pub protect_minutes: u32,
     /// The beginnings of the ids of tasks that the application itself had protected: that protection is not ours to clear.
     pub spared: Vec<String>,
+    /// The value of [`TARGET_ATTRIBUTE`] that the service's constraint asks for meanwhile; none where it isn't steered.
+    pub steer: Option<String>,
 }
 
 impl SurgeMark {
@@ -60,16 +66,20 @@ impl SurgeMark {
                 None | Some(&"") => Vec::new(),
                 Some(list) => list.split('+').map(str::to_owned).collect(),
             },
+            steer: words.get("steer").map(|value| (*value).to_owned()),
         })
     }
 }
 
 impl fmt::Display for SurgeMark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, run_id, at, protect_minutes, spared } = self;
+        let Self { from, to, run_id, at, protect_minutes, spared, steer } = self;
         write!(formatter, "from={from} to={to} run={run_id} at={} protect={protect_minutes}", at.0 / 1000)?;
         if !spared.is_empty() {
             write!(formatter, " spared={}", spared.join("+"))?;
+        }
+        if let Some(value) = steer {
+            write!(formatter, " steer={value}")?;
         }
         Ok(())
     }
@@ -121,6 +131,37 @@ impl fmt::Display for LeaseMark {
     }
 }
 
+/// The value of [`TARGET_ATTRIBUTE`] by which a run steers: letters and digits, which need no quotes in an expression.
+pub fn steer_value(run_id: &str) -> String {
+    run_id.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// The constraint that steers.
+pub fn steering_constraint(value: &str) -> PlacementConstraint {
+    PlacementConstraint::MemberOf(format!("attribute:{TARGET_ATTRIBUTE} == {value}"))
+}
+
+/// Whether a constraint is one that steers, of whatever run.
+pub fn is_steering(constraint: &PlacementConstraint) -> bool {
+    match constraint {
+        PlacementConstraint::MemberOf(expression) => {
+            let name = expression.trim_start().strip_prefix("attribute:");
+            name.is_some_and(|name| name.starts_with(TARGET_ATTRIBUTE))
+        }
+        PlacementConstraint::DistinctInstance | PlacementConstraint::Unknown(_) => false,
+    }
+}
+
+/// The constraints of a service's owner: all but those that steer.
+pub fn owners_constraints(constraints: &[PlacementConstraint]) -> Vec<PlacementConstraint> {
+    constraints.iter().filter(|constraint| !is_steering(constraint)).cloned().collect()
+}
+
+/// Whether an instance carries the attribute by which a run steers, or steered.
+pub fn is_target(instance: &ContainerInstance) -> bool {
+    instance.attributes.contains_key(TARGET_ATTRIBUTE)
+}
+
 fn words(value: &str) -> Option<BTreeMap<&str, &str>> {
     value.split_whitespace().map(|word| word.split_once('=')).collect()
 }
@@ -148,9 +189,12 @@ mod tests {
             at in 0_i64..10_000_000_000,
             protect_minutes in 1_u32..2_880,
             spared in proptest::collection::vec("[0-9a-f]{6}", 0..=SPARED_TASKS),
+            is_steered in any::<bool>(),
         ) {
             let run_id = "20261124T101650Z-4f2a9c01".to_owned();
-            let mark = SurgeMark { from, to: from + surge, run_id, at: Timestamp(at * 1000), protect_minutes, spared };
+            let steer = is_steered.then(|| steer_value(&run_id));
+            let mark =
+                SurgeMark { from, to: from + surge, run_id, at: Timestamp(at * 1000), protect_minutes, spared, steer };
             prop_assert!(is_tag_value(&mark.to_string()), "{mark}");
             prop_assert_eq!(SurgeMark::parse(&mark.to_string()), Some(mark));
         }
@@ -170,6 +214,21 @@ mod tests {
         assert_eq!(lease.to_string(), "run=r-1 until=1764000000");
         assert_eq!(LeaseMark::parse("run=r-1 until=1764000000"), Some(lease));
         assert_eq!(LeaseMark::parse("someone else's"), None);
+    }
+
+    #[test]
+    fn the_owner_s_constraints_are_told_from_ours_whatever_run_set_that() {
+        let own = [
+            PlacementConstraint::DistinctInstance,
+            PlacementConstraint::MemberOf("attribute:ecs.instance-type =~ m5.*".to_owned()),
+        ];
+        let mut all = own.to_vec();
+        all.insert(1, steering_constraint(&steer_value("20261124T101650Z-4f2a9c01")));
+        assert_eq!(
+            all[1],
+            PlacementConstraint::MemberOf("attribute:ecs-rebalancer.target == 20261124T101650Z4f2a9c01".to_owned())
+        );
+        assert_eq!(owners_constraints(&all), own);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod redeploy;
 pub mod room;
 pub mod settings;
 pub mod spread;
+pub mod steering;
 pub mod step;
 pub mod stop;
 pub mod surge;

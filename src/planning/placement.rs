@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     eligibility::Unmeasured,
+    marks::is_steering,
     model::{
         Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
@@ -98,7 +99,9 @@ impl<'a> Requirement<'a> {
         let mut distinct = false;
         let of_definition =
             definition.map(|definition| definition.placement_constraints.as_slice()).unwrap_or_default();
-        for constraint in service.placement_constraints.iter().chain(of_definition) {
+        // One that steers is ours, and for a while.
+        let of_owner = service.placement_constraints.iter().filter(|constraint| !is_steering(constraint));
+        for constraint in of_owner.chain(of_definition) {
             match constraint {
                 PlacementConstraint::DistinctInstance => distinct = true,
                 PlacementConstraint::Unknown(kind) => return Err(Unmeasured::UnknownConstraint(kind.clone())),

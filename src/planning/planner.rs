@@ -11,7 +11,7 @@ use super::{
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Percent, Policy, Strategy},
     settings::ServiceSettings,
-    spread,
+    spread, steering,
     step::Tasks,
     view,
 };
@@ -229,11 +229,16 @@ fn foresee(
             Strategy::Surge | Strategy::Auto => surge_size(desired, policy).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
-        let surge = spread::worthwhile_surge(foreseen, name, &nobody, most);
+        let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
+        let targets = if steers { steering::targets(foreseen, name, &nobody, most, patience > 0) } else { None };
+        let places = targets.map_or_else(
+            || spread::placements(foreseen, name, spread::worthwhile_surge(foreseen, name, &nobody, most)),
+            |targets| targets.places,
+        );
+        let surge = u32::try_from(places.len()).unwrap_or(u32::MAX);
         if surge == 0 {
             break;
         }
-        let places = spread::placements(foreseen, name, surge);
         let mut new = BTreeSet::new();
         for place in &places {
             number += 1;

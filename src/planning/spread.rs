@@ -186,20 +186,20 @@ pub fn placements(cluster: &Cluster, service: &ServiceName, number: u32) -> Vec<
 }
 
 /// A service with its parts.
-struct View<'a> {
-    service: &'a Service,
-    parts: Vec<Part<'a>>,
+pub(super) struct View<'a> {
+    pub(super) service: &'a Service,
+    pub(super) parts: Vec<Part<'a>>,
 }
 
 impl<'a> View<'a> {
-    fn new(index: &Index<'a>, service: &ServiceName) -> Option<Self> {
+    pub(super) fn new(index: &Index<'a>, service: &ServiceName) -> Option<Self> {
         let service = index.cluster.services.get(service)?;
         let definition = index.cluster.task_definitions.get(&service.task_definition);
         let parts = parts(index, service, definition, &mut Shapes::default()).ok()?;
         Some(Self { service, parts })
     }
 
-    fn service_tasks<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = &'a Task> + 'b {
+    pub(super) fn service_tasks<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = &'a Task> + 'b {
         index.tasks_of(self.service).iter().copied()
     }
 
@@ -218,35 +218,40 @@ impl<'a> View<'a> {
     /// The instances of the next so many tasks.
     fn predict(&self, index: &Index<'a>, number: u32) -> Vec<ContainerInstanceArn> {
         let Some(part) = self.largest_part() else { return Vec::new() };
-        let mut spots = spots(index, self.service, part);
-        let mut placed = Vec::new();
-        while placed.len() < number as usize {
-            let Some(chosen) = next_spot(&spots) else { break };
-            spots[chosen].room -= 1;
-            let path = spots[chosen].path.clone();
-            for spot in &mut spots {
-                let shared = spot.path.iter().zip(&path).take_while(|(one, other)| one == other).count();
-                for tasks in &mut spot.tasks[..shared] {
-                    *tasks += 1;
-                }
-            }
-            placed.push(spots[chosen].instance.arn.clone());
-        }
-        placed
+        fill(spots(index, self.service, part), number).into_iter().map(|instance| instance.arn.clone()).collect()
     }
 }
 
+/// Where the next so many tasks go, if they can go to these only.
+pub(super) fn fill(mut spots: Vec<Spot<'_>>, number: u32) -> Vec<&ContainerInstance> {
+    let mut placed = Vec::new();
+    while placed.len() < number as usize {
+        let Some(chosen) = next_spot(&spots) else { break };
+        spots[chosen].room -= 1;
+        let path = spots[chosen].path.clone();
+        for spot in &mut spots {
+            let shared = spot.path.iter().zip(&path).take_while(|(one, other)| one == other).count();
+            for tasks in &mut spot.tasks[..shared] {
+                *tasks += 1;
+            }
+        }
+        placed.push(spots[chosen].instance);
+    }
+    placed
+}
+
 /// An instance that may take a task.
-struct Spot<'a> {
-    instance: &'a ContainerInstance,
+#[derive(Clone)]
+pub(super) struct Spot<'a> {
+    pub(super) instance: &'a ContainerInstance,
     /// Its domains, level by level.
     path: Vec<&'a str>,
     /// The service's tasks in each of these.
     tasks: Vec<u32>,
-    room: u32,
+    pub(super) room: u32,
 }
 
-fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Vec<Spot<'a>> {
+pub(super) fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Vec<Spot<'a>> {
     let mut tasks_by_path: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
     let path_of = |instance: &'a ContainerInstance| {
         let mut path = part.levels.path(instance);
@@ -298,12 +303,7 @@ struct Balance<'a> {
 impl<'a> Balance<'a> {
     /// Against a balanced arrangement of `total` tasks.
     fn of(index: &Index<'a>, part: &Part<'a>, total: u32) -> Self {
-        let mut have: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-        for (arn, tasks) in &part.tasks {
-            if let Some(instance) = index.cluster.container_instances.get(*arn) {
-                *have.entry(leaf(part, instance)).or_default() += tasks;
-            }
-        }
+        let have = tasks_by_leaf(index, part);
         let wanted: BTreeMap<Vec<&str>, u32> = tree(index, part, &|_| 0).arrange(total).into_iter().collect();
         let mut needs: BTreeMap<&str, u32> = BTreeMap::new();
         for (leaf, wanted) in &wanted {
@@ -323,8 +323,23 @@ impl<'a> Balance<'a> {
     }
 }
 
+/// The part's tasks by domain of the last level.
+pub(super) fn tasks_by_leaf<'a>(index: &Index<'a>, part: &Part<'a>) -> BTreeMap<Vec<&'a str>, u32> {
+    let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+    for (arn, tasks) in &part.tasks {
+        if let Some(instance) = index.cluster.container_instances.get(*arn) {
+            *tasks_by_leaf.entry(leaf(part, instance)).or_default() += tasks;
+        }
+    }
+    tasks_by_leaf
+}
+
 /// The part's domains with each instance told apart. Among equal choices the emptier instance gets more.
-fn tree<'a>(index: &Index<'a>, part: &Part<'a>, extra: &dyn Fn(&ContainerInstanceArn) -> u32) -> Domain<Vec<&'a str>> {
+pub(super) fn tree<'a>(
+    index: &Index<'a>,
+    part: &Part<'a>,
+    extra: &dyn Fn(&ContainerInstanceArn) -> u32,
+) -> Domain<Vec<&'a str>> {
     let limit = part.requirement.limit();
     let mut last: BTreeMap<Vec<&str>, Vec<Domain<Vec<&'a str>>>> = BTreeMap::new();
     for instance in index.eligible(&part.requirement) {
@@ -340,7 +355,7 @@ fn tree<'a>(index: &Index<'a>, part: &Part<'a>, extra: &dyn Fn(&ContainerInstanc
 }
 
 /// The domain of the last level that an instance lies in, by the whole path.
-fn leaf<'a>(part: &Part<'_>, instance: &'a ContainerInstance) -> Vec<&'a str> {
+pub(super) fn leaf<'a>(part: &Part<'_>, instance: &'a ContainerInstance) -> Vec<&'a str> {
     let mut path = part.levels.path(instance);
     if part.levels.instance {
         path.push(instance.arn.as_str());

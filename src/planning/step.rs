@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     marks::{LastMark, SurgeMark},
-    model::{Cluster, Service, ServiceName, Task, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, PlacementConstraint, Service, ServiceName, Task, TaskArn, Timestamp},
 };
 
 /// A service as it was seen last. What was not asked for yet is absent.
@@ -75,8 +75,14 @@ pub enum Action {
     ClearMark,
     /// Note how the rebalancing went.
     NoteLast(LastMark),
-    /// Set the desired count.
-    SetDesiredCount(u32),
+    /// Set the desired count, and with it, in one call, all placement constraints; none leaves these as they are.
+    SetDesiredCount(u32, Option<Vec<PlacementConstraint>>),
+    /// Set all placement constraints.
+    SetConstraints(Vec<PlacementConstraint>),
+    /// Put the attribute that steers on these container instances, with that value.
+    PutTarget(BTreeSet<ContainerInstanceArn>, String),
+    /// Take that attribute away.
+    DeleteTarget(BTreeSet<ContainerInstanceArn>),
     /// Protect tasks from scale-in for so many minutes.
     Protect(Vec<TaskArn>, u32),
     /// Take our protection away.

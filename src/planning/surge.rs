@@ -9,10 +9,11 @@ use std::{
 };
 
 use super::{
-    marks::{SPARED_TASKS, SurgeMark},
-    model::{Cluster, Service, ServiceName, TaskArn, Timestamp},
+    marks::{SPARED_TASKS, SurgeMark, is_steering, owners_constraints, steering_constraint},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, ServiceStatus, TaskArn, Timestamp},
     planner::PATIENCE,
     spread,
+    steering::{self, Steering},
     step::{Action, Ending, Seen, Step, Stop, Tasks, What},
 };
 
@@ -26,8 +27,8 @@ const SCALE_IN_TIMEOUT: Duration = Duration::from_mins(3);
 pub enum Phase {
     /// Between two rounds, or before the first; nothing is raised.
     Between,
-    /// The note is written; the desired count is to be raised.
-    Marked(SurgeMark),
+    /// The note is written; the desired count is to be raised. Where it steers, these instances are to carry the attribute.
+    Marked(SurgeMark, BTreeSet<ContainerInstanceArn>),
     /// The desired count is raised, since then.
     Raised(SurgeMark, Timestamp),
     /// All but the victims are protected; the desired count, raised since then, is to be lowered. Perhaps that is the end.
@@ -47,6 +48,10 @@ pub struct Progress {
     pub phase: Phase,
     /// The protections that this run set, and until when they last as ECS said.
     pub ours: BTreeMap<TaskArn, Timestamp>,
+    /// The container instances that this run put the attribute on, or tried to.
+    pub targets: BTreeSet<ContainerInstanceArn>,
+    /// Whether the service may have the constraint that asks for it.
+    pub constrained: bool,
     /// Tasks moved so far.
     pub moved: u32,
     /// The fewest misplaced tasks at the beginning of a round.
@@ -62,15 +67,21 @@ impl Progress {
             run_id: run_id.to_owned(),
             phase: Phase::Between,
             ours: BTreeMap::new(),
+            targets: BTreeSet::new(),
+            constrained: false,
             moved: 0,
             misplaced: u32::MAX,
             idle_rounds: 0,
         }
     }
 
-    /// A service on which an earlier run left its note.
-    pub fn recovered(run_id: &str, mark: SurgeMark, service: &Service) -> Self {
+    /// A service on which an earlier run left its note, or only its constraint. Attributes are swept up for all at once.
+    pub fn recovered(run_id: &str, mark: Option<SurgeMark>, service: &Service) -> Self {
+        let Some(mark) = mark else {
+            return Self { phase: Phase::Clearing(None, Ending::Recovered), ..Self::new(run_id) };
+        };
         let since = mark.at;
+        let constrained = mark.steer.is_some();
         let phase = if service.desired_count == mark.to {
             Phase::Raised(mark, since)
         } else if service.desired_count == mark.from {
@@ -79,18 +90,20 @@ impl Progress {
             let what = format!("the desired count was set to {}", service.desired_count);
             Phase::Clearing(Some(mark), Ending::OthersChanged(what))
         };
-        Self { phase, ..Self::new(run_id) }
+        Self { phase, constrained, ..Self::new(run_id) }
     }
 
     /// Goes on in another phase, remembering what that means.
     pub fn enter(&mut self, phase: Phase, cluster: &Cluster, name: &ServiceName) {
-        match &phase {
-            Phase::Marked(_) => {
+        match (&self.phase, &phase) {
+            // The same round still, after one more call.
+            (Phase::Marked(..), Phase::Marked(..)) | (Phase::Lowered(..), Phase::Lowered(..)) => {}
+            (_, Phase::Marked(..)) => {
                 let misplaced = spread::misplaced(cluster, name);
                 self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
                 self.misplaced = self.misplaced.min(misplaced);
             }
-            Phase::Lowered(mark, _, None) => self.moved += mark.to - mark.from,
+            (_, Phase::Lowered(mark, _, None)) => self.moved += mark.to - mark.from,
             _ => {}
         }
         self.phase = phase;
@@ -110,17 +123,28 @@ pub struct Limits {
     pub protect_minutes: u32,
     /// Whether and why nothing new is begun.
     pub stop: Option<Stop>,
+    /// How it may steer; none where it may not.
+    pub steering: Option<Steering>,
 }
 
 /// The next step for a service.
 pub fn next(progress: &Progress, cluster: &Cluster, seen: &Seen, limits: &Limits) -> Step<Phase> {
-    let Some(service) = &seen.service else { return Step::Done(Ending::Gone) };
+    let Some(service) = &seen.service else {
+        return if progress.targets.is_empty() {
+            Step::Done(Ending::Gone)
+        } else {
+            Step::Act(Action::DeleteTarget(progress.targets.clone()), progress.phase.clone())
+        };
+    };
     match &progress.phase {
         Phase::Between => begin(progress, None, None, cluster, service, seen, limits),
-        Phase::Marked(mark) => raise(mark, service, seen),
+        Phase::Marked(mark, targets) => raise(progress, mark, targets, service, seen),
         Phase::Raised(mark, since) => await_replacements(progress, cluster, mark, *since, service, seen, limits),
         Phase::Protected(mark, since, ending) => lower(mark, *since, ending.as_ref(), service, seen),
         Phase::Lowered(mark, since, ending) => {
+            if let Some(step) = unsteer(progress, service) {
+                return step;
+            }
             if let Some(step) = await_scale_in(mark, *since, ending.as_ref(), service, seen) {
                 return step;
             }
@@ -171,7 +195,20 @@ fn begin(
         return end(Ending::Undone(why));
     }
     let most = limits.surge.min(limits.moves);
-    let surge = spread::worthwhile_surge(cluster, &service.name, &spared, most);
+    // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
+    let is_careful = misplaced >= progress.misplaced;
+    let targets = limits.steering.as_ref().and_then(|steering| {
+        let targets = steering::targets(cluster, &service.name, &spared, most, is_careful)?;
+        Some((steering, targets))
+    });
+    let (surge, targets, steer) = match targets {
+        // An instance has the attribute for all or for none: what others wait for must not take our tasks.
+        Some((steering, targets)) if !steering.is_free_for(&targets.instances) => return Step::Wait,
+        Some((steering, targets)) => {
+            (u32::try_from(targets.places.len()).unwrap_or(u32::MAX), targets.instances, Some(steering.value.clone()))
+        }
+        None => (spread::worthwhile_surge(cluster, &service.name, &spared, most), BTreeSet::new(), None),
+    };
     if surge == 0 {
         return end(Ending::NoHelp { misplaced });
     }
@@ -182,17 +219,32 @@ fn begin(
         at: seen.at,
         protect_minutes: limits.protect_minutes,
         spared: spared.iter().map(SurgeMark::beginning_of).collect(),
+        steer,
     };
-    Step::Act(Action::Mark(mark.clone()), Phase::Marked(mark))
+    Step::Act(Action::Mark(mark.clone()), Phase::Marked(mark, targets))
 }
 
-fn raise(mark: &SurgeMark, service: &Service, seen: &Seen) -> Step<Phase> {
+fn raise(
+    progress: &Progress,
+    mark: &SurgeMark,
+    targets: &BTreeSet<ContainerInstanceArn>,
+    service: &Service,
+    seen: &Seen,
+) -> Step<Phase> {
     if let Some(what) = change_by_others(service) {
         return Step::Go(Phase::Clearing(Some(mark.clone()), Ending::OthersChanged(what)));
     }
     match service.desired_count {
         count if count == mark.from => {
-            Step::Act(Action::SetDesiredCount(mark.to), Phase::Raised(mark.clone(), seen.at))
+            let Some(value) = &mark.steer else {
+                return Step::Act(Action::SetDesiredCount(mark.to, None), Phase::Raised(mark.clone(), seen.at));
+            };
+            if !targets.is_subset(&progress.targets) {
+                return Step::Act(Action::PutTarget(targets.clone(), value.clone()), progress.phase.clone());
+            }
+            let mut constraints = owners_constraints(&service.placement_constraints);
+            constraints.push(steering_constraint(value));
+            Step::Act(Action::SetDesiredCount(mark.to, Some(constraints)), Phase::Raised(mark.clone(), seen.at))
         }
         // Done, but the answer was lost.
         count if count == mark.to => Step::Go(Phase::Raised(mark.clone(), seen.at)),
@@ -218,7 +270,7 @@ fn await_replacements(
     if let Some(what) = change_by_others(service) {
         // A deployment replaces the tasks anyway; what is ours is the count.
         let ending = Ending::OthersChanged(what);
-        return Step::Act(Action::SetDesiredCount(mark.from), Phase::Clearing(Some(mark.clone()), ending));
+        return Step::Act(scale_in(mark, service), Phase::Clearing(Some(mark.clone()), ending));
     }
     let trouble = trouble(mark, since, service, seen, limits);
     if service.running_count < mark.to && trouble.is_none() {
@@ -253,10 +305,28 @@ fn lower(mark: &SurgeMark, since: Timestamp, ending: Option<&Ending>, service: &
         count if count == mark.to && service.running_count < mark.to && ending.is_none() => {
             Step::Go(Phase::Raised(mark.clone(), since))
         }
-        count if count == mark.to => Step::Act(Action::SetDesiredCount(mark.from), lowered),
+        count if count == mark.to => Step::Act(scale_in(mark, service), lowered),
         count if count == mark.from => Step::Go(lowered),
         count => Step::Go(Phase::Clearing(Some(mark.clone()), others_set(count))),
     }
+}
+
+/// Back to the count of before; the same call takes our constraint off.
+fn scale_in(mark: &SurgeMark, service: &Service) -> Action {
+    let is_steered = mark.steer.is_some() || service.placement_constraints.iter().any(is_steering);
+    Action::SetDesiredCount(mark.from, is_steered.then(|| owners_constraints(&service.placement_constraints)))
+}
+
+/// Takes off what steers: first the constraint, then the attribute that it asks for, since without that no task has a place.
+fn unsteer(progress: &Progress, service: &Service) -> Option<Step<Phase>> {
+    let is_steered = progress.constrained || service.placement_constraints.iter().any(is_steering);
+    // UpdateService refuses a service that is being deleted.
+    if is_steered && service.status == ServiceStatus::Active {
+        let constraints = owners_constraints(&service.placement_constraints);
+        return Some(Step::Act(Action::SetConstraints(constraints), progress.phase.clone()));
+    }
+    (!progress.targets.is_empty())
+        .then(|| Step::Act(Action::DeleteTarget(progress.targets.clone()), progress.phase.clone()))
 }
 
 /// Waits for the victims to go; none when they are gone.
@@ -272,7 +342,7 @@ fn await_scale_in(
         count if count == mark.to && is_within(CONSISTENCY, since, seen.at) => return Some(Step::Wait),
         count if count == mark.to => {
             let lowered = Phase::Lowered(mark.clone(), seen.at, ending.cloned());
-            return Some(Step::Act(Action::SetDesiredCount(mark.from), lowered));
+            return Some(Step::Act(scale_in(mark, service), lowered));
         }
         count => return Some(Step::Go(Phase::Clearing(Some(mark.clone()), others_set(count)))),
     }
@@ -286,7 +356,7 @@ fn await_scale_in(
     Some(Step::Go(Phase::Clearing(Some(mark.clone()), Ending::Undone(why))))
 }
 
-/// Takes away what was set: protection first, the note last, so that a run that dies between finds it.
+/// Takes away what was set: what steers and protection first, the note last, so that a run that dies between finds it.
 fn clear(
     progress: &Progress,
     mark: Option<&SurgeMark>,
@@ -294,6 +364,9 @@ fn clear(
     service: &Service,
     seen: &Seen,
 ) -> Step<Phase> {
+    if let Some(step) = unsteer(progress, service) {
+        return step;
+    }
     if mark.is_some() || !progress.ours.is_empty() {
         if seen.tasks.is_none() {
             return Step::See(What::Tasks);
@@ -368,7 +441,7 @@ fn is_from(mark: &SurgeMark, until: Timestamp) -> bool {
 
 /// What somebody else is doing to the service, if they are.
 fn change_by_others(service: &Service) -> Option<String> {
-    if service.status != super::model::ServiceStatus::Active {
+    if service.status != ServiceStatus::Active {
         return Some("the service is being deleted".to_owned());
     }
     (service.deployments.len() > 1).then(|| "a deployment began".to_owned())

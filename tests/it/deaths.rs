@@ -11,33 +11,45 @@ const SETTINGS: &str = "DEADLINE=5m TASK_TIMEOUT=90s COOLDOWN=0";
 const UNTIL_THE_NEXT_RUN: Duration = Duration::from_secs(400);
 
 struct Case {
-    strategy: &'static str,
+    name: &'static str,
+    settings: &'static str,
     drawing: &'static str,
     floor: u32,
     own_protection: &'static [&'static str],
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
-        strategy: "surge",
+        name: "surge",
+        settings: "STRATEGY=surge",
         drawing: "a i-1 web* web web web\nb i-2\nc i-3\nservice web desired=4",
         floor: 4,
         own_protection: &["web-1"],
     },
     Case {
-        strategy: "stop",
+        name: "steered surge",
+        settings: "STRATEGY=surge STEER=true SURGE=50",
+        drawing: "a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 constraint=memberOf:attribute:rack+!=+x",
+        floor: 4,
+        own_protection: &[],
+    },
+    Case {
+        name: "stop",
+        settings: "STRATEGY=stop",
         drawing: "a i-1 web web web web\nb i-2\nc i-3\nservice web desired=4 min=50",
         floor: 2,
         own_protection: &[],
     },
     Case {
-        strategy: "redeploy",
+        name: "redeploy",
+        settings: "STRATEGY=redeploy",
         drawing: "a i-1 web web\nb i-2\nservice web desired=2",
         floor: 2,
         own_protection: &[],
     },
     Case {
-        strategy: "revision",
+        name: "revision",
+        settings: "STRATEGY=revision",
         drawing: "a i-1 web web\nb i-2\nservice web desired=2",
         floor: 2,
         own_protection: &[],
@@ -47,19 +59,21 @@ const CASES: [Case; 4] = [
 /// Plays one death; gives whether the run was over before it.
 fn play(case: &Case, death: Death) -> bool {
     in_simulated_time(async {
-        let settings = config(&format!("{SETTINGS} STRATEGY={}", case.strategy));
+        let settings = config(&format!("{SETTINGS} {}", case.settings));
         let behaviour = ["spread-counts=own-revision"];
         let rehearsal = Rehearsal::new(&snapshot(case.drawing), options(death.request, &behaviour, &[])).unwrap();
+        let constraints = rehearsal.simulator().service("web").unwrap().placement_constraints;
         let (_, requests) = rehearsal.run_until_death(&settings, CLUSTER, "run-1", death).await;
         tokio::time::sleep(UNTIL_THE_NEXT_RUN).await;
         // Two runs: where moves of the first did not count as begun, the second may have only cleared up.
         rehearsal.run(&settings, CLUSTER, "run-2").await;
         let report = rehearsal.run(&config("DRY_RUN=true"), CLUSTER, "run-3").await;
-        let what = format!("{} {death:?}: {report:#?}", case.strategy);
+        let what = format!("{} {death:?}: {report:#?}", case.name);
         assert_eq!(leftovers(&rehearsal, case.own_protection), Vec::<String>::new(), "{what}");
         assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 0, "{}\n{what}", spread_of(&rehearsal, "web"));
         let simulator = rehearsal.simulator();
-        let desired = if case.strategy.starts_with('r') { 2 } else { 4 };
+        assert_eq!(simulator.service("web").unwrap().placement_constraints, constraints, "{what}");
+        let desired = if case.name.starts_with('r') { 2 } else { 4 };
         assert_eq!(simulator.service("web").unwrap().desired_count, desired, "{what}");
         let lowest = simulator.timeline().services()["web"].lowest_healthy;
         assert!(lowest >= case.floor, "fell to {lowest}: {what}");
@@ -67,17 +81,22 @@ fn play(case: &Case, death: Death) -> bool {
     })
 }
 
-fn play_all(strategy: &str) {
-    let case = CASES.iter().find(|case| case.strategy == strategy).unwrap();
+fn play_all(name: &str) {
+    let case = CASES.iter().find(|case| case.name == name).unwrap();
     for moment in [DeathMoment::Before, DeathMoment::After, DeathMoment::AnswerLost] {
         let last = (1..10_000).find(|request| play(case, Death { request: *request, moment })).unwrap();
-        assert!(last > 20, "{strategy} makes more than {last} requests");
+        assert!(last > 20, "{name} makes more than {last} requests");
     }
 }
 
 #[test]
 fn surge_survives_death_at_every_request() {
     play_all("surge");
+}
+
+#[test]
+fn a_steered_surge_survives_death_at_every_request() {
+    play_all("steered surge");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod edge;
 mod processes;
 mod production;
 mod reference;
+mod steering;
 mod storm;
 mod support;
 mod tidy;

@@ -97,7 +97,9 @@ fn case(seed: u64) -> Case {
         "delete-service=50",
     ];
     let faults = (0..random.random_range(0..3)).map(|_| pick(random, &all).to_owned()).collect();
-    Case { drawing, services, settings, behaviour, faults, second_run: random.random_range(0..5) == 0 }
+    let second_run = random.random_range(0..5) == 0;
+    let steer = random.random_range(0..3) == 0;
+    Case { drawing, services, settings: format!("{settings} STEER={steer}"), behaviour, faults, second_run }
 }
 
 fn play(seed: u64) {
@@ -137,7 +139,13 @@ fn play(seed: u64) {
             let before = rehearsal.simulator().requests().clone();
             rehearsal.run(&settings, CLUSTER, "run-4").await;
             let after = rehearsal.simulator().requests().clone();
-            for call in ["ecs:UpdateService", "ecs:StopTask", "ecs:TagResource", "ecs:UpdateTaskProtection"] {
+            for call in [
+                "ecs:UpdateService",
+                "ecs:StopTask",
+                "ecs:TagResource",
+                "ecs:UpdateTaskProtection",
+                "ecs:PutAttributes",
+            ] {
                 assert_eq!(before.get(call), after.get(call), "a run after success called {call}\n{what}");
             }
         }

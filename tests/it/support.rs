@@ -70,7 +70,11 @@ pub(crate) fn leftovers_in(simulator: &Simulator, own_protection: &[&str]) -> Ve
         if service.tags.contains_key("ecs-rebalancer:surge") {
             left.push(format!("{name}: surge tag {}", service.tags["ecs-rebalancer:surge"]));
         }
-        if service.placement_constraints.iter().any(|(_, expression)| expression.contains("ecs-rebalancer")) {
+        // A service that is being deleted can't be updated any more.
+        let is_active = service.status == "ACTIVE";
+        if is_active
+            && service.placement_constraints.iter().any(|(_, expression)| expression.contains("ecs-rebalancer"))
+        {
             left.push(format!("{name}: constraint"));
         }
         for task in &service.protected {

@@ -1,0 +1,189 @@
+//! Steering: on which container instances a service's next tasks are missing, so that a constraint can send them just there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    marks::owners_constraints,
+    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
+    parts::Part,
+    placement::Index,
+    spread::{Spot, View, fill, leaf, spots, tasks_by_leaf, tree},
+    view,
+};
+
+/// A task has at most so many constraints, those of its task definition included [API, UpdateService].
+const MOST_CONSTRAINTS: usize = 10;
+/// PutAttributes takes ten instances a call and shares its rate with StopTask and others: five calls a round.
+const MOST_INSTANCES: usize = 50;
+
+/// How a service may steer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steering {
+    /// The attribute's value, the same for all services of the run: an instance has one value only.
+    pub value: String,
+    /// The instances that other services steer to at this moment.
+    pub others_targets: BTreeSet<ContainerInstanceArn>,
+}
+
+impl Steering {
+    /// Whether steering to these now goes along with what others do: nobody else steers, or just there.
+    pub fn is_free_for(&self, instances: &BTreeSet<ContainerInstanceArn>) -> bool {
+        self.others_targets.is_empty() || self.others_targets == *instances
+    }
+}
+
+/// Where a round's tasks are to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// The instances that may take them.
+    pub instances: BTreeSet<ContainerInstanceArn>,
+    /// Task by task, where ECS is expected to put it among these.
+    pub places: Vec<ContainerInstanceArn>,
+}
+
+/// The targets of at most `most` next tasks, each of which cures a misplaced one; none where the service can't be steered, or
+/// nowhere where a task is missing is room.
+///
+/// Among the targets it is ECS that chooses, by the service's strategy. So there are several domains among them only where
+/// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
+/// most missing, then that one. Whoever `is_careful` begins with the last, which leaves ECS no choice.
+pub fn targets(
+    cluster: &Cluster,
+    service: &ServiceName,
+    spared: &BTreeSet<TaskArn>,
+    most: u32,
+    is_careful: bool,
+) -> Option<Targets> {
+    let cluster = &*view::alone(cluster, service);
+    let index = Index::new(cluster);
+    let view = View::new(&index, service)?;
+    // Which capacity provider takes the next task is ECS's choice, and one without a target would leave it without a place.
+    let [part] = view.parts.as_slice() else { return None };
+    let of_definition = cluster
+        .task_definitions
+        .get(&view.service.task_definition)
+        .map_or(0, |definition| definition.placement_constraints.len());
+    if owners_constraints(&view.service.placement_constraints).len() + of_definition >= MOST_CONSTRAINTS {
+        return None;
+    }
+    let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
+    let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
+    let mut spots = spots(&index, view.service, part);
+    spots.retain(|spot| spot.room > 0);
+    spots.sort_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
+    let zones_stay = view.service.availability_zone_rebalancing && part.levels.begin_with_zones();
+    let missing = missing(&index, part, &spots, zones_stay);
+    let (first, _) = missing.first()?;
+    let neighbours = &first[..first.len().saturating_sub(1)];
+    let all: &dyn Fn(&[&str]) -> bool = &|_| true;
+    let beside: &dyn Fn(&[&str]) -> bool = &|leaf| leaf.starts_with(neighbours);
+    let alone: &dyn Fn(&[&str]) -> bool = &|leaf| leaf == first.as_slice();
+    let choices = [all, beside, alone];
+    let choices = if is_careful { &choices[2..] } else { &choices[..] };
+    choices.iter().find_map(|admits| {
+        let chosen: Vec<_> = missing.iter().filter(|(leaf, _)| admits(leaf)).collect();
+        among(part, &spots, &chosen, most)
+    })
+}
+
+type Leaf<'a> = (Vec<&'a str>, u32);
+
+/// How many tasks each domain of the last level lacks and has room for, the most first.
+fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_stay: bool) -> Vec<Leaf<'a>> {
+    let tree = tree(index, part, &|_| 0);
+    // What zones have is left to ECS's own zone rebalancing, or it and we would undo each other.
+    let wanted = if zones_stay { tree.arrange_within_as(&tree) } else { tree.arrange(part.placed) };
+    let have = tasks_by_leaf(index, part);
+    let mut room: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+    for spot in spots {
+        let room = room.entry(leaf(part, spot.instance)).or_default();
+        *room = room.saturating_add(spot.room);
+    }
+    let mut missing: Vec<Leaf<'a>> = wanted
+        .into_iter()
+        .filter_map(|(leaf, wanted)| {
+            let lacks = wanted.saturating_sub(have.get(&leaf).copied().unwrap_or(0));
+            let lacks = lacks.min(room.get(&leaf).copied().unwrap_or(0));
+            (lacks > 0).then_some((leaf, lacks))
+        })
+        .collect();
+    missing.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    missing
+}
+
+/// The targets in the first of these domains that lack `most` tasks together; none if ECS would give one more than it lacks.
+fn among(part: &Part<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) -> Option<Targets> {
+    let mut lacks: BTreeMap<&[&str], u32> = BTreeMap::new();
+    let mut number = 0;
+    for (leaf, missing) in missing {
+        if number >= most || lacks.len() >= MOST_INSTANCES {
+            break;
+        }
+        number = most.min(number.saturating_add(*missing));
+        lacks.insert(leaf, *missing);
+    }
+    let mut targets: Vec<Spot<'_>> = Vec::new();
+    for spot in spots.iter().filter(|spot| lacks.contains_key(leaf(part, spot.instance).as_slice())) {
+        if targets.len() < MOST_INSTANCES {
+            targets.push(spot.clone());
+        }
+    }
+    let instances = targets.iter().map(|spot| spot.instance.arn.clone()).collect();
+    let filled = fill(targets, number);
+    for instance in &filled {
+        let lacks = lacks.get_mut(leaf(part, instance).as_slice())?;
+        *lacks = lacks.checked_sub(1)?;
+    }
+    let places: Vec<ContainerInstanceArn> = filled.into_iter().map(|instance| instance.arn.clone()).collect();
+    (!places.is_empty()).then_some(Targets { instances, places })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::testing::cluster;
+
+    /// Where at most `most` of service `web`'s next tasks are steered to, as `i-2 i-3*2`, the number where it isn't one.
+    fn check(drawing: &str, most: u32, is_careful: bool, expected: &str) {
+        let cluster = cluster(drawing);
+        let targets = targets(&cluster, &"web".into(), &BTreeSet::new(), most, is_careful);
+        let mut places: BTreeMap<&str, u32> = BTreeMap::new();
+        for place in targets.iter().flat_map(|targets| &targets.places) {
+            *places.entry(place.short()).or_default() += 1;
+        }
+        let shown: Vec<String> = places
+            .iter()
+            .map(|(place, tasks)| if *tasks == 1 { (*place).to_owned() } else { format!("{place}*{tasks}") })
+            .collect();
+        assert_eq!(shown.join(" "), expected, "{drawing}");
+    }
+
+    #[test]
+    fn tasks_are_steered_to_where_they_are_missing_and_nowhere_else() {
+        let one_empty = "a i-1 web web web web\na i-2\nb i-3 web web web";
+        check(one_empty, 9, false, "i-2*2");
+        check(one_empty, 1, false, "i-2");
+        let two_empty = "a i-1 web web web web\na i-2\na i-3";
+        check(two_empty, 9, false, "i-2 i-3");
+        check(two_empty, 9, true, "i-2");
+        check("a i-1 web web\nb i-2 web web", 9, false, "");
+        check("a i-1 web web web web\na i-2\na i-3 cpu=100\nservice web cpu=1000", 9, false, "i-2");
+    }
+
+    #[test]
+    fn what_ecs_would_put_elsewhere_among_the_targets_is_left_to_later_rounds() {
+        // Both zones lack one, but ECS would put two tasks into the emptier one.
+        check("a i-1 web web web\na i-2\nb i-3 web web web web web\nb i-4\nc i-5 web web web web", 9, false, "i-2");
+    }
+
+    #[test]
+    fn under_zone_rebalancing_each_zone_keeps_its_tasks() {
+        check("a i-1 web web web web\na i-2\nb i-3\nservice web azrebalancing=true", 9, false, "i-2*2");
+    }
+
+    #[test]
+    fn ten_constraints_leave_no_room_for_ours() {
+        let ten = ["memberOf:attribute:rack_!=_x"; 10].join(",");
+        check(&format!("a i-1 web web\na i-2\nservice web constraint={ten}"), 9, false, "");
+    }
+}

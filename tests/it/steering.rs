@@ -1,0 +1,131 @@
+//! Steering: a constraint for a while brings each replacement just where a task is missing, and nothing of it stays.
+
+use ecs_rebalancer::report::{Outcome, Report};
+
+use crate::support::{leftovers, options, rehearse, spread_of};
+
+struct Case {
+    drawing: &'static str,
+    behaviour: &'static [&'static str],
+    settings: &'static str,
+    /// The restarts that steering needs: one for each misplaced task.
+    restarts: u32,
+}
+
+const CASES: [Case; 5] = [
+    // ECS, read literally in one place of its documents, goes on filling the fullest instance.
+    Case {
+        drawing: "a i-1 web web web web\na i-2\na i-3\nservice web desired=4",
+        behaviour: &["default-strategy=most"],
+        settings: "",
+        restarts: 2,
+    },
+    // Tasks are missing in zone a, but zone b has fewer.
+    Case {
+        drawing: "a i-1 web web web web\na i-2\nb i-3 web web web\nservice web desired=7",
+        behaviour: &[],
+        settings: "SURGE=50",
+        restarts: 2,
+    },
+    Case {
+        drawing: "a i-1 web web web web\na i-2\nb i-3 web web web\nservice web desired=7",
+        behaviour: &["default-strategy=random", "scale-in=random"],
+        settings: "SURGE=1",
+        restarts: 2,
+    },
+    // Zone b keeps its three: that is ECS's own to even out.
+    Case {
+        drawing: "a i-1 web web web web\na i-2\nb i-3 web web web\nservice web desired=7 azrebalancing=true",
+        behaviour: &["default-strategy=most"],
+        settings: "",
+        restarts: 2,
+    },
+    Case {
+        drawing: "a i-1 web web web web\nb i-2\nservice web desired=4 strategy=spread:attribute:ecs.availability-zone,binpack:memory \
+                  constraint=memberOf:attribute:rack+!=+x",
+        behaviour: &[],
+        settings: "",
+        restarts: 2,
+    },
+];
+
+fn calls(report: &Report, call: &str) -> u64 {
+    report.api_calls.iter().filter(|(name, _)| name.ends_with(call)).map(|(_, calls)| *calls).sum()
+}
+
+#[test]
+fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
+    for Case { drawing, behaviour, settings, restarts } in &CASES {
+        for seed in 0..5 {
+            let settings = format!("STRATEGY=surge STEER=true {settings}");
+            let (report, rehearsal) = rehearse(drawing, &settings, options(seed, behaviour, &[]));
+            let what = format!("{}\n{drawing}\n{report:#?}", spread_of(&rehearsal, "web"));
+            assert_eq!(report.outcome, Outcome::Rebalanced, "{what}");
+            let simulator = rehearsal.simulator();
+            let history = &simulator.timeline().services()["web"];
+            assert_eq!((history.started, history.stopped), (*restarts, *restarts), "{what}");
+            let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+            assert_eq!(moved, *restarts, "{what}");
+            assert!(history.lowest_healthy >= simulator.service("web").unwrap().desired_count, "{what}");
+            assert!(calls(&report, "PutAttributes") > 0 && calls(&report, "DeleteAttributes") > 0, "{what}");
+            drop(simulator);
+            assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn without_steering_no_attribute_and_no_constraint_is_set() {
+    let (report, rehearsal) = rehearse(CASES[0].drawing, "STRATEGY=surge", options(0, CASES[0].behaviour, &[]));
+    assert_eq!(calls(&report, "PutAttributes"), 0);
+    assert!(report.after.as_ref().unwrap().misplaced_tasks > 0, "else the case shows nothing: {report:?}");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn two_services_share_an_instance_that_came_back() {
+    let drawing = "a i-1 web web api api\nb i-2\nservice web desired=2\nservice api desired=2";
+    let (report, rehearsal) = rehearse(drawing, "STEER=true", options(0, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:?}");
+    for service in ["web", "api"] {
+        assert_eq!(spread_of(&rehearsal, service), "i-1=1 i-2=1");
+    }
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn two_services_with_different_targets_do_not_take_each_other_s() {
+    let drawing = "a i-1 web web web\na i-2 api api api\na i-3\nservice web desired=3 cpu=100 constraint=memberOf:attribute:side+!=+api\n\
+                   service api desired=3 cpu=100";
+    let (report, rehearsal) = rehearse(drawing, "STEER=true SURGE=100", options(0, &["default-strategy=most"], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:?}");
+    for service in ["web", "api"] {
+        assert_eq!(spread_of(&rehearsal, service), "i-1=1 i-2=1 i-3=1");
+    }
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_left_of_an_earlier_run_is_found_without_its_note() {
+    let drawing = "a i-1 web web\nb i-2 attr.ecs-rebalancer.target=old\nc i-3 api\nservice web desired=2 \
+                   constraint=memberOf:attribute:ecs-rebalancer.target+==+old";
+    for settings in ["", "STEER=true", "EXCLUDE=web"] {
+        let (report, rehearsal) = rehearse(drawing, settings, options(0, &[], &[]));
+        assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 1, "{report:?}");
+        let constraints = rehearsal.simulator().service("web").unwrap().placement_constraints;
+        assert!(constraints.is_empty(), "{settings}: {report:?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{settings}");
+    }
+    let alone = "a i-1 web\nb i-2 attr.ecs-rebalancer.target=old";
+    let (_, rehearsal) = rehearse(alone, "", options(0, &[], &[]));
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_replacement_that_never_becomes_healthy_leaves_nothing_behind() {
+    for faults in [&["broken-image=0"][..], &["foreign-deployment=20"], &["foreign-count=20"], &["delete-service=20"]] {
+        let settings = "STRATEGY=surge STEER=true TASK_TIMEOUT=2m";
+        let (_, rehearsal) = rehearse(CASES[0].drawing, settings, options(0, &[], faults));
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{faults:?}");
+    }
+}
