@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
 
-use super::{Clients, with_bounds};
+use super::{Clients, with_attempts, with_bounds};
 
 /// A far side: a request in, an answer out, or none where the connection broke.
 pub type FarSide = Arc<dyn Fn(http::Request<Bytes>) -> Option<http::Response<Bytes>> + Send + Sync>;
@@ -26,7 +26,7 @@ impl Clients {
             .region(Region::new(region.to_owned()))
             .credentials_provider(credentials)
             .http_client(InProcess { far_side, latency });
-        Self::from_config(&with_bounds(loader).load().await)
+        Self::from_config(&with_attempts(with_bounds(loader).load().await))
     }
 }
 

@@ -63,7 +63,7 @@ impl Clients {
         let Some(Region { .. }) = config.region() else {
             anyhow::bail!("no AWS region is configured; set AWS_REGION");
         };
-        Ok(Self::from_config(&config))
+        Ok(Self::from_config(&with_attempts(config)))
     }
 
     /// Clients of a configuration that is already loaded.
@@ -93,5 +93,15 @@ fn with_bounds(loader: ConfigLoader) -> ConfigLoader {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build();
-    loader.timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+    loader.timeout_config(timeouts)
+}
+
+/// The SDK's own number of attempts is 3; whoever sets another by `AWS_MAX_ATTEMPTS` or a profile has it.
+fn with_attempts(config: SdkConfig) -> SdkConfig {
+    let default = RetryConfig::standard();
+    let found = config.retry_config().map_or(default.max_attempts(), RetryConfig::max_attempts);
+    if found != default.max_attempts() {
+        return config;
+    }
+    config.into_builder().retry_config(default.with_max_attempts(MAX_ATTEMPTS)).build()
 }

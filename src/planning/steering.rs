@@ -167,13 +167,14 @@ mod tests {
         check(two_empty, 9, false, "i-2 i-3");
         check(two_empty, 9, true, "i-2");
         check("a i-1 web web\nb i-2 web web", 9, false, "");
-        check("a i-1 web web web web\na i-2\na i-3 cpu=100\nservice web cpu=1000", 9, false, "i-2");
+        // One that is too small takes no part: two and two is even.
+        check("a i-1 web web web web\na i-2\na i-3 cpu=100\nservice web cpu=1000", 9, false, "i-2*2");
     }
 
     #[test]
     fn what_ecs_would_put_elsewhere_among_the_targets_is_left_to_later_rounds() {
-        // Both zones lack one, but ECS would put two tasks into the emptier one.
-        check("a i-1 web web web\na i-2\nb i-3 web web web web web\nb i-4\nc i-5 web web web web", 9, false, "i-2");
+        // Both empty instances lack two, but ECS would fill the emptier zone first.
+        check("a i-1 web web web\na i-2\nb i-3 web web web web web\nb i-4\nc i-5 web web web web", 9, false, "i-2*2");
     }
 
     #[test]
