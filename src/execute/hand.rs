@@ -95,9 +95,18 @@ impl Hand {
             Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
             Strategy::Revision => Work::Redeploy { kind: redeploy::Kind::Revision, phase: redeploy::Phase::Begin },
         };
+        Self::new(plan.name.clone(), plan.allowance, work, false)
+    }
+
+    pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
+        let work = Work::Surge(surge::Progress::recovered(run_id, mark, service));
+        Self::new(service.name.clone(), 0, work, true)
+    }
+
+    fn new(name: ServiceName, allowance: u32, work: Work, recovery: bool) -> Self {
         Self {
-            name: plan.name.clone(),
-            allowance: plan.allowance,
+            name,
+            allowance,
             work,
             service: None,
             known: None,
@@ -105,22 +114,7 @@ impl Hand {
             failure: None,
             touched: false,
             finished: None,
-            recovery: false,
-        }
-    }
-
-    pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
-        Self {
-            name: service.name.clone(),
-            allowance: 0,
-            work: Work::Surge(surge::Progress::recovered(run_id, mark, service)),
-            service: None,
-            known: None,
-            failures: 0,
-            failure: None,
-            touched: false,
-            finished: None,
-            recovery: true,
+            recovery,
         }
     }
 
@@ -253,9 +247,8 @@ impl Hand {
                     ),
                 }
             }
-            Work::Stop { phase, moved } => {
+            Work::Stop { phase, .. } => {
                 let limits = stop::Limits { moves, task_timeout: round.policy.task_timeout, stop: round.stop };
-                let _ = moved;
                 match stop::next(phase, cluster, seen, limits) {
                     Step::See(what) => Next::See(what),
                     Step::Wait => Next::Wait,
