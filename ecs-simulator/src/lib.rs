@@ -34,7 +34,7 @@ mod testing;
 pub mod timeline;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -87,6 +87,7 @@ pub struct Simulator {
     buckets: Buckets,
     metrics: Metrics,
     requests: BTreeMap<String, u64>,
+    targets: BTreeMap<String, BTreeSet<String>>,
     throttled: u64,
 }
 
@@ -113,6 +114,7 @@ impl Simulator {
             buckets: Buckets::default(),
             metrics: Metrics::default(),
             requests: BTreeMap::new(),
+            targets: BTreeMap::new(),
             throttled: 0,
         })
     }
@@ -153,6 +155,9 @@ impl Simulator {
 
     fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {
         let now = self.engine.now;
+        if !["Describe", "List", "Get"].iter().any(|reads| call.operation.starts_with(reads)) {
+            self.targets.entry(call.operation.clone()).or_default().extend(call.targets());
+        }
         match call.service {
             Service::Ecs => wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now),
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
@@ -170,9 +175,19 @@ impl Simulator {
         self.engine.calm();
     }
 
+    /// A container instance joins, empty, of the kind of the first usable one; its ARN, if there is one to be like.
+    pub fn join_instance(&mut self) -> Option<String> {
+        outside::join_instance(&mut self.engine)
+    }
+
     /// Requests so far, by service and operation, whatever was answered.
     pub fn requests(&self) -> &BTreeMap<String, u64> {
         &self.requests
+    }
+
+    /// The tasks and container instances that the calls of a changing operation named so far, as the callers wrote them.
+    pub fn targets_of(&self, operation: &str) -> BTreeSet<String> {
+        self.targets.get(operation).cloned().unwrap_or_default()
     }
 
     /// How many requests were answered with ThrottlingException.

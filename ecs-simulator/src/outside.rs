@@ -9,7 +9,9 @@ use crate::{
 pub(crate) fn happen(engine: &mut Engine, outside: Outside) {
     match outside {
         Outside::LoseInstance => lose_instance(engine),
-        Outside::JoinInstance => join_instance(engine),
+        Outside::JoinInstance => {
+            join_instance(engine);
+        }
         Outside::ForeignDeployment => {
             if let Some(name) = busiest(engine) {
                 let definition = engine.state.services[&name].task_definition.clone();
@@ -92,12 +94,11 @@ fn lose_instance(engine: &mut Engine) {
     }
 }
 
-fn join_instance(engine: &mut Engine) {
+/// A container instance joins, as the first usable one is; its ARN.
+pub(crate) fn join_instance(engine: &mut Engine) -> Option<String> {
     let id = engine.id();
     let now = engine.now;
-    let Some(model) = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned() else {
-        return;
-    };
+    let model = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
     let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":container-instance/"));
     let instance = Instance {
         arn: arn.clone(),
@@ -109,6 +110,7 @@ fn join_instance(engine: &mut Engine) {
         other_gpus: Vec::new(),
         ..model
     };
-    engine.state.instances.insert(arn, instance);
+    engine.state.instances.insert(arn.clone(), instance);
     engine.wake_daemons();
+    Some(arn)
 }

@@ -25,6 +25,20 @@ pub(crate) struct Call {
     pub(crate) input: Value,
 }
 
+impl Call {
+    /// The tasks and container instances that it names, as the caller wrote them.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        let listed = |member: &str| self.input[member].as_array().into_iter().flatten();
+        let attributes = listed("attributes").map(|attribute| &attribute["targetId"]);
+        listed("tasks")
+            .chain(listed("containerInstances"))
+            .chain([&self.input["task"]])
+            .chain(attributes)
+            .filter_map(|name| Some(name.as_str()?.to_owned()))
+            .collect()
+    }
+}
+
 /// The services that are simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {

@@ -500,7 +500,7 @@ async fn glance(
     }
     let mut all = known.all.clone();
     all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
-    let tasks = judged(all, cluster, service, groups, round.now);
+    let tasks = judged(all, &known.running_since, cluster, service, groups, round.now);
     Ok((tasks.ready.len() < tasks.all.len()).then_some(tasks))
 }
 
@@ -519,12 +519,13 @@ async fn look(
     let unknown: Vec<TaskArn> = listed.into_iter().filter(|task| !known.all.contains_key(task)).collect();
     let described = round.target.tasks(&unknown).await?;
     known.all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
-    Ok(judged(known.all, cluster, service, groups, round.now))
+    Ok(judged(known.all, &known.running_since, cluster, service, groups, round.now))
 }
 
 /// Which of the tasks are ready.
 fn judged(
     all: BTreeMap<TaskArn, Task>,
+    known_running_since: &BTreeMap<TaskArn, Timestamp>,
     cluster: &Cluster,
     service: &Service,
     groups: &TargetGroups,
@@ -535,12 +536,15 @@ fn judged(
         let instance = instance.and_then(|arn| cluster.container_instances.get(arn));
         instance.map_or("", |instance| instance.ec2_instance_id.as_str())
     };
-    let ready = all
-        .values()
-        .filter(|task| is_ready(task, service, definition, instance_id(task.container_instance.as_ref()), groups, now))
-        .map(|task| task.arn.clone())
-        .collect();
-    Tasks { all, ready }
+    let running = all.values().filter(|task| task.last_status == TaskStatus::Running);
+    let running_since: BTreeMap<TaskArn, Timestamp> =
+        running.map(|task| (task.arn.clone(), known_running_since.get(&task.arn).copied().unwrap_or(now))).collect();
+    let is_ready = |task: &&Task| {
+        let since = running_since.get(&task.arn).copied().unwrap_or(now);
+        is_ready(task, service, definition, instance_id(task.container_instance.as_ref()), groups, since, now)
+    };
+    let ready = all.values().filter(is_ready).map(|task| task.arn.clone()).collect();
+    Tasks { all, ready, running_since }
 }
 
 fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {

@@ -9,6 +9,9 @@ use super::model::{Health, Service, Task, TaskDefinition, TaskStatus, Timestamp}
 
 /// Without any health check ECS takes a task for healthy this long after it reached RUNNING [API, DeploymentConfiguration].
 const SETTLING: Duration = Duration::from_secs(40);
+/// By so much this machine's clock and ECS's may differ. A task that started longer ago than that has settled, whichever is
+/// right; of a younger one only the time since it was first seen running is sure.
+const CLOCKS_APART: Duration = Duration::from_mins(5);
 
 /// A target of a target group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +30,14 @@ pub type TargetGroups = BTreeMap<String, BTreeSet<TargetHealth>>;
 /// Whether a task counts as healthy: RUNNING; every essential container with a health check HEALTHY; its target healthy in
 /// every target group; and where there is neither, 40 s after its start.
 ///
-/// `ec2_instance_id` is that of the container instance that it runs on.
+/// `running_since` is when this run first saw it in RUNNING; `ec2_instance_id` is that of the container instance that it runs on.
 pub fn is_ready(
     task: &Task,
     service: &Service,
     definition: Option<&TaskDefinition>,
     ec2_instance_id: &str,
     target_groups: &TargetGroups,
+    running_since: Timestamp,
     now: Timestamp,
 ) -> bool {
     if task.last_status != TaskStatus::Running || task.health == Health::Unhealthy {
@@ -52,7 +56,9 @@ pub fn is_ready(
         return false;
     }
     let is_checked = checks_containers || !service.target_groups.is_empty();
-    is_checked || task.started_at.is_some_and(|started| has_settled(started, now))
+    is_checked
+        || is_past(running_since, SETTLING, now)
+        || task.started_at.is_some_and(|started| is_past(started, SETTLING + CLOCKS_APART, now))
 }
 
 /// A target is an instance with a port of the task's (target type `instance`), or an address of the task's own (`ip`).
@@ -61,6 +67,6 @@ fn is_target_of(target: &TargetHealth, task: &Task, ec2_instance_id: &str) -> bo
         || (target.id == ec2_instance_id && !ec2_instance_id.is_empty() && task.host_ports.contains(&target.port))
 }
 
-fn has_settled(started: Timestamp, now: Timestamp) -> bool {
-    u128::try_from(now.milliseconds_since(started)).is_ok_and(|milliseconds| milliseconds >= SETTLING.as_millis())
+fn is_past(since: Timestamp, span: Duration, now: Timestamp) -> bool {
+    u128::try_from(now.milliseconds_since(since)).is_ok_and(|milliseconds| milliseconds >= span.as_millis())
 }

@@ -30,6 +30,8 @@ pub struct Tasks {
     pub all: BTreeMap<TaskArn, Task>,
     /// Those that are healthy by every check that the service has.
     pub ready: BTreeSet<TaskArn>,
+    /// When this run first saw each in RUNNING.
+    pub running_since: BTreeMap<TaskArn, Timestamp>,
 }
 
 impl Tasks {
@@ -38,7 +40,7 @@ impl Tasks {
         let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service));
         let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), task.clone())).collect();
         let ready = all.keys().cloned().collect();
-        Self { all, ready }
+        Self { all, ready, running_since: BTreeMap::new() }
     }
 }
 

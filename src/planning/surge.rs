@@ -10,7 +10,10 @@ use std::{
 
 use super::{
     marks::{SPARED_TASKS, SurgeMark, is_steering, owners_constraints, steering_constraint},
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, ServiceStatus, TaskArn, Timestamp},
+    model::{
+        Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
+        Timestamp,
+    },
     planner::PATIENCE,
     spread,
     steering::{self, Steering},
@@ -290,8 +293,19 @@ fn await_replacements(
     }
     let ending = if mark.run_id == progress.run_id { trouble } else { Some(Ending::Recovered) };
     let phase = Phase::Protected(mark.clone(), since, ending);
-    let unprotected: Vec<TaskArn> =
-        tasks.all.keys().filter(|task| !victims.contains(*task) && !protections.contains_key(*task)).cloned().collect();
+    // What drains is ECS's own to move; protected, it would stay.
+    let stays = |task: &&Task| {
+        let instance = task.container_instance.as_ref().and_then(|arn| cluster.container_instances.get(arn));
+        instance.is_none_or(|instance| instance.status != ContainerInstanceStatus::Draining)
+    };
+    let unprotected: Vec<TaskArn> = tasks
+        .all
+        .values()
+        .filter(stays)
+        .map(|task| &task.arn)
+        .filter(|task| !victims.contains(*task) && !protections.contains_key(*task))
+        .cloned()
+        .collect();
     if unprotected.is_empty() {
         return Step::Go(phase);
     }
@@ -406,8 +420,11 @@ fn trouble(mark: &SurgeMark, since: Timestamp, service: &Service, seen: &Seen, l
     if let Some(stop) = limits.stop {
         return Some(Ending::Limit(stop));
     }
+    // A new attribute takes a moment until ECS places by it; so a first failure to place says nothing yet.
+    let may_be_early = mark.steer.is_some() && is_within(CONSISTENCY, since, seen.at);
     if let Some(failure) = &service.newest_failure
         && failure.at >= mark.at
+        && !may_be_early
     {
         return Some(Ending::Undone(failure.message.clone()));
     }
