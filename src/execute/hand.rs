@@ -1,6 +1,9 @@
 //! One service in hand: sees what its strategy asks to see, does what it asks to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use anyhow::{Context, Result};
 
@@ -228,7 +231,11 @@ impl Hand {
                         others_targets: round.others_targets.clone(),
                     }),
                 };
-                let crowded = with_others_in_flight(cluster, &round.others);
+                let crowded = if progress.chooses_next(seen) {
+                    with_others_in_flight(cluster, &round.others)
+                } else {
+                    Cow::Borrowed(cluster)
+                };
                 match surge::next(progress, &crowded, seen, &limits) {
                     Step::See(what) => Next::See(what),
                     Step::Wait => Next::Wait,
@@ -571,8 +578,8 @@ fn goes_on_after(action: &Action) -> bool {
 
 /// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
 /// expected: so that two services are not promised the same room.
-fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[(ServiceName, u32)]) -> std::borrow::Cow<'a, Cluster> {
-    let mut crowded = std::borrow::Cow::Borrowed(cluster);
+fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[(ServiceName, u32)]) -> Cow<'a, Cluster> {
+    let mut crowded = Cow::Borrowed(cluster);
     for (name, asked) in others {
         let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
         let missing = asked.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));

@@ -96,6 +96,16 @@ impl Progress {
         Self { phase, constrained, ..Self::new(run_id) }
     }
 
+    /// Whether the next step may choose places or victims, and so depends on what is promised to others; most looks only wait.
+    pub fn chooses_next(&self, seen: &Seen) -> bool {
+        match &self.phase {
+            Phase::Between | Phase::Lowered(..) | Phase::Raised(..) => {
+                seen.tasks.is_some() && seen.protections.is_some()
+            }
+            Phase::Marked(..) | Phase::Protected(..) | Phase::Clearing(..) => false,
+        }
+    }
+
     /// Goes on in another phase, remembering what that means.
     pub fn enter(&mut self, phase: Phase, cluster: &Cluster, name: &ServiceName) {
         match (&self.phase, &phase) {
