@@ -2,6 +2,7 @@
 //! Chooses nothing itself.
 
 mod hand;
+mod look;
 
 use std::{
     collections::{BTreeMap, VecDeque},

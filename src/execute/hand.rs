@@ -7,17 +7,16 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::look;
 use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
         marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, steer_value},
         model::{
-            Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-            TaskStatus, Timestamp,
+            Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp,
         },
         planner::{ServicePlan, surge_size},
         policy::{Policy, Strategy},
-        readiness::{TargetGroups, is_ready},
         redeploy, spread,
         steering::Steering,
         step::{Action, Ending, Seen, Step, Stop, Tasks, What},
@@ -65,6 +64,8 @@ pub(super) struct Hand {
     work: Work,
     service: Option<Service>,
     known: Option<Tasks>,
+    /// What was seen when it last had to wait though all tasks were ready.
+    waiting: Option<Seen>,
     failures: u32,
     failure: Option<String>,
     touched: bool,
@@ -113,6 +114,7 @@ impl Hand {
             work,
             service: None,
             known: None,
+            waiting: None,
             failures: 0,
             failure: None,
             touched: false,
@@ -190,10 +192,20 @@ impl Hand {
     /// Takes as many steps as can be taken now.
     pub(super) async fn take_steps(&mut self, cluster: &mut Cluster, service: Option<Service>, round: &Round<'_>) {
         self.service.clone_from(&service);
-        let mut seen = Seen { at: round.now, service, tasks: None, protections: None };
+        let mut seen = match self.waiting.take() {
+            // Nothing was done to it and nothing happened to it: it is as it was.
+            Some(seen) if seen.service == service => Seen { at: round.now, ..seen },
+            _ => Seen { at: round.now, service, tasks: None, protections: BTreeMap::new() },
+        };
+        let mut acted = false;
         for _ in 0..STEPS {
             match self.next(cluster, &seen, round) {
-                Next::Wait => return,
+                Next::Wait if acted => return,
+                Next::Wait => {
+                    let all_are_ready = seen.tasks.as_ref().is_some_and(|tasks| tasks.ready.len() == tasks.all.len());
+                    self.waiting = all_are_ready.then_some(seen);
+                    return;
+                }
                 Next::Go => {}
                 Next::Done(ending) => return self.finish(ending, &seen, round).await,
                 Next::See(what) => {
@@ -205,6 +217,7 @@ impl Hand {
                     if let Err(error) = self.act(&action, cluster, round).await {
                         return self.fail(&error, &seen);
                     }
+                    acted = true;
                     self.failures = 0;
                     then(&mut self.work, cluster, &self.name);
                     if !goes_on_after(&action) {
@@ -298,31 +311,16 @@ impl Hand {
         let Some(service) = &seen.service else { return Ok(()) };
         match what {
             What::Tasks => {
-                let groups = target_groups(service, round).await?;
-                let known = self.known.take().unwrap_or_default();
-                let counted = (service.running_count + service.pending_count) as usize;
-                let glanced = if known.all.len() == counted {
-                    glance(&known, cluster, service, &groups, round).await?
-                } else {
-                    None
-                };
-                let tasks = match glanced {
-                    Some(tasks) => tasks,
-                    None => look(&self.name, known, cluster, service, &groups, round).await?,
-                };
+                let tasks = look::tasks(self.known.take().unwrap_or_default(), cluster, service, round).await?;
                 view::see(cluster, service, &tasks.all);
                 self.known = Some(tasks.clone());
                 seen.tasks = Some(tasks);
             }
-            What::Protections => {
-                let running: Vec<TaskArn> = seen
-                    .tasks
-                    .iter()
-                    .flat_map(|tasks| tasks.all.values())
-                    .filter(|task| task.last_status != TaskStatus::Stopped)
-                    .map(|task| task.arn.clone())
-                    .collect();
-                seen.protections = Some(round.target.protections(&running).await?);
+            What::Protections(tasks) => {
+                let asked: Vec<TaskArn> = tasks.into_iter().collect();
+                let protected = round.target.protections(&asked).await?;
+                let read = asked.into_iter().map(|task| (protected.get(&task).copied(), task));
+                seen.protections.extend(read.map(|(until, task)| (task, until)));
             }
         }
         Ok(())
@@ -436,6 +434,8 @@ impl Hand {
     fn fail(&mut self, error: &anyhow::Error, seen: &Seen) {
         tracing::warn!(service = self.name.as_str(), "{error:#}");
         self.failures += 1;
+        // It may have been about a task that is gone: the next look is a full one.
+        self.known = None;
         self.failure = Some(format!("{error:#}"));
         if self.failures < FAILURES {
             return;
@@ -481,77 +481,6 @@ impl Hand {
         tracing::info!(service = self.name.as_str(), moved = self.moved(), reason = %ending, "done with a service");
         self.finished = Some(ending);
     }
-}
-
-async fn target_groups(service: &Service, round: &Round<'_>) -> Result<TargetGroups> {
-    let mut groups = TargetGroups::new();
-    for group in &service.target_groups {
-        groups.insert(group.clone(), round.target.target_health(group).await?.into_iter().collect());
-    }
-    Ok(groups)
-}
-
-/// Looks only at those tasks that weren't ready: a wait for a few among hundreds needs no more. None when something else
-/// changed, or all are ready: what follows then is decided on a full look.
-async fn glance(
-    known: &Tasks,
-    cluster: &Cluster,
-    service: &Service,
-    groups: &TargetGroups,
-    round: &Round<'_>,
-) -> Result<Option<Tasks>> {
-    let unready: Vec<TaskArn> = known.all.keys().filter(|task| !known.ready.contains(*task)).cloned().collect();
-    let described = round.target.tasks(&unready).await?;
-    if described.len() < unready.len() {
-        return Ok(None);
-    }
-    let mut all = known.all.clone();
-    all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
-    let tasks = judged(all, &known.running_since, cluster, service, groups, round.now);
-    Ok((tasks.ready.len() < tasks.all.len()).then_some(tasks))
-}
-
-/// Lists all, and describes those that weren't known to be ready. One that was and is listed still is ready still: if it
-/// turned unhealthy, ECS replaces it, and its replacement is a task that isn't known.
-async fn look(
-    name: &ServiceName,
-    mut known: Tasks,
-    cluster: &Cluster,
-    service: &Service,
-    groups: &TargetGroups,
-    round: &Round<'_>,
-) -> Result<Tasks> {
-    let listed = round.target.task_arns(name).await?;
-    known.all.retain(|task, _| listed.contains(task) && known.ready.contains(task));
-    let unknown: Vec<TaskArn> = listed.into_iter().filter(|task| !known.all.contains_key(task)).collect();
-    let described = round.target.tasks(&unknown).await?;
-    known.all.extend(described.into_iter().map(|task| (task.arn.clone(), task)));
-    Ok(judged(known.all, &known.running_since, cluster, service, groups, round.now))
-}
-
-/// Which of the tasks are ready.
-fn judged(
-    all: BTreeMap<TaskArn, Task>,
-    known_running_since: &BTreeMap<TaskArn, Timestamp>,
-    cluster: &Cluster,
-    service: &Service,
-    groups: &TargetGroups,
-    now: Timestamp,
-) -> Tasks {
-    let definition = cluster.task_definitions.get(&service.task_definition);
-    let instance_id = |instance: Option<&ContainerInstanceArn>| {
-        let instance = instance.and_then(|arn| cluster.container_instances.get(arn));
-        instance.map_or("", |instance| instance.ec2_instance_id.as_str())
-    };
-    let running = all.values().filter(|task| task.last_status == TaskStatus::Running);
-    let running_since: BTreeMap<TaskArn, Timestamp> =
-        running.map(|task| (task.arn.clone(), known_running_since.get(&task.arn).copied().unwrap_or(now))).collect();
-    let is_ready = |task: &&Task| {
-        let since = running_since.get(&task.arn).copied().unwrap_or(now);
-        is_ready(task, service, definition, instance_id(task.container_instance.as_ref()), groups, since, now)
-    };
-    let ready = all.values().filter(is_ready).map(|task| task.arn.clone()).collect();
-    Tasks { all, ready, running_since }
 }
 
 fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {

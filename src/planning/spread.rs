@@ -88,11 +88,11 @@ fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<Task
         let after: u32 = view.parts.iter().map(|part| missing_after(&index, part, &placed)).sum();
         before.saturating_sub(after) >= number
     };
-    // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. Halving finds a number
-    // that does in a few tries; the next round goes on from there.
-    let mut number = u32::try_from(foreseen.len()).unwrap_or(u32::MAX);
-    while number > 0 && !cures_all(number) {
-        number /= 2;
+    // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. If so many do, fewer do.
+    let (mut number, mut too_many) = (0, u32::try_from(foreseen.len()).unwrap_or(u32::MAX).saturating_add(1));
+    while too_many - number > 1 {
+        let middle = number + (too_many - number) / 2;
+        *(if cures_all(middle) { &mut number } else { &mut too_many }) = middle;
     }
     number
 }

@@ -19,8 +19,15 @@ pub struct Seen {
     pub service: Option<Service>,
     /// Its tasks whose desired status is RUNNING.
     pub tasks: Option<Tasks>,
-    /// Those of them that are protected from scale-in, and until when.
-    pub protections: Option<BTreeMap<TaskArn, Timestamp>>,
+    /// Until when those tasks are protected from scale-in whose protection was asked for; none where they aren't.
+    pub protections: BTreeMap<TaskArn, Option<Timestamp>>,
+}
+
+impl Seen {
+    /// Those of the tasks whose protection was not asked for yet.
+    pub fn unread<'a>(&self, tasks: impl Iterator<Item = &'a TaskArn>) -> BTreeSet<TaskArn> {
+        tasks.filter(|task| !self.protections.contains_key(*task)).cloned().collect()
+    }
 }
 
 /// A service's tasks.
@@ -60,12 +67,12 @@ pub enum Step<Phase> {
 }
 
 /// What must be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The tasks, and which of them are ready.
     Tasks,
-    /// Which tasks are protected.
-    Protections,
+    /// Whether these tasks are protected.
+    Protections(BTreeSet<TaskArn>),
 }
 
 /// One change to the cluster.

@@ -65,9 +65,13 @@ fn stop_some(
         _ if limits.moves == 0 => return Step::Done(Ending::Limit(Stop::Moves)),
         Phase::Between | Phase::Stopped(..) => {}
     }
-    let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
+    let unread = seen.unread(tasks.all.keys());
+    if !unread.is_empty() {
+        return Step::See(What::Protections(unread));
+    }
     // Nothing documents that StopTask is refused for a protected task, so such a task is never stopped.
-    let spared: BTreeSet<_> = protections.keys().cloned().collect();
+    let protected = seen.protections.iter().filter(|(_, until)| until.is_some());
+    let spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).collect();
     let slack = u32::try_from(tasks.ready.len()).unwrap_or(u32::MAX).saturating_sub(floor(service));
     let number = spread::worthwhile_surge(cluster, &service.name, &spared, misplaced.min(slack).min(limits.moves));
     let victims: Vec<_> = spread::victims(cluster, &service.name, tasks, &spared, number).into_iter().collect();

@@ -99,11 +99,14 @@ impl Progress {
     /// Whether the next step may choose places or victims, and so depends on what is promised to others; most looks only wait.
     pub fn chooses_next(&self, seen: &Seen) -> bool {
         match &self.phase {
-            Phase::Between | Phase::Lowered(..) | Phase::Raised(..) => {
-                seen.tasks.is_some() && seen.protections.is_some()
-            }
+            Phase::Between | Phase::Lowered(..) | Phase::Raised(..) => seen.tasks.is_some(),
             Phase::Marked(..) | Phase::Protected(..) | Phase::Clearing(..) => false,
         }
+    }
+
+    /// The tasks that this run didn't protect: whether anybody did must be read.
+    fn not_ours<'a>(&'a self, tasks: &'a Tasks) -> impl Iterator<Item = &'a TaskArn> {
+        tasks.all.keys().filter(|task| !self.ours.contains_key(*task))
     }
 
     /// Goes on in another phase, remembering what that means.
@@ -187,9 +190,7 @@ fn begin(
     if let Some(what) = change_by_others(service) {
         return end(Ending::OthersChanged(what));
     }
-    if seen.tasks.is_none() {
-        return Step::See(What::Tasks);
-    }
+    let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
     let misplaced = spread::misplaced(cluster, &service.name);
     if misplaced == 0 {
         return end(Ending::Spread);
@@ -200,7 +201,11 @@ fn begin(
     if limits.moves == 0 {
         return end(Ending::Limit(Stop::Moves));
     }
-    let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
+    let unread = seen.unread(progress.not_ours(tasks));
+    if !unread.is_empty() {
+        return Step::See(What::Protections(unread));
+    }
+    let protections = protections(progress, seen);
     let spared: BTreeSet<TaskArn> =
         protections.keys().filter(|task| !progress.ours.contains_key(*task)).cloned().collect();
     if spared.len() > SPARED_TASKS {
@@ -293,11 +298,20 @@ fn await_replacements(
     if tasks.ready.len() < mark.to as usize && trouble.is_none() {
         return Step::Wait;
     }
-    let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
-    let ours = our_protections(progress, Some(mark), protections);
+    let unread = seen.unread(progress.not_ours(tasks));
+    if !unread.is_empty() {
+        return Step::See(What::Protections(unread));
+    }
+    let protections = protections(progress, seen);
+    let ours = our_protections(progress, Some(mark), &protections);
     let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
     let victims = victims(cluster, service, tasks, &spared, mark);
     let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
+    // The application may have protected it anew since, and then it is its own.
+    let unread = seen.unread(unprotect.iter());
+    if !unread.is_empty() {
+        return Step::See(What::Protections(unread));
+    }
     if !unprotect.is_empty() {
         return Step::Act(Action::Unprotect(unprotect), progress.phase.clone());
     }
@@ -392,11 +406,15 @@ fn clear(
         return step;
     }
     if mark.is_some() || !progress.ours.is_empty() {
-        if seen.tasks.is_none() {
-            return Step::See(What::Tasks);
+        let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
+        let is_anothers = mark.is_some_and(|mark| mark.run_id != progress.run_id);
+        let unread = seen.unread(tasks.all.keys().filter(|task| is_anothers || progress.ours.contains_key(*task)));
+        if !unread.is_empty() {
+            return Step::See(What::Protections(unread));
         }
-        let Some(protections) = &seen.protections else { return Step::See(What::Protections) };
-        let ours = our_protections(progress, mark, protections);
+        let protections = protections(progress, seen);
+        let mut ours = our_protections(progress, mark, &protections);
+        ours.retain(|task| tasks.all.contains_key(task));
         if !ours.is_empty() {
             return Step::Act(Action::Unprotect(ours.into_iter().collect()), progress.phase.clone());
         }
@@ -441,6 +459,18 @@ fn trouble(mark: &SurgeMark, since: Timestamp, service: &Service, seen: &Seen, l
     let timeout = limits.task_timeout;
     (!is_within(timeout, since, seen.at))
         .then(|| Ending::Undone(format!("the new tasks were not healthy within {} s", timeout.as_secs())))
+}
+
+/// Until when tasks are protected: as was read now, and else as this run protected them.
+fn protections(progress: &Progress, seen: &Seen) -> BTreeMap<TaskArn, Timestamp> {
+    let mut protections = progress.ours.clone();
+    for (task, until) in &seen.protections {
+        match until {
+            Some(until) => protections.insert(task.clone(), *until),
+            None => protections.remove(task),
+        };
+    }
+    protections
 }
 
 /// Which protections are this run's, or those of the run that left the note. An application's own stay.
