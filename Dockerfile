@@ -7,8 +7,8 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
 COPY ecs-simulator/Cargo.toml ecs-simulator/
 RUN mkdir -p src/bin tests/it benches ecs-simulator/src \
-    && echo 'fn main() {}' | tee src/main.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs >ecs-simulator/src/main.rs \
-    && touch src/lib.rs ecs-simulator/src/lib.rs \
+    && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs ecs-simulator/src/lib.rs \
     # The target is named, though it is this machine's own, so that build scripts and macros are not linked statically.
     && cargo build --release --locked --no-default-features --bin ecs-rebalancer --target "$(uname -m)-unknown-linux-gnu"
 
