@@ -450,8 +450,8 @@ locals {
     },
   ] : merge({ Effect = "Allow" }, { for key, value in statement : key => value if key != "when" }) if statement.when] }
 
-  # An image in ECR, which its pull needs permissions for: account, region, suffix, repository.
-  ecr = try(regex("^([0-9]{12})\\.dkr\\.ecr\\.([a-z0-9-]+)\\.(amazonaws\\.com[.a-z]*)/([^:@]+)", var.image), null)
+  # An image in ECR needs permissions to be pulled; none where it is elsewhere.
+  ecr = try(regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com[.a-z]*/(?P<repository>[^:@]+)", var.image), null)
 }
 
 resource "aws_iam_role" "task" {
@@ -514,7 +514,7 @@ resource "aws_iam_role_policy" "execution" {
       Sid      = "PullImage"
       Effect   = "Allow"
       Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-      Resource = "arn:${local.partition}:ecr:${ecr[1]}:${ecr[0]}:repository/${ecr[3]}"
+      Resource = "arn:${local.partition}:ecr:${ecr.region}:${ecr.account}:repository/${ecr.repository}"
     }],
     # ECR knows no narrower resource for it.
     [for ecr in local.ecr[*] : { Sid = "LogIn", Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = "*" }],
