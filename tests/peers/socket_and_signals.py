@@ -21,10 +21,10 @@ TERMINATED = 143
 
 
 @contextlib.contextmanager
-def simulator(command, speed):
+def simulator(command, speed, *more):
     """The simulator on a free port: the environment that it asks its clients to have."""
     process = subprocess.Popen(
-        [command, "--listen", "127.0.0.1:0", "--speed", str(speed)], stdout=subprocess.PIPE, text=True
+        [command, "--listen", "127.0.0.1:0", "--speed", str(speed), *more], stdout=subprocess.PIPE, text=True
     )
     try:
         environment = {}

@@ -1,0 +1,210 @@
+"""Each option's policy, as Terraform renders it, against what the job asks AWS for on the simulator: every request is
+allowed, and every action that is allowed is needed. Principal Mapper evaluates; parliament's tables say which resources and
+condition keys an action knows, so that a condition on any other key allows nothing here, as in AWS.
+
+    iam.py JOB SIMULATOR STATES
+
+STATES is what `terraform test -json -verbose` printed.
+"""
+
+import collections
+import collections.abc
+import concurrent.futures
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+
+# Principal Mapper is from the time when these were there.
+collections.Mapping = collections.abc.Mapping
+collections.MutableMapping = collections.abc.MutableMapping
+
+import parliament
+from principalmapper.querying.local_policy_simulation import policy_has_matching_statement
+from principalmapper.util.case_insensitive_dict import CaseInsensitiveDict
+
+import rendered
+import snapshots
+from recorder import recorder
+from socket_and_signals import RUN_SECONDS, SPEED, ecs, finish, simulator, start
+
+ECS = "arn:aws:ecs:us-east-1:111122223333"
+# What parliament finds in every policy, and why it stands: (statement, finding, detail).
+EXCUSED = {
+    # IAM's table names container instances for ListTasks, but a list by service or of all tasks has none.
+    ("List", "RESOURCE_STAR", "['ecs:ListTasks']"),
+}
+
+
+def privilege(service, operation):
+    """AWS's row for an action."""
+    for table in parliament.iam_definition:
+        if table["prefix"] == service:
+            for row in table["privileges"]:
+                if row["privilege"] == operation:
+                    return row
+    sys.exit(f"parliament knows no action {service}:{operation}")
+
+
+def context_of(row, **values):
+    """Those of the condition keys that the action knows."""
+    known = {key for resource in row["resource_types"] for key in resource["condition_keys"]}
+    return CaseInsensitiveDict({key: value for key, value in values.items() if key in known})
+
+
+def asked(cluster, service, operation, parameters):
+    """What IAM decides for one request: (action, resource, context), one for each resource."""
+    arn = f"{ECS}:cluster/{cluster}"
+
+    def arns(kind, names):
+        return [name if name.startswith("arn:") else f"{ECS}:{kind}/{cluster}/{name}" for name in names]
+
+    keys = {"ecs:cluster": arn}
+    match operation:
+        case "ListServices" | "ListTasks" | "DescribeTaskDefinition" | "DescribeTargetHealth":
+            resources = ["*"]
+        case "ListContainerInstances" | "DescribeClusters":
+            resources = [arn]
+        case "DescribeServices":
+            resources = arns("service", parameters["services"])
+        case "UpdateService":
+            resources = arns("service", [parameters["service"]])
+        case "DescribeContainerInstances":
+            resources = arns("container-instance", parameters["containerInstances"])
+        case "DescribeTasks" | "GetTaskProtection" | "UpdateTaskProtection":
+            resources = arns("task", parameters["tasks"])
+        case "StopTask":
+            resources = arns("task", [parameters["task"]])
+        case "PutAttributes" | "DeleteAttributes":
+            resources = arns("container-instance", [attribute["targetId"] for attribute in parameters["attributes"]])
+        case "TagResource":
+            resources, keys = [parameters["resourceArn"]], {"aws:TagKeys": [tag["key"] for tag in parameters["tags"]]}
+        case "UntagResource":
+            resources, keys = [parameters["resourceArn"]], {"aws:TagKeys": parameters["tagKeys"]}
+        case "RegisterTaskDefinition":
+            resources = [f"{ECS}:task-definition/{parameters['family']}:1"]
+        case "PutMetricData":
+            resources, keys = ["*"], {"cloudwatch:namespace": parameters["Namespace"]}
+        case _:
+            sys.exit(f"the job calls {operation}, which this test knows no resource of")
+    decisions = [(f"{service}:{operation}", resource, context_of(privilege(service, operation), **keys)) for resource in resources]
+    # Whoever registers a task definition passes its roles; the service authorization reference of 2026 asks that of an
+    # UpdateService that deploys, too.
+    roles = []
+    if operation == "RegisterTaskDefinition":
+        roles = [parameters[role] for role in ("taskRoleArn", "executionRoleArn") if parameters.get(role)]
+    elif operation == "UpdateService" and (parameters.get("forceNewDeployment") or parameters.get("taskDefinition")):
+        roles = [snapshots.ROLE]
+    passed = context_of(privilege("iam", "PassRole"), **{"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+    decisions += [("iam:PassRole", role, passed) for role in roles]
+    if operation == "RegisterTaskDefinition" and parameters.get("tags"):
+        created = {"ecs:CreateAction": operation, "aws:TagKeys": [tag["key"] for tag in parameters["tags"]]}
+        decisions.append(("ecs:TagResource", resources[0], context_of(privilege("ecs", "TagResource"), **created)))
+    return decisions
+
+
+def allows(statement, decision):
+    return policy_has_matching_statement({"Statement": [statement]}, "Allow", *decision)
+
+
+@contextlib.contextmanager
+def simulated(simulator_command, cluster, **tags):
+    """The built-in cluster under this name, its services tagged."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        with simulator(simulator_command, SPEED) as environment:
+            tags = {f"ecs-rebalancer:{name}": value for name, value in tags.items()}
+            file.write(snapshots.take(ecs(environment), "reference", cluster, tags))
+            file.flush()
+        with simulator(simulator_command, SPEED, file.name) as environment:
+            yield environment
+
+
+def run(job, environment, settings):
+    """One run through the recorder: its requests, which the report must have counted alike."""
+    with recorder(environment["AWS_ENDPOINT_URL"]) as (address, requests):
+        status, report, log = finish(start(job, {**environment, **settings, "AWS_ENDPOINT_URL": address}))
+    if status or report["errors"]:
+        sys.exit(f"FAILED: a run with {settings} ended with status {status}: {report['errors']}\n{log}")
+    counted = dict(collections.Counter(operation for _, operation, _ in requests))
+    if counted != report["api_calls"]:
+        sys.exit(f"FAILED: the report counts {report['api_calls']}, where these passed: {counted}")
+    return requests
+
+
+def break_off(job, environment, settings):
+    """A run that is killed as soon as it has raised a service's count."""
+    with recorder(environment["AWS_ENDPOINT_URL"]) as (address, requests):
+        process = start(job, {**environment, **settings, "AWS_ENDPOINT_URL": address})
+        while not any(operation == "UpdateService" for _, operation, _ in requests):
+            if process.poll() is not None:
+                sys.exit(f"FAILED: the run ended before it could be killed: {finish(process)}")
+        process.kill()
+        process.wait(RUN_SECONDS)
+
+
+def requests_of(job, simulator_command, cluster, settings, allowed):
+    """What is asked for in a plain run, in one that finds what another left half-way, and in one on services whose tags choose
+    another strategy."""
+    with simulated(simulator_command, cluster) as environment:
+        requests = run(job, environment, settings)
+    if settings["REBALANCER_DRY_RUN"] == "true":
+        return requests
+    with simulated(simulator_command, cluster) as environment:
+        break_off(job, environment, {**settings, "REBALANCER_STRATEGY": "surge"})
+        # As somebody would who doesn't want to wait until it lapses.
+        arn = f"{ECS}:cluster/{cluster}"
+        ecs(environment).untag_resource(resourceArn=arn, tagKeys=["ecs-rebalancer:lease"])
+        requests += run(job, environment, {**settings, "REBALANCER_COOLDOWN": "0s"})
+    if "ecs:StopTask" in allowed and settings["REBALANCER_STRATEGY"] != "stop":
+        with simulated(simulator_command, cluster, strategy="stop") as environment:
+            requests += run(job, environment, settings)
+    return requests
+
+
+def lint(cluster, policy):
+    found = set()
+    for statement in policy["Statement"]:
+        alone = json.dumps({"Version": policy["Version"], "Statement": [statement]})
+        for finding in parliament.analyze_policy_string(alone).findings:
+            found.add((statement["Sid"], finding.issue, str(finding.detail)))
+    if found != EXCUSED:
+        sys.exit(f"FAILED: parliament on {cluster}: {found ^ EXCUSED} (expected: {EXCUSED})")
+
+
+def check(job, simulator_command, cluster, state):
+    settings = rendered.environment(rendered.container(state, cluster))
+    policy = rendered.task_policy(state, cluster)
+    lint(cluster, policy)
+    allowed = [action for statement in policy["Statement"] for action in statement["Action"]]
+    requests = requests_of(job, simulator_command, cluster, settings, allowed)
+    decisions = {
+        (action, resource, json.dumps(dict(context.items()), sort_keys=True)): (action, resource, context)
+        for request in requests
+        for action, resource, context in asked(cluster, *request)
+    }.values()
+    for decision in decisions:
+        if not any(allows(statement, decision) for statement in policy["Statement"]):
+            sys.exit(f"FAILED: {cluster}: the job needs {decision}, and the policy doesn't allow it")
+    for statement in policy["Statement"]:
+        for action in statement["Action"]:
+            if not any(decision[0] == action and allows(statement, decision) for decision in decisions):
+                sys.exit(f"FAILED: {cluster}: {statement['Sid']} allows {action}, which no run needs")
+    return f"ok: {cluster}: {len(requests)} requests, all allowed; {len(allowed)} permissions, all needed"
+
+
+def main():
+    job, simulator_command, states = map(os.path.abspath, sys.argv[1:])
+    state = rendered.states(states)["options"]
+    clusters = re.findall(r'aws_iam_role_policy\.task\["(.+?)"\]', " ".join(state))
+    if len(clusters) < 9:
+        sys.exit(f"FAILED: only these options are rendered: {clusters}")
+    # Runs wait, most of the time.
+    with concurrent.futures.ThreadPoolExecutor(len(clusters)) as pool:
+        for outcome in pool.map(lambda cluster: check(job, simulator_command, cluster, state), clusters):
+            print(outcome, flush=True)
+
+
+if __name__ == "__main__":
+    main()
