@@ -1,8 +1,8 @@
 # One static binary and the authorities that TLS trusts, in an image with nothing else: no shell, no package, no root.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# Static. Less to load: no tables for unwinding, as a panic aborts, and relocations in their short form.
-ENV RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs"
+# Static, with relocations in their short form: a tenth of a megabyte less.
+ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
 # What changes seldom, as a layer of its own: every dependency, built around empty sources.
 COPY Cargo.toml Cargo.lock ./
