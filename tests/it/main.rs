@@ -3,6 +3,7 @@
 
 mod contract;
 mod deaths;
+mod deploy;
 mod edge;
 mod processes;
 mod production;

@@ -1,0 +1,142 @@
+"""The three ways in which a run is started, walked through on the simulator: by the clock, by the event of an instance that
+joined, and by hand. Each run has exactly the environment that the Terraform renders for it.
+
+    walk.py JOB SIMULATOR STATES
+
+STATES is what `terraform test -json -verbose` printed. moto, which nobody here wrote, decides which events match the rule.
+"""
+
+import copy
+import json
+import os
+import re
+import shlex
+import sys
+
+from moto.events.models import EventPattern
+
+import rendered
+from socket_and_signals import SPEED, check, ecs, finish, simulator, start
+
+CLUSTER = "reference"
+# ECS's documented example, whole but for the attributes [developer guide, "Amazon ECS container instance state change events"].
+DOCUMENTED = {
+    "version": "0",
+    "id": "8952ba83-7be2-4ab5-9c32-6687532d15a2",
+    "detail-type": "ECS Container Instance State Change",
+    "source": "aws.ecs",
+    "account": "111122223333",
+    "time": "2016-12-06T16:41:06Z",
+    "region": "us-east-1",
+    "resources": ["arn:aws:ecs:us-east-1:111122223333:container-instance/b54a2a04-046f-4331-9d74-3f6d7f6ca315"],
+    "detail": {
+        "agentConnected": True,
+        "attributes": [{"name": "com.amazonaws.ecs.capability.logging-driver.awslogs"}],
+        "clusterArn": "arn:aws:ecs:us-east-1:111122223333:cluster/default",
+        "containerInstanceArn": "arn:aws:ecs:us-east-1:111122223333:container-instance/b54a2a04-046f-4331-9d74-3f6d7f6ca315",
+        "ec2InstanceId": "i-f3a8506b",
+        "registeredResources": [
+            {"name": "CPU", "type": "INTEGER", "integerValue": 2048},
+            {"name": "MEMORY", "type": "INTEGER", "integerValue": 3767},
+            {"name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22", "2376", "2375", "51678", "51679"]},
+            {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []},
+        ],
+        "remainingResources": [
+            {"name": "CPU", "type": "INTEGER", "integerValue": 1988},
+            {"name": "MEMORY", "type": "INTEGER", "integerValue": 767},
+            {"name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22", "2376", "2375", "51678", "51679"]},
+            {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []},
+        ],
+        "status": "ACTIVE",
+        "version": 14801,
+        "versionInfo": {"agentHash": "aebcbca", "agentVersion": "1.13.0", "dockerVersion": "DockerVersion: 1.11.2"},
+        "updatedAt": "2016-12-06T16:41:06.991Z",
+    },
+}
+
+
+def joined(instance, cluster_arn):
+    """The documented event, of an instance that has just joined this cluster."""
+    event = copy.deepcopy(DOCUMENTED)
+    event["resources"] = [instance]
+    event["detail"].update(containerInstanceArn=instance, clusterArn=cluster_arn, version=3)
+    return event
+
+
+def transformed(transformer, event):
+    """RunTask's overrides, as EventBridge makes them: each placeholder stands for its value as JSON."""
+    def value(path):
+        found = event
+        for step in path.removeprefix("$.").split("."):
+            found = found[step]
+        return json.dumps(found)
+
+    paths = transformer["input_paths"]
+    return json.loads(re.sub(r"<(\w+)>", lambda placeholder: value(paths[placeholder.group(1)]), transformer["input_template"]))
+
+
+def check_the_pattern(state, event):
+    """Which events start a run; `event` does."""
+    pattern = EventPattern.load(state[f'aws_cloudwatch_event_rule.joined["{CLUSTER}"]']["event_pattern"])
+
+    def matches(**detail):
+        return pattern.matches_event({**event, "detail": {**event["detail"], **detail}})
+
+    check("an instance that joined starts a run", matches(), True)
+    check("the documented event, an instance's 14,801st change, doesn't", matches(version=DOCUMENTED["detail"]["version"]), False)
+    check("nor one whose agent is not connected", matches(agentConnected=False), False)
+    check("nor one that is draining", matches(status="DRAINING"), False)
+    check("nor one of another cluster", matches(clusterArn=DOCUMENTED["detail"]["clusterArn"]), False)
+    check("nor another kind of event", pattern.matches_event({**event, "detail-type": "ECS Task State Change"}), False)
+
+
+def run(job, simulator_command, state, overrides):
+    """Starts the job as ECS does; gives its report."""
+    with simulator(simulator_command, SPEED) as environment:
+        settings = rendered.environment(rendered.container(state, CLUSTER), overrides)
+        status, report, log = finish(start(job, {**environment, **settings}))
+        check("exit status", (status, report["errors"]), (0, []))
+        return report
+
+
+def by_the_clock(job, simulator_command, state):
+    target = state[f'aws_scheduler_schedule.this["{CLUSTER}"]']["target"][0]
+    report = run(job, simulator_command, state, json.loads(target["input"]))
+    check("by the clock: outcome and trigger", (report["outcome"], report["trigger"]), ("rebalanced", None))
+
+
+def by_the_event(job, simulator_command, state):
+    with simulator(simulator_command, SPEED) as environment:
+        client = ecs(environment)
+        arns = client.list_container_instances(cluster=CLUSTER)["containerInstanceArns"]
+        instances = client.describe_container_instances(cluster=CLUSTER, containerInstances=arns)["containerInstances"]
+        cluster_arn = client.describe_clusters(clusters=[CLUSTER])["clusters"][0]["clusterArn"]
+    target = state[f'aws_cloudwatch_event_target.joined["{CLUSTER}"]']
+    # The empty one is the one that has just joined; on the other an application runs.
+    for instance in instances:
+        event = joined(instance["containerInstanceArn"], cluster_arn)
+        check_the_pattern(state, event)
+        report = run(job, simulator_command, state, transformed(target["input_transformer"][0], event))
+        expected = "skipped" if instance["runningTasksCount"] else "rebalanced"
+        found = (report["outcome"], report["trigger"])
+        check("by the event: outcome and trigger", found, (expected, instance["containerInstanceArn"]))
+
+
+def by_hand(job, simulator_command, state):
+    for output, outcome in (("run", "rebalanced"), ("dry_run", "planned")):
+        words = shlex.split(state["outputs"][output][CLUSTER])
+        options = dict(zip(words[3::2], words[4::2], strict=True))
+        check("the command", (words[:3], options["--cluster"]), (["aws", "ecs", "run-task"], CLUSTER))
+        report = run(job, simulator_command, state, json.loads(options.get("--overrides", "{}")))
+        check("by hand: outcome", report["outcome"], outcome)
+
+
+def main():
+    job, simulator_command, states = map(os.path.abspath, sys.argv[1:])
+    state = rendered.states(states)["defaults"]
+    for way in (by_the_clock, by_the_event, by_hand):
+        way(job, simulator_command, state)
+
+
+if __name__ == "__main__":
+    main()
