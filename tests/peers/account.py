@@ -1,9 +1,9 @@
 """schedule.tf put into an account, found unchanged, and taken away again: the true AWS provider on moto, an AWS that nobody here
 wrote.
 
-    account.py PROVIDER MOTO_SERVER
+    account.py MOTO_SERVER
 
-PROVIDER is the folder of the provider. It is of May 2021, so what AWS has had only since then is left out of the copy that it
+The environment names the provider. It is of May 2021, so what AWS has had only since then is left out of the copy that it
 works on; today's schema has that, and the tests of .ci/run's step `deployment` cover it.
 """
 
@@ -70,7 +70,7 @@ def left(endpoint):
 
 
 def main():
-    provider, moto = sys.argv[1:]
+    (moto,) = sys.argv[1:]
     project = pathlib.Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port) as endpoint:
         folder = pathlib.Path(name)
@@ -81,11 +81,8 @@ def main():
             f'provider "aws" {{\n  region = "{REGION}"\n  skip_credentials_validation = true\n'
             f"  skip_metadata_api_check = true\n  endpoints {{\n{endpoints}\n  }}\n}}\n"
         )
-        (folder / "dev.tfrc").write_text(
-            f'disable_checkpoint = true\nprovider_installation {{\n  dev_overrides {{ "hashicorp/aws" = "{provider}" }}\n}}\n'
-        )
         (folder / "terraform.tfvars.json").write_text(json.dumps(VARIABLES))
-        environment = {**os.environ, **AWS, "TF_CLI_CONFIG_FILE": str(folder / "dev.tfrc")}
+        environment = {**os.environ, **AWS}
         print(f"left out, for the provider is of 2021: {', '.join(RESOURCES + BLOCKS + ARGUMENTS)}")
         terraform(folder, environment, "validate")
         terraform(folder, environment, "apply", "-auto-approve")
