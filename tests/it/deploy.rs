@@ -47,7 +47,7 @@ fn terraform_offers_each_variable_with_its_own_default() {
         let setting = VARIABLES.iter().find(|setting| setting.name.eq_ignore_ascii_case(&format!("REBALANCER_{name}")));
         if let Some((_, default)) = value.trim_end_matches(')').split_once(", ") {
             assert_eq!(
-                Some(default.trim_matches('"').to_owned()),
+                Some(format!("`{}`", default.trim_matches('"'))),
                 setting.map(|setting| setting.default_text()),
                 "{name}"
             );
@@ -62,4 +62,15 @@ fn task_definition_and_terraform_have_the_same_placeholders() {
         definition.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
     let given = between(&terraform, "/taskdef.json\", {\n", "\n  }))");
     assert_eq!(asked, assignments(given).into_iter().map(|(name, _)| name).collect());
+}
+
+#[test]
+fn readme_tells_the_permissions_that_terraform_grants() {
+    let (readme, terraform) = (read("README.md"), read("schedule.tf"));
+    let is_action =
+        |word: &&str| ["ecs:", "iam:", "cloudwatch:", "elasticloadbalancing:"].iter().any(|it| word.starts_with(it));
+    let told: BTreeSet<&str> = between(&readme, "## Permissions\n", "\n## ").split('`').filter(is_action).collect();
+    let granted = assignments(between(&terraform, "  statements = {", "\n  ] : merge("));
+    let granted = granted.into_iter().filter(|(name, _)| *name == "Action").flat_map(|(_, value)| value.split('"'));
+    assert_eq!(told, granted.filter(is_action).collect());
 }

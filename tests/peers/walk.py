@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 
 from moto.events.models import EventPattern
@@ -127,6 +128,9 @@ def by_hand(job, simulator_command, state):
         words = shlex.split(state["outputs"][output][CLUSTER])
         options = dict(zip(words[3::2], words[4::2], strict=True))
         check("the command", (words[:3], options["--cluster"]), (["aws", "ecs", "run-task"], CLUSTER))
+        # With this option the AWS CLI checks what it is given against its model, and calls nobody.
+        taken = subprocess.run([*words, "--generate-cli-skeleton", "output"], capture_output=True, text=True, check=False)
+        check("which the AWS CLI takes", (taken.returncode, taken.stderr), (0, ""))
         report = run(job, simulator_command, state, json.loads(options.get("--overrides", "{}")))
         check("by hand: outcome", report["outcome"], outcome)
 
