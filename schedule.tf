@@ -5,7 +5,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.40, < 7.0"
+      version = "~> 6.0"
     }
   }
 }
@@ -245,7 +245,7 @@ variable "log_retention_days" {
 }
 
 variable "kms_key_arn" {
-  description = "A key of your own for logs, schedules and undelivered starts; without one, AWS's own keys encrypt them."
+  description = "A key of your own for logs, schedules and undelivered starts, whose policy lets CloudWatch Logs, EventBridge and EventBridge Scheduler use it; without one, AWS's own keys encrypt them."
   type        = string
   default     = null
 
@@ -289,7 +289,6 @@ data "aws_caller_identity" "this" {}
 locals {
   partition = data.aws_partition.this.partition
   account   = data.aws_caller_identity.this.account_id
-  # Provider 6 calls it region, provider 5 name; both know id.
   region = data.aws_region.this.id
   ecs    = "arn:${local.partition}:ecs:${local.region}:${local.account}"
 
@@ -304,6 +303,7 @@ locals {
     { for name, value in settings : "REBALANCER_${upper(name)}" => try(join(",", value), tostring(value)) if value != null && !contains(local.not_settings, name) },
   ) }
 
+  # Its size is Fargate's smallest. Its stop time-out is ECS's own: the job is done 22 s after SIGTERM, or has noted what is left.
   definitions = { for cluster in keys(var.clusters) : cluster => jsondecode(templatefile("${path.module}/taskdef.json", {
     family             = local.families[cluster]
     architecture       = var.architecture
@@ -809,9 +809,10 @@ resource "aws_cloudwatch_metric_alarm" "imbalanced" {
   tags                = var.tags
 
   metric_query {
-    id          = "lasting"
-    label       = "misplaced and movable"
-    expression  = "IF(imbalance >= ${each.value.threshold} AND misplaced > stuck, misplaced - stuck, 0)"
+    id    = "lasting"
+    label = "misplaced and movable"
+    # Between two runs the last one's finding holds.
+    expression  = "IF(FILL(imbalance, REPEAT) >= ${each.value.threshold} AND FILL(misplaced, REPEAT) > FILL(stuck, REPEAT), 1, 0)"
     return_data = true
   }
   dynamic "metric_query" {

@@ -48,7 +48,7 @@ fn terraform_offers_each_variable_with_its_own_default() {
         if let Some((_, default)) = value.trim_end_matches(')').split_once(", ") {
             assert_eq!(
                 Some(format!("`{}`", default.trim_matches('"'))),
-                setting.map(|setting| setting.default_text()),
+                setting.map(ecs_rebalancer::config::Setting::default_text),
                 "{name}"
             );
         }
