@@ -289,8 +289,8 @@ data "aws_caller_identity" "this" {}
 locals {
   partition = data.aws_partition.this.partition
   account   = data.aws_caller_identity.this.account_id
-  region = data.aws_region.this.id
-  ecs    = "arn:${local.partition}:ecs:${local.region}:${local.account}"
+  region    = data.aws_region.this.id
+  ecs       = "arn:${local.partition}:ecs:${local.region}:${local.account}"
 
   families     = { for cluster in keys(var.clusters) : cluster => "${var.name}-${cluster}" }
   cluster_arns = { for cluster in keys(var.clusters) : cluster => "${local.ecs}:cluster/${cluster}" }
