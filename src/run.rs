@@ -103,7 +103,7 @@ struct Story<'a> {
 impl Story<'_> {
     /// Gives what was measured before anything was moved.
     async fn tell(&self, report: &mut Report) -> Result<Option<Measure>> {
-        let mut cluster = self.read(report).await?;
+        let mut cluster = Box::pin(self.read_first(report)).await?;
         if let Some(instance) = &self.config.trigger_instance
             && let Err(why) = trigger(&cluster, instance)
         {
@@ -175,6 +175,25 @@ impl Story<'_> {
         let cluster = self.read(report).await?;
         report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
         Ok(())
+    }
+
+    /// Reads the cluster as it is found, and writes its snapshot where one is wanted, before anything is decided or moved.
+    async fn read_first(&self, report: &mut Report) -> Result<Cluster> {
+        let Some(path) = &self.config.snapshot else { return self.read(report).await };
+        let Edge { clients, own_task, progress, .. } = self.edge;
+        clients.observer.keep_answers();
+        let cluster = self.read(report).await?;
+        // The measure needs the definitions of uneven services only; a rehearsal needs them all, and the run goes on without.
+        let named = cluster.services.values().map(|service| &service.task_definition);
+        let named = named.chain(cluster.tasks.values().map(|task| &task.task_definition));
+        let missing = named.filter(|arn| !cluster.task_definitions.contains_key(*arn)).cloned().collect();
+        read::task_definitions(clients, missing, progress).await.context("cannot read all that a snapshot needs")?;
+        progress.done();
+        let snapshot = clients.observer.take_snapshot(&report.cluster, own_task.as_ref(), self.now());
+        std::fs::write(path, format!("{snapshot:#}\n"))
+            .with_context(|| format!("cannot write the snapshot to {} (REBALANCER_SNAPSHOT)", path.display()))?;
+        tracing::info!(file = %path.display(), "the cluster's snapshot is written");
+        Ok(cluster)
     }
 
     async fn read(&self, report: &mut Report) -> Result<Cluster> {

@@ -2,6 +2,8 @@
 //!
 //! What is missing is left at ECS's default. Whatever can't be read is told with its place.
 
+mod pasted;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,13 +48,11 @@ impl Snapshot {
         let root = Place::root(document);
         root.object()?;
         for key in document.as_object().into_iter().flat_map(serde_json::Map::keys) {
-            let known = ["cluster", "containerInstances", "services", "tasks", "taskDefinitions", "failures"];
+            let known =
+                ["cluster", "containerInstances", "services", "tasks", "taskDefinitions", "failures", "takenAt"];
             ensure!(known.contains(&key.as_str()), "{key}: unknown; a snapshot has {}", known[..5].join(", "));
         }
-        let cluster = root.get("cluster");
-        if cluster.exists() {
-            cluster.object()?;
-        }
+        let cluster = pasted::cluster(&root)?;
         let name = cluster.get("clusterName").text_or("default")?;
         let default_arn = format!("arn:aws:ecs:us-east-1:111122223333:cluster/{name}");
         let mut state = State {
@@ -66,27 +66,28 @@ impl Snapshot {
             tasks_of: BTreeMap::new(),
             tasks_on: BTreeMap::new(),
         };
-        for place in root.get("taskDefinitions").list()? {
+        for place in pasted::elements(&root, "taskDefinitions")? {
             let definition = read_definition(&place)?;
             unique(&place, state.definitions.insert(definition.arn.clone(), definition).is_none())?;
         }
         let mut remaining = BTreeMap::new();
-        for place in root.get("containerInstances").list()? {
+        for place in pasted::elements(&root, "containerInstances")? {
             let instance = read_instance(&place)?;
             remaining.insert(instance.arn.clone(), place.get("remainingResources"));
             unique(&place, state.instances.insert(instance.arn.clone(), instance).is_none())?;
         }
-        for place in root.get("services").list()? {
+        for place in pasted::elements(&root, "services")? {
             let service = read_service(&place, &state)?;
             unique(&place, state.services.insert(service.name.clone(), service).is_none())?;
         }
-        for place in root.get("tasks").list()? {
+        for place in pasted::elements(&root, "tasks")? {
             let task = read_task(&place, &state)?;
             unique(&place, !state.tasks.contains_key(&task.arn))?;
             state.insert_task(task);
         }
         derive(&mut state, &remaining)?;
-        let newest = newest(&state);
+        // Nothing may have happened for long before the snapshot was taken, and the cooldown counts from then.
+        let newest = root.get("takenAt").moment()?.map_or_else(|| newest(&state), |taken| taken.max(newest(&state)));
         Ok(Self { state, newest })
     }
 

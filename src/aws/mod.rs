@@ -11,6 +11,7 @@ pub mod metadata;
 pub mod observe;
 pub mod publish;
 pub mod read;
+mod snapshot;
 
 use std::time::Duration;
 

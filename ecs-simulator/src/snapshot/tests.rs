@@ -267,3 +267,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn answers_of_the_cli_pasted_whole_read_as_their_lists_do() {
+    let plain = document();
+    let mut pasted = plain.clone();
+    pasted["cluster"] = json!({"clusters": [plain["cluster"]], "failures": []});
+    pasted["containerInstances"] = json!({"containerInstances": plain["containerInstances"], "failures": []});
+    // Ten services, a hundred tasks are all that one answer holds.
+    pasted["services"] = json!([{"services": plain["services"], "failures": []}, {"services": []}]);
+    pasted["tasks"] = json!([{"tasks": [], "failures": []}, {"tasks": plain["tasks"]}]);
+    pasted["taskDefinitions"] = json!([{"taskDefinition": plain["taskDefinitions"][0], "tags": []}]);
+    let (plain, pasted) = (Snapshot::from_value(&plain).unwrap(), Snapshot::from_value(&pasted).unwrap());
+    assert_eq!(format!("{:?}", pasted.state.tasks), format!("{:?}", plain.state.tasks));
+    assert_eq!(format!("{:?}", pasted.state.services), format!("{:?}", plain.state.services));
+    assert_eq!(pasted.state.instances.len(), 1);
+    assert_eq!(pasted.cluster_name(), "c");
+}
+
+#[test]
+fn what_is_wrong_within_a_pasted_answer_names_its_place() {
+    check(vec![
+        ("/services", json!({"services": [{"serviceName": 1}]}), "services.services[0].serviceName: expected text"),
+        (
+            "/services",
+            json!([{"services": [{"serviceName": 1}]}]),
+            "services[0].services[0].serviceName: expected text",
+        ),
+        ("/tasks", json!({"tasks": 1}), "tasks.tasks: expected a list, not 1"),
+        ("/cluster", json!({"clusters": []}), "cluster.clusters: expected one cluster, not []"),
+        ("/takenAt", json!("today"), "takenAt: expected seconds since 1970 or an ISO 8601 date"),
+    ]);
+}
+
+#[test]
+fn the_clock_starts_when_the_snapshot_was_taken_and_no_date_in_it_is_later() {
+    let mut document = document();
+    let newest = Snapshot::from_value(&document).unwrap().newest;
+    for (taken, expected) in [(1_800_000_000, 1_800_000_000_000), (1, newest.0)] {
+        document["takenAt"] = json!(taken);
+        assert_eq!(Snapshot::from_value(&document).unwrap().newest.0, expected);
+    }
+}

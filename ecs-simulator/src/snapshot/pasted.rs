@@ -1,0 +1,45 @@
+//! Answers of the AWS CLI pasted whole: `aws ecs describe-services` says `{"services": [...], "failures": []}`, and ten at most.
+
+use anyhow::Result;
+
+use crate::place::Place;
+
+/// The elements of one of the document's lists: plain, or within whole answers, one or several.
+pub(super) fn elements<'a>(root: &Place<'a>, name: &str) -> Result<Vec<Place<'a>>> {
+    let mut elements = Vec::new();
+    collect(&root.get(name), name, &mut elements)?;
+    Ok(elements)
+}
+
+fn collect<'a>(place: &Place<'a>, name: &str, elements: &mut Vec<Place<'a>>) -> Result<()> {
+    let within = place.get(name);
+    if within.exists() {
+        return collect(&within, name, elements);
+    }
+    for element in place.list()? {
+        if element.get(name).exists() {
+            collect(&element, name, elements)?;
+        } else {
+            elements.push(element);
+        }
+    }
+    Ok(())
+}
+
+/// The cluster: plain, or within an answer, which then holds just that one.
+pub(super) fn cluster<'a>(root: &Place<'a>) -> Result<Place<'a>> {
+    let cluster = root.get("cluster");
+    if !cluster.exists() {
+        return Ok(cluster);
+    }
+    cluster.object()?;
+    let answer = cluster.get("clusters");
+    if !answer.exists() {
+        return Ok(cluster);
+    }
+    let mut clusters = answer.list()?;
+    match (clusters.pop(), clusters.is_empty()) {
+        (Some(only), true) => only.object().map(|()| only),
+        _ => answer.fail("expected one cluster"),
+    }
+}

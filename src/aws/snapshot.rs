@@ -1,0 +1,263 @@
+//! The cluster's snapshot: ECS's own answers as they came, less everything that isn't on a list of what a rehearsal needs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::planning::model::{TaskArn, Timestamp};
+
+/// One kind of thing that a snapshot holds.
+struct Kind {
+    /// Which operation answers with it.
+    operation: &'static str,
+    /// Under which name, in the answer.
+    answered: &'static str,
+    /// Under which name, in the snapshot.
+    kept: &'static str,
+    /// What names one of them.
+    arn: &'static str,
+    /// What is kept of each, by its path; lists on the way are gone through. Whatever isn't here, is left out: environment,
+    /// secrets, overrides, commands, labels, log options, credentials, and what ECS will add one day.
+    fields: &'static [&'static str],
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        operation: "DescribeContainerInstances",
+        answered: "containerInstances",
+        kept: "containerInstances",
+        arn: "containerInstanceArn",
+        fields: &[
+            "containerInstanceArn",
+            "ec2InstanceId",
+            "status",
+            "agentConnected",
+            "versionInfo.agentVersion",
+            "registeredAt",
+            "version",
+            "registeredResources.name",
+            "registeredResources.type",
+            "registeredResources.integerValue",
+            "registeredResources.longValue",
+            "registeredResources.doubleValue",
+            "registeredResources.stringSetValue",
+            "remainingResources.name",
+            "remainingResources.type",
+            "remainingResources.integerValue",
+            "remainingResources.longValue",
+            "remainingResources.doubleValue",
+            "remainingResources.stringSetValue",
+            "attributes.name",
+            "attributes.value",
+            "capacityProviderName",
+            "runningTasksCount",
+            "pendingTasksCount",
+        ],
+    },
+    Kind {
+        operation: "DescribeServices",
+        answered: "services",
+        kept: "services",
+        arn: "serviceArn",
+        fields: &[
+            "serviceArn",
+            "serviceName",
+            "clusterArn",
+            "status",
+            "desiredCount",
+            "runningCount",
+            "pendingCount",
+            "taskDefinition",
+            "launchType",
+            "capacityProviderStrategy.capacityProvider",
+            "capacityProviderStrategy.weight",
+            "capacityProviderStrategy.base",
+            "schedulingStrategy",
+            "deploymentController.type",
+            "deploymentConfiguration.strategy",
+            "deploymentConfiguration.minimumHealthyPercent",
+            "deploymentConfiguration.maximumPercent",
+            "deploymentConfiguration.deploymentCircuitBreaker.enable",
+            "deploymentConfiguration.deploymentCircuitBreaker.rollback",
+            "placementStrategy.type",
+            "placementStrategy.field",
+            "placementConstraints.type",
+            "placementConstraints.expression",
+            "availabilityZoneRebalancing",
+            "loadBalancers.targetGroupArn",
+            "loadBalancers.loadBalancerName",
+            "loadBalancers.containerName",
+            "loadBalancers.containerPort",
+            "healthCheckGracePeriodSeconds",
+            "createdAt",
+            "deployments.id",
+            "deployments.status",
+            "deployments.rolloutState",
+            "deployments.taskDefinition",
+            "deployments.failedTasks",
+            "deployments.createdAt",
+            "deployments.updatedAt",
+            "taskSets.id",
+            "taskSets.status",
+            "events.id",
+            "events.createdAt",
+            "events.message",
+            "resourceManagementType",
+            "tags.key",
+            "tags.value",
+        ],
+    },
+    Kind {
+        operation: "DescribeTasks",
+        answered: "tasks",
+        kept: "tasks",
+        arn: "taskArn",
+        fields: &[
+            "taskArn",
+            "clusterArn",
+            "group",
+            "containerInstanceArn",
+            "taskDefinitionArn",
+            "capacityProviderName",
+            "launchType",
+            "lastStatus",
+            "desiredStatus",
+            "healthStatus",
+            "startedBy",
+            "createdAt",
+            "startedAt",
+            "stoppingAt",
+            "stoppedAt",
+            "stopCode",
+            "cpu",
+            "memory",
+            "version",
+        ],
+    },
+    Kind {
+        operation: "DescribeTaskDefinition",
+        answered: "taskDefinition",
+        kept: "taskDefinitions",
+        arn: "taskDefinitionArn",
+        fields: &[
+            "taskDefinitionArn",
+            "family",
+            "revision",
+            "status",
+            "networkMode",
+            "cpu",
+            "memory",
+            "requiresCompatibilities",
+            "requiresAttributes.name",
+            "requiresAttributes.value",
+            "placementConstraints.type",
+            "placementConstraints.expression",
+            "runtimePlatform.operatingSystemFamily",
+            "runtimePlatform.cpuArchitecture",
+            "containerDefinitions.name",
+            "containerDefinitions.image",
+            "containerDefinitions.cpu",
+            "containerDefinitions.memory",
+            "containerDefinitions.memoryReservation",
+            "containerDefinitions.essential",
+            "containerDefinitions.portMappings.containerPort",
+            "containerDefinitions.portMappings.hostPort",
+            "containerDefinitions.portMappings.protocol",
+            "containerDefinitions.resourceRequirements.type",
+            "containerDefinitions.resourceRequirements.value",
+            // That there is a check decides when a task counts as healthy; its command stays where it is.
+            "containerDefinitions.healthCheck.interval",
+            "containerDefinitions.healthCheck.timeout",
+            "containerDefinitions.healthCheck.retries",
+            "containerDefinitions.healthCheck.startPeriod",
+        ],
+    },
+];
+
+/// Of a service's tags only these decide anything; others may hold whatever their owner likes.
+const OUR_TAGS: &str = "ecs-rebalancer:";
+/// A service's tasks are started by its deployments; other tasks by whatever text somebody gave.
+const A_DEPLOYMENT: &str = "ecs-svc/";
+
+/// What was answered so far, by the name of its list and its ARN: what is described twice counts as it was last.
+#[derive(Debug, Default)]
+pub(super) struct Answers(BTreeMap<&'static str, BTreeMap<String, Value>>);
+
+impl Answers {
+    /// Whether a snapshot is made of this operation's answers.
+    pub(super) fn wants(operation: &str) -> bool {
+        KINDS.iter().any(|kind| kind.operation == operation)
+    }
+
+    /// Keeps what belongs in a snapshot of an answer. One that isn't JSON is the SDK's to complain about.
+    pub(super) fn keep(&mut self, operation: &str, body: &[u8]) {
+        let Some(kind) = KINDS.iter().find(|kind| kind.operation == operation) else { return };
+        let Ok(mut answer) = serde_json::from_slice::<Value>(body) else { return };
+        let things = match answer.get_mut(kind.answered).map(Value::take) {
+            Some(Value::Array(things)) => things,
+            Some(thing @ Value::Object(_)) => vec![thing],
+            _ => Vec::new(),
+        };
+        let list = self.0.entry(kind.kept).or_default();
+        for thing in things {
+            if let Some(arn) = thing.get(kind.arn).and_then(Value::as_str).map(str::to_owned) {
+                list.insert(arn, without_free_text(pruned(thing, kind.fields)));
+            }
+        }
+    }
+
+    /// The document. `own_task`, the job's own, is left out: it is gone when the run is over. What it reserves shows as taken.
+    pub(super) fn document(mut self, cluster_name: &str, own_task: Option<&TaskArn>, taken_at: Timestamp) -> Value {
+        if let (Some(own), Some(tasks)) = (own_task, self.0.get_mut("tasks")) {
+            tasks.remove(own.as_str());
+        }
+        let mut cluster = json!({ "clusterName": cluster_name });
+        let named = self.0.values().flat_map(BTreeMap::values).find_map(|thing| thing.get("clusterArn").cloned());
+        if let Some(arn) = named {
+            cluster["clusterArn"] = arn;
+        }
+        // The one member that isn't ECS's: how young a service is, counts from here.
+        let seconds = json!(taken_at.0.div_euclid(1000));
+        let mut document = Map::from_iter([("cluster".to_owned(), cluster), ("takenAt".to_owned(), seconds)]);
+        for kind in &KINDS {
+            let list = self.0.remove(kind.kept).unwrap_or_default();
+            document.insert(kind.kept.to_owned(), list.into_values().collect());
+        }
+        Value::Object(document)
+    }
+}
+
+/// What of a value the paths name. A path that ends at an object names nothing: there the object's own members are listed.
+fn pruned(value: Value, paths: &[&str]) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(|value| pruned(value, paths)).collect(),
+        Value::Object(members) => {
+            let kept = members.into_iter().filter_map(|(name, member)| {
+                let below: Vec<&str> = paths
+                    .iter()
+                    .filter_map(|path| path.strip_prefix(name.as_str()))
+                    .filter(|rest| rest.is_empty() || rest.starts_with('.'))
+                    .map(|rest| rest.trim_start_matches('.'))
+                    .collect();
+                (!below.is_empty()).then(|| (name, pruned(member, &below)))
+            });
+            Value::Object(kept.collect())
+        }
+        plain => plain,
+    }
+}
+
+/// Leaves out what people may have written into fields whose form is free.
+fn without_free_text(mut thing: Value) -> Value {
+    if let Some(Value::Array(tags)) = thing.get_mut("tags") {
+        tags.retain(|tag| tag["key"].as_str().is_some_and(|key| key.starts_with(OUR_TAGS)));
+    }
+    let is_free = thing.get("startedBy").and_then(Value::as_str).is_some_and(|by| !by.starts_with(A_DEPLOYMENT));
+    if let (true, Some(members)) = (is_free, thing.as_object_mut()) {
+        members.remove("startedBy");
+    }
+    thing
+}
+
+#[cfg(test)]
+mod tests;
