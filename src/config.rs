@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod problems;
+mod reviewed;
 mod settings;
 mod unavailable;
 mod values;

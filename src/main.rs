@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let began = start::moment(SystemTime::now());
     let status = Config::from_variables(std::env::vars_os())
-        .and_then(|config| config.check_available().map(|()| config))
+        .and_then(Config::ready)
         .map_or_else(|problems| Ok(misconfigured(problems)), |config| begin(&config, began));
     ExitCode::from(status.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -4,7 +4,7 @@ mod lease;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use crate::{
@@ -113,6 +113,11 @@ impl Story<'_> {
         let mut found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
         let leftovers = Leftovers::of(&cluster);
+        if let Some(reviewed) = &self.config.policy.reviewed
+            && reviewed.cluster != report.cluster
+        {
+            bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
+        }
         let mut planned = plan(&cluster, &found, &self.config.policy, self.now());
         if self.config.dry_run {
             report.warnings.extend(
@@ -121,11 +126,11 @@ impl Story<'_> {
                     .keys()
                     .map(|name| format!("an earlier run left a note or constraint on {name}; the next run clears it")),
             );
-            report.planned(&planned, &self.config.policy);
+            self.planned(&cluster, &planned, report);
             return Ok(Some(found));
         }
         if leftovers.is_empty() && planned.services.is_empty() {
-            report.planned(&planned, &self.config.policy);
+            self.planned(&cluster, &planned, report);
             lease::sweep(self.target, self.now()).await?;
             return Ok(Some(found));
         }
@@ -170,11 +175,19 @@ impl Story<'_> {
             report.found(cluster, found);
             *planned = plan(cluster, found, policy, self.now());
         }
-        report.planned(planned, policy);
+        self.planned(cluster, planned, report);
         finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
         let cluster = self.read(report).await?;
         report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
         Ok(())
+    }
+
+    /// Reports a plan, and what a reviewed one holds that is not in it.
+    fn planned(&self, cluster: &Cluster, planned: &Plan, report: &mut Report) {
+        report.planned(planned, &self.config.policy);
+        if let Some(reviewed) = &self.config.policy.reviewed {
+            report.warnings.extend(reviewed.not_made(cluster, planned));
+        }
     }
 
     /// Reads the cluster as it is found, and writes its snapshot where one is wanted, before anything is decided or moved.

@@ -89,7 +89,5 @@ fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
         let files: Vec<String> = reports.iter().map(|file| file.display().to_string()).collect();
         variables.push((format!("{PREFIX}REPORT").into(), files.join(",").into()));
     }
-    let config = Config::from_variables(variables)?;
-    config.check_available()?;
-    Ok(config)
+    Ok(Config::from_variables(variables)?.ready()?)
 }

@@ -8,11 +8,8 @@ impl Config {
     ///
     /// # Errors
     /// Each setting that asks for something which this version doesn't do.
-    pub fn check_available(&self) -> Result<(), Problems> {
-        let asked = [
-            ("REBALANCER_MODE", self.policy.mode == Mode::Consolidate, "consolidate"),
-            ("REBALANCER_PLAN", self.plan.is_some(), "following a reviewed plan"),
-        ];
+    pub(super) fn check_available(&self) -> Result<(), Problems> {
+        let asked = [("REBALANCER_MODE", self.policy.mode == Mode::Consolidate, "consolidate")];
         let problems: Vec<Problem> = asked
             .into_iter()
             .filter(|(_, is_asked, _)| *is_asked)
@@ -31,9 +28,9 @@ mod tests {
     #[test]
     fn what_would_have_no_effect_is_refused_and_the_rest_is_not() {
         assert_eq!(Config::default().check_available(), Ok(()));
-        let mut config = Config { plan: Some("b.json".into()), ..Config::default() };
+        let mut config = Config::default();
         config.policy.mode = Mode::Consolidate;
         let told = config.check_available().unwrap_err().to_string();
-        assert_eq!(told.matches("not in this version yet").count(), 2, "{told}");
+        assert_eq!(told.matches("not in this version yet").count(), 1, "{told}");
     }
 }

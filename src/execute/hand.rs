@@ -229,6 +229,8 @@ impl Hand {
     }
 
     fn next(&mut self, cluster: &Cluster, seen: &Seen, round: &Round<'_>) -> Next {
+        // What an earlier run began is finished as that run meant it.
+        let reviewed = round.policy.reviewed.as_ref().filter(|_| !self.recovery);
         let moves = round.moves_left.min(self.allowance.saturating_sub(self.moves_spent()));
         match &mut self.work {
             Work::Surge(progress) => {
@@ -243,6 +245,7 @@ impl Hand {
                         value: steer_value(round.run_id),
                         others_targets: round.others_targets.clone(),
                     }),
+                    reviewed: reviewed.cloned(),
                 };
                 let crowded = if progress.chooses_next(seen) {
                     with_others_in_flight(cluster, &round.others)
@@ -268,7 +271,8 @@ impl Hand {
                 }
             }
             Work::Stop { phase, .. } => {
-                let limits = stop::Limits { moves, task_timeout: round.policy.task_timeout, stop: round.stop };
+                let (task_timeout, stop) = (round.policy.task_timeout, round.stop);
+                let limits = stop::Limits { moves, task_timeout, stop, reviewed };
                 match stop::next(phase, cluster, seen, limits) {
                     Step::See(what) => Next::See(what),
                     Step::Wait => Next::Wait,

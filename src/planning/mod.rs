@@ -23,6 +23,7 @@ pub mod policy;
 pub mod query;
 pub mod readiness;
 pub mod redeploy;
+pub mod reviewed;
 pub mod room;
 pub mod settings;
 pub mod spread;

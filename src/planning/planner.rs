@@ -10,6 +10,7 @@ use super::{
     imbalance::{Measure, Spread, measure},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Percent, Policy, Strategy},
+    reviewed::Outdated,
     settings::ServiceSettings,
     spread, steering,
     step::Tasks,
@@ -77,6 +78,10 @@ pub enum LeftAlone {
     MaxMoves(u32),
     /// As far as can be foreseen, no move would help.
     NoHelp,
+    /// A reviewed plan is followed, and doesn't name it.
+    NotInPlan,
+    /// A reviewed plan is followed, and what it says of it no longer holds.
+    PlanOutdated(Outdated),
 }
 
 impl LeftAlone {
@@ -88,6 +93,8 @@ impl LeftAlone {
             Self::MaxServices(_) => "max-services",
             Self::MaxMoves(_) => "max-moves",
             Self::NoHelp => "no-help",
+            Self::NotInPlan => "not-in-plan",
+            Self::PlanOutdated(_) => "plan-outdated",
         }
     }
 }
@@ -106,6 +113,8 @@ impl fmt::Display for LeftAlone {
             Self::NoHelp => {
                 formatter.write_str("no move would help: its replacements would land where it is full already")
             }
+            Self::NotInPlan => formatter.write_str("not in the reviewed plan (REBALANCER_PLAN)"),
+            Self::PlanOutdated(outdated) => write!(formatter, "the reviewed plan no longer holds: {outdated}"),
         }
     }
 }
@@ -134,14 +143,29 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
             left_alone.insert(name.clone(), LeftAlone::MaxServices(policy.max_services));
             continue;
         }
-        let allowance = moves_left.min(settings.max_moves);
+        let reviewed = match &policy.reviewed {
+            None => None,
+            Some(reviewed) => {
+                let now = foresee(&mut foreseen.clone(), name, strategy, u32::MAX, policy, None);
+                match reviewed.admits(&foreseen, service, strategy, &now) {
+                    Ok(tasks) => Some(tasks),
+                    Err(reason) => {
+                        left_alone.insert(name.clone(), reason);
+                        continue;
+                    }
+                }
+            }
+        };
+        let reviewed_moves = reviewed.as_ref().map_or(u32::MAX, |tasks| u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+        let allowance = moves_left.min(settings.max_moves).min(reviewed_moves);
         if allowance == 0 {
             left_alone.insert(name.clone(), LeftAlone::MaxMoves(policy.max_moves.min(settings.max_moves)));
             continue;
         }
-        let moves = foresee(&mut foreseen, name, strategy, allowance, policy);
+        let moves = foresee(&mut foreseen, name, strategy, allowance, policy, reviewed.as_ref());
         if moves.is_empty() {
-            left_alone.insert(name.clone(), LeftAlone::NoHelp);
+            let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
+            left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
             continue;
         }
         moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
@@ -201,17 +225,17 @@ fn worth((service, spread, _, strategy): &(&Service, &Spread, ServiceSettings, S
     (cured * 1000 / restarted, spread.misplaced_tasks)
 }
 
-/// Plays a service's steps through, and gives the moves that come of them.
+/// Plays a service's steps through, and gives the moves that come of them: of any task, or just of those that were reviewed.
 fn foresee(
     cluster: &mut Cluster,
     name: &ServiceName,
     strategy: Strategy,
     allowance: u32,
     policy: &Policy,
+    reviewed: Option<&BTreeSet<TaskArn>>,
 ) -> Vec<Move> {
     let mut moves = Vec::new();
     let mut number = 0;
-    let nobody = BTreeSet::new();
     let Some(service) = cluster.services.get(name).cloned() else { return moves };
     let desired = service.desired_count;
     let mut alone = view::alone(cluster, name).into_owned();
@@ -229,17 +253,21 @@ fn foresee(
             Strategy::Surge | Strategy::Auto => surge_size(desired, policy).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
+        let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
+            let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
+            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task)).collect()
+        });
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
-        let targets = if steers { steering::targets(foreseen, name, &nobody, most, patience > 0) } else { None };
+        let targets = if steers { steering::targets(foreseen, name, &barred, most, patience > 0) } else { None };
         let places = targets.map_or_else(
-            || spread::placements(foreseen, name, spread::worthwhile_surge(foreseen, name, &nobody, most)),
+            || spread::placements(foreseen, name, spread::worthwhile_surge(foreseen, name, &barred, most)),
             |targets| targets.places,
         );
         let surge = u32::try_from(places.len()).unwrap_or(u32::MAX);
         if surge == 0 {
             break;
         }
-        let mut new = BTreeSet::new();
+        let mut new = barred;
         for place in &places {
             number += 1;
             if let Some(task) = view::foreseen(foreseen, name, place, number) {

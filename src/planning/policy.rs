@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use wildmatch::WildMatch;
 
-use super::model::ServiceName;
+use super::{model::ServiceName, reviewed::Reviewed};
 
 /// The settings of a run that decide what is moved.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Policy {
     pub task_timeout: Duration,
     /// The run ends by then.
     pub deadline: Duration,
+    /// An earlier run's plan, reviewed: no other moves are made.
+    pub reviewed: Option<Reviewed>,
 }
 
 impl Default for Policy {
@@ -54,6 +56,7 @@ impl Default for Policy {
             cooldown: Duration::from_mins(10),
             task_timeout: Duration::from_mins(5),
             deadline: Duration::from_mins(15),
+            reviewed: None,
         }
     }
 }

@@ -180,7 +180,7 @@ impl fmt::Display for Stop {
         formatter.write_str(match self {
             Self::Deadline => "the run's deadline (REBALANCER_DEADLINE) has come",
             Self::Signal => "the run was told to end (SIGTERM)",
-            Self::Moves => "the limit of moves (REBALANCER_MAX_MOVES, or the tag ecs-rebalancer:max-moves) is reached",
+            Self::Moves => "the limit of moves (REBALANCER_MAX_MOVES, REBALANCER_PLAN, or the tag ecs-rebalancer:max-moves) is reached",
         })
     }
 }

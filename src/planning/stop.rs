@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     model::{Cluster, Service, Timestamp},
     planner::floor,
+    reviewed::Reviewed,
     spread,
     step::{Action, Ending, Seen, Step, Stop, Tasks, What},
 };
@@ -22,17 +23,19 @@ pub enum Phase {
 
 /// What a step may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Limits<'a> {
     /// Tasks that may still be moved.
     pub moves: u32,
     /// How long a replacement may take until it is healthy.
     pub task_timeout: Duration,
     /// Whether and why nothing new is begun.
     pub stop: Option<Stop>,
+    /// A reviewed plan: nothing else goes.
+    pub reviewed: Option<&'a Reviewed>,
 }
 
 /// The next step for a service.
-pub fn next(phase: &Phase, cluster: &Cluster, seen: &Seen, limits: Limits) -> Step<Phase> {
+pub fn next(phase: &Phase, cluster: &Cluster, seen: &Seen, limits: Limits<'_>) -> Step<Phase> {
     let Some(service) = &seen.service else { return Step::Done(Ending::Gone) };
     if service.deployments.len() > 1 {
         return Step::Done(Ending::OthersChanged("a deployment began".to_owned()));
@@ -56,7 +59,7 @@ fn stop_some(
     service: &Service,
     tasks: &Tasks,
     seen: &Seen,
-    limits: Limits,
+    limits: Limits<'_>,
 ) -> Step<Phase> {
     let misplaced = spread::misplaced(cluster, &service.name);
     match phase {
@@ -71,7 +74,10 @@ fn stop_some(
     }
     // Nothing documents that StopTask is refused for a protected task, so such a task is never stopped.
     let protected = seen.protections.iter().filter(|(_, until)| until.is_some());
-    let spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).collect();
+    let mut spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).collect();
+    if let Some(reviewed) = limits.reviewed {
+        spared.extend(reviewed.barred(&service.name, tasks));
+    }
     let slack = u32::try_from(tasks.ready.len()).unwrap_or(u32::MAX).saturating_sub(floor(service));
     let number = spread::worthwhile_surge(cluster, &service.name, &spared, misplaced.min(slack).min(limits.moves));
     let victims: Vec<_> = spread::victims(cluster, &service.name, tasks, &spared, number).into_iter().collect();
@@ -82,7 +88,7 @@ fn stop_some(
 }
 
 /// Waits for the replacements, or says why not any longer.
-fn wait(phase: &Phase, service: &Service, seen: &Seen, limits: Limits) -> Step<Phase> {
+fn wait(phase: &Phase, service: &Service, seen: &Seen, limits: Limits<'_>) -> Step<Phase> {
     let Phase::Stopped(since, _) = phase else {
         let (running, desired) = (service.running_count, service.desired_count);
         let what = format!("{running} of {desired} tasks run healthy");

@@ -15,6 +15,7 @@ use super::{
         Timestamp,
     },
     planner::PATIENCE,
+    reviewed::Reviewed,
     spread,
     steering::{self, Steering},
     step::{Action, Ending, Seen, Step, Stop, Tasks, What},
@@ -141,6 +142,8 @@ pub struct Limits {
     pub stop: Option<Stop>,
     /// How it may steer; none where it may not.
     pub steering: Option<Steering>,
+    /// A reviewed plan: nothing else goes.
+    pub reviewed: Option<Reviewed>,
 }
 
 /// The next step for a service.
@@ -212,11 +215,12 @@ fn begin(
         let why = format!("{} tasks are protected by the application, too many to note", spared.len());
         return end(Ending::Undone(why));
     }
+    let barred = barred(limits, service, seen.tasks.as_ref(), &spared);
     let most = limits.surge.min(limits.moves);
     // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
     let is_careful = misplaced >= progress.misplaced;
     let targets = limits.steering.as_ref().and_then(|steering| {
-        let targets = steering::targets(cluster, &service.name, &spared, most, is_careful)?;
+        let targets = steering::targets(cluster, &service.name, &barred, most, is_careful)?;
         Some((steering, targets))
     });
     let (surge, targets, steer) = match targets {
@@ -225,7 +229,7 @@ fn begin(
         Some((steering, targets)) => {
             (u32::try_from(targets.places.len()).unwrap_or(u32::MAX), targets.instances, Some(steering.value.clone()))
         }
-        None => (spread::worthwhile_surge(cluster, &service.name, &spared, most), BTreeSet::new(), None),
+        None => (spread::worthwhile_surge(cluster, &service.name, &barred, most), BTreeSet::new(), None),
     };
     if surge == 0 {
         return end(Ending::NoHelp { misplaced });
@@ -305,7 +309,8 @@ fn await_replacements(
     let protections = protections(progress, seen);
     let ours = our_protections(progress, Some(mark), &protections);
     let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
-    let victims = victims(cluster, service, tasks, &spared, mark);
+    let barred = barred(limits, service, Some(tasks), &spared);
+    let victims = victims(cluster, service, tasks, &spared, &barred, mark);
     let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
     // The application may have protected it anew since, and then it is its own.
     let unread = seen.unread(unprotect.iter());
@@ -425,12 +430,22 @@ fn clear(
     Step::Done(ending.clone())
 }
 
+/// What is not to go: what the application protects, and what a reviewed plan doesn't name.
+fn barred(limits: &Limits, service: &Service, tasks: Option<&Tasks>, spared: &BTreeSet<TaskArn>) -> BTreeSet<TaskArn> {
+    let mut barred = spared.clone();
+    if let (Some(reviewed), Some(tasks)) = (&limits.reviewed, tasks) {
+        barred.extend(reviewed.barred(&service.name, tasks));
+    }
+    barred
+}
+
 /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
 fn victims(
     cluster: &Cluster,
     service: &Service,
     tasks: &Tasks,
     spared: &BTreeSet<TaskArn>,
+    barred: &BTreeSet<TaskArn>,
     mark: &SurgeMark,
 ) -> BTreeSet<TaskArn> {
     let excess = tasks.all.len().saturating_sub(mark.from as usize);
@@ -439,7 +454,17 @@ fn victims(
     unready.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
     let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
     let more = u32::try_from(excess - victims.len()).unwrap_or(u32::MAX);
-    victims.extend(spread::victims(cluster, &service.name, tasks, spared, more));
+    victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
+    // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
+    let is_reviewed = barred.len() > spared.len();
+    let mut newest: Vec<_> = tasks.all.values().filter(|task| is_reviewed && !spared.contains(&task.arn)).collect();
+    newest.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    for task in newest {
+        if victims.len() >= excess {
+            break;
+        }
+        victims.insert(task.arn.clone());
+    }
     victims
 }
 

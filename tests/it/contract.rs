@@ -9,6 +9,7 @@ use ecs_rebalancer::{
         eligibility::{Blocked, Unmeasured},
         planner::LeftAlone,
         policy::Policy,
+        reviewed::Outdated,
     },
     rehearsal::Rehearsal,
     report::text,
@@ -70,6 +71,8 @@ fn reasons() -> String {
         LeftAlone::MaxServices(policy.max_services),
         LeftAlone::MaxMoves(policy.max_moves),
         LeftAlone::NoHelp,
+        LeftAlone::NotInPlan,
+        LeftAlone::PlanOutdated(Outdated::DesiredCount { was: 4, is: 6 }),
     ]);
     let left_alone = blocked.map(|reason| (reason.code(), reason.to_string()));
     let unmeasured =

@@ -8,6 +8,7 @@ mod edge;
 mod processes;
 mod production;
 mod reference;
+mod reviewed;
 mod snapshot;
 mod steering;
 mod storm;

@@ -1,0 +1,151 @@
+//! A reviewed plan from its file: the JSON report of a dry run.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::Deserialize;
+
+use super::{Clusters, Config, Problem, Problems, values};
+use crate::planning::{
+    model::ServiceName,
+    planner::Move,
+    policy::Mode,
+    reviewed::{Reviewed, ReviewedService},
+};
+
+/// As much of a report as a plan needs; the contract names these.
+#[derive(Debug, Deserialize)]
+struct Document {
+    cluster: String,
+    mode: String,
+    dry_run: bool,
+    services: Vec<DocumentService>,
+    plan: Vec<DocumentMove>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DocumentService {
+    name: String,
+    running_tasks: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct DocumentMove {
+    service: String,
+    task: String,
+    from: String,
+    to: String,
+}
+
+const CURE: &str =
+    "give the .json report of a dry run on this cluster (REBALANCER_DRY_RUN=true REBALANCER_REPORT=plan.json)";
+
+impl Config {
+    /// Makes the configuration ready to run by: refuses what this version doesn't do, and reads the reviewed plan.
+    ///
+    /// # Errors
+    /// Each setting that is in the way.
+    pub fn ready(mut self) -> Result<Self, Problems> {
+        self.check_available()?;
+        if let Some(path) = &self.plan {
+            let reviewed = read(path).and_then(|document| self.reviewed(document)).map_err(|wrong| {
+                Problems(vec![Problem::new("REBALANCER_PLAN", format!("is {}, but {wrong}: {CURE}", path.display()))])
+            })?;
+            self.policy.reviewed = Some(reviewed);
+        }
+        Ok(self)
+    }
+
+    fn reviewed(&self, document: Document) -> Result<Reviewed, String> {
+        if !document.dry_run {
+            return Err("it reports what a run did, not what a dry run planned".to_owned());
+        }
+        let mode = match self.policy.mode {
+            Mode::Spread => "spread",
+            Mode::Consolidate => "consolidate",
+        };
+        if document.mode != mode {
+            return Err(format!("it was planned in mode {}, and REBALANCER_MODE is {mode}", document.mode));
+        }
+        // Where the job finds its cluster by itself, the run compares it.
+        if let Clusters::Named(clusters) = &self.clusters
+            && let Some(other) = clusters.iter().find(|named| values::short_name(named) != document.cluster)
+        {
+            return Err(format!("it is of cluster {}, and REBALANCER_CLUSTER is {other}", document.cluster));
+        }
+        let mut services: BTreeMap<ServiceName, ReviewedService> = BTreeMap::new();
+        for DocumentMove { service, task, from, to } in document.plan {
+            let running = document.services.iter().find(|seen| seen.name == service).map(|seen| seen.running_tasks);
+            let running_tasks =
+                running.ok_or_else(|| format!("its plan names {service}, which is not among its services"))?;
+            let entry = services.entry(service.as_str().into());
+            let planned = entry.or_insert_with(|| ReviewedService { running_tasks, moves: Vec::new() });
+            let (task, from, to) = (task.as_str().into(), from.as_str().into(), to.as_str().into());
+            planned.moves.push(Move { task, from, to });
+        }
+        Ok(Reviewed { cluster: document.cluster, services })
+    }
+}
+
+fn read(path: &Path) -> Result<Document, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read ({error})"))?;
+    serde_json::from_str(&text).map_err(|error| format!("it is no such report ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const REPORT: &str = r#"{"cluster": "prod", "mode": "spread", "dry_run": true, "more": [1],
+        "services": [{"name": "web", "running_tasks": 2}],
+        "plan": [{"service": "web", "task": "t-1", "from": "i-1", "to": "i-2"}]}"#;
+
+    fn ready(content: Option<&str>, cluster: &str) -> Result<Config, Problems> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("reviewed-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("plan.json");
+        match content {
+            Some(content) => fs::write(&path, content).unwrap(),
+            None => drop(fs::remove_file(&path)),
+        }
+        let clusters = Clusters::Named(vec![cluster.to_owned()]);
+        let ready = Config { clusters, plan: Some(path), ..Config::default() }.ready();
+        fs::remove_dir_all(folder).unwrap();
+        ready
+    }
+
+    #[track_caller]
+    fn check_refused(content: Option<&str>, cluster: &str, expected: &str) {
+        let told = ready(content, cluster).unwrap_err().to_string();
+        assert!(
+            told.starts_with("REBALANCER_PLAN is ") && told.contains("plan.json, but ") && told.contains(expected),
+            "{told}"
+        );
+        assert!(told.ends_with(CURE), "{told}");
+    }
+
+    #[test]
+    fn a_dry_run_s_report_is_a_plan() {
+        let reviewed =
+            ready(Some(REPORT), "arn:aws:ecs:us-east-1:111122223333:cluster/prod").unwrap().policy.reviewed.unwrap();
+        assert_eq!(reviewed.cluster, "prod");
+        let web = &reviewed.services[&ServiceName::from("web")];
+        assert_eq!((web.running_tasks, web.moves.len()), (2, 1));
+        assert_eq!(Config::default().ready(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn what_is_no_plan_for_this_run_is_refused_with_its_cure() {
+        check_refused(None, "a", "it cannot be read (No such file");
+        check_refused(Some("<!doctype html>"), "b", "it is no such report (expected value at line 1 column 1)");
+        check_refused(Some("{}"), "c", "missing field `cluster`");
+        check_refused(Some(REPORT), "other", "it is of cluster prod, and REBALANCER_CLUSTER is other");
+        check_refused(Some(&REPORT.replace("true", "false")), "prod", "not what a dry run planned");
+        check_refused(Some(&REPORT.replace("spread", "consolidate")), "prod2", "it was planned in mode consolidate");
+        let unknown = REPORT.replace("\"name\": \"web\"", "\"name\": \"api\"");
+        check_refused(Some(&unknown), "prod", "its plan names web, which is not among its services");
+    }
+}

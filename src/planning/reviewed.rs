@@ -1,0 +1,160 @@
+//! A reviewed plan: which tasks may go, and whether the cluster is still as it was when somebody looked at it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
+    planner::{LeftAlone, Move, Plan},
+    policy::Strategy,
+    spread,
+    step::Tasks,
+    view,
+};
+
+/// The moves that were planned by an earlier dry run, by service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reviewed {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The services that were to be changed.
+    pub services: BTreeMap<ServiceName, ReviewedService>,
+}
+
+/// What was planned for one service, and what was seen of it then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewedService {
+    /// As many tasks ran, and as many were desired, or it would not have been taken.
+    pub running_tasks: u32,
+    /// Task by task.
+    pub moves: Vec<Move>,
+}
+
+/// Why what was planned for a service, or one of its moves, no longer holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outdated {
+    /// Its owner, or auto scaling, asks for another number of tasks.
+    DesiredCount {
+        /// At the time of the plan.
+        was: u32,
+        /// Now.
+        is: u32,
+    },
+    /// The tasks that were to go are gone.
+    TasksGone,
+    /// A container instance that a task was to leave or to come to takes no tasks any more.
+    Instance(ContainerInstanceArn),
+    /// Nothing is misplaced any more, or the tasks that were to go aren't.
+    NoHelp,
+    /// The strategy in force restarts every task, which nobody has planned.
+    RestartsAll,
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DesiredCount { was, is } => write!(formatter, "{was} tasks were desired then, {is} are now"),
+            Self::TasksGone => formatter.write_str("what was to go is gone"),
+            Self::Instance(instance) => write!(formatter, "{} takes no tasks any more", instance.short()),
+            Self::NoHelp => formatter.write_str("what was to go is not misplaced any more"),
+            Self::RestartsAll => {
+                formatter.write_str("its strategy restarts every task, and the plan names single ones")
+            }
+        }
+    }
+}
+
+impl Reviewed {
+    /// Which of a service's tasks are not to go: all but those that were planned to.
+    pub fn barred(&self, service: &ServiceName, tasks: &Tasks) -> BTreeSet<TaskArn> {
+        let planned = self.services.get(service);
+        let may_go = |task: &TaskArn| planned.is_some_and(|planned| planned.moves.iter().any(|it| it.task == *task));
+        tasks.all.keys().filter(|task| !may_go(task)).cloned().collect()
+    }
+
+    /// Whether a service may be taken at all, and if so, which of its tasks may go. `now` is what would be planned without a
+    /// review: what was planned then and is still, holds; other moves hold where each by itself helps.
+    pub(super) fn admits(
+        &self,
+        cluster: &Cluster,
+        service: &Service,
+        strategy: Strategy,
+        now: &[Move],
+    ) -> Result<BTreeSet<TaskArn>, LeftAlone> {
+        let planned = self.services.get(&service.name).ok_or(LeftAlone::NotInPlan)?;
+        if matches!(strategy, Strategy::Redeploy | Strategy::Revision) {
+            return Err(LeftAlone::PlanOutdated(Outdated::RestartsAll));
+        }
+        if planned.running_tasks != service.desired_count {
+            let (was, is) = (planned.running_tasks, service.desired_count);
+            return Err(LeftAlone::PlanOutdated(Outdated::DesiredCount { was, is }));
+        }
+        let (mut holding, mut first) = (BTreeSet::new(), None);
+        for a_move in &planned.moves {
+            let helps = || now.iter().any(|it| it.task == a_move.task) || helps(cluster, &service.name, a_move);
+            let why = outdated(cluster, &service.name, a_move);
+            match why.or_else(|| (!helps()).then_some(Outdated::NoHelp)) {
+                None => drop(holding.insert(a_move.task.clone())),
+                Some(why) => drop(first.get_or_insert(why)),
+            }
+        }
+        match first {
+            Some(why) if holding.is_empty() => Err(LeftAlone::PlanOutdated(why)),
+            _ => Ok(holding),
+        }
+    }
+
+    /// The reviewed moves that a plan doesn't hold, and why, in a sentence for each service and reason.
+    pub fn not_made(&self, cluster: &Cluster, plan: &Plan) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let made: BTreeSet<&TaskArn> = plan.moves().map(|(_, a_move)| &a_move.task).collect();
+        for (name, planned) in &self.services {
+            let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
+            for a_move in planned.moves.iter().filter(|a_move| !made.contains(&a_move.task)) {
+                let reason = match plan.left_alone.get(name) {
+                    _ if !cluster.services.contains_key(name) => "the service is gone".to_owned(),
+                    Some(left_alone) => left_alone.to_string(),
+                    None if spread::misplaced(cluster, name) == 0 => Outdated::NoHelp.to_string(),
+                    None => outdated(cluster, name, a_move).unwrap_or(Outdated::NoHelp).to_string(),
+                };
+                *by_reason.entry(reason).or_default() += 1;
+            }
+            let all = planned.moves.len();
+            let told = by_reason
+                .into_iter()
+                .map(|(reason, number)| format!("{name}: {number} of {all} reviewed moves left out: {reason}"));
+            sentences.extend(told);
+        }
+        sentences
+    }
+}
+
+/// Why one move no longer holds by itself; none where it does.
+fn outdated(cluster: &Cluster, service: &ServiceName, a_move: &Move) -> Option<Outdated> {
+    let is_there = cluster.tasks.get(&a_move.task).is_some_and(|task| {
+        task.service.as_ref() == Some(service) && task.container_instance.as_ref() == Some(&a_move.from)
+    });
+    let takes_tasks = |arn: &&ContainerInstanceArn| {
+        cluster.container_instances.get(*arn).is_some_and(super::model::ContainerInstance::is_usable)
+    };
+    if !is_there {
+        return Some(Outdated::TasksGone);
+    }
+    let lost = [&a_move.from, &a_move.to].into_iter().find(|arn| !takes_tasks(arn));
+    lost.map(|arn| Outdated::Instance(arn.clone()))
+}
+
+/// Whether fewer tasks would be misplaced after this move alone.
+fn helps(cluster: &Cluster, service: &ServiceName, a_move: &Move) -> bool {
+    let before = spread::misplaced(cluster, service);
+    let mut after = view::alone(cluster, service).into_owned();
+    let Some(task) = view::foreseen(&after, service, &a_move.to, 0) else { return false };
+    view::remove(&mut after, &a_move.task);
+    view::insert(&mut after, task);
+    spread::misplaced(&after, service) < before
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! A reviewed plan on drawn clusters: unchanged it is made as it is, changed only what holds.
+
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+use super::*;
+use crate::planning::{
+    imbalance::measure,
+    model::{ContainerInstanceStatus, Task},
+    planner::{self, plan},
+    policy::Policy,
+    testing::{self, NOW},
+};
+
+fn generous() -> Policy {
+    Policy { threshold: super::super::policy::Percent::from_hundredths(0), ..Policy::default() }
+}
+
+fn planned(cluster: &Cluster, policy: &Policy) -> Plan {
+    plan(cluster, &measure(cluster, policy, NOW), policy, NOW)
+}
+
+fn reviewed(cluster: &Cluster, policy: &Policy) -> Reviewed {
+    let found = measure(cluster, policy, NOW);
+    let services = planned(cluster, policy).services.into_iter().map(|service| {
+        let running_tasks = found.services[&service.name].running_tasks;
+        (service.name, ReviewedService { running_tasks, moves: service.moves })
+    });
+    Reviewed { cluster: cluster.name.clone(), services: services.collect() }
+}
+
+/// Plans, changes the cluster, applies the plan, and compares what is planned now and what is said.
+#[track_caller]
+fn check(change: fn(&mut Cluster), expected: &str) {
+    let mut cluster = testing::cluster(BEFORE);
+    let reviewed = reviewed(&cluster, &generous());
+    change(&mut cluster);
+    let policy = Policy { reviewed: Some(reviewed.clone()), ..generous() };
+    let plan = planned(&cluster, &policy);
+    let moves = plan.moves().map(|(name, it)| format!("{name}: {} to {}", it.task.short(), it.to.short()));
+    let left = plan.left_alone.iter().map(|(name, reason)| format!("{name}: {}", reason.code()));
+    let lines: Vec<String> = moves.chain(left).chain(reviewed.not_made(&cluster, &plan)).collect();
+    assert_eq!(lines.join("\n"), expected);
+}
+
+const BEFORE: &str =
+    "a i-1 web web web web api api\nb i-2\nc i-3\nservice web\nservice api tag.ecs-rebalancer:enabled=false";
+
+fn task(cluster: &Cluster, number: usize) -> TaskArn {
+    cluster.tasks.keys().nth(number).unwrap().clone()
+}
+
+fn web(cluster: &mut Cluster) -> &mut Service {
+    cluster.services.get_mut(&ServiceName::from("web")).unwrap()
+}
+
+#[test]
+fn an_unchanged_cluster_gets_what_was_reviewed() {
+    check(|_| (), "web: 00001 to i-2\nweb: 00002 to i-3\napi: opted-out");
+}
+
+#[test]
+fn what_changed_since_is_left_out_and_said() {
+    check(
+        |cluster| {
+            // Lost, and replaced by ECS where it was.
+            let (gone, other) = (task(cluster, 0), TaskArn::from("task/another"));
+            let new = Task { arn: other.clone(), ..cluster.tasks.remove(&gone).unwrap() };
+            cluster.tasks.insert(other, new);
+        },
+        "web: 00002 to i-2\napi: opted-out\nweb: 1 of 2 reviewed moves left out: what was to go is gone",
+    );
+    check(
+        |cluster| {
+            view::remove(cluster, &task(cluster, 0));
+            web(cluster).desired_count = 3;
+            web(cluster).running_count = 3;
+        },
+        "api: opted-out\nweb: plan-outdated\nweb: 2 of 2 reviewed moves left out: the reviewed plan no longer holds: 4 tasks were desired then, 3 are now",
+    );
+    check(
+        |cluster| {
+            let drained = cluster.container_instances.values_mut().find(|it| it.arn.short() == "i-3").unwrap();
+            drained.status = ContainerInstanceStatus::Draining;
+        },
+        "web: 00001 to i-2\napi: opted-out\nweb: 1 of 2 reviewed moves left out: i-3 takes no tasks any more",
+    );
+    check(
+        |cluster| drop(web(cluster).tags.insert("ecs-rebalancer:enabled".to_owned(), "false".to_owned())),
+        "api: opted-out\nweb: opted-out\nweb: 2 of 2 reviewed moves left out: its tag ecs-rebalancer:enabled is false",
+    );
+    check(
+        |cluster| {
+            let name = ServiceName::from("web");
+            cluster.services.remove(&name);
+            cluster.tasks.retain(|_, task| task.service.as_ref() != Some(&name));
+        },
+        "api: opted-out\nweb: 2 of 2 reviewed moves left out: the service is gone",
+    );
+    check(
+        |cluster| drop(web(cluster).tags.insert("ecs-rebalancer:strategy".to_owned(), "redeploy".to_owned())),
+        "api: opted-out\nweb: plan-outdated\nweb: 2 of 2 reviewed moves left out: the reviewed plan no longer holds: its strategy restarts every task, and the plan names single ones",
+    );
+}
+
+#[test]
+fn a_service_that_nobody_reviewed_is_left_alone() {
+    check(|cluster| web_and(cluster, "api"), "web: 00001 to i-2\nweb: 00002 to i-3\napi: not-in-plan");
+}
+
+/// The owner allows it after all.
+fn web_and(cluster: &mut Cluster, name: &str) {
+    cluster.services.get_mut(&ServiceName::from(name)).unwrap().tags.clear();
+}
+
+#[test]
+fn a_task_that_is_not_misplaced_any_more_stays() {
+    check(
+        |cluster| {
+            // Two others went where tasks were missing.
+            let gone = [task(cluster, 2), task(cluster, 3)];
+            for (number, (gone, to)) in gone.iter().zip(["i-2", "i-3"]).enumerate() {
+                let place = cluster.container_instances.keys().find(|arn| arn.short() == to).unwrap().clone();
+                let new = view::foreseen(cluster, &"web".into(), &place, number).unwrap();
+                view::remove(cluster, gone);
+                view::insert(cluster, new);
+            }
+        },
+        "api: opted-out\nweb: 2 of 2 reviewed moves left out: what was to go is not misplaced any more",
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn on_any_cluster_a_plan_applied_at_once_is_that_plan(drawing in planner::tests::drawing()) {
+        let cluster = testing::cluster(&drawing);
+        let policy = generous();
+        let before = planned(&cluster, &policy);
+        let reviewed = reviewed(&cluster, &policy);
+        let after = planned(&cluster, &Policy { reviewed: Some(reviewed.clone()), ..policy });
+        let single = |plan: &Plan| {
+            let services = plan.services.iter().filter(|it| !matches!(it.strategy, Strategy::Redeploy | Strategy::Revision));
+            services.map(|it| (it.name.clone(), it.moves.clone())).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(single(&after), single(&before));
+        for (_, a_move) in after.moves() {
+            prop_assert!(before.moves().any(|(_, it)| it.task == a_move.task));
+        }
+    }
+}
