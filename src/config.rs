@@ -20,7 +20,10 @@ pub use self::{
     problems::{Problem, Problems},
     settings::{Setting, VARIABLES},
 };
-use crate::planning::{model::ContainerInstanceArn, policy::Policy};
+use crate::{
+    planning::{model::ContainerInstanceArn, policy::Policy},
+    report::Configured,
+};
 
 /// Every variable of ours begins so.
 pub const PREFIX: &str = "REBALANCER_";
@@ -138,6 +141,16 @@ impl Config {
         let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.variable.clone()).collect();
         problems.extend(contradictions::of(&config, &wrong));
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    }
+
+    /// Each variable and what holds. None of them is a secret: those are AWS's SDK's own.
+    pub fn in_force(&self) -> Vec<Configured> {
+        let row = |setting: &Setting| Configured {
+            name: setting.name,
+            value: setting.text(self),
+            is_default: setting.text(self) == setting.text(&Self::default()),
+        };
+        VARIABLES.iter().map(row).collect()
     }
 
     fn read(&mut self, given: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {

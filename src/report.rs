@@ -1,6 +1,7 @@
 //! What was found, planned and done, as data; the modules below only render it.
 
 pub mod html;
+mod instances;
 pub mod json;
 mod played;
 pub mod text;
@@ -55,6 +56,12 @@ pub struct Report {
     /// The same after the run, where something was done.
     #[serde(skip)]
     pub container_instances_after: Vec<InstanceReport>,
+    /// The same as the plan comes to, where there is one.
+    #[serde(skip)]
+    pub container_instances_predicted: Vec<InstanceReport>,
+    /// Each variable and what held. For people's pictures only.
+    #[serde(skip)]
+    pub configuration: Vec<Configured>,
     /// Every move that is planned.
     pub plan: Vec<PlannedMove>,
     /// Attempts by operation.
@@ -216,6 +223,30 @@ pub struct InstanceReport {
     pub reserved_cpu_percent: u32,
     /// Rounded up, so that only what is empty shows as 0.
     pub reserved_memory_percent: u32,
+    /// Its ARN.
+    pub arn: String,
+    /// The tasks of each service on it, and of those services that are uneven, what an even arrangement would give it.
+    pub tasks: BTreeMap<String, TasksOfService>,
+}
+
+/// One service's tasks on one container instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TasksOfService {
+    /// Tasks in RUNNING or on their way there.
+    pub running: u32,
+    /// What an even arrangement would put here, in hundredths; none where the service is spread, or isn't measured.
+    pub even_hundredths: Option<u32>,
+}
+
+/// One setting of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// The variable.
+    pub name: &'static str,
+    /// What held.
+    pub value: String,
+    /// Whether that is what holds where nothing is set.
+    pub is_default: bool,
 }
 
 /// One move.
@@ -244,6 +275,8 @@ pub struct Facts {
     pub dry_run: bool,
     /// The container instance whose event launched the run.
     pub trigger: Option<String>,
+    /// Each variable and what holds.
+    pub configuration: Vec<Configured>,
 }
 
 impl Report {
@@ -266,6 +299,8 @@ impl Report {
             services: Vec::new(),
             container_instances: Vec::new(),
             container_instances_after: Vec::new(),
+            container_instances_predicted: Vec::new(),
+            configuration: facts.configuration,
             plan: Vec::new(),
             api_calls: BTreeMap::new(),
             duration_seconds: 0.0,
@@ -278,7 +313,7 @@ impl Report {
 
     /// Takes over what was measured before anything moved.
     pub fn found(&mut self, cluster: &Cluster, measure: &Measure) {
-        self.container_instances = instance_reports(cluster);
+        self.container_instances = instances::of(cluster, measure);
         self.before = Some(Summary::of(measure));
         self.services = measure.services.iter().map(|(name, service)| service_report(name, service)).collect();
     }
@@ -296,8 +331,9 @@ impl Report {
     }
 
     /// Takes over a plan. If nothing follows, that is how the run ends.
-    pub fn planned(&mut self, plan: &Plan, policy: &Policy) {
+    pub fn planned(&mut self, cluster: &Cluster, plan: &Plan, policy: &Policy) {
         self.predicted = Some(Summary::of(&plan.predicted));
+        self.container_instances_predicted = instances::after(cluster, plan);
         self.plan = plan
             .moves()
             .map(|(service, a_move)| PlannedMove {
@@ -345,7 +381,7 @@ impl Report {
     /// Takes over what was done, and what it came to.
     pub fn done(&mut self, finished: &[Finished], cluster: &Cluster, after: &Measure) {
         self.after = Some(Summary::of(after));
-        self.container_instances_after = instance_reports(cluster);
+        self.container_instances_after = instances::of(cluster, after);
         for done in finished {
             let failed = done.ending.is_failure();
             if failed {
@@ -375,7 +411,7 @@ impl Report {
         if !self.errors.is_empty() {
             self.conclude(
                 Outcome::Failed,
-                format!("{} moved, {left} misplaced are left; see the errors above", tasks(moved as usize)),
+                format!("{} moved, {left} misplaced are left; see the errors", tasks(moved as usize)),
             );
         } else if !finished.is_empty() {
             self.conclude(Outcome::Rebalanced, format!("{} moved, {left} misplaced are left", tasks(moved as usize)));
@@ -392,7 +428,7 @@ impl Report {
     pub fn fail(&mut self, error: &anyhow::Error) {
         tracing::error!(cluster = self.cluster, "{error:#}");
         self.errors.push(format!("{error:#}"));
-        self.conclude(Outcome::Failed, "see the errors above".to_owned());
+        self.conclude(Outcome::Failed, "see the errors".to_owned());
     }
 
     /// Services with misplaced tasks that were left alone.
@@ -457,30 +493,6 @@ fn service_report(name: &ServiceName, measure: &ServiceMeasure) -> ServiceReport
         }
     }
     report
-}
-
-fn instance_reports(cluster: &Cluster) -> Vec<InstanceReport> {
-    let percent = |registered: u32, remaining: u32| {
-        let reserved = u64::from(registered.saturating_sub(remaining)) * 100;
-        u32::try_from(reserved.div_ceil(u64::from(registered).max(1))).unwrap_or(100)
-    };
-    let mut reports: Vec<InstanceReport> = cluster
-        .container_instances
-        .values()
-        .map(|instance| InstanceReport {
-            availability_zone: instance.availability_zone().to_owned(),
-            name: match instance.ec2_instance_id.as_str() {
-                "" => instance.arn.short().to_owned(),
-                id => id.to_owned(),
-            },
-            usable: instance.is_usable(),
-            running_tasks: instance.running_tasks_count,
-            reserved_cpu_percent: percent(instance.registered.cpu_units, instance.remaining.cpu_units),
-            reserved_memory_percent: percent(instance.registered.memory_mib, instance.remaining.memory_mib),
-        })
-        .collect();
-    reports.sort();
-    reports
 }
 
 /// Two decimals are what a person reads; more would only differ between machines' printing.

@@ -74,6 +74,7 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
         mode: config.policy.mode,
         dry_run: config.dry_run,
         trigger: config.trigger_instance.as_ref().map(ToString::to_string),
+        configuration: config.in_force(),
     });
     let story = Story { config, edge, target: Target { clients: &edge.clients, cluster }, began };
     let measured = match story.tell(&mut report).await {
@@ -184,7 +185,7 @@ impl Story<'_> {
 
     /// Reports a plan, and what a reviewed one holds that is not in it.
     fn planned(&self, cluster: &Cluster, planned: &Plan, report: &mut Report) {
-        report.planned(planned, &self.config.policy);
+        report.planned(cluster, planned, &self.config.policy);
         if let Some(reviewed) = &self.config.policy.reviewed {
             report.warnings.extend(reviewed.not_made(cluster, planned));
         }

@@ -14,8 +14,8 @@ pub struct Setting {
     pub name: &'static str,
     /// What it is for, as README says it.
     pub meaning: &'static str,
-    /// How its default reads in a table, taken from the default configuration where that holds one.
-    default: fn(&Config) -> String,
+    /// How what a configuration holds reads in a table; of the default one, what holds where the variable is not set.
+    shown: fn(&Config) -> String,
     /// Reads the variable's text into its place.
     pub(super) set: fn(&mut Config, &str) -> Result<(), Wrong>,
 }
@@ -23,7 +23,12 @@ pub struct Setting {
 impl Setting {
     /// What holds where the variable is not set, as README says it.
     pub fn default_text(&self) -> String {
-        (self.default)(&Config::default())
+        (self.shown)(&Config::default())
+    }
+
+    /// What holds in a run, as a report says it.
+    pub fn text(&self, config: &Config) -> String {
+        (self.shown)(config).replace('`', "")
     }
 
     /// The name as envy gives it.
@@ -78,8 +83,13 @@ const DEADLINE: Bounds = Bounds { least: minutes(2), most: hours(24) };
 pub const VARIABLES: [Setting; 24] = [
     Setting {
         name: "REBALANCER_CLUSTER",
-        default: |_| {
-            "on ECS the cluster that the job's own task runs in (task metadata endpoint v4), else required".to_owned()
+        shown: |config| match &config.clusters {
+            Clusters::Named(clusters) => clusters.join(", "),
+            Clusters::OwnTasks => {
+                "on ECS the cluster that the job's own task runs in (task metadata endpoint v4), else \
+                                   required"
+                    .to_owned()
+            }
         },
         meaning: "cluster name or ARN; several, comma-separated, are handled one after the other",
         set: |config, text| {
@@ -89,7 +99,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_MODE",
-        default: |config| MODES.code(config.policy.mode),
+        shown: |config| MODES.code(config.policy.mode),
         meaning: "`spread` evens tasks out as each service's placement strategy asks; `consolidate` packs tasks so that \
                   whole instances come free",
         set: |config, text| {
@@ -99,7 +109,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_THRESHOLD",
-        default: |config| values::percent_text(config.policy.threshold),
+        shown: |config| values::percent_text(config.policy.threshold),
         meaning: "percent: a service is rebalanced when its own `TaskImbalance` has reached this, or when the cluster's has; \
                   it is then brought to zero misplaced tasks, not to just under the threshold",
         set: |config, text| {
@@ -109,7 +119,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_LOAD_THRESHOLD",
-        default: |config| values::percent_text(config.policy.load_threshold),
+        shown: |config| values::percent_text(config.policy.load_threshold),
         meaning: "percent: machines are evened out when `LoadImbalance` has reached this; only where steering is allowed",
         set: |config, text| {
             config.policy.load_threshold = values::percent(text)?;
@@ -118,7 +128,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_STRATEGY",
-        default: |config| STRATEGIES.code(config.policy.strategy),
+        shown: |config| STRATEGIES.code(config.policy.strategy),
         meaning: "`auto`, `surge`, `stop`, `redeploy`, `revision` (below)",
         set: |config, text| {
             config.policy.strategy = STRATEGIES.read(text)?;
@@ -127,7 +137,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_STEER",
-        default: |config| BOOLEANS.code(config.policy.steer),
+        shown: |config| BOOLEANS.code(config.policy.steer),
         meaning: "allow a temporary placement constraint on a service while its replacements start, so that they land where \
                   the plan wants them (below)",
         set: |config, text| {
@@ -137,7 +147,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_DRY_RUN",
-        default: |config| BOOLEANS.code(config.dry_run),
+        shown: |config| BOOLEANS.code(config.dry_run),
         meaning: "measure, publish and plan, change nothing",
         set: |config, text| {
             config.dry_run = BOOLEANS.read(text)?;
@@ -146,7 +156,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_INCLUDE",
-        default: |_| "all".to_owned(),
+        shown: |config| listed(&config.policy.services.include, "all"),
         meaning: "service names, `*` and `?` as wildcards; exclude wins",
         set: |config, text| {
             config.policy.services.include = values::patterns(text)?;
@@ -155,7 +165,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_EXCLUDE",
-        default: |_| "none".to_owned(),
+        shown: |config| listed(&config.policy.services.exclude, "none"),
         meaning: "service names, `*` and `?` as wildcards; exclude wins",
         set: |config, text| {
             config.policy.services.exclude = values::patterns(text)?;
@@ -164,7 +174,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_MAX_MOVES",
-        default: |config| values::code(config.policy.max_moves),
+        shown: |config| values::code(config.policy.max_moves),
         meaning: "task moves in one run, over all services",
         set: |config, text| {
             let hint = Some("to change nothing, set REBALANCER_DRY_RUN=true").filter(|_| text == "0");
@@ -174,7 +184,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_MAX_SERVICES",
-        default: |config| values::code(config.policy.max_services),
+        shown: |config| values::code(config.policy.max_services),
         meaning: "services changed in one run",
         set: |config, text| {
             config.policy.max_services = SERVICES.read(text)?;
@@ -183,7 +193,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_PARALLEL",
-        default: |config| values::code(config.policy.parallel),
+        shown: |config| values::code(config.policy.parallel),
         meaning: "services changed at the same time",
         set: |config, text| {
             config.policy.parallel = PARALLEL.read(text)?;
@@ -192,7 +202,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_SURGE",
-        default: |config| values::percent_text(config.policy.surge),
+        shown: |config| values::percent_text(config.policy.surge),
         meaning: "percent of a service's desired count (at least one task) that is started on top of it at a time",
         set: |config, text| {
             config.policy.surge = values::percent(text)?;
@@ -201,7 +211,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_COOLDOWN",
-        default: |config| values::duration_text(config.policy.cooldown),
+        shown: |config| values::duration_text(config.policy.cooldown),
         meaning: "a service whose newest deployment or newest rebalancing is younger than this is left alone",
         set: |config, text| {
             config.policy.cooldown = COOLDOWN.read(text)?;
@@ -210,7 +220,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_TASK_TIMEOUT",
-        default: |config| values::duration_text(config.policy.task_timeout),
+        shown: |config| values::duration_text(config.policy.task_timeout),
         meaning: "how long a replacement may take until it is healthy; then the step is undone",
         set: |config, text| {
             config.policy.task_timeout = TASK_TIMEOUT.read(text)?;
@@ -219,7 +229,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_DEADLINE",
-        default: |config| values::duration_text(config.policy.deadline),
+        shown: |config| values::duration_text(config.policy.deadline),
         meaning: "the run ends by then, leaving every service whole",
         set: |config, text| {
             config.policy.deadline = DEADLINE.read(text)?;
@@ -228,7 +238,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_METRICS",
-        default: |config| SCOPES.code(config.metrics),
+        shown: |config| SCOPES.code(config.metrics),
         meaning: "`off`; `cluster` metrics only; also those of `imbalanced` services; of `all` services (each metric of each \
                   service is billed)",
         set: |config, text| {
@@ -238,7 +248,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_METRIC_NAMESPACE",
-        default: |config| values::code(&config.metric_namespace),
+        shown: |config| values::code(&config.metric_namespace),
         meaning: "CloudWatch namespace; names beginning `AWS/` are refused",
         set: |config, text| {
             config.metric_namespace = values::metric_namespace(text)?;
@@ -247,7 +257,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_LOG",
-        default: |config| values::code(&config.log),
+        shown: |config| values::code(&config.log),
         meaning: "level, or a tracing filter",
         set: |config, text| {
             config.log = values::log_filter(text)?;
@@ -256,7 +266,10 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_LOG_FORMAT",
-        default: |_| "`text` on a terminal, else `json`".to_owned(),
+        shown: |config| match config.log_format {
+            Some(format) => FORMATS.code(format),
+            None => "`text` on a terminal, else `json`".to_owned(),
+        },
         meaning: "`text` or `json`",
         set: |config, text| {
             config.log_format = Some(FORMATS.read(text)?);
@@ -265,7 +278,10 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_REPORT",
-        default: |_| "none".to_owned(),
+        shown: |config| {
+            let files: Vec<_> = config.reports.iter().map(|report| report.path.display()).collect();
+            listed(&files, "none")
+        },
         meaning: "files (`.json`, `.html`) to write the run's report to",
         set: |config, text| {
             config.reports = values::reports(text)?;
@@ -274,7 +290,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_SNAPSHOT",
-        default: |_| "none".to_owned(),
+        shown: |config| listed(config.snapshot.as_ref().map(|file| file.display()).as_slice(), "none"),
         meaning: "a file to write the cluster's snapshot to, for a rehearsal",
         set: |config, text| {
             config.snapshot = Some(text.into());
@@ -283,7 +299,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_PLAN",
-        default: |_| "none".to_owned(),
+        shown: |config| listed(config.plan.as_ref().map(|file| file.display()).as_slice(), "none"),
         meaning: "a report of an earlier dry run, reviewed: only moves planned there are made, and only where the cluster \
                   still matches",
         set: |config, text| {
@@ -293,7 +309,7 @@ pub const VARIABLES: [Setting; 24] = [
     },
     Setting {
         name: "REBALANCER_TRIGGER_INSTANCE",
-        default: |_| "none".to_owned(),
+        shown: |config| listed(config.trigger_instance.as_slice(), "none"),
         meaning: "the container instance ARN of the event that launched the run; the run goes on only if that instance has \
                   just become usable: ACTIVE, agent connected, and no running or pending task on it save those of daemons",
         set: |config, text| {
@@ -302,6 +318,14 @@ pub const VARIABLES: [Setting; 24] = [
         },
     },
 ];
+
+/// Things with commas between, or the word for none.
+fn listed(things: &[impl fmt::Display], none: &str) -> String {
+    if things.is_empty() {
+        return none.to_owned();
+    }
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 /// The known name that an unknown one was most likely meant to be; none where the name is known.
 pub(super) fn nearest_if_unknown(name: &str) -> Option<&'static str> {

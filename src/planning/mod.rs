@@ -12,6 +12,7 @@
 
 pub mod domains;
 pub mod eligibility;
+pub mod even;
 pub mod imbalance;
 pub mod load;
 pub mod marks;

@@ -1,0 +1,220 @@
+//! The timeline of a rehearsal: running and healthy tasks against what was desired and the least that was allowed.
+
+use maud::{Markup, PreEscaped, html};
+use plotters::prelude::*;
+
+use super::{counted, scrolled, section};
+use crate::report::{Comparison, Moment, Played, PlayedService, Report};
+
+const SIZE: (u32, u32) = (760, 260);
+/// More charts than this are for nobody; the table has every service.
+const CHARTS: usize = 12;
+
+/// The lines, each in a colour that the style sheet replaces by that of light or dark.
+const DESIRED: RGBColor = RGBColor(1, 0, 1);
+const RUNNING: RGBColor = RGBColor(1, 0, 2);
+const HEALTHY: RGBColor = RGBColor(1, 0, 3);
+const LEAST: RGBColor = RGBColor(1, 0, 4);
+const GRID: RGBColor = RGBColor(1, 0, 5);
+
+/// All services together, some of them each, and a table of them all.
+pub(super) fn render(report: &Report) -> Markup {
+    let Some(played) = &report.rehearsal else { return html! {} };
+    let content = html! {
+        @if played.services.is_empty() {
+            p { "No task was started or stopped." }
+        } @else {
+            (key())
+            (figure("All services that were changed, together", &together(&played.services)))
+            @if played.services.len() > 1 {
+                details {
+                    summary { "Each service" @if played.services.len() > CHARTS { ": the first " (CHARTS) " by restarts" } }
+                    @for service in busiest(&played.services) {
+                        (figure(&service.name, &Line::of(service)))
+                    }
+                }
+            }
+            (scrolled("What happened to each service", &table(played)))
+        }
+        @if let Some(instead) = &played.instead { (comparison(report, played, instead)) }
+    };
+    section("timeline", "How it went, second by second", &content)
+}
+
+fn key() -> Markup {
+    html! {
+        ul.legend aria-label="Lines" {
+            li { span.line.desired aria-hidden="true" {} "desired count in force" }
+            li { span.line.running aria-hidden="true" {} "running" }
+            li { span.line.healthy aria-hidden="true" {} "healthy" }
+            li { span.line.least aria-hidden="true" {} "least that may be healthy (minimumHealthyPercent)" }
+        }
+    }
+}
+
+fn busiest(services: &[PlayedService]) -> Vec<&PlayedService> {
+    let mut busiest: Vec<&PlayedService> = services.iter().collect();
+    busiest.sort_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
+    busiest.truncate(CHARTS);
+    busiest
+}
+
+/// One of a moment's counts.
+type Part = fn(&Moment) -> u32;
+
+/// What one chart shows.
+struct Line {
+    moments: Vec<Moment>,
+    least: u32,
+}
+
+impl Line {
+    fn of(service: &PlayedService) -> Self {
+        Self { moments: service.moments.clone(), least: service.minimum_healthy }
+    }
+}
+
+/// The sums over services, at each moment that one of them changed.
+fn together(services: &[PlayedService]) -> Line {
+    let mut times: Vec<u64> = services.iter().flat_map(|it| it.moments.iter().map(|moment| moment.seconds)).collect();
+    times.sort_unstable();
+    times.dedup();
+    let mut next = vec![0; services.len()];
+    let moments = times.into_iter().map(|seconds| {
+        let mut sum = Moment { seconds, desired: 0, running: 0, healthy: 0 };
+        for (service, next) in services.iter().zip(&mut next) {
+            while service.moments.get(*next + 1).is_some_and(|moment| moment.seconds <= seconds) {
+                *next += 1;
+            }
+            if let Some(moment) = service.moments.get(*next) {
+                sum.desired += moment.desired;
+                sum.running += moment.running;
+                sum.healthy += moment.healthy;
+            }
+        }
+        sum
+    });
+    Line { moments: moments.collect(), least: services.iter().map(|it| it.minimum_healthy).sum() }
+}
+
+fn figure(title: &str, line: &Line) -> Markup {
+    let Some(svg) = drawn(line) else { return html! {} };
+    let lowest = line.moments.iter().map(|moment| moment.healthy).min().unwrap_or(0);
+    let desired = line.moments.first().map_or(0, |moment| moment.desired);
+    let told =
+        format!("{title}: never below {lowest} healthy tasks of {desired} desired, at least {} allowed", line.least);
+    html! {
+        figure {
+            figcaption { (told) }
+            div.scroll.chart role="region" aria-label=(format!("Timeline of {title}")) tabindex="0" { (PreEscaped(svg)) }
+        }
+    }
+}
+
+/// The chart as SVG; its text stays text.
+fn drawn(line: &Line) -> Option<String> {
+    let end = line.moments.last()?.seconds + 5;
+    let counts = || line.moments.iter().flat_map(|moment| [moment.desired, moment.running, moment.healthy]);
+    let (most, fewest) = (counts().max()?, counts().min()?.min(line.least));
+    let margin = ((most - fewest) / 8).max(1);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .x_label_area_size(40)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0..end, fewest.saturating_sub(margin)..most + margin)
+            .ok()?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(("sans-serif", 13))
+            .y_labels(6)
+            .x_labels(8)
+            .x_label_formatter(&|seconds| format!("{}:{:02}", seconds / 60, seconds % 60))
+            .x_desc("minutes:seconds")
+            .y_desc("tasks")
+            .draw()
+            .ok()?;
+        let lines: [(RGBColor, u32, Part); 3] =
+            [(DESIRED, 2, |it| it.desired), (RUNNING, 2, |it| it.running), (HEALTHY, 3, |it| it.healthy)];
+        for (colour, width, part) in lines {
+            chart.draw_series(LineSeries::new(steps(&line.moments, part, end), colour.stroke_width(width))).ok()?;
+        }
+        chart.draw_series(LineSeries::new([(0, line.least), (end, line.least)], LEAST.stroke_width(2))).ok()?;
+        area.present().ok()?;
+    }
+    Some(svg)
+}
+
+/// A count holds until it changes.
+fn steps(moments: &[Moment], part: Part, end: u64) -> Vec<(u64, u32)> {
+    let mut points: Vec<(u64, u32)> = Vec::new();
+    for moment in moments {
+        let now = part(moment);
+        match points.last() {
+            Some((_, before)) if *before == now => continue,
+            Some((_, before)) => points.push((moment.seconds, *before)),
+            None => {}
+        }
+        points.push((moment.seconds, now));
+    }
+    if let Some((_, last)) = points.last().copied() {
+        points.push((end, last));
+    }
+    points
+}
+
+fn table(played: &Played) -> Markup {
+    html! {
+        table {
+            caption { (counted(played.services.len(), "service", "services")) " in " (played.simulated_seconds) " simulated seconds" }
+            thead {
+                tr {
+                    th scope="col" { "Service" }
+                    th scope="col" { "Desired" }
+                    th scope="col" { "Minimum healthy" }
+                    th scope="col" { "Lowest healthy" }
+                    th scope="col" { "Started" }
+                    th scope="col" { "Stopped" }
+                }
+            }
+            tbody {
+                @for service in &played.services {
+                    tr {
+                        th scope="row" { (service.name) }
+                        td { (service.desired) }
+                        td { (service.minimum_healthy) }
+                        td {
+                            (service.lowest_healthy)
+                            @if service.lowest_healthy < service.minimum_healthy { strong.bad { " below the minimum" } }
+                        }
+                        td { (service.started) }
+                        td { (service.stopped) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn comparison(report: &Report, played: &Played, instead: &Comparison) -> Markup {
+    let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
+    let rows = [
+        ("Tasks restarted", played.tasks_stopped.to_string(), instead.restarted.to_string()),
+        ("Misplaced tasks left", left.to_string(), instead.misplaced_left.to_string()),
+        ("Simulated seconds", played.simulated_seconds.to_string(), instead.simulated_seconds.to_string()),
+    ];
+    let table = html! {
+        table {
+            caption { "Instead: " (instead.policy) }
+            thead { tr { td {} th scope="col" { "ecs-rebalancer" } th scope="col" { "Instead" } } }
+            tbody { @for (name, ours, theirs) in rows { tr { th scope="row" { (name) } td { (ours) } td { (theirs) } } } }
+        }
+    };
+    scrolled("Comparison", &table)
+}

@@ -1,0 +1,148 @@
+//! Where the tasks are: services as rows, container instances by zone as columns, counts as colour, before and after.
+
+mod columns;
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use self::columns::{Column, level};
+use super::{afterwards, counted, scrolled, section};
+use crate::report::{InstanceReport, Report, ServiceReport};
+
+/// The uneven services; the others on demand.
+pub(super) fn render(report: &Report) -> Markup {
+    if report.container_instances.is_empty() || report.services.is_empty() {
+        return html! {};
+    }
+    let after = afterwards(report);
+    let matrix = Matrix::new(&report.container_instances, after.map(|(instances, _)| instances));
+    let (mut uneven, mut even): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
+        report.services.iter().partition(|service| service.misplaced_tasks > 0 || service.moved > 0);
+    uneven.sort_by(|a, b| (b.misplaced_tasks, b.task_skew, &a.name).cmp(&(a.misplaced_tasks, a.task_skew, &b.name)));
+    even.sort_by(|a, b| (b.task_skew, &a.name).cmp(&(a.task_skew, &b.name)));
+    let when = after.map_or("found", |(_, when)| when);
+    let content = html! {
+        p {
+            "Each number is a count of tasks"
+            @if after.is_some() { "; where it changed: as found, then " (when) }
+            ". "
+            @if matrix.is_aggregated { "Container instances are grouped by zone and by how full they were found. " }
+            "The colour compares it with an even arrangement, as the service’s placement strategy asks for."
+        }
+        (legend())
+        @if uneven.is_empty() {
+            p { "No service has misplaced tasks." }
+        } @else {
+            (scrolled("Services with misplaced tasks, by container instance", &matrix.table("Services with misplaced tasks, the most uneven first", &uneven)))
+        }
+        @if !even.is_empty() {
+            details {
+                summary { (counted(even.len(), "service has", "services have")) " no misplaced tasks" }
+                (scrolled("Services without misplaced tasks, by container instance", &matrix.table("Services without misplaced tasks", &even)))
+            }
+        }
+    };
+    section("matrix", "Where the tasks are", &content)
+}
+
+fn legend() -> Markup {
+    html! {
+        ul.legend aria-label="Colours" {
+            @for (class, meaning) in [
+                ("p2", "far more than even"),
+                ("p1", "more"),
+                ("n0", "even"),
+                ("m1", "fewer"),
+                ("m2", "far fewer"),
+            ] {
+                li { span class=(format!("c {class}")) aria-hidden="true" { "n" } " " (meaning) }
+            }
+        }
+    }
+}
+
+/// A service's tasks in one column.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    tasks: u32,
+    even_hundredths: u32,
+}
+
+/// The counts of all services.
+struct Matrix {
+    columns: Vec<Column>,
+    is_aggregated: bool,
+    /// Of each service, by column: as found, and after.
+    counts: BTreeMap<String, Vec<[Count; 2]>>,
+    has_after: bool,
+}
+
+impl Matrix {
+    fn new(before: &[InstanceReport], after: Option<&[InstanceReport]>) -> Self {
+        let (columns, is_aggregated) = columns::of(before, after.unwrap_or_default());
+        let mut counts: BTreeMap<String, Vec<[Count; 2]>> = BTreeMap::new();
+        let number = columns.len();
+        for (index, column) in columns.iter().enumerate() {
+            let mut add = |instances: &[InstanceReport], when: usize| {
+                for instance in instances.iter().filter(|instance| column.instances.contains(&instance.arn)) {
+                    for (service, tasks) in &instance.tasks {
+                        let row =
+                            counts.entry(service.clone()).or_insert_with(|| vec![<[Count; 2]>::default(); number]);
+                        let cell = &mut row[index][when];
+                        cell.tasks += tasks.running;
+                        // A service that is spread is even wherever it is.
+                        cell.even_hundredths += tasks.even_hundredths.unwrap_or(tasks.running * 100);
+                    }
+                }
+            };
+            add(before, 0);
+            add(after.unwrap_or(before), 1);
+        }
+        Self { columns, is_aggregated, counts, has_after: after.is_some() }
+    }
+
+    fn table(&self, caption: &str, services: &[&ServiceReport]) -> Markup {
+        html! {
+            table.matrix {
+                caption { (caption) }
+                thead {
+                    tr {
+                        th scope="col" rowspan="2" { "Service" }
+                        th scope="col" rowspan="2" { "Tasks" }
+                        th scope="col" rowspan="2" { "Mis­placed" }
+                        @for (zone, span) in columns::zones(&self.columns) {
+                            th.zone scope="colgroup" colspan=(span) { (zone) }
+                        }
+                    }
+                    tr { @for column in &self.columns { th class=[column.begins_zone.then_some("zone")] scope="col" { (column.name) } } }
+                }
+                tbody {
+                    @for service in services { (self.row(service)) }
+                }
+            }
+        }
+    }
+
+    fn row(&self, service: &ServiceReport) -> Markup {
+        let nothing = vec![<[Count; 2]>::default(); self.columns.len()];
+        let counts = self.counts.get(&service.name).unwrap_or(&nothing);
+        html! {
+            tr {
+                th scope="row" { (service.name) }
+                td { (service.running_tasks) }
+                td { (service.misplaced_tasks) }
+                @for (column, [found, then]) in self.columns.iter().zip(counts) {
+                    td class=[column.begins_zone.then_some("zone")] {
+                        (chip(*found))
+                        @if self.has_after && then.tasks != found.tasks { span.to { " → " } (chip(*then)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn chip(count: Count) -> Markup {
+    html! { span class=(format!("c {}", level(count.tasks, count.even_hundredths))) { (count.tasks) } }
+}

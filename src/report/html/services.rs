@@ -1,0 +1,83 @@
+//! What was, or would be, done to each service, and why the rest is left alone.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::{counted, scrolled, section};
+use crate::report::{Action, Report, ServiceReport};
+
+/// Services with something to say, worst first; the others are counted.
+pub(super) fn render(report: &Report) -> Markup {
+    let is_told = |service: &&ServiceReport| service.misplaced_tasks > 0 || service.moved > 0;
+    let mut told: Vec<&ServiceReport> = report.services.iter().filter(is_told).collect();
+    if report.services.is_empty() {
+        return html! {};
+    }
+    told.sort_by(|a, b| (b.misplaced_tasks, &a.name).cmp(&(a.misplaced_tasks, &b.name)));
+    let spread = report.services.iter().filter(|service| service.action == Action::None).count();
+    let mut unmeasured: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for service in report.services.iter().filter(|service| service.action == Action::NotMeasured) {
+        unmeasured.entry((service.reason_code, &service.reason)).or_default().push(&service.name);
+    }
+    let content = html! {
+        @if !told.is_empty() { (scrolled("Services with misplaced tasks", &table(&told, report))) }
+        @if spread > 0 { p { (counted(spread, "service is", "services are")) " spread as the placement strategy asks." } }
+        @for ((code, reason), names) in unmeasured {
+            details {
+                summary { (counted(names.len(), "service is", "services are")) " not measured: " (reason) " (" code { (code) } ")" }
+                p { (names.join(", ")) }
+            }
+        }
+    };
+    section("services", "Services, and why some are left alone", &content)
+}
+
+fn table(services: &[&ServiceReport], report: &Report) -> Markup {
+    html! {
+        table {
+            caption.vh { "Services with misplaced tasks, the most first" }
+            thead {
+                tr {
+                    th scope="col" { "Service" }
+                    th scope="col" { "Tasks" }
+                    th scope="col" { "Misplaced" }
+                    th scope="col" { "Stuck" }
+                    th scope="col" { "Skew" }
+                    th scope="col" { "Planned" }
+                    th scope="col" { "Moved" }
+                    th.text scope="col" { "What, and why" }
+                }
+            }
+            tbody {
+                @for service in services {
+                    tr {
+                        th scope="row" { (service.name) }
+                        td { (service.running_tasks) }
+                        td { (service.misplaced_tasks) }
+                        td { (service.stuck_tasks) }
+                        td { (service.task_skew) }
+                        td { (service.planned_moves) }
+                        td { (service.moved) }
+                        td.text {
+                            (what(service, report))
+                            @if !service.reason.is_empty() { ": " (service.reason) }
+                            @if !service.reason_code.is_empty() { " (" code { (service.reason_code) } ")" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn what(service: &ServiceReport, report: &Report) -> &'static str {
+    match service.action {
+        Action::Rebalance if service.moved > 0 => "moved",
+        Action::Rebalance if report.after.is_some() => "not moved",
+        Action::Rebalance => "to be moved",
+        Action::LeaveAlone => "left alone",
+        Action::None => "spread",
+        Action::NotMeasured => "not measured",
+    }
+}

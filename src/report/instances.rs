@@ -1,0 +1,75 @@
+//! The container instances of a cluster as pictures show them, now and as a plan comes to.
+
+use std::collections::BTreeMap;
+
+use super::{InstanceReport, TasksOfService};
+use crate::planning::{
+    even,
+    imbalance::Measure,
+    model::{Cluster, ServiceName, Task, TaskArn},
+    planner::Plan,
+    view,
+};
+
+/// Every container instance, by zone and name.
+pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
+    let mut tasks: BTreeMap<String, BTreeMap<String, TasksOfService>> = BTreeMap::new();
+    for task in cluster.tasks.values() {
+        if let (Some(instance), Some(service)) = (&task.container_instance, &task.service) {
+            let of_instance = tasks.entry(instance.to_string()).or_default();
+            of_instance.entry(service.to_string()).or_default().running += 1;
+        }
+    }
+    let is_uneven = |name: &&ServiceName| {
+        let spread = measure.services.get(*name).and_then(|service| service.spread.as_ref().ok());
+        spread.is_some_and(|spread| spread.misplaced_tasks > 0)
+    };
+    for name in cluster.services.keys().filter(is_uneven) {
+        let shares = even::shares(cluster, name);
+        for (instance, of_instance) in &mut tasks {
+            // Where nothing of it should be, that is none.
+            if let Some(there) = of_instance.get_mut(name.as_str()) {
+                there.even_hundredths = Some(shares.get(&instance.as_str().into()).copied().unwrap_or(0));
+            }
+        }
+        for (instance, share) in shares.into_iter().filter(|(_, share)| *share > 0) {
+            let there = tasks.entry(instance.to_string()).or_default().entry(name.to_string()).or_default();
+            there.even_hundredths = Some(share);
+        }
+    }
+    let percent = |registered: u32, remaining: u32| {
+        let reserved = u64::from(registered.saturating_sub(remaining)) * 100;
+        u32::try_from(reserved.div_ceil(u64::from(registered).max(1))).unwrap_or(100)
+    };
+    let mut reports: Vec<InstanceReport> = cluster
+        .container_instances
+        .values()
+        .map(|instance| InstanceReport {
+            availability_zone: instance.availability_zone().to_owned(),
+            name: match instance.ec2_instance_id.as_str() {
+                "" => instance.arn.short().to_owned(),
+                id => id.to_owned(),
+            },
+            usable: instance.is_usable(),
+            running_tasks: instance.running_tasks_count,
+            reserved_cpu_percent: percent(instance.registered.cpu_units, instance.remaining.cpu_units),
+            reserved_memory_percent: percent(instance.registered.memory_mib, instance.remaining.memory_mib),
+            arn: instance.arn.to_string(),
+            tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
+        })
+        .collect();
+    reports.sort();
+    reports
+}
+
+/// The same once the plan's moves are made, each replacement where it is expected.
+pub(super) fn after(cluster: &Cluster, plan: &Plan) -> Vec<InstanceReport> {
+    let mut foreseen = cluster.clone();
+    for (number, (_, a_move)) in plan.moves().enumerate() {
+        let Some(task) = foreseen.tasks.get(&a_move.task).cloned() else { continue };
+        view::remove(&mut foreseen, &a_move.task);
+        let arn = TaskArn::from(format!("foreseen/{number}").as_str());
+        view::insert(&mut foreseen, Task { arn, container_instance: Some(a_move.to.clone()), ..task });
+    }
+    of(&foreseen, &plan.predicted)
+}
