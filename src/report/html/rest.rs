@@ -54,5 +54,5 @@ pub(super) fn configuration(report: &Report) -> Markup {
             }
         }
     };
-    section("configuration", "Configuration in force", &scrolled("Configuration in force", &table))
+    section("configuration", "Configuration in force", &scrolled("Variables and their values", &table))
 }

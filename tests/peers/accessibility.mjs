@@ -1,0 +1,88 @@
+// The HTML reports in a real browser: axe-core finds no violation, light or dark, wide or at a phone's width, folded or not;
+// nothing is fetched, no script is in it, the page is no wider than the screen, the file is small and soon there.
+//
+//   node accessibility.mjs FOLDER-WITH-NODE_MODULES BROWSER REPORT.html...
+
+import { createRequire } from "node:module";
+import { statSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [tools, browserPath, ...reports] = process.argv.slice(2);
+const require = createRequire(path.join(path.resolve(tools), "package.json"));
+const axe = require.resolve("axe-core/axe.min.js");
+const puppeteer = require("puppeteer-core");
+
+const LARGEST_BYTES = 1_000_000;
+const LONGEST_LOAD_MS = 1_000;
+const WIDTHS = [1280, 390, 360];
+
+let failures = 0;
+function check(holds, what) {
+  if (!holds) {
+    failures += 1;
+    console.log(`  FAILED: ${what}`);
+  }
+}
+
+async function violations(page) {
+  await page.addScriptTag({ path: axe });
+  const found = await page.evaluate(async () => {
+    const results = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return {
+      passes: results.passes.length,
+      violations: results.violations.map((it) => {
+        const nodes = it.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.failureSummary}`);
+        return `${it.id} (${it.nodes.length}): ${it.help}\n    ${nodes.join("\n    ")}`;
+      }),
+    };
+  });
+  check(found.passes > 10, `axe found only ${found.passes} rules that pass, so it looked at nothing`);
+  return found.violations;
+}
+
+async function look(browser, report, scheme, width, open) {
+  const page = await browser.newPage();
+  const fetched = [];
+  page.on("request", (request) => fetched.push(request.url()));
+  await page.setViewport({ width, height: 900 });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  await page.goto(pathToFileURL(path.resolve(report)).href, { waitUntil: "load" });
+  const seen = await page.evaluate(() => ({
+    ms: performance.getEntriesByType("navigation")[0].loadEventEnd,
+    scripts: document.scripts.length,
+    width: document.documentElement.scrollWidth,
+    rows: document.querySelectorAll("tr").length,
+    background: getComputedStyle(document.body).backgroundColor,
+  }));
+  check(seen.scripts === 0, `${seen.scripts} scripts`);
+  check(fetched.length === 1, `fetched ${fetched.slice(1)}`);
+  check(seen.width <= width, `is ${seen.width} px wide on a screen of ${width}`);
+  check(seen.ms < LONGEST_LOAD_MS, `took ${seen.ms} ms to load`);
+  check((scheme === "dark") === (seen.background !== "rgb(255, 255, 255)"), `${scheme} has the background ${seen.background}`);
+  if (open) {
+    await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+  }
+  for (const violation of await violations(page)) check(false, violation);
+  await page.close();
+  return seen;
+}
+
+const browser = await puppeteer.launch({
+  executablePath: browserPath,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+for (const report of reports) {
+  const bytes = statSync(report).size;
+  console.log(`${path.basename(report)}: ${bytes} bytes`);
+  check(bytes < LARGEST_BYTES, `${bytes} bytes, where ${LARGEST_BYTES} are allowed`);
+  for (const scheme of ["light", "dark"]) {
+    for (const width of WIDTHS) {
+      const { ms, rows } = await look(browser, report, scheme, width, width === WIDTHS[0]);
+      console.log(`  ${scheme}, ${width} px: loaded in ${Math.round(ms)} ms, ${rows} rows`);
+    }
+  }
+}
+await browser.close();
+console.log(failures === 0 ? `${reports.length} reports: no violation` : `${failures} failures`);
+process.exit(failures === 0 && reports.length > 0 ? 0 : 1);
