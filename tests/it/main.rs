@@ -5,6 +5,7 @@ mod contract;
 mod deaths;
 mod deploy;
 mod edge;
+mod html;
 mod processes;
 mod production;
 mod reference;
