@@ -1,6 +1,6 @@
 //! The job as shipped on a simulated cluster in this process, under a simulated clock.
 
-pub mod seed_policy;
+mod seed_policy;
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     aws::{Clients, in_process::FarSide},
     config::Config,
-    planning::model::Timestamp,
+    planning::{model::Timestamp, policy::Strategy},
     progress::Progress,
-    report::{Moment as Shown, Played, PlayedService, Report},
+    report::{Comparison, Moment as Shown, Played, PlayedService, Report},
     run::{self, Clock, Edge},
     shutdown::Shutdown,
 };
@@ -113,7 +113,7 @@ impl Rehearsal {
             tasks_started: timeline.tasks_started(),
             tasks_stopped: timeline.tasks_stopped(),
             services,
-            instead: None,
+            instead: Vec::new(),
         }
     }
 
@@ -195,6 +195,42 @@ impl Rehearsal {
         match self.simulator().respond(request, self.now()) {
             Answer::Response(response) => Some(response),
             Answer::Dropped => None,
+        }
+    }
+}
+
+/// Another policy to play on the same cluster, to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// This job with the strategy `redeploy`.
+    Redeploy,
+    /// The reference architecture: an identical new revision for every service.
+    Seed,
+}
+
+/// Plays another policy on the same cluster under the same chance.
+///
+/// # Errors
+/// When the snapshot makes no sense, or the simulated ECS refuses a call.
+pub async fn compare(policy: Policy, snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
+    match policy {
+        Policy::Seed => seed_policy::play(snapshot, options, config).await,
+        Policy::Redeploy => {
+            let rehearsal = Rehearsal::new(snapshot, options)?;
+            let mut config = Config { snapshot: None, ..config.clone() };
+            config.policy.strategy = Strategy::Redeploy;
+            let report = rehearsal.run(&config, snapshot.cluster_name(), "redeploy").await;
+            let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
+            let played = rehearsal.played();
+            Ok(Comparison {
+                policy: "redeploy",
+                restarted: played.tasks_stopped,
+                misplaced_left: left,
+                lowest: played.lowest(),
+                unfinished_services: count(report.errors.len()),
+                simulated_seconds: played.simulated_seconds,
+                requests: report.api_calls.values().sum(),
+            })
         }
     }
 }

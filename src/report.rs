@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-pub use self::played::{Comparison, Moment, Played, PlayedService};
+pub use self::played::{COMPARED, Comparison, Lowest, Moment, Played, PlayedService, compared};
 use crate::{
     aws::read::Vanished,
     config::{ReportFile, ReportFormat},

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, PREFIX},
-    rehearsal::{Rehearsal, seed_policy},
+    rehearsal::{Policy, Rehearsal, compare},
     report,
 };
 use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
@@ -31,6 +31,9 @@ struct Arguments {
     /// Play another policy beside it: `seed` redeploys every service, as the reference architecture does.
     #[arg(long, value_name = "NAME", value_parser = ["seed"])]
     policy: Option<String>,
+    /// Play both other ways beside it: redeploying what is uneven, and the reference architecture.
+    #[arg(long)]
+    compare: bool,
     /// What goes wrong on the way.
     #[arg(long, value_name = "NAME=VALUE")]
     fault: Vec<String>,
@@ -66,8 +69,14 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     let report = runtime.block_on(async {
         let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
         let mut report = rehearsal.run(&config, snapshot.cluster_name(), "rehearsal").await;
-        if let (Some(_), Some(played)) = (&arguments.policy, &mut report.rehearsal) {
-            played.instead = Some(seed_policy::play(&snapshot, options, &config).await?);
+        let others: &[Policy] = match (arguments.compare, &arguments.policy) {
+            (true, _) => &[Policy::Redeploy, Policy::Seed],
+            (false, Some(_)) => &[Policy::Seed],
+            (false, None) => &[],
+        };
+        for policy in others {
+            let other = compare(*policy, &snapshot, options.clone(), &config).await?;
+            report.rehearsal.iter_mut().for_each(|played| played.instead.push(other.clone()));
         }
         anyhow::Ok(report)
     })?;

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_hours(2);
 ///
 /// # Errors
 /// When the simulated ECS refuses a call.
-pub async fn play(snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
+pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
     let rehearsal = Rehearsal::new(snapshot, options)?;
     let edge = rehearsal.edge("seed-policy", Shutdown::never()).await;
     let cluster = snapshot.cluster_name();
@@ -42,18 +42,18 @@ pub async fn play(snapshot: &Snapshot, options: Options, config: &Config) -> Res
             break;
         }
     }
-    let took = edge.clock.elapsed();
-    let dry = Config { dry_run: true, ..config.clone() };
+    let (took, played) = (edge.clock.elapsed(), rehearsal.played());
+    let requests = edge.clients.observer.take().values().sum();
+    let dry = Config { dry_run: true, snapshot: None, ..config.clone() };
     let after = rehearsal.run(&dry, cluster, "after-the-seed-policy").await;
     let unfinished = target.services(&names).await?.values().filter(|service| service.deployments.len() > 1).count();
-    // Held from here on: nobody may call while somebody looks in.
-    let simulator = rehearsal.simulator();
-    let timeline = simulator.timeline();
     Ok(Comparison {
-        policy: "redeploy every service, as the reference architecture does",
-        restarted: timeline.tasks_stopped(),
+        policy: "reference arch.",
+        restarted: played.tasks_stopped,
         misplaced_left: after.before.as_ref().map_or(0, |before: &Summary| before.misplaced_tasks),
+        lowest: played.lowest(),
         unfinished_services: super::count(unfinished),
         simulated_seconds: took.as_secs(),
+        requests,
     })
 }

@@ -13,9 +13,29 @@ pub struct Played {
     pub tasks_stopped: u32,
     /// The services of which tasks were started or stopped.
     pub services: Vec<PlayedService>,
-    /// What another policy would have done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instead: Option<Comparison>,
+    /// What other policies would have done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<Comparison>,
+}
+
+impl Played {
+    /// The service that came closest to having nothing healthy.
+    pub fn lowest(&self) -> Option<Lowest> {
+        let share = |it: &PlayedService| u64::from(it.lowest_healthy) * 1_000_000 / u64::from(it.desired.max(1));
+        let lowest = self.services.iter().min_by_key(|service| share(service))?;
+        Some(Lowest { service: lowest.name.clone(), healthy: lowest.lowest_healthy, desired: lowest.desired })
+    }
+}
+
+/// How low the lowest of all services ever was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lowest {
+    /// Which.
+    pub service: String,
+    /// The fewest healthy tasks at any moment.
+    pub healthy: u32,
+    /// What its owner asked for.
+    pub desired: u32,
 }
 
 /// What happened to one service.
@@ -51,17 +71,51 @@ pub struct Moment {
     pub healthy: u32,
 }
 
-/// What another policy did to the same cluster.
+/// What a policy did to the same cluster under the same chance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// Which.
+    /// Which, in a word or two.
     pub policy: &'static str,
     /// Tasks that were stopped.
     pub restarted: u32,
     /// Misplaced tasks that are left.
     pub misplaced_left: u32,
-    /// Services whose deployment was not through in two hours.
+    /// How low the lowest service ever was; none where nothing was touched.
+    pub lowest: Option<Lowest>,
+    /// Services whose deployment didn't come to its end.
     pub unfinished_services: u32,
     /// How long it took on the simulated clock.
     pub simulated_seconds: u64,
+    /// Requests made.
+    pub requests: u64,
 }
+
+/// The columns of a comparison: this run, and what else was tried.
+pub fn compared(report: &super::Report) -> Vec<Comparison> {
+    let Some(played) = report.rehearsal.as_ref().filter(|played| !played.instead.is_empty()) else { return Vec::new() };
+    let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
+    let ours = Comparison {
+        policy: "ecs-rebalancer",
+        restarted: played.tasks_stopped,
+        misplaced_left: left,
+        lowest: played.lowest(),
+        unfinished_services: 0,
+        simulated_seconds: played.simulated_seconds,
+        requests: report.api_calls.values().sum(),
+    };
+    [ours].into_iter().chain(played.instead.iter().cloned()).collect()
+}
+
+/// What a comparison tells of each policy: a name for the row, and the figure.
+pub const COMPARED: [(&str, fn(&Comparison) -> String); 6] = [
+    ("tasks restarted", |it| it.restarted.to_string()),
+    ("misplaced tasks left", |it| it.misplaced_left.to_string()),
+    ("lowest healthy of desired", |it| {
+        it.lowest
+            .as_ref()
+            .map_or_else(|| "untouched".to_owned(), |lowest| format!("{} of {}", lowest.healthy, lowest.desired))
+    }),
+    ("deployments that got stuck", |it| it.unfinished_services.to_string()),
+    ("simulated time, seconds", |it| it.simulated_seconds.to_string()),
+    ("requests", |it| it.requests.to_string()),
+];

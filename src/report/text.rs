@@ -6,7 +6,7 @@ mod services;
 
 use console::Style;
 
-use super::{Outcome, Report, Summary};
+use super::{Outcome, Report, Summary, compared};
 
 /// The width that every terminal, log and mail can show.
 const WIDTH: usize = 80;
@@ -39,8 +39,7 @@ pub fn render(report: &Report, colour: bool) -> String {
         text.push_str(&services::render(&report.services, &paint));
     }
     if let Some(played) = &report.rehearsal {
-        let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
-        text.push_str(&played::render(played, left, &paint));
+        text.push_str(&played::render(played, &compared(report), &paint));
     }
     text.push('\n');
     for warning in &report.warnings {

@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
 use super::{counted, scrolled, section};
-use crate::report::{Comparison, Moment, Played, PlayedService, Report};
+use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, Report, compared};
 
 const SIZE: (u32, u32) = (760, 260);
 /// More charts than this are for nobody; the table has every service.
@@ -20,6 +20,7 @@ const GRID: RGBColor = RGBColor(1, 0, 5);
 /// All services together, some of them each, and a table of them all.
 pub(super) fn render(report: &Report) -> Markup {
     let Some(played) = &report.rehearsal else { return html! {} };
+    let columns = compared(report);
     let content = html! {
         @if played.services.is_empty() {
             p { "No task was started or stopped." }
@@ -36,7 +37,7 @@ pub(super) fn render(report: &Report) -> Markup {
             }
             (scrolled("What happened to each service", &table(played)))
         }
-        @if let Some(instead) = &played.instead { (comparison(report, played, instead)) }
+        @if !columns.is_empty() { (comparison(&columns)) }
     };
     section("timeline", "How it went, second by second", &content)
 }
@@ -202,19 +203,17 @@ fn table(played: &Played) -> Markup {
     }
 }
 
-fn comparison(report: &Report, played: &Played, instead: &Comparison) -> Markup {
-    let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
-    let rows = [
-        ("Tasks restarted", played.tasks_stopped.to_string(), instead.restarted.to_string()),
-        ("Misplaced tasks left", left.to_string(), instead.misplaced_left.to_string()),
-        ("Simulated seconds", played.simulated_seconds.to_string(), instead.simulated_seconds.to_string()),
-    ];
+fn comparison(columns: &[Comparison]) -> Markup {
     let table = html! {
         table {
-            caption { "Instead: " (instead.policy) }
-            thead { tr { td {} th scope="col" { "ecs-rebalancer" } th scope="col" { "Instead" } } }
-            tbody { @for (name, ours, theirs) in rows { tr { th scope="row" { (name) } td { (ours) } td { (theirs) } } } }
+            caption { "On the same cluster, under the same chance" }
+            thead { tr { td {} @for column in columns { th scope="col" { (column.policy) } } } }
+            tbody {
+                @for (name, figure) in COMPARED {
+                    tr { th scope="row" { (name) } @for column in columns { td { (figure(column)) } } }
+                }
+            }
         }
     };
-    scrolled("Comparison", &table)
+    scrolled("Comparison with other policies", &table)
 }

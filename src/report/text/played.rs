@@ -1,14 +1,14 @@
 //! What a rehearsal shows: the steps as they happened, and how low each service ever was.
 
 use super::Paint;
-use crate::report::{Comparison, Moment, Played, PlayedService};
+use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService};
 
 /// More steps than this are for the HTML report.
 const STEPS: usize = 20;
 
 /// The steps, the lowest counts, the comparison.
-pub(super) fn render(played: &Played, misplaced_left: u32, paint: &Paint) -> String {
-    if played.services.is_empty() && played.instead.is_none() {
+pub(super) fn render(played: &Played, compared: &[Comparison], paint: &Paint) -> String {
+    if played.services.is_empty() && compared.is_empty() {
         return String::new();
     }
     let mut text = String::new();
@@ -40,8 +40,8 @@ pub(super) fn render(played: &Played, misplaced_left: u32, paint: &Paint) -> Str
         let name = console::truncate_str(name, 22, "…");
         text.push_str(&format!("  {name:22}  {lowest}; {started} started, {stopped} stopped\n"));
     }
-    if let Some(instead) = &played.instead {
-        text.push_str(&compared(played, misplaced_left, instead));
+    if !compared.is_empty() {
+        text.push_str(&side_by_side(compared, paint));
     }
     text
 }
@@ -61,16 +61,12 @@ fn turning_points(service: &PlayedService) -> Vec<(&str, Moment)> {
     shown
 }
 
-fn compared(played: &Played, misplaced_left: u32, instead: &Comparison) -> String {
-    let mut text = format!("\n  {:44}{:>14}{:>18}\n", "", "ecs-rebalancer", "redeployment");
-    let mut row = |name: &str, ours: String, theirs: String| {
-        text.push_str(&format!("  {name:44}{ours:>14}{theirs:>18}\n"));
-    };
-    row("tasks restarted", played.tasks_stopped.to_string(), instead.restarted.to_string());
-    row("misplaced tasks left", misplaced_left.to_string(), instead.misplaced_left.to_string());
-    row("seconds on the simulated clock", played.simulated_seconds.to_string(), instead.simulated_seconds.to_string());
-    if instead.unfinished_services > 0 {
-        row("services whose deployment got stuck", "0".to_owned(), instead.unfinished_services.to_string());
+fn side_by_side(compared: &[Comparison], paint: &Paint) -> String {
+    let head: String = compared.iter().map(|it| format!("{:>16}", it.policy)).collect();
+    let mut text = format!("\n{}\n", paint.strong.apply_to(format!("  {:27}{head}", "on the same cluster")));
+    for (name, figure) in COMPARED {
+        let figures: String = compared.iter().map(|it| format!("{:>16}", figure(it))).collect();
+        text.push_str(&format!("  {name:27}{figures}\n"));
     }
     text
 }
