@@ -106,8 +106,11 @@ pub fn compared(report: &super::Report) -> Vec<Comparison> {
     [ours].into_iter().chain(played.instead.iter().cloned()).collect()
 }
 
-/// What a comparison tells of each policy: a name for the row, and the figure.
-pub const COMPARED: [(&str, fn(&Comparison) -> String); 6] = [
+/// A row of a comparison: its name, and each policy's figure.
+type Row = (&'static str, fn(&Comparison) -> String);
+
+/// What a comparison tells of each policy.
+pub const COMPARED: [Row; 6] = [
     ("tasks restarted", |it| it.restarted.to_string()),
     ("misplaced tasks left", |it| it.misplaced_left.to_string()),
     ("lowest healthy of desired", |it| {
