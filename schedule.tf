@@ -874,13 +874,13 @@ resource "aws_cloudwatch_dashboard" "this" {
 # ------------------------------------------------------------------------------------------------------------------ outputs
 
 output "run" {
-  description = "By cluster: the command for a run now."
-  value       = local.run_commands
+  description = "To be pasted: a run now, a line for each cluster. `terraform output -raw run` prints it."
+  value       = join("\n", concat(values(local.run_commands), [""]))
 }
 
 output "dry_run" {
-  description = "By cluster: the command for a run now that changes nothing."
-  value       = { for cluster, command in local.run_commands : cluster => "${command} --overrides '${jsonencode(local.dry_run)}'" }
+  description = "To be pasted: a run now that changes nothing, a line for each cluster. `terraform output -raw dry_run` prints it."
+  value       = join("\n", concat([for command in values(local.run_commands) : "${command} --overrides '${jsonencode(local.dry_run)}'"], [""]))
 }
 
 output "log_groups" {

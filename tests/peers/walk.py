@@ -126,7 +126,7 @@ def by_the_event(job, simulator_command, state):
 
 def by_hand(job, simulator_command, state):
     for output, outcome in (("run", "rebalanced"), ("dry_run", "planned")):
-        words = shlex.split(state["outputs"][output][CLUSTER])
+        words = shlex.split(state["outputs"][output])
         options = dict(zip(words[3::2], words[4::2], strict=True))
         check("the command", (words[:3], options["--cluster"]), (["aws", "ecs", "run-task"], CLUSTER))
         # With this option the AWS CLI checks what it is given against its model, and calls nobody.

@@ -132,7 +132,20 @@ run "switched" {
     error_message = "An image elsewhere needs nothing of ECR; a key of one's own needs to be used."
   }
   assert {
-    condition     = strcontains(output.dry_run["reference"], "\"assignPublicIp\":\"ENABLED\"") && endswith(output.dry_run["reference"], "\"REBALANCER_DRY_RUN\",\"value\":\"true\"}],\"name\":\"ecs-rebalancer\"}]}'")
+    condition     = strcontains(output.dry_run, "\"assignPublicIp\":\"ENABLED\"") && endswith(trimspace(output.dry_run), "\"REBALANCER_DRY_RUN\",\"value\":\"true\"}],\"name\":\"ecs-rebalancer\"}]}'")
     error_message = "The command can be pasted."
+  }
+}
+
+# Planned only: applied, it would run the AWS CLI.
+run "on_apply" {
+  command = plan
+  variables {
+    clusters     = { new = { dry_run = true } }
+    run_on_apply = true
+  }
+  assert {
+    condition     = keys(terraform_data.run) == ["new"]
+    error_message = "A run follows where that is wanted."
   }
 }
