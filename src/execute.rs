@@ -22,6 +22,7 @@ use crate::{
         policy::Policy,
         step::Stop,
     },
+    progress::Progress,
     run::Clock,
     shutdown::Shutdown,
 };
@@ -47,6 +48,8 @@ pub struct Bounds<'a> {
     pub shutdown: Shutdown,
     /// Which run this is.
     pub run_id: &'a str,
+    /// Shows what is waited for.
+    pub progress: &'a Progress,
 }
 
 impl Bounds<'_> {
@@ -167,6 +170,7 @@ async fn work(
             finished.extend(hands.into_iter().map(Hand::abandon));
             return Ok(finished);
         }
+        bounds.progress.waiting(bounds.elapsed(), bounds.policy.deadline, hands.iter().map(Hand::waits_for));
         bounds.shutdown.sleep(POLL).await;
     }
 }

@@ -2,20 +2,20 @@
 //!
 //! The log goes to standard error, so that the report is the last line on standard output.
 
-use std::io;
-
 use anyhow::{Context, Result};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, progress::Beside};
 
-/// Shows events from now on, on standard error. `filter` is as `Config` checked it.
+/// Shows events from now on, on standard error beside the line of progress. `filter` is as `Config` checked it.
 ///
 /// # Errors
 /// When events are shown already, or the filter isn't one.
-pub fn start(filter: &str, format: LogFormat, colour: bool) -> Result<()> {
-    let subscriber = subscriber(filter, format, colour, io::stderr)?;
+pub fn start(filter: &str, format: LogFormat, beside: Beside) -> Result<()> {
+    // Only on a terminal that has any, and never with `NO_COLOR`.
+    let colour = console::Term::stderr().features().colors_supported();
+    let subscriber = subscriber(filter, format, colour, beside)?;
     tracing::subscriber::set_global_default(subscriber).context("a log is being written already")
 }
 
@@ -36,7 +36,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
 
     use super::*;
 

@@ -34,7 +34,8 @@ fn misconfigured(problems: impl Display) -> u8 {
 fn begin(config: &Config, began: Timestamp) -> Result<u8> {
     let format =
         config.log_format.unwrap_or(if io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json });
-    log::start(&config.log, format, console::colors_enabled_stderr())?;
+    let (progress, colour) = (Progress::on_terminal(), console::Term::stdout().features().colors_supported());
+    log::start(&config.log, format, progress.beside())?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (shutdown, clock) = (on_signal()?, run::Clock::starting_at(began));
         let (place, clients) = match (start::place(config).await, Clients::from_environment().await) {
@@ -42,9 +43,8 @@ fn begin(config: &Config, began: Timestamp) -> Result<u8> {
             (Err(error), _) | (_, Err(error)) => return Ok(misconfigured(format_args!("{error:#}"))),
         };
         let run_id = start::run_id(began, place.own_task.as_ref(), process::id());
-        let progress = Progress::on_terminal();
         let edge = run::Edge { clients, clock, run_id, own_task: place.own_task, progress, shutdown };
-        job(config, &place.clusters, &edge, format, console::colors_enabled(), &mut io::stdout()).await
+        job(config, &place.clusters, &edge, format, colour, &mut io::stdout()).await
     })
 }
 

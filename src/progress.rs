@@ -1,7 +1,13 @@
-//! Progress of the reading, for people at a terminal; silent elsewhere.
+//! What is being read or waited for, on one line for people at a terminal; silent elsewhere.
+
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::cell::RefCell;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// What is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ impl Kind {
     }
 }
 
-/// One line that says how far the reading is.
+/// One line that says how far the reading is, or what is waited for.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -60,9 +66,25 @@ impl Progress {
         Counter { progress: self, kind }
     }
 
-    /// Takes the line away.
+    /// Says what services wait for, and how much of the run's time is used.
+    pub fn waiting(&self, elapsed: Duration, deadline: Duration, services: impl Iterator<Item = String>) {
+        self.bar.set_length(deadline.as_secs());
+        self.bar.set_position(elapsed.as_secs());
+        let services: Vec<String> = services.collect();
+        self.bar.set_message(format!("{} s; {}", elapsed.as_secs(), services.join("; ")));
+    }
+
+    /// Takes the line away; the next reading begins at nothing.
     pub fn done(&self) {
+        *self.counts.borrow_mut() = Default::default();
         self.bar.finish_and_clear();
+        self.bar.reset();
+        self.bar.set_length(0);
+    }
+
+    /// Where a log goes, so that its lines and this one don't get into each other's way.
+    pub fn beside(&self) -> Beside {
+        Beside(self.bar.clone())
     }
 
     fn add(&self, kind: Kind, listed: u64, described: u64) {
@@ -70,8 +92,9 @@ impl Progress {
         let of_kind = &mut counts[kind as usize];
         of_kind.0 += listed;
         of_kind.1 += described;
-        self.bar.inc_length(listed);
-        self.bar.inc(described);
+        let sum = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        self.bar.set_length(sum.0);
+        self.bar.set_position(sum.1);
         let parts = Kind::ALL.iter().filter_map(|kind| {
             let (listed, described) = counts[*kind as usize];
             (listed > 0).then(|| format!("{described}/{listed} {}", kind.noun()))
@@ -96,5 +119,82 @@ impl Counter<'_> {
     /// So many more were read.
     pub fn described(&self, number: usize) {
         self.progress.add(self.kind, 0, number as u64);
+    }
+}
+
+/// Standard error, beside the line of progress.
+#[derive(Clone, Debug)]
+pub struct Beside(ProgressBar);
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl MakeWriter<'_> for Beside {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How far the line is, and what it says after this.
+    #[track_caller]
+    fn check(does: impl FnOnce(&Progress), (position, length): (u64, u64), expected: &str) {
+        let progress = Progress::silent();
+        does(&progress);
+        let bar = &progress.bar;
+        assert_eq!((bar.position(), bar.length()), (position, Some(length)));
+        assert_eq!(bar.message(), expected);
+    }
+
+    #[test]
+    fn a_reading_is_told_by_kind() {
+        check(
+            |progress| {
+                progress.of(Kind::Tasks).listed(200);
+                progress.of(Kind::Services).listed(10);
+                progress.of(Kind::Tasks).described(95);
+                progress.of(Kind::Services).described(10);
+            },
+            (105, 210),
+            "reading 10/10 services, 95/200 tasks",
+        );
+    }
+
+    #[test]
+    fn a_second_reading_begins_at_nothing() {
+        check(
+            |progress| {
+                progress.of(Kind::Tasks).listed(200);
+                progress.of(Kind::Tasks).described(200);
+                progress.done();
+                assert!(!progress.bar.is_finished(), "it is drawn again");
+                progress.of(Kind::Tasks).listed(100);
+            },
+            (0, 100),
+            "reading 0/100 tasks",
+        );
+    }
+
+    #[test]
+    fn waiting_names_the_services_and_how_much_of_the_time_is_used() {
+        let services = ["web: 3 of 4 tasks healthy".to_owned(), "api: 2 old tasks to go".to_owned()];
+        let (elapsed, deadline) = (Duration::from_secs(30), Duration::from_mins(1));
+        check(
+            |progress| progress.waiting(elapsed, deadline, services.into_iter()),
+            (30, 60),
+            "30 s; web: 3 of 4 tasks healthy; api: 2 old tasks to go",
+        );
     }
 }

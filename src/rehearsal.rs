@@ -74,7 +74,13 @@ impl Rehearsal {
 
     /// Runs the job on one cluster, and adds to its report what happened to the services.
     pub async fn run(&self, config: &Config, cluster: &str, run_id: &str) -> Report {
-        let mut report = run::run(config, cluster, &self.edge(run_id, Shutdown::never()).await).await;
+        self.run_showing(config, cluster, run_id, Progress::silent()).await
+    }
+
+    /// The same, and shows how far it is.
+    pub async fn run_showing(&self, config: &Config, cluster: &str, run_id: &str, progress: Progress) -> Report {
+        let edge = Edge { progress, ..self.edge(run_id, Shutdown::never()).await };
+        let mut report = run::run(config, cluster, &edge).await;
         report.rehearsal = Some(self.played());
         report
     }

@@ -89,6 +89,7 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
     {
         report.fail(&error);
     }
+    edge.progress.done();
     report.finish(story.elapsed(), edge.clients.observer.take());
     report
 }
@@ -165,6 +166,7 @@ impl Story<'_> {
             began: self.began,
             shutdown: self.edge.shutdown.clone(),
             run_id: &self.edge.run_id,
+            progress: &self.edge.progress,
         };
         let mut finished: Vec<Finished> = Vec::new();
         if !leftovers.is_empty() {
@@ -178,6 +180,7 @@ impl Story<'_> {
         }
         self.planned(cluster, planned, report);
         finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
+        self.edge.progress.done();
         let cluster = self.read(report).await?;
         report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
         Ok(())

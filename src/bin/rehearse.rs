@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, PREFIX},
+    progress::Progress,
     rehearsal::{Policy, Rehearsal, compare},
     report,
 };
@@ -68,7 +69,8 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let report = runtime.block_on(async {
         let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
-        let mut report = rehearsal.run(&config, snapshot.cluster_name(), "rehearsal").await;
+        let progress = Progress::on_terminal();
+        let mut report = rehearsal.run_showing(&config, snapshot.cluster_name(), "rehearsal", progress).await;
         let others: &[Policy] = match (arguments.compare, &arguments.policy) {
             (true, _) => &[Policy::Redeploy, Policy::Seed],
             (false, Some(_)) => &[Policy::Seed],
@@ -80,7 +82,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         }
         anyhow::Ok(report)
     })?;
-    let colour = console::colors_enabled();
+    let colour = console::Term::stdout().features().colors_supported();
     print!("{}", report::text::render(&report, colour));
     let status = report.exit_status();
     report::write(&[report], &config.reports)?;

@@ -1,5 +1,7 @@
 //! One service in hand: sees what its strategy asks to see, does what it asks to do.
 
+mod waits;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},

@@ -27,7 +27,7 @@ impl Paint {
     }
 }
 
-/// The report as text, each line ending in a newline.
+/// The report as text, each line ending in a newline. Colour is for a terminal that has any, and never with `NO_COLOR`.
 pub fn render(report: &Report, colour: bool) -> String {
     let paint = Paint::new(colour);
     let mut text = String::new();
