@@ -36,7 +36,7 @@ pub struct Faults {
 }
 
 /// The names, with what each takes.
-const NAMES: [(&str, &str); 14] = [
+pub const NAMES: [(&str, &str); 14] = [
     ("throttle", "a share"),
     ("error", "a share"),
     ("drop", "a share"),

@@ -18,19 +18,24 @@ use ecs_simulator::{Options, snapshot::Snapshot};
 
 use crate::support::{config, in_simulated_time};
 
-/// Compares what stands between two marks in README, or writes it there.
 fn check(section: &str, expected: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
+    held(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), section, expected);
+}
+
+/// Compares what stands between two marks in a page, or writes it there.
+#[track_caller]
+pub(crate) fn held(path: &Path, section: &str, expected: &str) {
+    let page = fs::read_to_string(path).unwrap();
+    let name = path.display();
     let (begin, end) = (format!("<!-- {section} -->\n"), format!("<!-- end of {section} -->"));
-    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("README has no mark {begin:?}"));
-    let (found, after) = rest.split_once(&end).unwrap_or_else(|| panic!("README has no mark {end:?}"));
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} has no mark {begin:?}"));
+    let (found, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{name} has no mark {end:?}"));
     #[expect(clippy::disallowed_methods, reason = "what a person asks of these tests")]
     let updates = std::env::var_os("UPDATE_EXPECT").is_some();
     if updates {
-        fs::write(&path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
+        fs::write(path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
     } else {
-        assert_eq!(found, expected, "README's {section} differs; UPDATE_EXPECT=1 writes it anew");
+        assert_eq!(found, expected, "{name}: {section} differs; UPDATE_EXPECT=1 writes it anew");
     }
 }
 

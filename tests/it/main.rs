@@ -1,6 +1,7 @@
 //! The job as a whole, driven on the simulator: one binary, a module a feature.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod book;
 mod compare;
 mod contract;
 mod deaths;
