@@ -41,7 +41,9 @@ pub fn render(report: &Report, colour: bool) -> String {
     if let Some(played) = &report.rehearsal {
         text.push_str(&played::render(played, &compared(report), &paint));
     }
-    text.push('\n');
+    // One empty line, whichever part came last.
+    text.truncate(text.trim_end().len());
+    text.push_str(if text.is_empty() { "\n" } else { "\n\n" });
     for warning in &report.warnings {
         text.push_str(&wrapped("  note: ", warning));
     }
