@@ -5,6 +5,7 @@ mod hand;
 mod look;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
@@ -17,8 +18,8 @@ use crate::{
     aws::act::Target,
     planning::{
         marks::SurgeMark,
-        model::{Cluster, ServiceName},
-        planner::Plan,
+        model::{Cluster, Service, ServiceName},
+        planner::{Plan, floor},
         policy::Policy,
         step::Stop,
     },
@@ -50,6 +51,24 @@ pub struct Bounds<'a> {
     pub run_id: &'a str,
     /// Shows what is waited for.
     pub progress: &'a Progress,
+    /// What was seen of each service in hand, to be told afterwards.
+    pub watched: &'a RefCell<Watched>,
+}
+
+/// The counts of each service in hand, whenever they had changed.
+pub type Watched = BTreeMap<ServiceName, Vec<Counts>>;
+
+/// A service's counts as a look saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// How long after the run's begin.
+    pub at: Duration,
+    /// The desired count in force.
+    pub desired: u32,
+    /// Tasks in RUNNING.
+    pub running: u32,
+    /// The fewest healthy tasks that the service's owner allows.
+    pub least: u32,
 }
 
 impl Bounds<'_> {
@@ -61,6 +80,17 @@ impl Bounds<'_> {
         let deadline = self.policy.deadline;
         let last_start = deadline.saturating_sub(TO_END.min(deadline / 4));
         (self.elapsed() >= last_start).then_some(Stop::Deadline)
+    }
+
+    fn watch<'s>(&self, services: impl Iterator<Item = &'s Service>) {
+        let mut watched = self.watched.borrow_mut();
+        for service in services {
+            let (desired, running, least) = (service.desired_count, service.running_count, floor(service));
+            let counts = watched.entry(service.name.clone()).or_default();
+            if counts.last().is_none_or(|last| (last.desired, last.running) != (desired, running)) {
+                counts.push(Counts { at: self.elapsed(), desired, running, least });
+            }
+        }
     }
 
     fn elapsed(&self) -> Duration {
@@ -130,6 +160,7 @@ async fn work(
         }
         let names: Vec<ServiceName> = hands.iter().map(|hand| hand.name.clone()).collect();
         let seen = target.services(&names).await?;
+        bounds.watch(seen.values());
         for index in 0..hands.len() {
             let spent: u32 = finished.iter().map(|finished| finished.moved).sum::<u32>()
                 + hands.iter().map(Hand::moves_spent).sum::<u32>();

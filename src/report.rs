@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-pub use self::played::{COMPARED, Comparison, Lowest, Moment, Played, PlayedService, compared};
+pub use self::played::{COMPARED, Comparison, Lowest, Moment, Played, PlayedService, WatchedService, compared};
 use crate::{
     aws::read::Vanished,
     config::{ReportFile, ReportFormat},
-    execute::Finished,
+    execute::{Finished, Watched},
     planning::{
         imbalance::{Measure, ServiceMeasure},
         model::{Cluster, ServiceName},
@@ -59,6 +59,9 @@ pub struct Report {
     /// The same as the plan comes to, where there is one.
     #[serde(skip)]
     pub container_instances_predicted: Vec<InstanceReport>,
+    /// What the run saw of the services in hand as it went on. For people's pictures only.
+    #[serde(skip)]
+    pub watched: Vec<WatchedService>,
     /// Each variable and what held. For people's pictures only.
     #[serde(skip)]
     pub configuration: Vec<Configured>,
@@ -300,6 +303,7 @@ impl Report {
             container_instances: Vec::new(),
             container_instances_after: Vec::new(),
             container_instances_predicted: Vec::new(),
+            watched: Vec::new(),
             configuration: facts.configuration,
             plan: Vec::new(),
             api_calls: BTreeMap::new(),
@@ -376,6 +380,11 @@ impl Report {
             let reason = format!("{} misplaced, of which none can be moved now", tasks(misplaced as usize));
             self.conclude(Outcome::Skipped, reason);
         }
+    }
+
+    /// Takes over what was seen of the services in hand.
+    pub fn watched(&mut self, watched: &Watched) {
+        self.watched = watched.iter().map(|(name, counts)| WatchedService::of(name.as_str(), counts)).collect();
     }
 
     /// Takes over what was done, and what it came to.

@@ -2,7 +2,7 @@
 
 mod lease;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
@@ -167,6 +167,7 @@ impl Story<'_> {
             shutdown: self.edge.shutdown.clone(),
             run_id: &self.edge.run_id,
             progress: &self.edge.progress,
+            watched: &RefCell::default(),
         };
         let mut finished: Vec<Finished> = Vec::new();
         if !leftovers.is_empty() {
@@ -181,6 +182,7 @@ impl Story<'_> {
         self.planned(cluster, planned, report);
         finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
         self.edge.progress.done();
+        report.watched(&bounds.watched.borrow());
         let cluster = self.read(report).await?;
         report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
         Ok(())

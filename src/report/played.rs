@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::execute::Counts;
+
 /// What happened in a rehearsal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Played {
@@ -56,6 +58,31 @@ pub struct PlayedService {
     /// Its counts at each change. For people's pictures only.
     #[serde(skip)]
     pub moments: Vec<Moment>,
+}
+
+/// What a run saw of a service in hand, each time that it looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedService {
+    /// Its name.
+    pub name: String,
+    /// ⌈desired × minimumHealthyPercent⌉.
+    pub minimum_healthy: u32,
+    /// Its counts. How many of the running are healthy is looked at now and then only, so here all of them are.
+    pub moments: Vec<Moment>,
+}
+
+impl WatchedService {
+    pub(super) fn of(name: &str, counts: &[Counts]) -> Self {
+        let moments = counts.iter().map(|it| Moment {
+            seconds: it.at.as_secs(),
+            desired: it.desired,
+            running: it.running,
+            healthy: it.running,
+        });
+        // What its owner asked for is what it began with.
+        let minimum_healthy = counts.first().map_or(0, |first| first.least);
+        Self { name: name.to_owned(), minimum_healthy, moments: moments.collect() }
+    }
 }
 
 /// A service's counts, from one moment on.

@@ -50,6 +50,16 @@ fn a_small_cluster_s_page_shows_every_instance_before_and_after() {
 }
 
 #[test]
+fn a_real_run_s_page_has_the_timeline_that_its_looks_saw() {
+    let (mut report, _) = rehearse("a i-1 web web\nb i-2\nservice web lb=true", "", options(0, &[], &[]));
+    report.rehearsal = None;
+    let counts: Vec<(u32, u32)> = report.watched[0].moments.iter().map(|it| (it.desired, it.running)).collect();
+    assert_eq!(counts, [(2, 2), (3, 2), (3, 3), (2, 2)]);
+    let page = check(&report, &["never below 2 running tasks of 2 desired", "<svg "]);
+    assert!(!page.contains("A rehearsal on"));
+}
+
+#[test]
 fn a_dry_run_s_page_shows_what_is_predicted_and_a_failed_one_what_failed() {
     let drawing = "a i-1 web web\nb i-2\nservice web lb=true";
     let (planned, _) = rehearse(drawing, "DRY_RUN=true", options(0, &[], &[]));

@@ -1,10 +1,12 @@
-//! The timeline of a rehearsal: running and healthy tasks against what was desired and the least that was allowed.
+//! The timeline: running and healthy tasks against what was desired and the least that was allowed.
+
+use std::borrow::Cow;
 
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
 use super::{counted, scrolled, section};
-use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, Report, compared};
+use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, Report, WatchedService, compared};
 
 const SIZE: (u32, u32) = (760, 260);
 /// More charts than this are for nobody; the table has every service.
@@ -19,22 +21,14 @@ const GRID: RGBColor = RGBColor(1, 0, 5);
 
 /// All services together, some of them each, and a table of them all.
 pub(super) fn render(report: &Report) -> Markup {
-    let Some(played) = &report.rehearsal else { return html! {} };
+    let Some(played) = &report.rehearsal else { return watched(&report.watched) };
     let columns = compared(report);
     let content = html! {
         @if played.services.is_empty() {
             p { "No task was started or stopped." }
         } @else {
-            (key())
-            (figure("All services that were changed, together", &together(&played.services)))
-            @if played.services.len() > 1 {
-                details {
-                    summary { "Each service" @if played.services.len() > CHARTS { ": the first " (CHARTS) " by restarts" } }
-                    @for service in busiest(&played.services) {
-                        (figure(&service.name, &Line::of(service)))
-                    }
-                }
-            }
+            (key(true))
+            (figures(&busiest(&played.services).into_iter().map(Line::played).collect::<Vec<_>>()))
             (scrolled("What happened to each service", &table(played)))
         }
         @if !columns.is_empty() { (comparison(&columns)) }
@@ -42,12 +36,40 @@ pub(super) fn render(report: &Report) -> Markup {
     section("timeline", "How it went, second by second", &content)
 }
 
-fn key() -> Markup {
+/// The same of a real run, as far as its looks saw it.
+fn watched(services: &[WatchedService]) -> Markup {
+    let mut lines: Vec<Line<'_>> = services.iter().map(Line::watched).collect();
+    if lines.is_empty() {
+        return html! {};
+    }
+    lines.sort_by_key(|line| (std::cmp::Reverse(line.moments.len()), line.title));
+    let content = html! {
+        p { "As the run saw it each few seconds." }
+        (key(false))
+        (figures(&lines))
+    };
+    section("timeline", "How it went, second by second", &content)
+}
+
+/// All services together, and the first of them each.
+fn figures(lines: &[Line<'_>]) -> Markup {
+    html! {
+        (figure(&together(lines)))
+        @if lines.len() > 1 {
+            details {
+                summary { "Each service" @if lines.len() > CHARTS { ": the " (CHARTS) " that changed most" } }
+                @for line in lines.iter().take(CHARTS) { (figure(line)) }
+            }
+        }
+    }
+}
+
+fn key(shows_healthy: bool) -> Markup {
     html! {
         ul.legend aria-label="Lines" {
             li { span.line.desired aria-hidden="true" {} "desired count in force" }
             li { span.line.running aria-hidden="true" {} "running" }
-            li { span.line.healthy aria-hidden="true" {} "healthy" }
+            @if shows_healthy { li { span.line.healthy aria-hidden="true" {} "healthy" } }
             li { span.line.least aria-hidden="true" {} "least that may be healthy (minimumHealthyPercent)" }
         }
     }
@@ -56,7 +78,6 @@ fn key() -> Markup {
 fn busiest(services: &[PlayedService]) -> Vec<&PlayedService> {
     let mut busiest: Vec<&PlayedService> = services.iter().collect();
     busiest.sort_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
-    busiest.truncate(CHARTS);
     busiest
 }
 
@@ -64,19 +85,27 @@ fn busiest(services: &[PlayedService]) -> Vec<&PlayedService> {
 type Part = fn(&Moment) -> u32;
 
 /// What one chart shows.
-struct Line {
-    moments: Vec<Moment>,
+struct Line<'a> {
+    title: &'a str,
+    moments: Cow<'a, [Moment]>,
     least: u32,
+    shows_healthy: bool,
 }
 
-impl Line {
-    fn of(service: &PlayedService) -> Self {
-        Self { moments: service.moments.clone(), least: service.minimum_healthy }
+impl<'a> Line<'a> {
+    fn played(service: &'a PlayedService) -> Self {
+        let moments = Cow::Borrowed(service.moments.as_slice());
+        Self { title: &service.name, moments, least: service.minimum_healthy, shows_healthy: true }
+    }
+
+    fn watched(service: &'a WatchedService) -> Self {
+        let moments = Cow::Borrowed(service.moments.as_slice());
+        Self { title: &service.name, moments, least: service.minimum_healthy, shows_healthy: false }
     }
 }
 
 /// The sums over services, at each moment that one of them changed.
-fn together(services: &[PlayedService]) -> Line {
+fn together(services: &[Line<'_>]) -> Line<'static> {
     let mut times: Vec<u64> = services.iter().flat_map(|it| it.moments.iter().map(|moment| moment.seconds)).collect();
     times.sort_unstable();
     times.dedup();
@@ -95,15 +124,21 @@ fn together(services: &[PlayedService]) -> Line {
         }
         sum
     });
-    Line { moments: moments.collect(), least: services.iter().map(|it| it.minimum_healthy).sum() }
+    Line {
+        title: "All services that were changed, together",
+        moments: moments.collect(),
+        least: services.iter().map(|it| it.least).sum(),
+        shows_healthy: services.iter().all(|it| it.shows_healthy),
+    }
 }
 
-fn figure(title: &str, line: &Line) -> Markup {
+fn figure(line: &Line<'_>) -> Markup {
     let Some(svg) = drawn(line) else { return html! {} };
     let lowest = line.moments.iter().map(|moment| moment.healthy).min().unwrap_or(0);
     let desired = line.moments.first().map_or(0, |moment| moment.desired);
+    let (title, what) = (line.title, if line.shows_healthy { "healthy" } else { "running" });
     let told =
-        format!("{title}: never below {lowest} healthy tasks of {desired} desired, at least {} allowed", line.least);
+        format!("{title}: never below {lowest} {what} tasks of {desired} desired, at least {} allowed", line.least);
     html! {
         figure {
             figcaption { (told) }
@@ -113,7 +148,7 @@ fn figure(title: &str, line: &Line) -> Markup {
 }
 
 /// The chart as SVG; its text stays text.
-fn drawn(line: &Line) -> Option<String> {
+fn drawn(line: &Line<'_>) -> Option<String> {
     let end = line.moments.last()?.seconds + 5;
     let counts = || line.moments.iter().flat_map(|moment| [moment.desired, moment.running, moment.healthy]);
     let (most, fewest) = (counts().max()?, counts().min()?.min(line.least));
@@ -143,7 +178,7 @@ fn drawn(line: &Line) -> Option<String> {
             .ok()?;
         let lines: [(RGBColor, u32, Part); 3] =
             [(DESIRED, 2, |it| it.desired), (RUNNING, 2, |it| it.running), (HEALTHY, 3, |it| it.healthy)];
-        for (colour, width, part) in lines {
+        for (colour, width, part) in lines.into_iter().take(if line.shows_healthy { 3 } else { 2 }) {
             chart.draw_series(LineSeries::new(steps(&line.moments, part, end), colour.stroke_width(width))).ok()?;
         }
         chart.draw_series(LineSeries::new([(0, line.least), (end, line.least)], LEAST.stroke_width(2))).ok()?;
