@@ -206,7 +206,7 @@ proptest! {
 
     #[test]
     fn with_room_everywhere_nothing_stays_misplaced(drawing in drawing()) {
-        let roomy = drawing.replace("cpu=", "cpu=99").replace("azrebalancing=true", "").replace("tag.ecs-rebalancer:strategy=stop", "");
+        let roomy = drawing.replace("cpu=", "cpu=9900").replace("azrebalancing=true", "").replace("tag.ecs-rebalancer:strategy=stop", "");
         let cluster = testing::cluster(&roomy);
         let policy = threshold(0);
         let (found, plan) = planned(&cluster, &policy);
