@@ -185,6 +185,15 @@ fn check_text() {
     assert!(ended.stdout.lines().all(|line| !line.starts_with('{')), "{}", ended.stdout);
 }
 
+/// What is no plan for this run is told with status 2, and nothing is called.
+fn check_wrong_plan() {
+    let served = Served::new(&Snapshot::reference_cluster(), 0, &[]);
+    let ended = served.run("PLAN=absent.json");
+    assert_eq!(ended.status.code(), Some(exit::MISCONFIGURED.into()), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("REBALANCER_PLAN is absent.json, but it cannot be read"), "{}", ended.stderr);
+    assert_eq!(served.requests(), 0);
+}
+
 /// Of two that start at once one goes on.
 fn check_two_at_once() {
     let served = Served::new(&Snapshot::reference_cluster(), 0, &[]);
@@ -203,6 +212,7 @@ fn to_its_end_it_does_as_in_a_rehearsal_and_steps_back_for_another() {
         scope.spawn(|| check_the_same(&Snapshot::reference_cluster(), &["web"], ""));
         scope.spawn(|| check_the_same(&snapshot(HALF_EMPTY), &["web", "api"], "SURGE=100"));
         scope.spawn(check_text);
+        scope.spawn(check_wrong_plan);
         scope.spawn(check_two_at_once);
     });
 }

@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
 use ecs_simulator::{Options, snapshot::Snapshot};
+use serde_json::json;
 
 use crate::support::{CLUSTER, config, in_simulated_time, options, snapshot};
 
@@ -95,4 +96,32 @@ fn it_needs_but_to_read_and_a_file_that_cannot_be_written_moves_nothing() {
         assert!(report.errors[0].contains("cannot write the snapshot to"), "{:?}", report.errors);
         assert_eq!(rehearsal.simulator().timeline().tasks_started(), 0);
     });
+}
+
+#[test]
+fn secrets_that_the_cluster_holds_are_not_in_the_file() {
+    const SECRET: &str = "hunter2";
+    let document = json!({
+        "cluster": {"clusterName": CLUSTER},
+        "containerInstances": [{"containerInstanceArn": "arn:i-1", "tags": [{"key": "k", "value": SECRET}]}],
+        "services": [{"serviceName": "web", "taskDefinition": "arn:td/web:1", "desiredCount": 1,
+            "tags": [{"key": "k", "value": SECRET}]}],
+        "tasks": [{"taskArn": "arn:t-1", "group": "service:web", "containerInstanceArn": "arn:i-1", "stoppedReason": SECRET,
+            "tags": [{"key": "k", "value": SECRET}]}],
+        "taskDefinitions": [{"taskDefinitionArn": "arn:td/web:1", "containerDefinitions": [{
+            "name": "app", "image": "app", "memory": 64, "command": [SECRET], "entryPoint": [SECRET],
+            "environment": [{"name": "PASSWORD", "value": SECRET}], "environmentFiles": [{"type": "s3", "value": SECRET}],
+            "secrets": [{"name": "TOKEN", "valueFrom": SECRET}], "credentialSpecs": [SECRET],
+            "dockerLabels": {"label": SECRET}, "repositoryCredentials": {"credentialsParameter": SECRET},
+            "logConfiguration": {"logDriver": "splunk", "options": {"splunk-token": SECRET}},
+            "healthCheck": {"command": ["CMD-SHELL", SECRET]},
+        }]}],
+    });
+    let file = folder("snapshots").join("secrets.json");
+    let with = Config { dry_run: true, snapshot: Some(file.clone()), ..config("") };
+    let report = run(&Snapshot::from_value(&document).unwrap(), &with);
+    assert_eq!(report.errors, Vec::<String>::new());
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.contains("arn:td/web:1") && written.contains("\"memory\": 64"), "{written}");
+    assert!(!written.contains(SECRET), "{written}");
 }
