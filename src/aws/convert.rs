@@ -17,26 +17,19 @@ use crate::planning::readiness::TargetHealth;
 /// Puts a cluster together.
 pub(super) fn cluster(
     name: &str,
-    services: &[types::Service],
-    instances: &[types::ContainerInstance],
-    tasks: &[types::Task],
+    services: Vec<Service>,
+    instances: Vec<ContainerInstance>,
+    tasks: Vec<Task>,
     oddities: &mut Vec<String>,
 ) -> Cluster {
-    let mut cluster = Cluster {
+    let cluster = Cluster {
         name: name.rsplit('/').next().unwrap_or(name).to_owned(),
-        container_instances: BTreeMap::new(),
-        services: BTreeMap::new(),
-        tasks: BTreeMap::new(),
+        container_instances: instances.into_iter().map(|instance| (instance.arn.clone(), instance)).collect(),
+        services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
+        tasks: tasks.into_iter().map(|task| (task.arn.clone(), task)).collect(),
         task_definitions: BTreeMap::new(),
     };
-    for instance in instances.iter().map(container_instance) {
-        cluster.container_instances.insert(instance.arn.clone(), instance);
-    }
-    for service in services.iter().map(service) {
-        cluster.services.insert(service.name.clone(), service);
-    }
-    for answer in tasks {
-        let task = task(answer);
+    for task in cluster.tasks.values() {
         match &task.container_instance {
             Some(instance) if !cluster.container_instances.contains_key(instance) => oddities.push(format!(
                 "task {} runs on container instance {}, which ECS doesn't list",
@@ -44,10 +37,6 @@ pub(super) fn cluster(
                 instance.short()
             )),
             _ => {}
-        }
-        // Listed while it ran, described when its end was decided: it is gone for all that we ask.
-        if answer.desired_status.as_deref() != Some("STOPPED") {
-            cluster.tasks.insert(task.arn.clone(), task);
         }
     }
     cluster
@@ -85,7 +74,7 @@ pub(super) fn container_instance(answer: &types::ContainerInstance) -> Container
         taken_udp_ports: ports(remaining, "PORTS_UDP"),
         reserved_tcp_ports: ports(registered, "PORTS"),
         reserved_udp_ports: ports(registered, "PORTS_UDP"),
-        attributes: attributes(answer.attributes()),
+        attributes: attributes(answer.attributes()).into(),
         capacity_provider: answer.capacity_provider_name.clone().filter(|name| !name.is_empty()),
     }
 }
@@ -162,8 +151,14 @@ pub(super) fn service(answer: &types::Service) -> Service {
     }
 }
 
+/// Tasks, less those that were listed while they ran and described when their end was decided: they are gone for all that we
+/// ask.
+pub(super) fn tasks(answer: &[types::Task]) -> Vec<Task> {
+    answer.iter().filter(|task| task.desired_status.as_deref() != Some("STOPPED")).map(task).collect()
+}
+
 /// A task.
-pub(super) fn task(answer: &types::Task) -> Task {
+fn task(answer: &types::Task) -> Task {
     let group = text(answer.group.as_ref());
     Task {
         arn: text(answer.task_arn.as_ref()).into(),

@@ -78,11 +78,10 @@ impl Target<'_> {
             })
             .await
             .with_context(|| format!("cannot look at {} tasks (cluster {cluster})", batch.len()))?;
-            anyhow::Ok(answer.tasks.unwrap_or_default())
+            anyhow::Ok(convert::tasks(answer.tasks()))
         });
-        let answers: Vec<Vec<types::Task>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
-        let alive = |task: &&types::Task| task.desired_status.as_deref() != Some("STOPPED");
-        Ok(answers.iter().flatten().filter(alive).map(convert::task).collect())
+        let answers: Vec<Vec<Task>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Which of the tasks are protected from scale-in, and until when.

@@ -12,15 +12,12 @@ pub mod observe;
 pub mod publish;
 pub mod read;
 mod snapshot;
+mod transport;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 
 use self::{limits::Limits, observe::Observer};
 
@@ -56,8 +53,7 @@ impl Clients {
     /// # Errors
     /// When no region is to be found, or finding it takes too long.
     pub async fn from_environment() -> Result<Self> {
-        let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(transport::client());
         let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader).load())
             .await
             .context("finding the AWS region and credentials took too long; set AWS_REGION and check the task role")?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     planning::{
         imbalance,
-        model::{Cluster, TaskArn, TaskDefinition, TaskDefinitionArn},
+        model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
     },
     progress::{Counter, Kind, Progress},
 };
@@ -28,6 +28,9 @@ const SERVICE_BATCH: usize = 10;
 const BATCH: usize = 100;
 /// DescribeTaskDefinition takes one.
 const DEFINITION_BATCH: usize = 1;
+/// Describes of one kind under way at once: as many as hide the latency. Each may hold a connection and half a megabyte of
+/// answer.
+const UNDER_WAY: usize = 8;
 /// A cluster holds at most 5,000 instances; ten million tasks and more than that is a listing that never ends.
 pub(super) const PAGES: usize = 100_000;
 
@@ -68,7 +71,7 @@ pub async fn cluster(
     )
     .with_context(|| format!("cannot read cluster {name}"))?;
     let mut oddities = Vec::new();
-    let mut cluster = convert::cluster(name, &services, &instances, &tasks, &mut oddities);
+    let mut cluster = convert::cluster(name, services, instances, tasks, &mut oddities);
     if let Some(own_task) = own_task {
         cluster.tasks.remove(own_task);
     }
@@ -111,11 +114,7 @@ pub async fn task_definitions(
     .await
 }
 
-async fn services(
-    clients: &Clients,
-    cluster: &str,
-    progress: &Progress,
-) -> Result<(Vec<types::Service>, Vec<Vanished>)> {
+async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<Service>, Vec<Vanished>)> {
     list_then_describe(
         SERVICE_BATCH,
         progress.of(Kind::Services),
@@ -138,7 +137,7 @@ async fn services(
                 request.include(types::ServiceField::Tags).send().await
             })
             .await?;
-            Ok((answer.services.unwrap_or_default(), vanished(answer.failures)))
+            Ok((answer.services().iter().map(convert::service).collect(), vanished(answer.failures)))
         },
     )
     .await
@@ -148,7 +147,7 @@ async fn container_instances(
     clients: &Clients,
     cluster: &str,
     progress: &Progress,
-) -> Result<(Vec<types::ContainerInstance>, Vec<Vanished>)> {
+) -> Result<(Vec<ContainerInstance>, Vec<Vanished>)> {
     list_then_describe(
         BATCH,
         progress.of(Kind::ContainerInstances),
@@ -168,13 +167,14 @@ async fn container_instances(
                 request.set_container_instances(Some(ids.clone())).send().await
             })
             .await?;
-            Ok((answer.container_instances.unwrap_or_default(), vanished(answer.failures)))
+            let described = answer.container_instances().iter().map(convert::container_instance);
+            Ok((described.collect(), vanished(answer.failures)))
         },
     )
     .await
 }
 
-async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<types::Task>, Vec<Vanished>)> {
+async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<Task>, Vec<Vanished>)> {
     list_then_describe(
         BATCH,
         progress.of(Kind::Tasks),
@@ -190,7 +190,7 @@ async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<
                 clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(ids.clone())).send().await
             })
             .await?;
-            Ok((answer.tasks.unwrap_or_default(), vanished(answer.failures)))
+            Ok((convert::tasks(answer.tasks()), vanished(answer.failures)))
         },
     )
     .await
@@ -204,7 +204,8 @@ struct Page {
 
 /// Follows all pages, and describes what they name in full batches while the next page is under way.
 ///
-/// A page may hold fewer than it could, so ids wait until a batch is full; the rest goes out with the last page.
+/// A page may hold fewer than it could, so ids wait until a batch is full; the rest goes out with the last page. What is
+/// described comes in the planner's own types: ECS's answers, many times as large, are let go one by one.
 async fn list_then_describe<T>(
     batch: usize,
     progress: Counter<'_>,
@@ -237,6 +238,11 @@ async fn list_then_describe<T>(
         waiting.extend(page.ids);
         let is_last = page.next.is_none();
         while waiting.len() >= batch || (is_last && !waiting.is_empty()) {
+            if describing.len() >= UNDER_WAY
+                && let Some(described) = describing.next().await
+            {
+                take(described?);
+            }
             let rest = waiting.split_off(waiting.len().min(batch));
             describing.push(describe(std::mem::replace(&mut waiting, rest)));
         }

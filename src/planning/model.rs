@@ -136,8 +136,9 @@ pub struct ContainerInstance {
     pub reserved_tcp_ports: BTreeSet<u16>,
     /// UDP ports that were taken before any task ran.
     pub reserved_udp_ports: BTreeSet<u16>,
-    /// Built-in and custom attributes; one without a value has none.
-    pub attributes: BTreeMap<String, Option<String>>,
+    /// Built-in and custom attributes; one without a value has none. They are the most of what is known of an instance, and
+    /// don't change when a cluster is copied to try things out on.
+    pub attributes: Arc<BTreeMap<String, Option<String>>>,
     /// The capacity provider that the instance belongs to.
     pub capacity_provider: Option<String>,
 }

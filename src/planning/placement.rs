@@ -22,9 +22,9 @@ const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
 /// The attributes that decide about tasks whatever their service asks.
 const ALWAYS_ASKED: [&str; 4] = [EXTERNAL_CAPABILITY, "ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
 /// The attributes that decide how many tasks in network mode `awsvpc` fit.
-pub(super) const INSTANCE_TYPE: &str = "ecs.instance-type";
+const INSTANCE_TYPE: &str = "ecs.instance-type";
 /// On instances with ENI trunking; it differs on every instance.
-pub(super) const TRUNK: &str = "ecs.awsvpc-trunk-id";
+const TRUNK: &str = "ecs.awsvpc-trunk-id";
 /// Instances that lack an attribute which a level spreads over are one domain of their own, so named.
 const NO_VALUE: &str = "(none)";
 
@@ -263,7 +263,7 @@ pub struct Index<'a> {
 }
 
 /// The attributes that decide where the tasks of a cluster's services may go, and what they spread over.
-pub(super) fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
+fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
     let mut asked: BTreeSet<String> = ALWAYS_ASKED.map(str::to_owned).into();
     let services = cluster.services.values();
     asked.extend(services.filter_map(|service| Levels::of(service).ok()).flat_map(|levels| levels.attributes));

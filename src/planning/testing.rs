@@ -125,7 +125,7 @@ fn instance(drawn: &DrawnInstance) -> ContainerInstance {
         taken_udp_ports: BTreeSet::new(),
         reserved_tcp_ports,
         reserved_udp_ports: BTreeSet::new(),
-        attributes,
+        attributes: attributes.into(),
         capacity_provider: settings.get("provider").cloned(),
     }
 }

@@ -7,12 +7,12 @@ use super::{
         Cluster, ContainerInstanceArn, Health, Launch, PlacementConstraint, Service, ServiceName, Task, TaskArn,
         TaskDefinition, TaskStatus, Timestamp,
     },
-    placement::{self, INSTANCE_TYPE, TRUNK},
+    placement,
     query::Query,
 };
 
 /// As much of the cluster as decides about one service, so that trying things out on it costs little: the service, its task
-/// definition, its tasks, and the usable instances with the attributes that it asks for. Others' tasks only where it looks at
+/// definition, its tasks, and the usable instances. Others' tasks only where it looks at
 /// them (`task:group`, network interfaces); what they reserve is in their instances' figures.
 pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     if cluster.services.len() == 1 {
@@ -28,13 +28,8 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     let definitions = alone.services.values().map(|service| &service.task_definition);
     let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);
     alone.task_definitions = read.collect();
-    let asked = placement::asked_attributes(&alone);
-    let asks = |attribute: &str| [INSTANCE_TYPE, TRUNK].contains(&attribute) || asked.contains(attribute);
     let usable = cluster.container_instances.iter().filter(|(_, instance)| instance.is_usable());
     alone.container_instances = usable.map(owned).collect();
-    for instance in alone.container_instances.values_mut() {
-        instance.attributes.retain(|name, _| asks(name));
-    }
     let looks_at_others = alone.task_definitions.values().any(|definition| definition.takes_network_interface)
         || placement::constraints(&alone).any(|constraint| match constraint {
             PlacementConstraint::MemberOf(expression) => Query::parse(expression).is_ok_and(|query| !query.is_static()),
