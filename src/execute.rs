@@ -131,7 +131,12 @@ pub async fn execute(
     plan: &Plan,
     bounds: &Bounds<'_>,
 ) -> Result<Vec<Finished>> {
-    let queue = plan.services.iter().map(|service| Hand::planned(service, bounds.run_id)).collect();
+    let queue = plan
+        .services
+        .iter()
+        .enumerate()
+        .map(|(number, service)| Hand::planned(number, service, bounds.run_id))
+        .collect();
     work(target, cluster, queue, bounds, bounds.policy.max_moves).await
 }
 
@@ -183,7 +188,6 @@ async fn work(
                     .filter(|(other, _)| *other != index)
                     .flat_map(|(_, hand)| hand.targets())
                     .collect(),
-                run_id: bounds.run_id,
             };
             let service = seen.get(&hands[index].name).cloned();
             hands[index].take_steps(cluster, service, &round).await;

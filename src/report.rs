@@ -365,7 +365,7 @@ impl Report {
         let moves = self.plan.len();
         let threshold = policy.threshold;
         let below = plan.left_alone.values().all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
-        if misplaced == 0 {
+        if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
         } else if moves > 0 {
             let services = plan.services.len();
@@ -408,7 +408,7 @@ impl Report {
         let moved: u32 = finished.iter().map(|done| done.moved).sum();
         let left = after.misplaced_tasks;
         // Where a service ended otherwise than planned, that explains why more is left than was predicted.
-        let is_explained = finished.iter().any(|done| done.ending != Ending::Spread);
+        let is_explained = finished.iter().any(|done| !matches!(done.ending, Ending::Spread | Ending::Relocated));
         let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
         if left > predicted && !is_explained {
             self.differs_unexplained = true;

@@ -14,6 +14,7 @@ use crate::{
     metrics::{self, Done},
     planning::{
         eligibility::trigger,
+        evening,
         imbalance::{Measure, measure},
         marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
@@ -120,7 +121,7 @@ impl Story<'_> {
         {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
-        let mut planned = plan(&cluster, &found, &self.config.policy, self.now());
+        let mut planned = self.plan(&mut cluster, &found).await?;
         if self.config.dry_run {
             report.warnings.extend(
                 leftovers
@@ -177,7 +178,7 @@ impl Story<'_> {
             self.sweep_targets(cluster).await?;
             *found = measure(cluster, policy, self.now());
             report.found(cluster, found);
-            *planned = plan(cluster, found, policy, self.now());
+            *planned = self.plan(cluster, found).await?;
         }
         self.planned(cluster, planned, report);
         finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
@@ -186,6 +187,15 @@ impl Story<'_> {
         let cluster = self.read(report).await?;
         report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
         Ok(())
+    }
+
+    /// Plans; reads before what planning needs and the measure did not.
+    async fn plan(&self, cluster: &mut Cluster, found: &Measure) -> Result<Plan> {
+        if evening::is_due(found, &self.config.policy) {
+            let names: Vec<ServiceName> = cluster.services.keys().cloned().collect();
+            self.read_definitions(cluster, names.iter()).await?;
+        }
+        Ok(plan(cluster, found, &self.config.policy, self.now()))
     }
 
     /// Reports a plan, and what a reviewed one holds that is not in it.
@@ -222,7 +232,8 @@ impl Story<'_> {
         Ok(reading.cluster)
     }
 
-    /// The measure needs only the task definitions of uneven services; a recovery needs those of its own.
+    /// The measure needs only the task definitions of uneven services; a recovery needs those of its own, and whoever evens out
+    /// machines needs all.
     async fn read_definitions(&self, cluster: &mut Cluster, names: impl Iterator<Item = &ServiceName>) -> Result<()> {
         let missing = names
             .filter_map(|name| cluster.services.get(name))
@@ -231,7 +242,7 @@ impl Story<'_> {
             .collect();
         let (definitions, _) = read::task_definitions(&self.edge.clients, missing, &self.edge.progress)
             .await
-            .context("cannot finish what an earlier run began")?;
+            .context("cannot read how large the tasks of all services in question are")?;
         cluster.task_definitions.extend(definitions.into_iter().map(|definition| (definition.arn.clone(), definition)));
         Ok(())
     }

@@ -13,11 +13,11 @@ use super::look;
 use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
-        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, steer_value},
+        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering},
         model::{
             Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp,
         },
-        planner::{ServicePlan, surge_size},
+        planner::{Aim, ServicePlan, surge_size},
         policy::{Policy, Strategy},
         redeploy, spread,
         steering::Steering,
@@ -43,7 +43,6 @@ pub(super) struct Round<'a> {
     pub(super) others: Vec<(ServiceName, u32)>,
     /// The container instances that carry the attribute by which others steer, or are about to.
     pub(super) others_targets: BTreeSet<ContainerInstanceArn>,
-    pub(super) run_id: &'a str,
 }
 
 /// How it ended for one service.
@@ -94,8 +93,11 @@ enum Next {
 }
 
 impl Hand {
-    pub(super) fn planned(plan: &ServicePlan, run_id: &str) -> Self {
+    pub(super) fn planned(number: usize, plan: &ServicePlan, run_id: &str) -> Self {
         let work = match plan.strategy {
+            Strategy::Auto | Strategy::Surge if plan.aim == Aim::Machines => {
+                Work::Surge(surge::Progress::relocating(run_id, number, plan.moves.clone()))
+            }
             Strategy::Auto | Strategy::Surge => Work::Surge(surge::Progress::new(run_id)),
             Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
             Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
@@ -244,7 +246,8 @@ impl Hand {
                     protect_minutes: round.protect_minutes,
                     stop: round.stop,
                     steering: round.policy.steer.then(|| Steering {
-                        value: steer_value(round.run_id),
+                        value: progress.steer_value.clone(),
+                        has_own_value: progress.relocations.is_some(),
                         others_targets: round.others_targets.clone(),
                     }),
                     reviewed: reviewed.cloned(),
@@ -471,7 +474,7 @@ impl Hand {
     /// Notes how it went, for the runs to come.
     async fn finish(&mut self, ending: Ending, seen: &Seen, round: &Round<'_>) {
         let helped = match &ending {
-            Ending::Spread | Ending::Limit(_) => Some(true),
+            Ending::Spread | Ending::Relocated | Ending::Limit(_) => Some(true),
             Ending::NoHelp { .. } | Ending::Undone(_) | Ending::DeploymentFailed(_) => Some(false),
             Ending::Recovered | Ending::OthersChanged(_) | Ending::Gone | Ending::Failed(_) => None,
         };

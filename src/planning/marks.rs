@@ -192,7 +192,7 @@ mod tests {
             is_steered in any::<bool>(),
         ) {
             let run_id = "20261124T101650Z-4f2a9c01".to_owned();
-            let steer = is_steered.then(|| steer_value(&run_id));
+            let steer = is_steered.then(|| format!("{}x4999", steer_value(&run_id)));
             let mark =
                 SurgeMark { from, to: from + surge, run_id, at: Timestamp(at * 1000), protect_minutes, spared, steer };
             prop_assert!(is_tag_value(&mark.to_string()), "{mark}");

@@ -13,6 +13,7 @@
 pub mod domains;
 pub mod eligibility;
 pub mod even;
+pub mod evening;
 pub mod imbalance;
 pub mod load;
 pub mod marks;

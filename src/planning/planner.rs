@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     eligibility::Blocked,
+    evening,
     imbalance::{Measure, Spread, measure},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Percent, Policy, Strategy},
@@ -52,6 +53,17 @@ pub struct ServicePlan {
     pub moves: Vec<Move>,
     /// How many moves the limits leave it.
     pub allowance: u32,
+    /// What it is done for.
+    pub aim: Aim,
+}
+
+/// What a service's tasks are moved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Its spread. Which tasks go is decided anew at each look.
+    Spread,
+    /// The container instances: just the planned tasks go just where they are planned to.
+    Machines,
 }
 
 /// One task that goes, and where its replacement is expected.
@@ -169,9 +181,29 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
             continue;
         }
         moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
-        services.push(ServicePlan { name: name.clone(), strategy, moves, allowance });
+        services.push(ServicePlan { name: name.clone(), strategy, moves, allowance, aim: Aim::Spread });
+    }
+    if services.is_empty() && policy.reviewed.is_none() && evening::is_due(found, policy) {
+        services = even_machines(&mut foreseen, policy, now);
     }
     Plan { services, left_alone, predicted: measure(&foreseen, policy, now) }
+}
+
+/// Tasks that go to emptier container instances, once every service is spread.
+fn even_machines(foreseen: &mut Cluster, policy: &Policy, now: Timestamp) -> Vec<ServicePlan> {
+    let mut services = Vec::new();
+    for (name, moves) in evening::moves(foreseen, policy, now) {
+        for (number, a_move) in moves.iter().enumerate() {
+            let task = view::foreseen(foreseen, &name, &a_move.to, number);
+            view::remove(foreseen, &a_move.task);
+            if let Some(task) = task {
+                view::insert(foreseen, task);
+            }
+        }
+        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
+        services.push(ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Machines });
+    }
+    services
 }
 
 /// Whether a service may be taken, and how.

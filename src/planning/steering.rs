@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     marks::owners_constraints,
-    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
     parts::Part,
     placement::Index,
     spread::{Spot, View, fill, leaf, spots, tasks_by_leaf, tree},
@@ -19,15 +19,21 @@ const MOST_INSTANCES: usize = 50;
 /// How a service may steer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Steering {
-    /// The attribute's value, the same for all services of the run: an instance has one value only.
+    /// The attribute's value: the same for all services of the run, or this one's own. An instance has one value only.
     pub value: String,
+    /// Whether it is this service's own.
+    pub has_own_value: bool,
     /// The instances that other services steer to at this moment.
     pub others_targets: BTreeSet<ContainerInstanceArn>,
 }
 
 impl Steering {
-    /// Whether steering to these now goes along with what others do: nobody else steers, or just there.
+    /// Whether steering to these now goes along with what others do: nobody else steers, or just there; or each service has
+    /// a value of its own, and nobody else steers to one of these.
     pub fn is_free_for(&self, instances: &BTreeSet<ContainerInstanceArn>) -> bool {
+        if self.has_own_value {
+            return self.others_targets.is_disjoint(instances);
+        }
         self.others_targets.is_empty() || self.others_targets == *instances
     }
 }
@@ -59,11 +65,7 @@ pub fn targets(
     let view = View::new(&index, service)?;
     // Which capacity provider takes the next task is ECS's choice, and one without a target would leave it without a place.
     let [part] = view.parts.as_slice() else { return None };
-    let of_definition = cluster
-        .task_definitions
-        .get(&view.service.task_definition)
-        .map_or(0, |definition| definition.placement_constraints.len());
-    if owners_constraints(&view.service.placement_constraints).len() + of_definition >= MOST_CONSTRAINTS {
+    if !is_steerable(cluster, view.service) {
         return None;
     }
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
@@ -84,6 +86,59 @@ pub fn targets(
         let chosen: Vec<_> = missing.iter().filter(|(leaf, _)| admits(leaf)).collect();
         among(part, &spots, &chosen, most)
     })
+}
+
+/// The targets of at most `most` next tasks, where it is known how many each instance is to get. Several only where ECS, which
+/// chooses among them, gives none more than that.
+pub fn to(
+    cluster: &Cluster,
+    service: &ServiceName,
+    wanted: &BTreeMap<ContainerInstanceArn, u32>,
+    most: u32,
+) -> Option<Targets> {
+    let cluster = &*view::alone(cluster, service);
+    let index = Index::new(cluster);
+    let view = View::new(&index, service)?;
+    let [part] = view.parts.as_slice() else { return None };
+    if !is_steerable(cluster, view.service) {
+        return None;
+    }
+    let mut spots = spots(&index, view.service, part);
+    spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
+    spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
+    let first = leaf(part, spots.first()?.instance);
+    let neighbours = &first[..first.len().saturating_sub(1)];
+    let beside: Vec<Spot<'_>> =
+        spots.iter().filter(|spot| leaf(part, spot.instance).starts_with(neighbours)).cloned().collect();
+    let alone = vec![spots.first()?.clone()];
+    [spots, beside, alone].into_iter().find_map(|spots| just(spots, wanted, most))
+}
+
+/// The first of these spots that take `most` tasks together; none if ECS would give one more than is wanted there.
+fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, most: u32) -> Option<Targets> {
+    let (mut number, mut taken) = (0, 0);
+    while taken < spots.len().min(MOST_INSTANCES) && number < most {
+        let spot = &spots[taken];
+        number += wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room).min(most - number);
+        taken += 1;
+    }
+    spots.truncate(taken);
+    let instances = spots.iter().map(|spot| spot.instance.arn.clone()).collect();
+    let mut left = wanted.clone();
+    let places: Vec<ContainerInstanceArn> =
+        fill(spots, number).into_iter().map(|instance| instance.arn.clone()).collect();
+    for place in &places {
+        let left = left.get_mut(place)?;
+        *left = left.checked_sub(1)?;
+    }
+    (!places.is_empty()).then_some(Targets { instances, places })
+}
+
+/// Whether a service, its task definition counted in, may have one constraint more.
+pub fn is_steerable(cluster: &Cluster, service: &Service) -> bool {
+    let definition = cluster.task_definitions.get(&service.task_definition);
+    let of_definition = definition.map_or(0, |definition| definition.placement_constraints.len());
+    owners_constraints(&service.placement_constraints).len() + of_definition < MOST_CONSTRAINTS
 }
 
 type Leaf<'a> = (Vec<&'a str>, u32);

@@ -111,6 +111,8 @@ pub enum Action {
 pub enum Ending {
     /// Nothing is misplaced any more, or nothing that moves can cure.
     Spread,
+    /// The tasks that were to go elsewhere have gone there.
+    Relocated,
     /// Moves did not help as foreseen.
     NoHelp {
         /// Misplaced tasks that are left.
@@ -138,6 +140,7 @@ impl Ending {
         match self {
             Self::Failed(_) | Self::Undone(_) | Self::DeploymentFailed(_) => true,
             Self::Spread
+            | Self::Relocated
             | Self::Recovered
             | Self::NoHelp { .. }
             | Self::Limit(_)
@@ -151,6 +154,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spread => formatter.write_str("spread"),
+            Self::Relocated => formatter.write_str("to emptier container instances"),
             Self::NoHelp { misplaced } => {
                 write!(formatter, "moving did not help as foreseen; {misplaced} misplaced tasks are left")
             }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    marks::{SPARED_TASKS, SurgeMark, is_steering, owners_constraints, steering_constraint},
+    marks::{SPARED_TASKS, SurgeMark, is_steering, owners_constraints, steer_value, steering_constraint},
     model::{
         Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
         Timestamp,
     },
-    planner::PATIENCE,
+    planner::{Move, PATIENCE},
     reviewed::Reviewed,
     spread,
     steering::{self, Steering},
@@ -58,7 +58,11 @@ pub struct Progress {
     pub constrained: bool,
     /// Tasks moved so far.
     pub moved: u32,
-    /// The fewest misplaced tasks at the beginning of a round.
+    /// The value of the attribute that it steers by.
+    pub steer_value: String,
+    /// Where a plan names each task that goes and where to: these. Else what is misplaced goes.
+    pub relocations: Option<Vec<Move>>,
+    /// The fewest tasks still to be moved at the beginning of a round.
     pub misplaced: u32,
     /// Rounds in a row that cured nothing.
     pub idle_rounds: u32,
@@ -74,8 +78,33 @@ impl Progress {
             targets: BTreeSet::new(),
             constrained: false,
             moved: 0,
+            steer_value: steer_value(run_id),
+            relocations: None,
             misplaced: u32::MAX,
             idle_rounds: 0,
+        }
+    }
+
+    /// A service of which just these tasks are to go just there. `number` tells it from the others of the run: with a value of
+    /// its own it can steer while others steer elsewhere.
+    pub fn relocating(run_id: &str, number: usize, relocations: Vec<Move>) -> Self {
+        let steer_value = format!("{}x{number}", steer_value(run_id));
+        Self { relocations: Some(relocations), steer_value, ..Self::new(run_id) }
+    }
+
+    /// The relocations that are still to be made: their tasks are where they were.
+    fn outstanding(&self, cluster: &Cluster) -> Option<Vec<&Move>> {
+        let is_there = |a_move: &&Move| {
+            cluster.tasks.get(&a_move.task).is_some_and(|task| task.container_instance.as_ref() == Some(&a_move.from))
+        };
+        Some(self.relocations.as_ref()?.iter().filter(is_there).collect())
+    }
+
+    /// How many tasks are to be moved still.
+    fn left(&self, cluster: &Cluster, service: &ServiceName) -> u32 {
+        match self.outstanding(cluster) {
+            Some(outstanding) => u32::try_from(outstanding.len()).unwrap_or(u32::MAX),
+            None => spread::misplaced(cluster, service),
         }
     }
 
@@ -116,7 +145,7 @@ impl Progress {
             // The same round still, after one more call.
             (Phase::Marked(..), Phase::Marked(..)) | (Phase::Lowered(..), Phase::Lowered(..)) => {}
             (_, Phase::Marked(..)) => {
-                let misplaced = spread::misplaced(cluster, name);
+                let misplaced = self.left(cluster, name);
                 self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
                 self.misplaced = self.misplaced.min(misplaced);
             }
@@ -194,9 +223,9 @@ fn begin(
         return end(Ending::OthersChanged(what));
     }
     let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
-    let misplaced = spread::misplaced(cluster, &service.name);
+    let misplaced = progress.left(cluster, &service.name);
     if misplaced == 0 {
-        return end(Ending::Spread);
+        return end(if progress.relocations.is_some() { Ending::Relocated } else { Ending::Spread });
     }
     if misplaced >= progress.misplaced && progress.idle_rounds >= PATIENCE {
         return end(Ending::NoHelp { misplaced });
@@ -215,12 +244,15 @@ fn begin(
         let why = format!("{} tasks are protected by the application, too many to note", spared.len());
         return end(Ending::Undone(why));
     }
-    let barred = barred(limits, service, seen.tasks.as_ref(), &spared);
+    let barred = barred(progress, cluster, limits, service, seen.tasks.as_ref(), &spared);
     let most = limits.surge.min(limits.moves);
     // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
     let is_careful = misplaced >= progress.misplaced;
     let targets = limits.steering.as_ref().and_then(|steering| {
-        let targets = steering::targets(cluster, &service.name, &barred, most, is_careful)?;
+        let targets = match wanted(progress, cluster, &barred) {
+            Some(wanted) => steering::to(cluster, &service.name, &wanted, most)?,
+            None => steering::targets(cluster, &service.name, &barred, most, is_careful)?,
+        };
         Some((steering, targets))
     });
     let (surge, targets, steer) = match targets {
@@ -229,6 +261,8 @@ fn begin(
         Some((steering, targets)) => {
             (u32::try_from(targets.places.len()).unwrap_or(u32::MAX), targets.instances, Some(steering.value.clone()))
         }
+        // Left to ECS, none of these would go where it is to.
+        None if progress.relocations.is_some() => return end(Ending::NoHelp { misplaced }),
         None => (spread::worthwhile_surge(cluster, &service.name, &barred, most), BTreeSet::new(), None),
     };
     if surge == 0 {
@@ -309,7 +343,7 @@ fn await_replacements(
     let protections = protections(progress, seen);
     let ours = our_protections(progress, Some(mark), &protections);
     let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
-    let barred = barred(limits, service, Some(tasks), &spared);
+    let barred = barred(progress, cluster, limits, service, Some(tasks), &spared);
     let victims = victims(cluster, service, tasks, &spared, &barred, mark);
     let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
     // The application may have protected it anew since, and then it is its own.
@@ -430,13 +464,40 @@ fn clear(
     Step::Done(ending.clone())
 }
 
-/// What is not to go: what the application protects, and what a reviewed plan doesn't name.
-fn barred(limits: &Limits, service: &Service, tasks: Option<&Tasks>, spared: &BTreeSet<TaskArn>) -> BTreeSet<TaskArn> {
+/// What is not to go: what the application protects, what a reviewed plan doesn't name, and where tasks are to go elsewhere one
+/// by one, all but those for which there is a place now.
+fn barred(
+    progress: &Progress,
+    cluster: &Cluster,
+    limits: &Limits,
+    service: &Service,
+    tasks: Option<&Tasks>,
+    spared: &BTreeSet<TaskArn>,
+) -> BTreeSet<TaskArn> {
     let mut barred = spared.clone();
-    if let (Some(reviewed), Some(tasks)) = (&limits.reviewed, tasks) {
+    let Some(tasks) = tasks else { return barred };
+    if let Some(reviewed) = &limits.reviewed {
         barred.extend(reviewed.barred(&service.name, tasks));
     }
+    if let Some(outstanding) = progress.outstanding(cluster) {
+        let is_meant = |a_move: &&&Move| progress.targets.is_empty() || progress.targets.contains(&a_move.to);
+        let go: BTreeSet<&TaskArn> = outstanding.iter().filter(is_meant).map(|a_move| &a_move.task).collect();
+        barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
+    }
     barred
+}
+
+/// How many of the tasks that are to go elsewhere each instance is to get, of those that may go.
+fn wanted(
+    progress: &Progress,
+    cluster: &Cluster,
+    barred: &BTreeSet<TaskArn>,
+) -> Option<BTreeMap<ContainerInstanceArn, u32>> {
+    let mut wanted = BTreeMap::new();
+    for a_move in progress.outstanding(cluster)?.iter().filter(|a_move| !barred.contains(&a_move.task)) {
+        *wanted.entry(a_move.to.clone()).or_default() += 1;
+    }
+    Some(wanted)
 }
 
 /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
@@ -456,8 +517,8 @@ fn victims(
     let more = u32::try_from(excess - victims.len()).unwrap_or(u32::MAX);
     victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
     // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
-    let is_reviewed = barred.len() > spared.len();
-    let mut newest: Vec<_> = tasks.all.values().filter(|task| is_reviewed && !spared.contains(&task.arn)).collect();
+    let is_chosen = barred.len() > spared.len();
+    let mut newest: Vec<_> = tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
     newest.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
     for task in newest {
         if victims.len() >= excess {

@@ -8,6 +8,7 @@ mod deaths;
 mod deploy;
 mod edge;
 mod html;
+mod machines;
 mod processes;
 mod production;
 mod reference;

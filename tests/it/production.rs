@@ -5,15 +5,22 @@ use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
 
 use crate::support::{in_simulated_time, leftovers, options};
 
-fn run(settings: &[(&str, &str)], options: Options) -> Option<(Report, Rehearsal)> {
+fn snapshot() -> Option<Snapshot> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/production.json");
     let Ok(text) = std::fs::read_to_string(path) else {
         println!("skipped: {path} is absent");
         return None;
     };
-    let snapshot = Snapshot::from_json(&text).unwrap();
+    Some(Snapshot::from_json(&text).unwrap())
+}
+
+fn config(settings: &[(&str, &str)]) -> Config {
     let variables = settings.iter().map(|(name, value)| (format!("REBALANCER_{name}").into(), (*value).into()));
-    let config = Config::from_variables(variables.chain([("REBALANCER_CLUSTER".into(), "production".into())])).unwrap();
+    Config::from_variables(variables.chain([("REBALANCER_CLUSTER".into(), "production".into())])).unwrap()
+}
+
+fn run(settings: &[(&str, &str)], options: Options) -> Option<(Report, Rehearsal)> {
+    let (snapshot, config) = (snapshot()?, config(settings));
     Some(in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot, options).unwrap();
         let report = rehearsal.run(&config, "production", "run-1").await;
@@ -71,13 +78,17 @@ fn check_whole_rebalancing(seed: u64, behaviour: &[&str]) {
     }
 }
 
+/// Whether `FLEET=all` is set.
+#[expect(clippy::disallowed_methods, reason = "what a person asks of these tests")]
+fn plays_all() -> bool {
+    std::env::var_os("FLEET").is_some()
+}
+
 /// `FLEET=all` plays every value of every behaviour and 20 seeds; without it the documented behaviour once.
 #[test]
 fn it_ends_with_nothing_misplaced_by_restarting_little_more_than_the_misplaced() {
     check_whole_rebalancing(0, &[]);
-    #[expect(clippy::disallowed_methods, reason = "what a person asks of this one test")]
-    let plays_all = std::env::var_os("FLEET").is_some();
-    if !plays_all {
+    if !plays_all() {
         return;
     }
     let values =
@@ -96,4 +107,43 @@ fn it_ends_with_nothing_misplaced_by_restarting_little_more_than_the_misplaced()
             });
         }
     });
+}
+
+/// Machines, once all is spread: under the threshold with the moves that were planned, and no spread the worse. Played only with
+/// the whole fleet's other rehearsals; else planned.
+#[test]
+fn its_machines_are_evened_out_once_it_is_spread() {
+    let lifted = [("MAX_MOVES", "1000"), ("MAX_SERVICES", "100"), ("DEADLINE", "6h"), ("THRESHOLD", "0")];
+    let steered = [("STEER", "true"), ("PARALLEL", "50"), ("COOLDOWN", "0"), ("SURGE", "100")];
+    let dry_run = [("DRY_RUN", if plays_all() { "false" } else { "true" })];
+    let Some(snapshot) = snapshot() else { return };
+    let (report, rehearsal) = in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot, options(0, &[], &[])).unwrap();
+        let first = rehearsal.run(&config(&lifted), "production", "run-1").await;
+        assert_eq!(first.after.unwrap().misplaced_tasks, 0);
+        let settings: Vec<_> = lifted.into_iter().chain(steered).chain(dry_run).collect();
+        let report = rehearsal.run(&config(&settings), "production", "run-2").await;
+        (report, rehearsal)
+    });
+    let (before, predicted) = (report.before.unwrap(), report.predicted.unwrap());
+    assert!(
+        before.load_imbalance_percent > 38.0 && predicted.load_imbalance_percent < 25.0,
+        "{before:?} {predicted:?}"
+    );
+    assert_eq!(predicted.misplaced_tasks, 0);
+    println!(
+        "{} moves: load imbalance {} → {} %",
+        report.plan.len(),
+        before.load_imbalance_percent,
+        predicted.load_imbalance_percent
+    );
+    if let Some(after) = report.after {
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+        assert_eq!(after.misplaced_tasks, 0);
+        assert!(after.load_imbalance_percent < 26.0, "{after:?}");
+        let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+        assert!(moved as usize <= report.plan.len(), "{moved}");
+        println!("{moved} moved: {after:?}");
+    }
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
 }
