@@ -22,22 +22,32 @@ pub(super) fn cluster(
     tasks: Vec<Task>,
     oddities: &mut Vec<String>,
 ) -> Cluster {
-    let cluster = Cluster {
+    let mut cluster = Cluster {
         name: name.rsplit('/').next().unwrap_or(name).to_owned(),
-        container_instances: instances.into_iter().map(|instance| (instance.arn.clone(), instance)).collect(),
+        container_instances: instances.into_iter().map(|it| (it.arn.clone(), it.into())).collect(),
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
-        tasks: tasks.into_iter().map(|task| (task.arn.clone(), task)).collect(),
+        tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
     };
-    for task in cluster.tasks.values() {
-        match &task.container_instance {
-            Some(instance) if !cluster.container_instances.contains_key(instance) => oddities.push(format!(
-                "task {} runs on container instance {}, which ECS doesn't list",
-                task.arn.short(),
-                instance.short()
-            )),
-            _ => {}
+    for mut task in tasks {
+        // What thousands of tasks name is kept once, not once for each.
+        if let Some((name, service)) = task.service.as_ref().and_then(|name| cluster.services.get_key_value(name)) {
+            task.service = Some(name.clone());
+            if task.task_definition == service.task_definition {
+                task.task_definition = service.task_definition.clone();
+            }
         }
+        if let Some(instance) = &mut task.container_instance {
+            match cluster.container_instances.get_key_value(instance) {
+                Some((arn, _)) => *instance = arn.clone(),
+                None => oddities.push(format!(
+                    "task {} runs on container instance {}, which ECS doesn't list",
+                    task.arn.short(),
+                    instance.short()
+                )),
+            }
+        }
+        cluster.tasks.insert(task.arn.clone(), task.into());
     }
     cluster
 }

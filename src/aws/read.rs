@@ -30,7 +30,7 @@ const BATCH: usize = 100;
 const DEFINITION_BATCH: usize = 1;
 /// Describes of one kind under way at once: as many as hide the latency. Each may hold a connection and half a megabyte of
 /// answer.
-const UNDER_WAY: usize = 8;
+const UNDER_WAY: usize = 4;
 /// A cluster holds at most 5,000 instances; ten million tasks and more than that is a listing that never ends.
 pub(super) const PAGES: usize = 100_000;
 

@@ -96,11 +96,11 @@ pub struct Cluster {
     /// The cluster's short name.
     pub name: String,
     /// Every container instance that ECS lists: all but INACTIVE ones.
-    pub container_instances: BTreeMap<ContainerInstanceArn, ContainerInstance>,
+    pub container_instances: BTreeMap<ContainerInstanceArn, Arc<ContainerInstance>>,
     /// Every service that ECS lists.
     pub services: BTreeMap<ServiceName, Service>,
     /// Every task whose desired status is RUNNING, those without a service included.
-    pub tasks: BTreeMap<TaskArn, Task>,
+    pub tasks: BTreeMap<TaskArn, Arc<Task>>,
     /// The task definitions that were read; not every one that tasks name.
     pub task_definitions: BTreeMap<TaskDefinitionArn, TaskDefinition>,
 }

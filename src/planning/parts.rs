@@ -27,7 +27,7 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// An eligible instance that tasks of the part sit on.
     pub fn instance<'a>(&self, index: &Index<'a>, arn: &ContainerInstanceArn) -> Option<&'a ContainerInstance> {
-        self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten()
+        self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten().map(AsRef::as_ref)
     }
 }
 

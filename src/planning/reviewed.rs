@@ -137,7 +137,7 @@ fn outdated(cluster: &Cluster, service: &ServiceName, a_move: &Move) -> Option<O
         task.service.as_ref() == Some(service) && task.container_instance.as_ref() == Some(&a_move.from)
     });
     let takes_tasks = |arn: &&ContainerInstanceArn| {
-        cluster.container_instances.get(*arn).is_some_and(super::model::ContainerInstance::is_usable)
+        cluster.container_instances.get(*arn).is_some_and(|instance| instance.is_usable())
     };
     if !is_there {
         return Some(Outdated::TasksGone);

@@ -45,7 +45,7 @@ impl Tasks {
     /// A service's tasks as a cluster holds them, all of them taken for ready.
     pub fn all_ready(cluster: &Cluster, service: &ServiceName) -> Self {
         let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service));
-        let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), task.clone())).collect();
+        let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), Task::clone(task))).collect();
         let ready = all.keys().cloned().collect();
         Self { all, ready, running_since: BTreeMap::new() }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
 use ecs_simulator::drawing::{Drawing, DrawnInstance, Settings};
@@ -51,9 +52,9 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
             let task = task(number, name, settings, definition, &instance);
             take(&mut instance, definition);
             service.running_count += 1;
-            cluster.tasks.insert(task.arn.clone(), task);
+            cluster.tasks.insert(task.arn.clone(), task.into());
         }
-        cluster.container_instances.insert(instance.arn.clone(), instance);
+        cluster.container_instances.insert(instance.arn.clone(), instance.into());
     }
     for (name, service) in &mut cluster.services {
         let settings = drawing.services.get(name.as_str()).unwrap_or(&nothing);
@@ -64,8 +65,11 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
 
 /// The production fleet, if its snapshot is beside the project; else a word is printed.
 pub(crate) fn production() -> Option<Cluster> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/production.json");
-    let Ok(text) = fs::read_to_string(path) else {
+    // The folder of whoever compiles this: the project, or one below it.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let text =
+        folders.map(|folder| fs::read_to_string(folder.join("shared/data/production.json"))).find_map(Result::ok);
+    let Some(text) = text else {
         eprintln!("skipped: the production fleet's snapshot is not here");
         return None;
     };
@@ -299,7 +303,7 @@ fn snapshot(snapshot: &Value) -> Cluster {
             capacity
         };
         (instance.registered, instance.remaining) = (capacity("registeredResources"), capacity("remainingResources"));
-        cluster.container_instances.insert(instance.arn.clone(), instance);
+        cluster.container_instances.insert(instance.arn.clone(), instance.into());
     }
     for value in all("tasks") {
         let definition = &cluster.task_definitions[&text(value, "taskDefinitionArn").as_str().into()];
@@ -307,7 +311,7 @@ fn snapshot(snapshot: &Value) -> Cluster {
         let service = text(value, "group").strip_prefix("service:").unwrap().to_owned();
         let mut task = task(0, &service, &nothing, definition, instance);
         task.arn = text(value, "taskArn").as_str().into();
-        cluster.tasks.insert(task.arn.clone(), task);
+        cluster.tasks.insert(task.arn.clone(), task.into());
     }
     cluster
 }

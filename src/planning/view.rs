@@ -1,6 +1,6 @@
 //! The cluster as it changes under a run's hands: one service's tasks replaced by what was just seen, or foreseen.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
     model::{
@@ -61,7 +61,7 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
     }
     for task in tasks.values() {
         if cluster.tasks.contains_key(&task.arn) {
-            cluster.tasks.insert(task.arn.clone(), task.clone());
+            cluster.tasks.insert(task.arn.clone(), Arc::new(task.clone()));
         } else {
             insert(cluster, task.clone());
         }
@@ -72,7 +72,7 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
 /// Adds a task, and takes what it reserves from its instance.
 pub fn insert(cluster: &mut Cluster, task: Task) {
     reserve(cluster, &task, true);
-    cluster.tasks.insert(task.arn.clone(), task);
+    cluster.tasks.insert(task.arn.clone(), task.into());
 }
 
 /// Removes a task, and gives back what it reserved.
@@ -121,6 +121,7 @@ fn reserve(cluster: &mut Cluster, task: &Task, takes: bool) {
     else {
         return;
     };
+    let instance = Arc::make_mut(instance);
     let change = |free: &mut u32, amount: u32, registered: u32| {
         *free = if takes { free.saturating_sub(amount) } else { free.saturating_add(amount).min(registered) };
     };

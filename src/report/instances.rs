@@ -69,7 +69,8 @@ pub(super) fn after(cluster: &Cluster, plan: &Plan) -> Vec<InstanceReport> {
         let Some(task) = foreseen.tasks.get(&a_move.task).cloned() else { continue };
         view::remove(&mut foreseen, &a_move.task);
         let arn = TaskArn::from(format!("foreseen/{number}").as_str());
-        view::insert(&mut foreseen, Task { arn, container_instance: Some(a_move.to.clone()), ..task });
+        let container_instance = Some(a_move.to.clone());
+        view::insert(&mut foreseen, Task { arn, container_instance, ..Task::clone(&task) });
     }
     of(&foreseen, &plan.predicted)
 }

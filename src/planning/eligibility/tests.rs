@@ -1,6 +1,6 @@
 //! Each guard, by a drawn cluster that it keeps from being moved.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use wildmatch::WildMatch;
 
@@ -40,7 +40,7 @@ fn web(cluster: &mut Cluster) -> &mut Service {
 }
 
 fn first_task(cluster: &mut Cluster) -> &mut Task {
-    cluster.tasks.values_mut().next().unwrap()
+    Arc::make_mut(cluster.tasks.values_mut().next().unwrap())
 }
 
 fn tagged(key: &str, value: &str) -> impl FnOnce(&mut Service) + use<> {

@@ -1,6 +1,6 @@
 //! The measure on drawn clusters.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use super::*;
 use crate::planning::testing::{self, NOW};
@@ -166,7 +166,7 @@ fn tasks_of_different_capacity_providers_are_spread_apart() {
         testing::cluster("a i-1 web web provider=p\na i-2 provider=p\na i-3 web web provider=q\na i-4 provider=q");
     for task in cluster.tasks.values_mut() {
         let instance = &cluster.container_instances[task.container_instance.as_ref().unwrap()];
-        task.capacity_provider.clone_from(&instance.capacity_provider);
+        Arc::make_mut(task).capacity_provider.clone_from(&instance.capacity_provider);
     }
     let measure = measure(&cluster, &Policy::default(), NOW);
     assert_eq!(told(&measure), "web: 2 of 4 misplaced, skew 2, 4 domains");

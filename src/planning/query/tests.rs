@@ -9,7 +9,7 @@ use crate::planning::testing;
 /// tasks of the services web and api.
 fn instance() -> ContainerInstance {
     let cluster = testing::cluster("a i-1 web api attr.rack=7 attr.ssd= attr.name=it's type=m5.large");
-    cluster.container_instances.into_values().next().unwrap()
+    ContainerInstance::clone(cluster.container_instances.values().next().unwrap())
 }
 
 fn groups() -> BTreeSet<String> {

@@ -1,5 +1,7 @@
 //! A reviewed plan on drawn clusters: unchanged it is made as it is, changed only what holds.
 
+use std::sync::Arc;
+
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
@@ -64,8 +66,8 @@ fn what_changed_since_is_left_out_and_said() {
         |cluster| {
             // Lost, and replaced by ECS where it was.
             let (gone, other) = (task(cluster, 0), TaskArn::from("task/another"));
-            let new = Task { arn: other.clone(), ..cluster.tasks.remove(&gone).unwrap() };
-            cluster.tasks.insert(other, new);
+            let new = Task { arn: other.clone(), ..Task::clone(&cluster.tasks.remove(&gone).unwrap()) };
+            cluster.tasks.insert(other, new.into());
         },
         "web: 00002 to i-2\napi: opted-out\nweb: 1 of 2 reviewed moves left out: what was to go is gone",
     );
@@ -80,7 +82,7 @@ fn what_changed_since_is_left_out_and_said() {
     check(
         |cluster| {
             let drained = cluster.container_instances.values_mut().find(|it| it.arn.short() == "i-3").unwrap();
-            drained.status = ContainerInstanceStatus::Draining;
+            Arc::make_mut(drained).status = ContainerInstanceStatus::Draining;
         },
         "web: 00001 to i-2\napi: opted-out\nweb: 1 of 2 reviewed moves left out: i-3 takes no tasks any more",
     );

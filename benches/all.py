@@ -1,0 +1,187 @@
+"""The job beside what a user would take instead, in one table: `cargo bench-all`.
+
+    cargo bench-all                   # some ten minutes, most of them building
+    cargo bench-all --short           # the counts that CI holds, and the ratios once
+    cargo bench-all --image FOLDER    # the binary of an image that is built (OCI layout), and its size
+
+Needs boto3 and valgrind. UPDATE_EXPECT=1 writes the counts, and README's table, anew.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+from bound import rebalancing_seconds
+from measured import CLEAN, first_request, instructions, run, simulator
+from table import ROOT, Table
+
+SIMULATOR, REHEARSE = ROOT / "target/debug/ecs-simulator", ROOT / "target/debug/rehearse"
+PRODUCTION = ROOT / "../shared/data/production.json"
+BOTO3 = [sys.executable, str(ROOT / "benches/peers/read_and_count.py")]
+LIFTED = {"MAX_MOVES": "1000", "MAX_SERVICES": "100", "DEADLINE": "2h", "THRESHOLD": "0"}
+# A registry's megabytes and Fargate's are a million bytes.
+MB = 1e6
+
+
+def cargo(*arguments, **environment):
+    subprocess.run(["cargo", *arguments], cwd=ROOT, env={**os.environ, **environment}, check=True)
+
+
+def built_job():
+    """The binary as the Dockerfile builds it."""
+    text = (ROOT / "Dockerfile").read_text()
+    flags = re.search(r'^ENV RUSTFLAGS="(.*)"$', text, re.MULTILINE)[1]
+    features = re.search(r"^ENV FEATURES=(.*)$", text, re.MULTILINE)[1]
+    target = f"{os.uname().machine}-unknown-linux-gnu"
+    cargo(
+        "build", "--release", "--locked", "--no-default-features", "--features", features,
+        "--bin", "ecs-rebalancer", "--target", target, RUSTFLAGS=flags,
+    )  # fmt: skip
+    return ROOT / "target" / target / "release" / "ecs-rebalancer"
+
+
+def image_job(image, folder):
+    """The binary out of an image, and the size of what a registry stores."""
+    blob = lambda digest: image.joinpath("blobs", *digest.split(":"))  # noqa: E731
+    index = json.loads((image / "index.json").read_text())
+    layers = json.loads(blob(index["manifests"][0]["digest"]).read_text())["layers"]
+    for layer in layers:
+        with tarfile.open(blob(layer["digest"])) as archive:
+            for entry in archive:
+                if entry.name.removeprefix("./") == "ecs-rebalancer":
+                    job = pathlib.Path(folder, "ecs-rebalancer")
+                    job.write_bytes(archive.extractfile(entry).read())
+                    job.chmod(0o755)
+    return job, sum(layer["size"] for layer in layers)
+
+
+def measuring(environment, cluster):
+    """The job's environment for a run that measures, publishes and moves nothing; boto3's script reads CLUSTER."""
+    ours = {"REBALANCER_CLUSTER": cluster, "REBALANCER_DRY_RUN": "true", "REBALANCER_LOG_FORMAT": "json"}
+    return {**environment, **ours, "CLUSTER": cluster}
+
+
+def pairs(job, cluster, snapshot, number):
+    """Runs of the job and of boto3's script, one after the other; the medians."""
+    ours, theirs = [], []
+    for _ in range(number):
+        for command, runs in (([str(job)], ours), (BOTO3, theirs)):
+            with simulator(SIMULATOR, *snapshot) as environment:
+                runs.append(run(command, measuring(environment, cluster)))
+    median = lambda runs, what: statistics.median(run[what] for run in runs)  # noqa: E731
+    figures = {what: (median(ours, what), median(theirs, what)) for what in ("wall", "cpu", "memory")}
+    return figures, ours[0]["told"], theirs[0]["told"]
+
+
+def check_agree(cluster, report, counted):
+    """Who measures something else is no peer."""
+    before = report["before"]
+    ours = (before["misplaced_tasks"], round(before["load_imbalance_percent"], 1), before["running_tasks"])
+    theirs = (counted["MisplacedTasks"], round(counted["LoadImbalance"], 1), counted["RunningTasks"])
+    if ours != theirs:
+        sys.exit(f"{cluster}: the job found {ours}, and boto3's script {theirs}")
+
+
+def rehearsed(snapshot, *options):
+    """The report of a rehearsal with all limits lifted."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        environment = {**CLEAN, **{f"REBALANCER_{name}": value for name, value in LIFTED.items()}}
+        command = [str(REHEARSE), *snapshot, *options, "--report", file.name]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(pathlib.Path(file.name).read_text())
+
+
+def add_measuring(table, job, cluster, snapshot, number):
+    figures, report, counted = pairs(job, cluster, snapshot, number)
+    check_agree(cluster, report, counted)
+    (wall, wall_of_boto3), (cpu, cpu_of_boto3), (memory, memory_of_boto3) = figures.values()
+    is_small = not snapshot
+    table.row(f"{cluster}: measured and published, ms", wall * 1000, wall_of_boto3 * 1000)
+    ratio = wall / wall_of_boto3
+    table.row("- to boto3's", ratio, allowed="1/20", most=1 / 20, fails=is_small)
+    table.row("- CPU time, ms", cpu * 1000, cpu_of_boto3 * 1000)
+    table.row("- peak memory, MB", memory, memory_of_boto3, allowed="25", most=25, fails=True)
+    table.row("- to boto3's", memory / memory_of_boto3, allowed="1/5", most=1 / 5)
+    requests = sum(report["api_calls"].values())
+    table.count(f"{cluster}: requests to measure", "- requests", requests, boto3=counted["requests"])
+    table.row("- misplaced tasks, as both count", report["before"]["misplaced_tasks"], counted["MisplacedTasks"])
+    with simulator(SIMULATOR, *snapshot) as environment:
+        counted = instructions([str(job)], measuring(environment, cluster))
+    # To a million: how often sockets are looked at differs a little from run to run.
+    table.count(f"{cluster}: instructions to measure, millions", "- instructions, millions", round(counted / 1e6))
+
+
+def add_rebalancing(table, cluster, snapshot, with_seed):
+    report = rehearsed(snapshot, *(["--policy", "seed"] if with_seed else []))
+    played, requests = report["rehearsal"], sum(report["api_calls"].values())
+    moved = sum(service["moved"] for service in report["services"])
+    seed = played["instead"][0] if with_seed else {}
+    table.count(f"{cluster}: requests to rebalance", f"{cluster}: rebalanced: requests", requests, seed=seed.get("requests"))
+    if snapshot:
+        table.row("- requests per moved task", requests / moved, allowed="3", most=3, fails=True)
+    restarted = played["tasks_stopped"]
+    table.count(f"{cluster}: tasks restarted", "- tasks restarted", restarted, seed=seed.get("restarted"))
+    table.row("- misplaced tasks left", report["after"]["misplaced_tasks"], seed=seed.get("misplaced_left"))
+    seconds = played["simulated_seconds"]
+    table.row("- simulated time, s", seconds, seed=seed.get("simulated_seconds"))
+    if snapshot:
+        bound = rebalancing_seconds(json.loads(PRODUCTION.read_text()), report)
+        table.row(f"- to the bound, {bound:.0f} s (benches/bound.py)", seconds / bound, allowed="1.5", most=1.5)
+
+
+def add_planning(table):
+    """By size, with the planning code built alone and for speed."""
+    folder = ROOT / "target/planning"
+    cargo("bench", "--locked", "--manifest-path", "benches/planning/Cargo.toml", CARGO_TARGET_DIR=str(folder))
+    for size in ("10", "1000", "5000", "production"):
+        found = folder / "criterion/fleet/measure" / size / "new/estimates.json"
+        if found.exists():
+            milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
+            table.row(f"planning: measured, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="The job beside what a user would take instead")
+    parser.add_argument("--short", action="store_true", help="the counts that CI holds, and the ratios once")
+    parser.add_argument("--image", type=pathlib.Path, help="a folder of the OCI layout; without it the binary is built")
+    arguments = parser.parse_args()
+    cargo("build", "--locked", "--bins")
+    table = Table()
+    with tempfile.TemporaryDirectory() as folder:
+        job, image_bytes = image_job(arguments.image, folder) if arguments.image else (built_job(), None)
+        table.row("static binary, MB", job.stat().st_size / MB, allowed="6.5", most=6.5)
+        table.row("image, compressed, MB", image_bytes and image_bytes / MB, allowed="4", most=4, fails=True)
+        if not arguments.image:
+            print("the image's size is left out: .ci/build-image FOLDER builds one, and --image FOLDER/image is that")
+        number = 3 if arguments.short else 9
+        with simulator(SIMULATOR) as environment:
+            environment = measuring(environment, "reference")
+            first = lambda command: statistics.median(first_request(command, environment) for _ in range(number))  # noqa: E731
+            table.row("exec to first request, ms", first([str(job)]) * 1000, first(BOTO3) * 1000, allowed="10", most=10)
+        clusters = [("reference", [])]
+        if PRODUCTION.exists():
+            clusters.append(("production", [str(PRODUCTION)]))
+        else:
+            print("skipped: the production fleet, whose snapshot is absent")
+        for cluster, snapshot in clusters:
+            add_measuring(table, job, cluster, snapshot, number)
+            # The reference architecture restarts every task, which takes a minute to play on the fleet.
+            add_rebalancing(table, cluster, snapshot, with_seed=not arguments.short or not snapshot)
+    if not arguments.short:
+        add_planning(table)
+    table.check(is_whole=not arguments.short and PRODUCTION.exists(), updates="UPDATE_EXPECT" in os.environ)
+    print(table.text())
+    for failure in table.failed:
+        print(f"FAILED: {failure}")
+    sys.exit(bool(table.failed))
+
+
+if __name__ == "__main__":
+    main()

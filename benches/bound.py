@@ -1,0 +1,57 @@
+"""The shortest time in which ECS would let a rebalancing be done: by how fast tasks start, when they count as healthy, and its
+token buckets. All of it as ECS documents it, or as the simulator has it where ECS promises nothing.
+
+A service's moves go in surges of REBALANCER_SURGE percent of its desired count. A surge of k tasks is over no sooner than
+
+    launches   ⌊(k - 1) ÷ 83⌋ × 10 s   ECS launches at most 500 tasks a minute for a service: 83 each 10 s
+    start-up   5 + 10 × k ÷ (k + 1) s  each takes 5 to 15 s, evenly drawn; so long is the slowest of k, on average
+    health     40 s                    where nothing checks a task; else 10 + 10 × k ÷ (k + 1) s, drawn from 10 to 20 s
+
+Services go side by side, so the longest one counts. Before and after, the cluster is read: no sooner than its pages of tasks
+come one after another, 30 ms each, with a describe, and the metrics after them; nor than the bucket gives: 100 requests at
+once, 20 a second. What is asked meanwhile (protection: 200 at once and 80 a second; changes of services: 50 and 5) is fewer
+than these buckets hold, and costs nothing. The end of the old tasks is not waited for.
+"""
+
+import math
+
+LAUNCHES, LOOK_SECONDS = 83, 10
+LATENCY_SECONDS = 0.030
+SETTLING_SECONDS = 40
+BURST, REFILL_A_SECOND = 100, 20
+
+
+def slowest(number, shortest, longest):
+    """Of so many, evenly drawn."""
+    return shortest + (longest - shortest) * number / (number + 1)
+
+
+def surge(tasks, is_checked):
+    launches = (tasks - 1) // LAUNCHES * LOOK_SECONDS
+    return launches + slowest(tasks, 5, 15) + (slowest(tasks, 10, 20) if is_checked else SETTLING_SECONDS)
+
+
+def service_seconds(moves, desired, is_checked, surge_percent):
+    most = max(1, desired * surge_percent // 100)
+    full, rest = divmod(moves, most)
+    return full * surge(most, is_checked) + (surge(rest, is_checked) if rest else 0)
+
+
+def reading_seconds(instances, tasks):
+    chain = (math.ceil(tasks / 100) + 3) * LATENCY_SECONDS
+    requests = 2 * math.ceil(instances / 100) + 2 * math.ceil(tasks / 100)
+    return max(chain, (requests - BURST) / REFILL_A_SECOND)
+
+
+def rebalancing_seconds(snapshot, report, surge_percent=25):
+    """Of the rebalancing that a rehearsal's report tells of."""
+    definitions = {it["taskDefinitionArn"]: it for it in snapshot["taskDefinitions"]}
+    desired = {it["serviceName"]: it for it in snapshot["services"]}
+    seconds = []
+    for moved in (it for it in report["services"] if it["moved"]):
+        service = desired[moved["name"]]
+        containers = definitions[service["taskDefinition"]]["containerDefinitions"]
+        is_checked = bool(service.get("loadBalancers")) or any(it.get("healthCheck") for it in containers)
+        seconds.append(service_seconds(moved["moved"], service["desiredCount"], is_checked, surge_percent))
+    reading = reading_seconds(len(snapshot["containerInstances"]), len(snapshot["tasks"]))
+    return max(seconds, default=0) + 2 * reading
