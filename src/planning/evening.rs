@@ -143,7 +143,7 @@ const RESOURCES: [fn(&Capacity) -> u32; 2] = [|capacity| capacity.cpu_units, |ca
 impl<'a> Field<'a> {
     fn new(cluster: &'a Cluster, policy: &Policy, weights: [i128; 2]) -> Self {
         let instances: Vec<&ContainerInstance> =
-            cluster.container_instances.values().filter(|instance| instance.is_usable()).collect();
+            cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
         let reserved = |instance: &ContainerInstance, of: fn(&Capacity) -> u32| {
             i128::from(of(&instance.registered).saturating_sub(of(&instance.remaining)))

@@ -120,13 +120,7 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
         })
         .collect();
     let spreads = || services.values().filter_map(|service| service.spread.as_ref().ok());
-    let usable = || {
-        cluster
-            .container_instances
-            .values()
-            .map(AsRef::as_ref)
-            .filter(|instance: &&super::model::ContainerInstance| instance.is_usable())
-    };
+    let usable = || cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable());
     let cpu = Load::of(usable(), |capacity| capacity.cpu_units);
     let memory = Load::of(usable(), |capacity| capacity.memory_mib);
     let (cpu_load_imbalance, memory_load_imbalance) = (cpu.imbalance(), memory.imbalance());
