@@ -5,6 +5,8 @@
 //! `distinctInstance` zone b is full with one task, so zone a keeps three, of which its two instances can hold two...
 //! and one task has no place at all.
 
+use std::cmp::Reverse;
+
 /// One domain, with all that lies within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain<Id> {
@@ -171,18 +173,19 @@ impl<Id: Clone> Domain<Id> {
             Content::Level(domains) => {
                 let level = water_level(domains, total);
                 let mut rest = u64::from(total) - held(domains, level);
-                let mut order: Vec<(u64, u64, usize)> = domains
+                let mut order: Vec<(u64, u64, Reverse<u32>, usize)> = domains
                     .iter()
                     .enumerate()
                     .filter(|(_, domain)| domain.limit > level)
                     .map(|(index, domain)| {
                         let answer = domain.missing_twice(level);
-                        (answer.one_more - answer.total, domain.preference, index)
+                        // Last, what has more keeps more: an instance that joins takes from its own zone.
+                        (answer.one_more - answer.total, domain.preference, Reverse(domain.tasks()), index)
                     })
                     .collect();
                 order.sort_unstable();
                 let mut with_more = vec![0_u32; domains.len()];
-                for (_, _, index) in order {
+                for (_, _, _, index) in order {
                     let granted = rest.min(u64::from(domains[index].alike()));
                     with_more[index] = u32::try_from(granted).unwrap_or(u32::MAX);
                     rest -= granted;
