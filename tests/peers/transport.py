@@ -1,0 +1,132 @@
+"""How the job reaches AWS: authorities are read where TLS is spoken and nowhere else, and the environment's proxy is used.
+
+    transport.py JOB SIMULATOR
+"""
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from socket_and_signals import RUN_SECONDS, check, simulator
+
+DRY = {"REBALANCER_CLUSTER": "reference", "REBALANCER_DRY_RUN": "true", "REBALANCER_LOG_FORMAT": "json"}
+
+
+def certificate(folder, name):
+    """A self-signed one of 127.0.0.1: the file of the certificate, and of it with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    bundle, both = pathlib.Path(folder, f"{name}.pem"), pathlib.Path(folder, f"{name}-with-key.pem")
+    bundle.write_bytes(pem), both.write_bytes(pem + private)
+    return bundle, both
+
+
+def run(job, environment):
+    ended = subprocess.run([job], env={**environment, **DRY}, capture_output=True, text=True, timeout=RUN_SECONDS)
+    return ended.returncode, json.loads(ended.stdout.splitlines()[-1])
+
+
+def pump(source, sink):
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65_536):
+            sink.sendall(piece)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def serve_tls(listener, context, port):
+    """Takes TLS off what comes in, and hands it on to a port."""
+    while True:
+        try:
+            plain, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            client = context.wrap_socket(plain, server_side=True)
+        except OSError:
+            continue
+        behind = socket.create_connection(("127.0.0.1", port))
+        for ends in ((client, behind), (behind, client)):
+            threading.Thread(target=pump, args=ends, daemon=True).start()
+
+
+def check_plain(job, simulator_command, folder):
+    """Whoever opened this bundle would wait for ever: nobody writes to it."""
+    bundle = os.path.join(folder, "nobody-writes-here")
+    os.mkfifo(bundle)
+    with simulator(simulator_command, 1) as environment:
+        status, _ = run(job, {**environment, "SSL_CERT_FILE": bundle})
+        check("exit status over plain HTTP, where no authority can be read", status, 0)
+
+
+def check_tls(job, simulator_command, folder):
+    bundle, both = certificate(folder, "trusted")
+    other, _ = certificate(folder, "another")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(both)
+    with simulator(simulator_command, 1) as environment, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2])
+        threading.Thread(target=serve_tls, args=(listener, context, port), daemon=True).start()
+        endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        status, _ = run(job, {**environment, "AWS_ENDPOINT_URL": endpoint, "SSL_CERT_FILE": str(bundle)})
+        check("exit status over TLS", status, 0)
+        status, report = run(job, {**environment, "AWS_ENDPOINT_URL": endpoint, "SSL_CERT_FILE": str(other)})
+        check("exit status where the authority is another", status, 1)
+        check("which is said", "UnknownIssuer" in " ".join(report["errors"]), True)
+
+
+def check_proxy(job, scheme, variable, expected):
+    """What the first line is that a proxy is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(RUN_SECONDS)
+        environment = {
+            "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_ENDPOINT_URL": f"{scheme}://aws.invalid", variable: f"http://127.0.0.1:{listener.getsockname()[1]}",
+        }  # fmt: skip
+        process = subprocess.Popen(
+            [job], env={**environment, **DRY}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as sent:
+                check(f"what a proxy named by {variable} is asked", sent.readline().decode().strip(), expected)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def main():
+    job, simulator_command = map(os.path.abspath, sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        check_plain(job, simulator_command, folder)
+        check_tls(job, simulator_command, folder)
+    check_proxy(job, "http", "HTTP_PROXY", "POST http://aws.invalid/ HTTP/1.1")
+    check_proxy(job, "https", "HTTPS_PROXY", "CONNECT aws.invalid:443 HTTP/1.1")
+
+
+if __name__ == "__main__":
+    main()
