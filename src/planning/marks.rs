@@ -20,8 +20,8 @@ pub const TARGET_ATTRIBUTE: &str = "ecs-rebalancer.target";
 /// How many characters of a task's id tell it apart from the service's others: 16 million values for at most 5,000 tasks,
 /// and a clash only means that one more task keeps its protection until that ends by itself.
 const TASK_ID_CHARACTERS: usize = 6;
-/// How many protected tasks a surge's note has room for: 7 characters each, beside some 110 for the rest.
-pub const SPARED_TASKS: usize = 20;
+/// How many protected tasks a surge's note has room for: 7 characters each, beside some 120 for the rest.
+pub const SPARED_TASKS: usize = 19;
 
 /// An unfinished step: the desired count is raised, or is about to be, or was just lowered again.
 #[derive(Clone, Debug, PartialEq, Eq)]
