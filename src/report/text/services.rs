@@ -1,6 +1,6 @@
 //! The services, worst first; those that need nothing are only counted.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
@@ -13,13 +13,14 @@ const ROWS: usize = 20;
 /// The table, and what is not in it.
 pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
     let mut text = String::new();
-    let mut uneven: Vec<&ServiceReport> = services.iter().filter(|service| service.misplaced_tasks > 0).collect();
-    uneven.sort_by(|a, b| b.misplaced_tasks.cmp(&a.misplaced_tasks).then_with(|| a.name.cmp(&b.name)));
+    let mut uneven: Vec<&ServiceReport> =
+        services.iter().filter(|service| service.misplaced_tasks > 0 || service.action == Action::Rebalance).collect();
+    uneven.sort_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
     if !uneven.is_empty() {
         text.push_str(&table(&uneven[..uneven.len().min(ROWS)], paint));
         text.push('\n');
         if uneven.len() > ROWS {
-            text.push_str(&format!("  and {} more services with misplaced tasks\n", uneven.len() - ROWS));
+            text.push_str(&format!("  and {} more services\n", uneven.len() - ROWS));
         }
     }
     let even = services.iter().filter(|service| service.action == Action::None).count();
