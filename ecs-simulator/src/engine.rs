@@ -202,7 +202,16 @@ impl Engine {
 
     /// A new id, as ECS writes them.
     pub(crate) fn id(&mut self) -> String {
-        format!("{:032x}", self.random.random::<u128>())
+        // A snapshot may come from a simulation of the same seed, and then it has these very ids.
+        loop {
+            let id = format!("{:032x}", self.random.random::<u128>());
+            let arn = |kind: &str| format!("{}/{id}", self.state.cluster_arn.replace(":cluster/", kind));
+            let is_taken = self.state.tasks.contains_key(&arn(":task/"))
+                || self.state.instances.contains_key(&arn(":container-instance/"));
+            if !is_taken {
+                return id;
+            }
+        }
     }
 
     /// Chance: true in so many of 1 cases.

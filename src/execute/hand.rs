@@ -39,10 +39,19 @@ pub(super) struct Round<'a> {
     pub(super) protect_minutes: u32,
     pub(super) stop: Option<Stop>,
     pub(super) moves_left: u32,
-    /// Other services in hand, and how many of their tasks are asked for but have no place yet.
-    pub(super) others: Vec<(ServiceName, u32)>,
+    /// Other services in hand that have tasks asked for.
+    pub(super) others: Vec<InFlight>,
     /// The container instances that carry the attribute by which others steer, or are about to.
     pub(super) others_targets: BTreeSet<ContainerInstanceArn>,
+}
+
+/// What a service in hand is asked to have.
+pub(super) struct InFlight {
+    name: ServiceName,
+    /// The desired count; how many of these the cluster as it was seen holds already is for the caller to find.
+    tasks: u32,
+    /// The container instances that it steers to; none where ECS chooses among all.
+    targets: BTreeSet<ContainerInstanceArn>,
 }
 
 /// How it ended for one service.
@@ -178,9 +187,10 @@ impl Hand {
         }
     }
 
-    /// Tasks that are asked for; how many of them the cluster as it was seen holds already is for the caller to find.
-    pub(super) fn in_flight(&self) -> Option<(ServiceName, u32)> {
-        self.surge_under_way().map(|mark| (self.name.clone(), mark.to))
+    /// Tasks that are asked for.
+    pub(super) fn in_flight(&self) -> Option<InFlight> {
+        let mark = self.surge_under_way()?;
+        Some(InFlight { name: self.name.clone(), tasks: mark.to, targets: self.targets() })
     }
 
     /// The container instances that it steers to, or is about to.
@@ -516,12 +526,17 @@ fn goes_on_after(action: &Action) -> bool {
 
 /// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
 /// expected: so that two services are not promised the same room.
-fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[(ServiceName, u32)]) -> Cow<'a, Cluster> {
+fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[InFlight]) -> Cow<'a, Cluster> {
     let mut crowded = Cow::Borrowed(cluster);
-    for (name, asked) in others {
+    for InFlight { name, tasks, targets } in others {
         let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-        let missing = asked.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
-        for (number, place) in spread::placements(&crowded, name, missing).iter().enumerate() {
+        let missing = tasks.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
+        let places = if targets.is_empty() {
+            spread::placements(&crowded, name, missing)
+        } else {
+            targets.iter().cycle().take(missing as usize).cloned().collect()
+        };
+        for (number, place) in places.iter().enumerate() {
             if let Some(task) = view::foreseen(&crowded, name, place, number) {
                 view::insert(crowded.to_mut(), task);
             }
