@@ -139,7 +139,7 @@ def add_rebalancing(table, cluster, snapshot, with_seed):
 def add_planning(table):
     """By size, with the planning code built alone and for speed."""
     folder = ROOT / "target/planning"
-    cargo("bench", "--locked", "--manifest-path", "benches/planning/Cargo.toml", CARGO_TARGET_DIR=str(folder))
+    cargo("bench", "--locked", "--bench", "plan", "--manifest-path", "benches/planning/Cargo.toml", CARGO_TARGET_DIR=str(folder))
     for size in ("10", "1000", "5000", "production"):
         found = folder / "criterion/fleet/measure" / size / "new/estimates.json"
         if found.exists():
