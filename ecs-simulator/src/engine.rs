@@ -202,14 +202,18 @@ impl Engine {
 
     /// A new id, as ECS writes them.
     pub(crate) fn id(&mut self) -> String {
-        // A snapshot may come from a simulation of the same seed, and then it has these very ids.
+        format!("{:032x}", self.random.random::<u128>())
+    }
+
+    /// A new ARN of this kind, `task` or `container-instance`, and the id at its end.
+    pub(crate) fn new_arn(&mut self, kind: &str) -> (String, String) {
+        let beginning = self.state.cluster_arn.replace(":cluster/", &format!(":{kind}/"));
         loop {
-            let id = format!("{:032x}", self.random.random::<u128>());
-            let arn = |kind: &str| format!("{}/{id}", self.state.cluster_arn.replace(":cluster/", kind));
-            let is_taken = self.state.tasks.contains_key(&arn(":task/"))
-                || self.state.instances.contains_key(&arn(":container-instance/"));
-            if !is_taken {
-                return id;
+            let id = self.id();
+            let arn = format!("{beginning}/{id}");
+            // A snapshot may come from a simulation of the same seed, and then it has these very ids.
+            if !self.state.tasks.contains_key(&arn) && !self.state.instances.contains_key(&arn) {
+                return (arn, id);
             }
         }
     }

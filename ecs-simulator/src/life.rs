@@ -58,8 +58,7 @@ impl<'a> Start<'a> {
 
 /// Starts a task on an instance or (Fargate) on none, and tells its ARN.
 pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&str>) -> String {
-    let id = engine.id();
-    let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":task/"));
+    let (arn, id) = engine.new_arn("task");
     let number = u32::try_from(engine.between(1, 1 << 24)).unwrap_or(1);
     let instance = instance.and_then(|arn| engine.state.instances.get(arn));
     let gpus = instance.map(|instance| free_gpus(engine, instance, start.definition)).unwrap_or_default();

@@ -96,10 +96,9 @@ fn lose_instance(engine: &mut Engine) {
 
 /// A container instance joins, as the first usable one is; its ARN.
 pub(crate) fn join_instance(engine: &mut Engine) -> Option<String> {
-    let id = engine.id();
+    let (arn, id) = engine.new_arn("container-instance");
     let now = engine.now;
     let model = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
-    let arn = format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":container-instance/"));
     let instance = Instance {
         arn: arn.clone(),
         ec2_instance_id: format!("i-{}", &id[..17]),

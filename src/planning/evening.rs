@@ -20,7 +20,7 @@ use super::{
     policy::{Mode, Policy, Strategy},
     settings::ServiceSettings,
     spread::{View, leaf},
-    steering::is_steerable,
+    steering::steerable_part,
 };
 
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
@@ -39,9 +39,11 @@ pub fn is_due(found: &Measure, policy: &Policy) -> bool {
 /// missing stays.
 pub fn moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
+    let field = Field::new(cluster, policy);
+    let groups = groups(&index, policy, now, &field);
     let plans = WEIGHTS.map(|weights| {
-        let mut field = Field::new(cluster, policy, weights);
-        let moves = with_weights(&index, &mut field, policy, now);
+        let mut field = Field { weights, ..field.clone() };
+        let moves = with_weights(groups.clone(), &mut field, policy);
         let number: usize = moves.iter().map(|(_, moves)| moves.len()).sum();
         // What is under the threshold with the fewest moves; else what comes closest.
         ((field.above(), number), moves)
@@ -50,13 +52,7 @@ pub fn moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(Service
 }
 
 /// The moves, each the one that evens out the most by these weights of CPU and memory.
-fn with_weights(
-    index: &Index<'_>,
-    field: &mut Field<'_>,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<(ServiceName, Vec<Move>)> {
-    let mut groups = groups(index, policy, now, field);
+fn with_weights(mut groups: Vec<Group<'_>>, field: &mut Field<'_>, policy: &Policy) -> Vec<(ServiceName, Vec<Move>)> {
     let mut queue: BinaryHeap<(i128, Reverse<usize>)> = BinaryHeap::new();
     for (number, group) in groups.iter().enumerate() {
         if let Some(pair) = field.best(group) {
@@ -125,6 +121,7 @@ fn imbalance(resources: &[Resource; 2]) -> i128 {
 }
 
 /// The container instances as they fill and empty.
+#[derive(Clone)]
 struct Field<'a> {
     instances: Vec<&'a ContainerInstance>,
     number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
@@ -141,7 +138,7 @@ struct Field<'a> {
 const RESOURCES: [fn(&Capacity) -> u32; 2] = [|capacity| capacity.cpu_units, |capacity| capacity.memory_mib];
 
 impl<'a> Field<'a> {
-    fn new(cluster: &'a Cluster, policy: &Policy, weights: [i128; 2]) -> Self {
+    fn new(cluster: &'a Cluster, policy: &Policy) -> Self {
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
@@ -164,7 +161,7 @@ impl<'a> Field<'a> {
         let free = instances.iter().map(|instance| instance.remaining).collect();
         let tasks = i128::try_from(cluster.tasks.len()).unwrap_or(i128::MAX).max(1);
         let worthwhile = (4_000_000 / WORTHWHILE_PART / tasks).max(1);
-        Self { instances, number_of, beyond, free, resources, weights, worthwhile }
+        Self { instances, number_of, beyond, free, resources, weights: WEIGHTS[0], worthwhile }
     }
 
     fn is_even(&self) -> bool {
@@ -272,6 +269,7 @@ struct Pair {
 }
 
 /// The tasks of one service in one domain inside which they may be anywhere, as far as its spread goes.
+#[derive(Clone)]
 struct Group<'a> {
     service: ServiceName,
     size: Capacity,
@@ -311,11 +309,8 @@ fn groups<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp, field: &Field<
             continue;
         }
         let Some(view) = View::new(index, &service.name) else { continue };
-        let [part] = view.parts.as_slice() else { continue };
+        let Some(part) = steerable_part(index.cluster, &view) else { continue };
         let Some(definition) = index.cluster.task_definitions.get(&service.task_definition) else { continue };
-        if !is_steerable(index.cluster, service) {
-            continue;
-        }
         let mut by_domain: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
         for instance in index.eligible(&part.requirement) {
             let Some(number) = field.number_of.get(&instance.arn).copied() else { continue };
@@ -380,18 +375,16 @@ mod tests {
         for (service, moves) in moves(&cluster, &policy, NOW) {
             for a_move in &moves {
                 write!(shown, "{service}:{}>{} ", a_move.from.short(), a_move.to.short()).unwrap();
-                make(&mut cluster, &service, a_move);
+                make(&mut cluster, a_move);
             }
         }
         let after = measure(&cluster, &policy, NOW).load_imbalance.percent();
         assert_eq!(format!("{shown}{before:.0} {after:.0}"), expected, "{drawing}");
     }
 
-    /// The new task first, then the old one goes: as a surge does it.
-    fn make(cluster: &mut Cluster, service: &ServiceName, a_move: &Move) {
-        let task = view::foreseen(cluster, service, &a_move.to, cluster.tasks.len()).unwrap();
-        view::insert(cluster, task);
-        view::remove(cluster, &a_move.task);
+    fn make(cluster: &mut Cluster, a_move: &Move) {
+        let foreseen = cluster.tasks.keys().filter(|task| task.as_str().starts_with("foreseen/")).count();
+        view::relocate(cluster, &a_move.task, &a_move.to, foreseen);
     }
 
     #[test]
@@ -434,7 +427,7 @@ mod tests {
                     prop_assert!(gone.insert(a_move.task.clone()), "{} goes twice", a_move.task.short());
                     let definition = &cluster.task_definitions[&cluster.services[&service].task_definition];
                     prop_assert!(cluster.container_instances[&a_move.to].remaining.holds(&definition.reserves));
-                    make(&mut cluster, &service, &a_move);
+                    make(&mut cluster, &a_move);
                 }
             }
             let after = measure(&cluster, &policy, NOW);

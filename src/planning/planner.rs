@@ -191,19 +191,15 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
 
 /// Tasks that go to emptier container instances, once every service is spread.
 fn even_machines(foreseen: &mut Cluster, policy: &Policy, now: Timestamp) -> Vec<ServicePlan> {
-    let mut services = Vec::new();
-    for (name, moves) in evening::moves(foreseen, policy, now) {
-        for (number, a_move) in moves.iter().enumerate() {
-            let task = view::foreseen(foreseen, &name, &a_move.to, number);
-            view::remove(foreseen, &a_move.task);
-            if let Some(task) = task {
-                view::insert(foreseen, task);
-            }
-        }
-        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        services.push(ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Machines });
+    let planned = evening::moves(foreseen, policy, now);
+    for (number, a_move) in planned.iter().flat_map(|(_, moves)| moves).enumerate() {
+        view::relocate(foreseen, &a_move.task, &a_move.to, number);
     }
-    services
+    let of_service = |(name, moves): (ServiceName, Vec<Move>)| {
+        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
+        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Machines }
+    };
+    planned.into_iter().map(of_service).collect()
 }
 
 /// Whether a service may be taken, and how.

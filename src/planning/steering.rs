@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     marks::owners_constraints,
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
+    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
     parts::Part,
     placement::Index,
     spread::{Spot, View, fill, leaf, spots, tasks_by_leaf, tree},
@@ -63,11 +63,7 @@ pub fn targets(
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
     let view = View::new(&index, service)?;
-    // Which capacity provider takes the next task is ECS's choice, and one without a target would leave it without a place.
-    let [part] = view.parts.as_slice() else { return None };
-    if !is_steerable(cluster, view.service) {
-        return None;
-    }
+    let part = steerable_part(cluster, &view)?;
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
     let mut spots = spots(&index, view.service, part);
@@ -99,10 +95,7 @@ pub fn to(
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
     let view = View::new(&index, service)?;
-    let [part] = view.parts.as_slice() else { return None };
-    if !is_steerable(cluster, view.service) {
-        return None;
-    }
+    let part = steerable_part(cluster, &view)?;
     let mut spots = spots(&index, view.service, part);
     spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
@@ -134,11 +127,15 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
     (!places.is_empty()).then_some(Targets { instances, places })
 }
 
-/// Whether a service, its task definition counted in, may have one constraint more.
-pub fn is_steerable(cluster: &Cluster, service: &Service) -> bool {
-    let definition = cluster.task_definitions.get(&service.task_definition);
+/// The part of a service that can be steered, if it can: its only one, since which capacity provider takes the next task is
+/// ECS's choice, and one without a target would leave it without a place; and with its task definition counted in it may have
+/// one constraint more.
+pub(super) fn steerable_part<'b, 'a>(cluster: &Cluster, view: &'b View<'a>) -> Option<&'b Part<'a>> {
+    let [part] = view.parts.as_slice() else { return None };
+    let definition = cluster.task_definitions.get(&view.service.task_definition);
     let of_definition = definition.map_or(0, |definition| definition.placement_constraints.len());
-    owners_constraints(&service.placement_constraints).len() + of_definition < MOST_CONSTRAINTS
+    let constraints = owners_constraints(&view.service.placement_constraints).len() + of_definition;
+    (constraints < MOST_CONSTRAINTS).then_some(part)
 }
 
 type Leaf<'a> = (Vec<&'a str>, u32);

@@ -24,9 +24,10 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Those of the tasks whose protection was not asked for yet.
-    pub fn unread<'a>(&self, tasks: impl Iterator<Item = &'a TaskArn>) -> BTreeSet<TaskArn> {
-        tasks.filter(|task| !self.protections.contains_key(*task)).cloned().collect()
+    /// What must be asked first: the protection of those of the tasks of which it was not asked yet.
+    pub fn unread<'a>(&self, tasks: impl Iterator<Item = &'a TaskArn>) -> Option<What> {
+        let unread: BTreeSet<TaskArn> = tasks.filter(|task| !self.protections.contains_key(*task)).cloned().collect();
+        (!unread.is_empty()).then_some(What::Protections(unread))
     }
 }
 

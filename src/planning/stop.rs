@@ -68,9 +68,8 @@ fn stop_some(
         _ if limits.moves == 0 => return Step::Done(Ending::Limit(Stop::Moves)),
         Phase::Between | Phase::Stopped(..) => {}
     }
-    let unread = seen.unread(tasks.all.keys());
-    if !unread.is_empty() {
-        return Step::See(What::Protections(unread));
+    if let Some(unread) = seen.unread(tasks.all.keys()) {
+        return Step::See(unread);
     }
     // Nothing documents that StopTask is refused for a protected task, so such a task is never stopped.
     let protected = seen.protections.iter().filter(|(_, until)| until.is_some());

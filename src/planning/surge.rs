@@ -233,9 +233,8 @@ fn begin(
     if limits.moves == 0 {
         return end(Ending::Limit(Stop::Moves));
     }
-    let unread = seen.unread(progress.not_ours(tasks));
-    if !unread.is_empty() {
-        return Step::See(What::Protections(unread));
+    if let Some(unread) = seen.unread(progress.not_ours(tasks)) {
+        return Step::See(unread);
     }
     let protections = protections(progress, seen);
     let spared: BTreeSet<TaskArn> =
@@ -244,7 +243,7 @@ fn begin(
         let why = format!("{} tasks are protected by the application, too many to note", spared.len());
         return end(Ending::Undone(why));
     }
-    let barred = barred(progress, cluster, limits, service, seen.tasks.as_ref(), &spared);
+    let barred = barred(progress, cluster, limits, service, tasks, &spared);
     let most = limits.surge.min(limits.moves);
     // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
     let is_careful = misplaced >= progress.misplaced;
@@ -336,20 +335,18 @@ fn await_replacements(
     if tasks.ready.len() < mark.to as usize && trouble.is_none() {
         return Step::Wait;
     }
-    let unread = seen.unread(progress.not_ours(tasks));
-    if !unread.is_empty() {
-        return Step::See(What::Protections(unread));
+    if let Some(unread) = seen.unread(progress.not_ours(tasks)) {
+        return Step::See(unread);
     }
     let protections = protections(progress, seen);
     let ours = our_protections(progress, Some(mark), &protections);
     let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
-    let barred = barred(progress, cluster, limits, service, Some(tasks), &spared);
+    let barred = barred(progress, cluster, limits, service, tasks, &spared);
     let victims = victims(cluster, service, tasks, &spared, &barred, mark);
     let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
     // The application may have protected it anew since, and then it is its own.
-    let unread = seen.unread(unprotect.iter());
-    if !unread.is_empty() {
-        return Step::See(What::Protections(unread));
+    if let Some(unread) = seen.unread(unprotect.iter()) {
+        return Step::See(unread);
     }
     if !unprotect.is_empty() {
         return Step::Act(Action::Unprotect(unprotect), progress.phase.clone());
@@ -447,9 +444,10 @@ fn clear(
     if mark.is_some() || !progress.ours.is_empty() {
         let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
         let is_anothers = mark.is_some_and(|mark| mark.run_id != progress.run_id);
-        let unread = seen.unread(tasks.all.keys().filter(|task| is_anothers || progress.ours.contains_key(*task)));
-        if !unread.is_empty() {
-            return Step::See(What::Protections(unread));
+        if let Some(unread) =
+            seen.unread(tasks.all.keys().filter(|task| is_anothers || progress.ours.contains_key(*task)))
+        {
+            return Step::See(unread);
         }
         let protections = protections(progress, seen);
         let mut ours = our_protections(progress, mark, &protections);
@@ -471,11 +469,10 @@ fn barred(
     cluster: &Cluster,
     limits: &Limits,
     service: &Service,
-    tasks: Option<&Tasks>,
+    tasks: &Tasks,
     spared: &BTreeSet<TaskArn>,
 ) -> BTreeSet<TaskArn> {
     let mut barred = spared.clone();
-    let Some(tasks) = tasks else { return barred };
     if let Some(reviewed) = &limits.reviewed {
         barred.extend(reviewed.barred(&service.name, tasks));
     }

@@ -82,6 +82,14 @@ pub fn remove(cluster: &mut Cluster, arn: &TaskArn) {
     }
 }
 
+/// Takes a task away and puts the `number`th one that is foreseen in its stead on another instance.
+pub fn relocate(cluster: &mut Cluster, task: &TaskArn, to: &ContainerInstanceArn, number: usize) {
+    let Some(gone) = cluster.tasks.get(task).cloned() else { return };
+    remove(cluster, task);
+    let arn = TaskArn::from(format!("foreseen/{number}").as_str());
+    insert(cluster, Task { arn, container_instance: Some(to.clone()), ..Task::clone(&gone) });
+}
+
 /// The `number`th task that is foreseen for a service on an instance, as if it were running there.
 pub fn foreseen(
     cluster: &Cluster,

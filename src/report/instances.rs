@@ -6,7 +6,7 @@ use super::{InstanceReport, TasksOfService};
 use crate::planning::{
     even,
     imbalance::Measure,
-    model::{Cluster, ServiceName, Task, TaskArn},
+    model::{Cluster, ServiceName},
     planner::Plan,
     view,
 };
@@ -66,11 +66,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
 pub(super) fn after(cluster: &Cluster, plan: &Plan) -> Vec<InstanceReport> {
     let mut foreseen = cluster.clone();
     for (number, (_, a_move)) in plan.moves().enumerate() {
-        let Some(task) = foreseen.tasks.get(&a_move.task).cloned() else { continue };
-        view::remove(&mut foreseen, &a_move.task);
-        let arn = TaskArn::from(format!("foreseen/{number}").as_str());
-        let container_instance = Some(a_move.to.clone());
-        view::insert(&mut foreseen, Task { arn, container_instance, ..Task::clone(&task) });
+        view::relocate(&mut foreseen, &a_move.task, &a_move.to, number);
     }
     of(&foreseen, &plan.predicted)
 }

@@ -126,20 +126,18 @@ pub(super) fn register_container_instance(
     now: Moment,
 ) -> Result<Value, ApiError> {
     check_cluster(engine, input)?;
-    let id = engine.id();
+    let (arn, id) = engine.new_arn("container-instance");
     // The identity document is text that holds JSON.
     let identity = checked(input.get("instanceIdentityDocument").text_or("{}"))?;
     let identity: Value =
         serde_json::from_str(&identity).map_err(|_| invalid("Instance identity document is invalid."))?;
     let mut json = input.raw().cloned().unwrap_or_default();
-    json["containerInstanceArn"] =
-        json!(format!("{}/{id}", engine.state.cluster_arn.replace(":cluster/", ":container-instance/")));
+    json["containerInstanceArn"] = json!(arn);
     json["ec2InstanceId"] = identity.get("instanceId").cloned().unwrap_or_else(|| json!(format!("i-{}", &id[..17])));
     json["registeredResources"] = json.get("totalResources").cloned().unwrap_or_else(|| json!([]));
     json["registeredAt"] = shapes::seconds(Some(now));
     json["status"] = json!("ACTIVE");
     let instance = checked(read_instance(&Place::root(&json)))?;
-    let arn = instance.arn.clone();
     engine.state.instances.insert(arn.clone(), instance);
     engine.wake_daemons();
     Ok(json!({"containerInstance": shapes::instance(engine, &engine.state.instances[&arn], true)}))
