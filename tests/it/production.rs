@@ -1,6 +1,10 @@
 //! The real fleet: 1,523 instances, 87 services, 3,863 tasks. Skipped with a printed word where its snapshot is absent.
 
-use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
+use ecs_rebalancer::{
+    config::Config,
+    rehearsal::Rehearsal,
+    report::{Report, text},
+};
 use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
 
 use crate::support::{in_simulated_time, leftovers, options};
@@ -72,6 +76,9 @@ fn check_whole_rebalancing(seed: u64, behaviour: &[&str]) {
     let simulator = rehearsal.simulator();
     let timeline = simulator.timeline();
     assert!(timeline.tasks_stopped() <= 323, "{} restarted for 317 misplaced: {what}", timeline.tasks_stopped());
+    for line in text::render(&report, false).lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+    }
     for (name, history) in timeline.services() {
         let desired = simulator.service(name).unwrap().desired_count;
         assert!(history.lowest_healthy >= desired, "{name} fell to {} of {desired}: {what}", history.lowest_healthy);

@@ -1,6 +1,6 @@
 //! What a rehearsal shows: the steps as they happened, and how low each service ever was.
 
-use super::Paint;
+use super::{Paint, WIDTH};
 use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService};
 
 /// More steps than this are for the HTML report.
@@ -33,12 +33,14 @@ pub(super) fn render(played: &Played, compared: &[Comparison], paint: &Paint) ->
         text.push_str(&format!("  {:>7}  and {} more steps\n", "…", steps.len() - STEPS));
     }
     text.push('\n');
-    for service in &played.services {
-        let PlayedService { name, lowest_healthy, desired, minimum_healthy, started, stopped, .. } = service;
-        let style = if lowest_healthy < minimum_healthy { &paint.bad } else { &paint.good };
-        let lowest = style.apply_to(format!("never below {lowest_healthy} of {desired} healthy"));
-        let name = console::truncate_str(name, 22, "…");
-        text.push_str(&format!("  {name:22}  {lowest}; {started} started, {stopped} stopped\n"));
+    let lowest: Vec<(&str, String)> =
+        played.services.iter().map(|service| (&*service.name, lowest(service, paint))).collect();
+    // As much of each name as leaves the line its width.
+    let widest = lowest.iter().map(|(_, lowest)| console::measure_text_width(lowest)).max().unwrap_or(0);
+    let room = WIDTH.saturating_sub(widest + 4).min(22);
+    for (name, lowest) in lowest {
+        let name = console::truncate_str(name, room, "…");
+        text.push_str(&format!("  {name:room$}  {lowest}\n"));
     }
     if !compared.is_empty() {
         text.push_str(&side_by_side(compared, paint));
@@ -59,6 +61,14 @@ fn turning_points(service: &PlayedService) -> Vec<(&str, Moment)> {
         }
     }
     shown
+}
+
+/// How low a service came, and what that took.
+fn lowest(service: &PlayedService, paint: &Paint) -> String {
+    let PlayedService { lowest_healthy, desired, minimum_healthy, started, stopped, .. } = service;
+    let style = if lowest_healthy < minimum_healthy { &paint.bad } else { &paint.good };
+    let lowest = style.apply_to(format!("never below {lowest_healthy} of {desired} healthy"));
+    format!("{lowest}; {started} started, {stopped} stopped")
 }
 
 fn side_by_side(compared: &[Comparison], paint: &Paint) -> String {
