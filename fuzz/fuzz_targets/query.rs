@@ -9,7 +9,10 @@
 #[path = "../../src/planning/mod.rs"]
 mod planning;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use libfuzzer_sys::fuzz_target;
 
@@ -42,11 +45,11 @@ fn instance() -> ContainerInstance {
         taken_udp_ports: BTreeSet::new(),
         reserved_tcp_ports: BTreeSet::new(),
         reserved_udp_ports: BTreeSet::new(),
-        attributes: BTreeMap::from([
+        attributes: Arc::new(BTreeMap::from([
             attribute("ecs.availability-zone", "us-east-1a"),
             attribute("ecs.instance-type", "m5.large"),
             ("gpu".to_owned(), None),
-        ]),
+        ])),
         capacity_provider: None,
     }
 }
