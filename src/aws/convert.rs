@@ -28,6 +28,7 @@ pub(super) fn cluster(
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        capacity_providers: BTreeMap::new(),
     };
     for mut task in tasks {
         // What thousands of tasks name is kept once, not once for each.

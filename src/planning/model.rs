@@ -103,6 +103,19 @@ pub struct Cluster {
     pub tasks: BTreeMap<TaskArn, Arc<Task>>,
     /// The task definitions that were read; not every one that tasks name.
     pub task_definitions: BTreeMap<TaskDefinitionArn, TaskDefinition>,
+    /// The capacity providers that container instances name, by name; only a run that consolidates reads them.
+    pub capacity_providers: BTreeMap<String, CapacityProvider>,
+}
+
+/// What a capacity provider of an EC2 Auto Scaling group does with container instances that came free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapacityProvider {
+    /// Its name, as container instances carry it.
+    pub name: String,
+    /// Whether ECS's managed scaling removes instances without tasks.
+    pub managed_scaling: bool,
+    /// The fewest instances that its Auto Scaling group keeps (`MinSize`); none where that could not be read.
+    pub minimum_instances: Option<u32>,
 }
 
 /// An EC2 instance (or external machine) on which the cluster's tasks run.

@@ -34,6 +34,7 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
         services: BTreeMap::new(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        capacity_providers: BTreeMap::new(),
     };
     let nothing = Settings::new();
     for name in drawing.service_names() {

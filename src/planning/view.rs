@@ -23,6 +23,7 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
         services: cluster.services.get_key_value(name).map(owned).into_iter().collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        capacity_providers: BTreeMap::new(),
         container_instances: BTreeMap::new(),
     };
     let definitions = alone.services.values().map(|service| &service.task_definition);
