@@ -11,16 +11,13 @@ use std::{
 };
 
 use super::{
-    eligibility::blocked,
     imbalance::Measure,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, Task, Timestamp},
-    parts::is_placed,
     placement::Index,
     planner::Move,
-    policy::{Mode, Policy, Strategy},
-    settings::ServiceSettings,
-    spread::{View, leaf},
-    steering::steerable_part,
+    policy::{Mode, Policy},
+    relocation::{Relocatable, relocatable},
+    spread::leaf,
 };
 
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
@@ -299,18 +296,11 @@ impl Group<'_> {
     }
 }
 
-/// All groups of all services that may be moved and steered.
+/// All groups of all services that may be moved, steered and spread.
 fn groups<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp, field: &Field<'a>) -> Vec<Group<'a>> {
     let mut groups = Vec::new();
-    for service in index.cluster.services.values() {
-        let Ok(settings) = ServiceSettings::of(service, policy) else { continue };
-        let surges = matches!(settings.strategy, Strategy::Auto | Strategy::Surge);
-        if !surges || blocked(service, index.tasks_of(service), policy, now).is_some() {
-            continue;
-        }
-        let Some(view) = View::new(index, &service.name) else { continue };
-        let Some(part) = steerable_part(index.cluster, &view) else { continue };
-        let Some(definition) = index.cluster.task_definitions.get(&service.task_definition) else { continue };
+    for relocatable in relocatable(index, policy, now).iter().filter(|relocatable| relocatable.is_spread()) {
+        let Relocatable { service, part, definition, max_moves } = relocatable;
         let mut by_domain: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
         for instance in index.eligible(&part.requirement) {
             let Some(number) = field.number_of.get(&instance.arn).copied() else { continue };
@@ -322,7 +312,7 @@ fn groups<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp, field: &Field<
                 service: service.name.clone(),
                 size: definition.reserves,
                 limit: part.requirement.limit(),
-                max_moves: settings.max_moves as usize,
+                max_moves: *max_moves,
                 tells_instances_apart: part.levels.instance,
                 full: BTreeSet::new(),
                 brings_interfaces: definition.takes_network_interface,
@@ -330,17 +320,10 @@ fn groups<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp, field: &Field<
                 movable: BTreeMap::new(),
             });
             group.tasks.insert(number, part.tasks.get(&instance.arn).copied().unwrap_or(0));
-            if super::parts::room(index, service, part, instance) == 0 {
+            if relocatable.room(index, instance) == 0 {
                 group.full.insert(number);
             }
-            let mut movable: Vec<&Task> = index
-                .tasks_on(&instance.arn)
-                .iter()
-                .copied()
-                .filter(|task| task.service.as_ref() == Some(&service.name) && is_placed(task))
-                .collect();
-            movable.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
-            group.movable.insert(number, movable);
+            group.movable.insert(number, relocatable.tasks_on(index, instance));
         }
         groups.extend(by_domain.into_values());
     }

@@ -25,6 +25,7 @@ pub mod policy;
 pub mod query;
 pub mod readiness;
 pub mod redeploy;
+mod relocation;
 pub mod reviewed;
 pub mod room;
 pub mod settings;

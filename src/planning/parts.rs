@@ -55,7 +55,7 @@ pub fn is_placed(task: &Task) -> bool {
     matches!(task.last_status, TaskStatus::Running | TaskStatus::Activating | TaskStatus::Pending)
 }
 
-/// A service's parts.
+/// A service's parts, as its placement strategy asks them to be spread.
 ///
 /// # Errors
 /// Why the service can't be measured.
@@ -65,7 +65,20 @@ pub fn parts<'a>(
     definition: Option<&'a TaskDefinition>,
     shapes: &mut Shapes,
 ) -> Result<Vec<Part<'a>>, Unmeasured> {
-    let levels = Levels::of(service)?;
+    parts_over(&Levels::of(service)?, index, service, definition, shapes)
+}
+
+/// A service's parts over levels of our choice.
+///
+/// # Errors
+/// A constraint that can't be understood.
+pub fn parts_over<'a>(
+    levels: &Levels,
+    index: &Index<'a>,
+    service: &Service,
+    definition: Option<&'a TaskDefinition>,
+    shapes: &mut Shapes,
+) -> Result<Vec<Part<'a>>, Unmeasured> {
     let mut tasks_by_provider: BTreeMap<Option<&str>, BTreeMap<&ContainerInstanceArn, u32>> = BTreeMap::new();
     for task in index.tasks_of(service).iter().filter(|task| is_placed(task)) {
         let tasks = tasks_by_provider.entry(task.capacity_provider.as_deref()).or_default();

@@ -65,6 +65,16 @@ impl Levels {
         Ok(levels)
     }
 
+    /// Those of a service that asks for no spread: ECS packs it, or draws lots.
+    pub fn none() -> Self {
+        Self { attributes: Vec::new(), instance: false }
+    }
+
+    /// Whether there is nothing to spread over.
+    pub fn are_none(&self) -> bool {
+        *self == Self::none()
+    }
+
     /// The domains that an instance lies in, one for each attribute.
     pub fn path<'a>(&self, instance: &'a ContainerInstance) -> Vec<&'a str> {
         self.attributes.iter().map(|name| instance.attribute(name).unwrap_or(NO_VALUE)).collect()

@@ -7,10 +7,11 @@ use std::{
 
 use super::{
     domains::Domain,
+    eligibility::Unmeasured,
     imbalance,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
-    parts::{Part, Shapes, nest, parts, room},
-    placement::Index,
+    parts::{Part, Shapes, nest, parts_over, room},
+    placement::{Index, Levels},
     step::Tasks,
     view,
 };
@@ -195,7 +196,13 @@ impl<'a> View<'a> {
     pub(super) fn new(index: &Index<'a>, service: &ServiceName) -> Option<Self> {
         let service = index.cluster.services.get(service)?;
         let definition = index.cluster.task_definitions.get(&service.task_definition);
-        let parts = parts(index, service, definition, &mut Shapes::default()).ok()?;
+        let levels = match Levels::of(service) {
+            Ok(levels) => levels,
+            // Nothing of it is misplaced, but its tasks may be sent elsewhere for other reasons.
+            Err(Unmeasured::Binpack | Unmeasured::Random) => Levels::none(),
+            Err(_) => return None,
+        };
+        let parts = parts_over(&levels, index, service, definition, &mut Shapes::default()).ok()?;
         Some(Self { service, parts })
     }
 

@@ -104,7 +104,9 @@ pub fn to(
     let beside: Vec<Spot<'_>> =
         spots.iter().filter(|spot| leaf(part, spot.instance).starts_with(neighbours)).cloned().collect();
     let alone = vec![spots.first()?.clone()];
-    [spots, beside, alone].into_iter().find_map(|spots| just(spots, wanted, most))
+    // How ECS chooses among several where it packs, or draws lots, is not foreseen here.
+    let choices = if part.levels.are_none() { vec![alone] } else { vec![spots, beside, alone] };
+    choices.into_iter().find_map(|spots| just(spots, wanted, most))
 }
 
 /// The first of these spots that take `most` tasks together; none if ECS would give one more than is wanted there.

@@ -1,0 +1,69 @@
+//! Relocation: which tasks may be sent to a container instance of our choice, by a surge that is steered.
+
+use super::{
+    eligibility::{blocked, unmeasured},
+    model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
+    parts::{self, Part, is_placed},
+    placement::{Index, Levels},
+    policy::{Policy, Strategy},
+    settings::ServiceSettings,
+    spread::View,
+    steering::steerable_part,
+};
+
+/// A service whose tasks may be sent elsewhere one by one.
+#[derive(Debug)]
+pub(super) struct Relocatable<'a> {
+    pub(super) service: &'a Service,
+    /// What its tasks ask of an instance, and where they are.
+    pub(super) part: Part<'a>,
+    pub(super) definition: &'a TaskDefinition,
+    /// How many its owner and the run's limits allow.
+    pub(super) max_moves: usize,
+}
+
+impl<'a> Relocatable<'a> {
+    /// Whether its owner asks that it be spread: else ECS packs it, or draws lots.
+    pub(super) fn is_spread(&self) -> bool {
+        Levels::of(self.service).is_ok()
+    }
+
+    /// How many more of its tasks fit on an instance now.
+    pub(super) fn room(&self, index: &Index<'a>, instance: &ContainerInstance) -> u32 {
+        parts::room(index, self.service, &self.part, instance)
+    }
+
+    /// Its tasks on an instance, oldest first: the youngest goes first.
+    pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
+        let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && is_placed(task);
+        let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
+        tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+        tasks
+    }
+}
+
+/// All services that may be moved now, start their replacements first, and can be steered. One whose task definition was not
+/// read, so that nobody knows how large its tasks are, stays.
+pub(super) fn relocatable<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp) -> Vec<Relocatable<'a>> {
+    let services = index.cluster.services.values();
+    services.filter_map(|service| one_relocatable(index, service, policy, now)).collect()
+}
+
+fn one_relocatable<'a>(
+    index: &Index<'a>,
+    service: &'a Service,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Relocatable<'a>> {
+    let settings = ServiceSettings::of(service, policy).ok()?;
+    let tasks = index.tasks_of(service);
+    let surges = matches!(settings.strategy, Strategy::Auto | Strategy::Surge);
+    if !surges || unmeasured(service, tasks).is_some() || blocked(service, tasks, policy, now).is_some() {
+        return None;
+    }
+    let definition = index.cluster.task_definitions.get(&service.task_definition)?;
+    let mut view = View::new(index, &service.name)?;
+    steerable_part(index.cluster, &view)?;
+    let part = view.parts.pop()?;
+    Some(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })
+}
