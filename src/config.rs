@@ -4,7 +4,6 @@ mod contradictions;
 mod problems;
 mod reviewed;
 mod settings;
-mod unavailable;
 mod values;
 
 #[cfg(test)]

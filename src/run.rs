@@ -14,11 +14,10 @@ use crate::{
     metrics::{self, Done},
     planning::{
         eligibility::trigger,
-        evening,
         imbalance::{Measure, measure},
         marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
-        planner::{Plan, plan},
+        planner::{Plan, needs_all_definitions, plan},
     },
     progress::Progress,
     report::{Facts, Outcome, Report},
@@ -191,7 +190,7 @@ impl Story<'_> {
 
     /// Plans; reads before what planning needs and the measure did not.
     async fn plan(&self, cluster: &mut Cluster, found: &Measure) -> Result<Plan> {
-        if evening::is_due(found, &self.config.policy) {
+        if needs_all_definitions(found, &self.config.policy) {
             let names: Vec<ServiceName> = cluster.services.keys().cloned().collect();
             self.read_definitions(cluster, names.iter()).await?;
         }

@@ -40,12 +40,11 @@ const CURE: &str =
     "give the .json report of a dry run on this cluster (REBALANCER_DRY_RUN=true REBALANCER_REPORT=plan.json)";
 
 impl Config {
-    /// Makes the configuration ready to run by: refuses what this version doesn't do, and reads the reviewed plan.
+    /// Makes the configuration ready to run by: reads the reviewed plan.
     ///
     /// # Errors
     /// Each setting that is in the way.
     pub fn ready(mut self) -> Result<Self, Problems> {
-        self.check_available()?;
         if let Some(path) = &self.plan {
             let reviewed = read(path).and_then(|document| self.reviewed(document)).map_err(|wrong| {
                 Problems(vec![Problem::new("REBALANCER_PLAN", format!("is {}, but {wrong}: {CURE}", path.display()))])

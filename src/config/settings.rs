@@ -80,7 +80,7 @@ const TASK_TIMEOUT: Bounds = Bounds { least: minutes(1), most: hours(2) };
 const DEADLINE: Bounds = Bounds { least: minutes(2), most: hours(24) };
 
 /// Every variable, in the order in which README tells of them.
-pub const VARIABLES: [Setting; 24] = [
+pub const VARIABLES: [Setting; 25] = [
     Setting {
         name: "REBALANCER_CLUSTER",
         shown: |config| match &config.clusters {
@@ -123,6 +123,16 @@ pub const VARIABLES: [Setting; 24] = [
         meaning: "percent: machines are evened out when `LoadImbalance` has reached this; only where steering is allowed",
         set: |config, text| {
             config.policy.load_threshold = values::percent(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "REBALANCER_HEADROOM",
+        shown: |config| values::percent_text(config.policy.headroom),
+        meaning: "percent: in mode `consolidate` the container instances that stay keep so much of their CPU and of their \
+                  memory free, and room for the largest task",
+        set: |config, text| {
+            config.policy.headroom = values::percent(text)?;
             Ok(())
         },
     },

@@ -70,7 +70,11 @@ fn without_a_variable_the_defaults_hold() {
 
 #[test]
 fn each_variable_has_its_place() {
-    check("REBALANCER_MODE=consolidate", |config| config.policy.mode = Mode::Consolidate);
+    check("REBALANCER_MODE=consolidate REBALANCER_STEER=true", |config| {
+        config.policy.mode = Mode::Consolidate;
+        config.policy.steer = true;
+    });
+    check("REBALANCER_HEADROOM=0", |config| config.policy.headroom = hundredths(0));
     check("REBALANCER_THRESHOLD=0", |config| config.policy.threshold = hundredths(0));
     check("REBALANCER_THRESHOLD=12.5", |config| config.policy.threshold = hundredths(1_250));
     check("REBALANCER_THRESHOLD=100", |config| config.policy.threshold = hundredths(10_000));

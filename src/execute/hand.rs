@@ -104,7 +104,7 @@ enum Next {
 impl Hand {
     pub(super) fn planned(number: usize, plan: &ServicePlan, run_id: &str) -> Self {
         let work = match plan.strategy {
-            Strategy::Auto | Strategy::Surge if plan.aim == Aim::Machines => {
+            Strategy::Auto | Strategy::Surge if plan.aim != Aim::Spread => {
                 Work::Surge(surge::Progress::relocating(run_id, number, plan.moves.clone()))
             }
             Strategy::Auto | Strategy::Surge => Work::Surge(surge::Progress::new(run_id)),

@@ -10,6 +10,7 @@
 //! - **move**: one task replaced by a new one on another container instance;
 //! - **surge**: raising a service's desired count for a while, so that its replacements start first.
 
+pub mod consolidate;
 pub mod domains;
 pub mod eligibility;
 pub mod even;
@@ -25,7 +26,7 @@ pub mod policy;
 pub mod query;
 pub mod readiness;
 pub mod redeploy;
-mod relocation;
+pub mod relocation;
 pub mod reviewed;
 pub mod room;
 pub mod settings;

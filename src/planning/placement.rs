@@ -235,7 +235,7 @@ fn runs(instance: &ContainerInstance, os_family: &str) -> bool {
 /// By size, as Amazon EC2's table of maximum network interfaces has it for the current general families (c, m, r, t of
 /// generations 5 to 7); with ENI trunking the number depends on the type and is far higher.
 /// [Amazon EC2 user guide, "Maximum IP addresses per network interface"; ECS developer guide, container-instance-eni]
-fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
+pub(super) fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
     if instance.attributes.contains_key(TRUNK) {
         return None;
     }

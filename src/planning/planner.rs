@@ -6,11 +6,13 @@ use std::{
 };
 
 use super::{
+    consolidate::{self, Consolidation, consolidation},
     eligibility::Blocked,
     evening,
     imbalance::{Measure, Spread, measure},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
-    policy::{Percent, Policy, Strategy},
+    policy::{Mode, Percent, Policy, Strategy},
+    relocation::Fixed,
     reviewed::Outdated,
     settings::ServiceSettings,
     spread, steering,
@@ -29,8 +31,10 @@ pub const PATIENCE: u32 = 2;
 pub struct Plan {
     /// In the order in which they are taken.
     pub services: Vec<ServicePlan>,
-    /// The services with misplaced tasks that are left alone, and why.
+    /// The services with misplaced tasks, or with tasks in the way, that are left alone, and why.
     pub left_alone: BTreeMap<ServiceName, LeftAlone>,
+    /// Which container instances come free and why others don't, where that is the aim.
+    pub consolidation: Option<Consolidation>,
     /// What the cluster will look like.
     pub predicted: Measure,
 }
@@ -64,6 +68,8 @@ pub enum Aim {
     Spread,
     /// The container instances: just the planned tasks go just where they are planned to.
     Machines,
+    /// Container instances that come free: the same.
+    Consolidation,
 }
 
 /// One task that goes, and where its replacement is expected.
@@ -90,6 +96,10 @@ pub enum LeftAlone {
     MaxMoves(u32),
     /// As far as can be foreseen, no move would help.
     NoHelp,
+    /// Tasks are packed, not spread.
+    Consolidating,
+    /// Where tasks are sent to container instances of our choice, its own can't be.
+    Fixed(Fixed),
     /// A reviewed plan is followed, and doesn't name it.
     NotInPlan,
     /// A reviewed plan is followed, and what it says of it no longer holds.
@@ -105,6 +115,8 @@ impl LeftAlone {
             Self::MaxServices(_) => "max-services",
             Self::MaxMoves(_) => "max-moves",
             Self::NoHelp => "no-help",
+            Self::Consolidating => "consolidating",
+            Self::Fixed(fixed) => fixed.code(),
             Self::NotInPlan => "not-in-plan",
             Self::PlanOutdated(_) => "plan-outdated",
         }
@@ -125,14 +137,47 @@ impl fmt::Display for LeftAlone {
             Self::NoHelp => {
                 formatter.write_str("no move would help: its replacements would land where it is full already")
             }
+            Self::Consolidating => formatter.write_str("in mode consolidate tasks are packed, not spread"),
+            Self::Fixed(fixed) => write!(formatter, "{fixed}"),
             Self::NotInPlan => formatter.write_str("not in the reviewed plan (REBALANCER_PLAN)"),
             Self::PlanOutdated(outdated) => write!(formatter, "the reviewed plan no longer holds: {outdated}"),
         }
     }
 }
 
+/// Whether a plan can't be made before the task definitions of all services are read.
+pub fn needs_all_definitions(found: &Measure, policy: &Policy) -> bool {
+    policy.mode == Mode::Consolidate || evening::is_due(found, policy)
+}
+
 /// Plans a run on a cluster that was measured.
 pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+    match policy.mode {
+        Mode::Spread => spread_out(cluster, found, policy, now),
+        Mode::Consolidate => consolidate(cluster, found, policy, now),
+    }
+}
+
+/// Packs tasks so that container instances come free.
+fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+    let planned = consolidation(cluster, policy, now);
+    let mut left_alone: BTreeMap<ServiceName, LeftAlone> =
+        planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))).collect();
+    for (name, service) in &found.services {
+        if service.spread.as_ref().is_ok_and(|spread| spread.misplaced_tasks > 0) {
+            left_alone.entry(name.clone()).or_insert(LeftAlone::Consolidating);
+        }
+    }
+    let mut foreseen = cluster.clone();
+    let services = relocations(&mut foreseen, consolidate::by_service(&planned.freed), Aim::Consolidation);
+    for service in &services {
+        left_alone.remove(&service.name);
+    }
+    Plan { services, left_alone, consolidation: Some(planned), predicted: measure(&foreseen, policy, now) }
+}
+
+/// Brings tasks to where each service's placement strategy asks for them.
+fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
     let mut left_alone = BTreeMap::new();
     let mut candidates: Vec<(&Service, &Spread, ServiceSettings, Strategy)> = Vec::new();
     for (name, service_measure) in &found.services {
@@ -184,20 +229,21 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
         services.push(ServicePlan { name: name.clone(), strategy, moves, allowance, aim: Aim::Spread });
     }
     if services.is_empty() && policy.reviewed.is_none() && evening::is_due(found, policy) {
-        services = even_machines(&mut foreseen, policy, now);
+        // Tasks go to emptier container instances, once every service is spread.
+        let planned = evening::moves(&foreseen, policy, now);
+        services = relocations(&mut foreseen, planned, Aim::Machines);
     }
-    Plan { services, left_alone, predicted: measure(&foreseen, policy, now) }
+    Plan { services, left_alone, consolidation: None, predicted: measure(&foreseen, policy, now) }
 }
 
-/// Tasks that go to emptier container instances, once every service is spread.
-fn even_machines(foreseen: &mut Cluster, policy: &Policy, now: Timestamp) -> Vec<ServicePlan> {
-    let planned = evening::moves(foreseen, policy, now);
+/// What is done to the services of which just these tasks go just there.
+fn relocations(foreseen: &mut Cluster, planned: Vec<(ServiceName, Vec<Move>)>, aim: Aim) -> Vec<ServicePlan> {
     for (number, a_move) in planned.iter().flat_map(|(_, moves)| moves).enumerate() {
         view::relocate(foreseen, &a_move.task, &a_move.to, number);
     }
     let of_service = |(name, moves): (ServiceName, Vec<Move>)| {
         let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Machines }
+        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim }
     };
     planned.into_iter().map(of_service).collect()
 }

@@ -15,6 +15,8 @@ pub struct Policy {
     pub threshold: Percent,
     /// Container instances are evened out from here on.
     pub load_threshold: Percent,
+    /// What container instances that stay keep free, where others are emptied: of CPU and of memory, over all of them.
+    pub headroom: Percent,
     /// How a task is moved, where the service's tag doesn't say otherwise.
     pub strategy: Strategy,
     /// Whether a temporary placement constraint is allowed.
@@ -46,6 +48,7 @@ impl Default for Policy {
             mode: Mode::Spread,
             threshold: Percent::from_hundredths(1_000),
             load_threshold: Percent::from_hundredths(2_500),
+            headroom: Percent::from_hundredths(1_000),
             strategy: Strategy::Auto,
             steer: false,
             services: ServiceFilter::default(),
@@ -86,6 +89,17 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Its name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Surge => "surge",
+            Self::Stop => "stop",
+            Self::Redeploy => "redeploy",
+            Self::Revision => "revision",
+        }
+    }
+
     /// By its name in the contract.
     pub fn parse(name: &str) -> Option<Self> {
         match name {

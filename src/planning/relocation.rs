@@ -1,7 +1,9 @@
 //! Relocation: which tasks may be sent to a container instance of our choice, by a surge that is steered.
 
+use std::fmt;
+
 use super::{
-    eligibility::{blocked, unmeasured},
+    eligibility::{Blocked, Unmeasured, blocked, unmeasured},
     model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
     parts::{self, Part, is_placed},
     placement::{Index, Levels},
@@ -42,28 +44,93 @@ impl<'a> Relocatable<'a> {
     }
 }
 
+/// Why no task of a service can be sent elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// A daemon's tasks belong on every container instance.
+    Daemon,
+    /// Its tasks are not placed on container instances by ECS's scheduler.
+    Elsewhere(Unmeasured),
+    /// A guard.
+    Blocked(Blocked),
+    /// Its strategy starts no replacement first.
+    Strategy(Strategy),
+    /// Its task definition was not read.
+    UnknownSize,
+    /// It has several capacity providers, or ten placement constraints, or one that can't be understood.
+    Unsteerable,
+    /// Its constraints look at other services' tasks, which move as well.
+    LooksAtOthers,
+}
+
+impl Fixed {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Blocked(blocked) => blocked.code(),
+            Self::Strategy(_) => "strategy",
+            Self::UnknownSize => "unknown-size",
+            Self::Unsteerable => "unsteerable",
+            Self::LooksAtOthers => "looks-at-others",
+        }
+    }
+}
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon => formatter.write_str("a daemon's tasks belong on every container instance"),
+            Self::Elsewhere(unmeasured) => write!(formatter, "{unmeasured}"),
+            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
+            Self::Strategy(strategy) => {
+                write!(
+                    formatter,
+                    "strategy {} can't send a task to a container instance of our choice",
+                    strategy.name()
+                )
+            }
+            Self::UnknownSize => formatter.write_str("its task definition is not known"),
+            Self::Unsteerable => formatter.write_str(
+                "it can't be steered: several capacity providers, ten constraints, or one that can't be read",
+            ),
+            Self::LooksAtOthers => formatter.write_str("its constraints look at other services' tasks"),
+        }
+    }
+}
+
 /// All services that may be moved now, start their replacements first, and can be steered. One whose task definition was not
 /// read, so that nobody knows how large its tasks are, stays.
 pub(super) fn relocatable<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp) -> Vec<Relocatable<'a>> {
     let services = index.cluster.services.values();
-    services.filter_map(|service| one_relocatable(index, service, policy, now)).collect()
+    services.filter_map(|service| one_relocatable(index, service, policy, now).ok()).collect()
 }
 
-fn one_relocatable<'a>(
+/// One of these, or why it isn't.
+pub(super) fn one_relocatable<'a>(
     index: &Index<'a>,
     service: &'a Service,
     policy: &Policy,
     now: Timestamp,
-) -> Option<Relocatable<'a>> {
-    let settings = ServiceSettings::of(service, policy).ok()?;
+) -> Result<Relocatable<'a>, Fixed> {
     let tasks = index.tasks_of(service);
-    let surges = matches!(settings.strategy, Strategy::Auto | Strategy::Surge);
-    if !surges || unmeasured(service, tasks).is_some() || blocked(service, tasks, policy, now).is_some() {
-        return None;
+    match unmeasured(service, tasks) {
+        Some(Unmeasured::Daemon) => return Err(Fixed::Daemon),
+        Some(why) => return Err(Fixed::Elsewhere(why)),
+        None => {}
     }
-    let definition = index.cluster.task_definitions.get(&service.task_definition)?;
-    let mut view = View::new(index, &service.name)?;
-    steerable_part(index.cluster, &view)?;
-    let part = view.parts.pop()?;
-    Some(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })
+    if let Some(why) = blocked(service, tasks, policy, now) {
+        return Err(Fixed::Blocked(why));
+    }
+    let settings =
+        ServiceSettings::of(service, policy).map_err(|problem| Fixed::Blocked(Blocked::UnreadableTag(problem)))?;
+    if !matches!(settings.strategy, Strategy::Auto | Strategy::Surge) {
+        return Err(Fixed::Strategy(settings.strategy));
+    }
+    let definition = index.cluster.task_definitions.get(&service.task_definition).ok_or(Fixed::UnknownSize)?;
+    let mut view = View::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
+    steerable_part(index.cluster, &view).ok_or(Fixed::Unsteerable)?;
+    let part = view.parts.pop().ok_or(Fixed::Unsteerable)?;
+    Ok(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })
 }

@@ -1,0 +1,182 @@
+//! In which order instances are emptied, and how an outcome is bettered.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::floor::{Floor, State};
+
+/// How many sites may be looked at in all while an outcome is bettered: about a second's work. A count, so that the same
+/// cluster gives the same plan on any machine.
+const BUDGET: u64 = 60_000_000;
+
+/// Which instance is emptied first.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// That with the fewest tasks; of equal ones the most expensive.
+    FewestTasks,
+    /// That of whose room the least is reserved; of equal ones the most expensive.
+    Emptiest,
+    /// That with the least to be placed elsewhere.
+    LeastReserved,
+    /// The smallest: where headroom is what stops it, the most instances come free.
+    Smallest,
+    /// The one that costs the most for what it holds.
+    Dearest,
+}
+
+impl Order {
+    const ALL: [Self; 5] = [Self::FewestTasks, Self::Emptiest, Self::LeastReserved, Self::Smallest, Self::Dearest];
+
+    /// The least comes first.
+    fn key(self, floor: &Floor<'_>, site: usize) -> (u128, Reverse<i64>) {
+        let it = &floor.sites[site];
+        let volume: u128 = it.items.iter().map(|item| u128::from(floor.volume_of_item(*item))).sum();
+        let registered = u128::from(floor.volume_of_site(site));
+        let price = u128::try_from(it.price).unwrap_or(1).max(1);
+        let key = match self {
+            Self::FewestTasks => it.items.len() as u128,
+            Self::Emptiest => volume * 1_000 / registered.max(1),
+            Self::LeastReserved => volume,
+            Self::Smallest => registered,
+            Self::Dearest => volume / price,
+        };
+        (key, Reverse(it.price))
+    }
+}
+
+/// The best that is found.
+pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
+    let mut best = State::new(floor);
+    for order in Order::ALL {
+        let mut state = State::new(floor);
+        state.empty_all(order, None);
+        take_better(&mut best, state);
+    }
+    // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open.
+    for least in sizes_to_open(floor) {
+        for order in [Order::Smallest, Order::LeastReserved] {
+            let mut state = State::new(floor);
+            let large: Vec<usize> = state.closed_sites().filter(|site| floor.volume_of_site(*site) >= least).collect();
+            for site in &large {
+                state.open(*site);
+            }
+            state.empty_all(order, None);
+            state.close(large);
+            take_better(&mut best, state);
+        }
+    }
+    let mut budget = BUDGET;
+    while let Some(next) = bettered(&best, &mut budget) {
+        best = next;
+    }
+    loop {
+        best.save_moves();
+        let mut next = best.clone();
+        next.empty_all(Order::LeastReserved, None);
+        next.close(next.opened_sites());
+        if next.freed() <= best.freed() {
+            return best;
+        }
+        best = next;
+    }
+}
+
+/// Some of the sizes that free instances have, from the smallest on.
+fn sizes_to_open(floor: &Floor<'_>) -> Vec<u64> {
+    let start = State::new(floor);
+    let mut sizes: Vec<u64> = start.closed_sites().map(|site| floor.volume_of_site(site)).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut places: Vec<usize> = (0..4).map(|quarter| sizes.len() * quarter / 4).collect();
+    places.dedup();
+    places.into_iter().filter_map(|place| sizes.get(place).copied()).collect()
+}
+
+fn take_better<'f, 'a>(best: &mut State<'f, 'a>, other: State<'f, 'a>) {
+    if other.freed() > 0 && other.worth() > best.worth() {
+        *best = other;
+    }
+}
+
+/// Opens one instance that is free where two others come free by that.
+fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 'a>> {
+    // One of each kind: they are all alike.
+    let mut closed: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for site in best.closed_sites() {
+        closed.entry(best.floor.likeness(site)).or_insert(site);
+    }
+    let mut closed: Vec<usize> = closed.into_values().collect();
+    closed.sort_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
+    for site in closed {
+        if *budget == 0 {
+            return None;
+        }
+        let mut next = best.clone();
+        next.probes = 0;
+        next.open(site);
+        next.empty_all(Order::LeastReserved, Some(site));
+        next.close(vec![site]);
+        *budget = budget.saturating_sub(next.probes);
+        if next.freed() > best.freed() {
+            return Some(next);
+        }
+    }
+    None
+}
+
+impl State<'_, '_> {
+    /// Empties as many as can be, in that order; not the one that is kept.
+    fn empty_all(&mut self, order: Order, kept: Option<usize>) {
+        let mut sites: Vec<usize> =
+            self.open_sites().filter(|site| Some(*site) != kept && self.floor.can_empty(*site)).collect();
+        sites.sort_by_key(|site| (order.key(self.floor, *site), *site));
+        for site in sites {
+            // Why one stays is told when all is decided.
+            drop(self.empty(site));
+        }
+    }
+
+    /// Closes again what was opened, as far as it isn't needed: what holds the least first.
+    fn close(&mut self, mut opened: Vec<usize>) {
+        opened.sort_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
+        for site in opened {
+            drop(self.empty(site));
+        }
+        self.close_idle();
+    }
+
+    /// One that holds nothing would be removed like any other free one, so it may not be what headroom rests on: rather less
+    /// is emptied.
+    fn close_idle(&mut self) {
+        loop {
+            let Some(idle) = self.opened_sites().into_iter().find(|site| self.holds(*site) == 0) else { return };
+            if self.empty(idle).is_ok() {
+                continue;
+            }
+            let Some(last) = self.emptied().last().copied() else { return };
+            self.restore(last);
+        }
+    }
+
+    /// Where one instance was emptied into one that was free, nothing is won, and all its moves are saved.
+    fn save_moves(&mut self) {
+        for opened in self.opened_sites() {
+            let mut homes = self.homes_of_guests(opened);
+            homes.dedup();
+            for home in homes {
+                if !self.emptied().contains(&home) {
+                    continue;
+                }
+                let mut other = self.clone();
+                other.restore(home);
+                if other.empty(opened).is_err() {
+                    continue;
+                }
+                other.close_idle();
+                if other.freed() == self.freed() && other.moves() < self.moves() {
+                    *self = other;
+                    break;
+                }
+            }
+        }
+    }
+}
