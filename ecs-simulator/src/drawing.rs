@@ -4,10 +4,12 @@
 //! a  i-1  web web api  cpu=2048 status=DRAINING
 //! b  i-2  web
 //! service web  desired=4 strategy=spread:instanceId
+//! provider od  minimum=2 scaling=DISABLED
 //! ```
 //!
 //! One line a container instance: its zone, its name, its tasks by service, and settings `key=value` in any order.
-//! A line that begins with `service` sets what is not ECS's default about a service. `#` begins a comment.
+//! A line that begins with `service` sets what is not ECS's default about a service, one that begins with `provider` what a
+//! capacity provider and its Auto Scaling group keep. `#` begins a comment.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,8 @@ pub struct Drawing {
     pub instances: Vec<DrawnInstance>,
     /// The services that have a line of their own, by name.
     pub services: BTreeMap<String, Settings>,
+    /// The capacity providers that have one, by name.
+    pub providers: BTreeMap<String, Settings>,
 }
 
 /// The settings of a line, `key=value`.
@@ -52,10 +56,15 @@ impl Drawing {
             let second =
                 words.next().with_context(|| format!("line {}: a name is missing after `{first}`", index + 1))?;
             let (plain, settings) = sort_words(words).with_context(|| format!("line {}", index + 1))?;
-            if first == "service" {
+            let named = match first {
+                "service" => Some(&mut drawing.services),
+                "provider" => Some(&mut drawing.providers),
+                _ => None,
+            };
+            if let Some(named) = named {
                 ensure!(plain.is_empty(), "line {}: `{}` is not a setting", index + 1, plain.join(" "));
-                if drawing.services.insert(second.to_owned(), settings).is_some() {
-                    bail!("line {}: service {second} is drawn twice", index + 1);
+                if named.insert(second.to_owned(), settings).is_some() {
+                    bail!("line {}: {first} {second} is drawn twice", index + 1);
                 }
             } else {
                 drawing.instances.push(DrawnInstance {
@@ -116,6 +125,7 @@ mod tests {
             ("a", "line 1: a name is missing after `a`"),
             ("a i-1\nservice web api", "line 2: `api` is not a setting"),
             ("service web\nservice web", "line 2: service web is drawn twice"),
+            ("provider od\nservice od\nprovider od", "line 3: provider od is drawn twice"),
         ] {
             assert_eq!(Drawing::parse(text).unwrap_err().to_string(), expected);
         }

@@ -6,6 +6,8 @@
 //! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
 //! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group), `check` (a container health check),
 //! `sidecar` (an essential container without one), `awsvpc`, `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
+//! Of a capacity provider: `minimum` (0) and `maximum` of its Auto Scaling group, `scaling` (`DISABLED`: not managed), `target`
+//! (percent, 100).
 //! A task is a service's name; behind it `!` marks it unhealthy, `?` pending, `*` protected by the application for a day.
 //! `-NAME` is a standalone task.
 
@@ -85,6 +87,12 @@ impl Snapshot {
             );
             definitions.push(definition(name, settings).with_context(|| format!("service {name}"))?);
         }
+        let (mut providers, mut groups) = (vec![], vec![]);
+        for (name, settings) in &drawing.providers {
+            let (provider, group) = provider(name, settings).with_context(|| format!("provider {name}"))?;
+            providers.push(provider);
+            groups.push(group);
+        }
         definitions.sort_by_key(ToString::to_string);
         definitions.dedup();
         Self::from_value(&json!({
@@ -93,6 +101,8 @@ impl Snapshot {
             "services": services,
             "tasks": tasks,
             "taskDefinitions": definitions,
+            "capacityProviders": providers,
+            "autoScalingGroups": groups,
         }))
     }
 }
@@ -190,6 +200,23 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
     answer["tags"] = json!(tags);
     answer["placementConstraints"] = json!(constraints);
     Ok(answer)
+}
+
+/// A capacity provider, and the Auto Scaling group of its name.
+fn provider(name: &str, settings: &Settings) -> Result<(Value, Value)> {
+    let mut scaling = json!({"status": "ENABLED"});
+    let mut group = json!({"AutoScalingGroupName": name});
+    for (key, value) in settings {
+        match key.as_str() {
+            "minimum" => group["MinSize"] = json!(number(key, value)?),
+            "maximum" => group["MaxSize"] = json!(number(key, value)?),
+            "scaling" => scaling["status"] = json!(value),
+            "target" => scaling["targetCapacity"] = json!(number(key, value)?),
+            other => bail!("`{other}` is no setting of a capacity provider"),
+        }
+    }
+    let of_group = json!({"autoScalingGroupArn": name, "managedScaling": scaling});
+    Ok((json!({"name": name, "autoScalingGroupProvider": of_group}), group))
 }
 
 fn definition(family: &str, settings: &Settings) -> Result<Value> {

@@ -40,6 +40,7 @@ pub(crate) enum Outside {
     AutoScaling,
     JoinInstance,
     DeleteService,
+    ManagedScaling,
 }
 
 /// The state and what is to come of it.
@@ -81,6 +82,7 @@ impl Engine {
             (faults.auto_scaling, Outside::AutoScaling),
             (faults.join_instance, Outside::JoinInstance),
             (faults.delete_service, Outside::DeleteService),
+            (faults.managed_scaling.map(|_| 0.0), Outside::ManagedScaling),
         ] {
             if let Some(seconds) = seconds {
                 engine.due_in(milliseconds(seconds), Due::Outside(outside));

@@ -33,10 +33,13 @@ pub struct Faults {
     pub join_instance: Option<f64>,
     /// At this second somebody deletes the busiest service.
     pub delete_service: Option<f64>,
+    /// Managed scaling of capacity providers is at work: instances that nothing has needed for so many seconds (900, as ECS
+    /// documents it) are taken away.
+    pub managed_scaling: Option<f64>,
 }
 
 /// The names, with what each takes.
-pub const NAMES: [(&str, &str); 14] = [
+pub const NAMES: [(&str, &str); 15] = [
     ("throttle", "a share"),
     ("error", "a share"),
     ("drop", "a share"),
@@ -51,6 +54,7 @@ pub const NAMES: [(&str, &str); 14] = [
     ("auto-scaling", "seconds"),
     ("join-instance", "seconds"),
     ("delete-service", "seconds"),
+    ("managed-scaling", "seconds"),
 ];
 
 impl Faults {
@@ -90,7 +94,8 @@ impl Faults {
                 "foreign-count" => faults.foreign_count = Some(number),
                 "auto-scaling" => faults.auto_scaling = Some(number),
                 "join-instance" => faults.join_instance = Some(number),
-                _ => faults.delete_service = Some(number),
+                "delete-service" => faults.delete_service = Some(number),
+                _ => faults.managed_scaling = Some(number),
             }
         }
         Ok(faults)

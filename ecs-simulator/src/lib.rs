@@ -1,5 +1,5 @@
-//! A simulated control plane of Amazon ECS, with CloudWatch and Elastic Load Balancing's target health, that any AWS client
-//! can talk to.
+//! A simulated control plane of Amazon ECS, with CloudWatch, Elastic Load Balancing's target health and Auto
+//! Scaling's groups, that any AWS client can talk to.
 //!
 //! It is a state machine: a request and a moment in, an answer out. No socket, no thread, no clock, but for [`server`] around
 //! it; one seed is the only chance in it. Time passes only between requests: what was due by then happens first, in order. It
@@ -7,7 +7,7 @@
 //! there is a switch ([`behaviour::SWITCHES`]).
 //!
 //! - [`snapshot`], [`drawing`]: where a cluster comes from
-//! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`: what it does as time passes
+//! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`, `managed_scaling`: what it does as time passes
 //! - `wire`: how clients talk to it
 //! - [`behaviour`], [`faults`]: how it may be otherwise, and what may go wrong
 //! - [`timeline`]: what happened
@@ -20,6 +20,7 @@ mod drawn;
 mod engine;
 pub mod faults;
 mod life;
+mod managed_scaling;
 mod network;
 mod outside;
 mod place;
@@ -162,6 +163,7 @@ impl Simulator {
             Service::Ecs => wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now),
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
             Service::LoadBalancing => wire::load_balancing::answer(&self.engine, &call.operation, &call.input),
+            Service::AutoScaling => wire::auto_scaling::answer(&self.engine, &call.operation, &call.input),
         }
     }
 

@@ -22,7 +22,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// Simulates Amazon ECS, CloudWatch and Elastic Load Balancing v2 for any AWS client on this machine
+/// Simulates Amazon ECS, CloudWatch, Elastic Load Balancing v2 and Auto Scaling for any AWS client on this machine
 #[derive(Debug, Parser)]
 #[command(name = "ecs-simulator")]
 struct Arguments {

@@ -34,6 +34,7 @@ pub(crate) fn happen(engine: &mut Engine, outside: Outside) {
             let period = engine.options.faults.auto_scaling.unwrap_or(60.0).max(1.0);
             engine.due_in(milliseconds(period), Due::Outside(Outside::AutoScaling));
         }
+        Outside::ManagedScaling => crate::managed_scaling::look(engine),
         Outside::DeleteService => {
             if let Some(name) = busiest(engine) {
                 delete(engine, &name);
@@ -84,11 +85,16 @@ fn lose_instance(engine: &mut Engine) {
     let last = i64::try_from(candidates.len()).unwrap_or(1) - 1;
     let index = usize::try_from(engine.between(0, last)).unwrap_or(0);
     let arn = candidates[index].clone();
-    let tasks: Vec<String> = engine.state.instance_tasks(&arn).map(|task| task.arn.clone()).collect();
+    take_instance(engine, &arn);
+}
+
+/// A container instance is gone, and so are its tasks.
+pub(crate) fn take_instance(engine: &mut Engine, arn: &str) {
+    let tasks: Vec<String> = engine.state.instance_tasks(arn).map(|task| task.arn.clone()).collect();
     for task in tasks {
         crate::life::lose(engine, &task, "Host EC2 (instance) terminated.");
     }
-    if let Some(instance) = engine.state.instances.get_mut(&arn) {
+    if let Some(instance) = engine.state.instances.get_mut(arn) {
         "INACTIVE".clone_into(&mut instance.status);
         instance.agent_connected = false;
     }

@@ -3,6 +3,7 @@
 //! What is missing is left at ECS's default. Whatever can't be read is told with its place.
 
 mod pasted;
+mod providers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -24,6 +25,9 @@ pub struct Snapshot {
 
 /// Documents larger than this are refused: ECS's largest cluster comes to a third of it.
 const LARGEST_BYTES: usize = 256 << 20;
+/// What there may be several of.
+const LISTS: [&str; 6] =
+    ["containerInstances", "services", "tasks", "taskDefinitions", "capacityProviders", "autoScalingGroups"];
 
 impl Snapshot {
     /// Reads a snapshot.
@@ -48,9 +52,11 @@ impl Snapshot {
         let root = Place::root(document);
         root.object()?;
         for key in document.as_object().into_iter().flat_map(serde_json::Map::keys) {
-            let known =
-                ["cluster", "containerInstances", "services", "tasks", "taskDefinitions", "failures", "takenAt"];
-            ensure!(known.contains(&key.as_str()), "{key}: unknown; a snapshot has {}", known[..5].join(", "));
+            ensure!(
+                LISTS.contains(&key.as_str()) || ["cluster", "failures", "takenAt"].contains(&key.as_str()),
+                "{key}: unknown; a snapshot has cluster, {}",
+                LISTS.join(", ")
+            );
         }
         let cluster = pasted::cluster(&root)?;
         let name = cluster.get("clusterName").text_or("default")?;
@@ -63,6 +69,8 @@ impl Snapshot {
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
             definitions: BTreeMap::new(),
+            capacity_providers: BTreeMap::new(),
+            auto_scaling_groups: BTreeMap::new(),
             tasks_of: BTreeMap::new(),
             tasks_on: BTreeMap::new(),
         };
@@ -76,6 +84,9 @@ impl Snapshot {
             remaining.insert(instance.arn.clone(), place.get("remainingResources"));
             unique(&place, state.instances.insert(instance.arn.clone(), instance).is_none())?;
         }
+        let providers = pasted::elements(&root, "capacityProviders")?;
+        let groups = pasted::elements_of(&root, "autoScalingGroups", "AutoScalingGroups")?;
+        providers::read(&providers, &groups, &mut state)?;
         for place in pasted::elements(&root, "services")? {
             let service = read_service(&place, &state)?;
             unique(&place, state.services.insert(service.name.clone(), service).is_none())?;

@@ -16,6 +16,8 @@ pub(crate) struct State {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) tasks: BTreeMap<String, Task>,
     pub(crate) definitions: BTreeMap<String, Definition>,
+    pub(crate) capacity_providers: BTreeMap<String, CapacityProvider>,
+    pub(crate) auto_scaling_groups: BTreeMap<String, AutoScalingGroup>,
     /// Tasks of each service, STOPPED ones apart.
     pub(crate) tasks_of: BTreeMap<String, BTreeSet<String>>,
     /// Tasks on each instance, STOPPED ones apart.
@@ -45,6 +47,43 @@ pub(crate) struct Instance {
     pub(crate) other_memory: u32,
     /// The same of devices, by name.
     pub(crate) other_gpus: Vec<String>,
+}
+
+/// A capacity provider.
+#[derive(Clone, Debug)]
+pub(crate) struct CapacityProvider {
+    pub(crate) name: String,
+    pub(crate) status: String,
+    /// The name of its Auto Scaling group, if it is of one.
+    pub(crate) group: Option<String>,
+    pub(crate) managed_scaling: bool,
+    pub(crate) target_percent: u32,
+    /// Since when more of it stands idle than its target leaves.
+    pub(crate) below_target_since: Option<Moment>,
+}
+
+impl CapacityProvider {
+    /// One without a group.
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: "ACTIVE".to_owned(),
+            group: None,
+            managed_scaling: false,
+            target_percent: 100,
+            below_target_since: None,
+        }
+    }
+}
+
+/// An Auto Scaling group.
+#[derive(Clone, Debug)]
+pub(crate) struct AutoScalingGroup {
+    pub(crate) name: String,
+    pub(crate) arn: String,
+    pub(crate) minimum: u32,
+    pub(crate) maximum: u32,
+    pub(crate) desired: u32,
 }
 
 /// A service.
@@ -262,6 +301,25 @@ impl State {
     /// The tasks on an instance that are not STOPPED.
     pub(crate) fn instance_tasks(&self, instance: &str) -> impl Iterator<Item = &Task> {
         self.tasks_on.get(instance).into_iter().flatten().filter_map(|arn| self.tasks.get(arn))
+    }
+
+    /// The instances of an Auto Scaling group that the cluster still has.
+    pub(crate) fn group_instances(&self, group: &str) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter(move |instance| {
+            let provider = instance.capacity_provider.as_ref().and_then(|name| self.capacity_providers.get(name));
+            instance.status != "INACTIVE" && provider.is_some_and(|it| it.group.as_deref() == Some(group))
+        })
+    }
+
+    /// Whether a task is of a service that runs one on every instance.
+    pub(crate) fn is_daemons(&self, task: &Task) -> bool {
+        let service = task.service.as_ref().and_then(|name| self.services.get(name));
+        service.is_some_and(|service| service.scheduling_strategy == "DAEMON")
+    }
+
+    /// How the ARNs of the cluster's account and Region begin.
+    pub(crate) fn account(&self) -> &str {
+        self.cluster_arn.split(":cluster/").next().unwrap_or_default()
     }
 
     /// What tasks reserve on an instance: CPU, memory, GPUs. `with_stopping`: those on their way out count as well.

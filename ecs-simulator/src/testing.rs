@@ -44,6 +44,17 @@ impl Bench {
         self.json(&target, input)
     }
 
+    /// A call in the query protocol, of the API with this version; what comes back, as it came.
+    pub(crate) fn query(&mut self, version: &str, operation: &str, parameters: &str) -> String {
+        let form = format!("Action={operation}&Version={version}&{parameters}");
+        let kind = "application/x-www-form-urlencoded";
+        let request = Request::post("/").header("content-type", kind).body(Bytes::from(form)).unwrap();
+        match self.simulator.respond(&request, self.now) {
+            Answer::Response(response) => String::from_utf8(response.body().to_vec()).unwrap(),
+            Answer::Dropped => "Dropped".to_owned(),
+        }
+    }
+
     fn json(&mut self, target: &str, input: &Value) -> Result<Value, String> {
         let request = Request::post("/").header("x-amz-target", target).body(Bytes::from(input.to_string())).unwrap();
         let Answer::Response(response) = self.simulator.respond(&request, self.now) else {

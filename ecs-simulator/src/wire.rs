@@ -1,10 +1,12 @@
 //! The wire: which service, which operation, in which protocol; the answer back in the same.
 
+pub(crate) mod auto_scaling;
 pub(crate) mod cbor;
 pub(crate) mod cloudwatch;
 pub(crate) mod ecs;
 pub(crate) mod form;
 pub(crate) mod load_balancing;
+mod token;
 
 use std::io::Read;
 
@@ -45,6 +47,7 @@ pub(crate) enum Service {
     Ecs,
     CloudWatch,
     LoadBalancing,
+    AutoScaling,
 }
 
 impl Service {
@@ -53,6 +56,7 @@ impl Service {
             Self::Ecs => "ecs",
             Self::CloudWatch => "cloudwatch",
             Self::LoadBalancing => "elasticloadbalancing",
+            Self::AutoScaling => "autoscaling",
         }
     }
 }
@@ -75,6 +79,7 @@ pub(crate) enum Protocol {
 pub(crate) enum Version {
     CloudWatch,
     LoadBalancing,
+    AutoScaling,
 }
 
 /// A refusal in the service's own words.
@@ -95,7 +100,7 @@ impl ApiError {
         let code = match service {
             Service::Ecs => "ServerException",
             Service::CloudWatch => "InternalServiceError",
-            Service::LoadBalancing => "InternalFailure",
+            Service::LoadBalancing | Service::AutoScaling => "InternalFailure",
         };
         let message = "Service Unavailable. Please try again later.".to_owned();
         Self { code, message, status: StatusCode::INTERNAL_SERVER_ERROR }

@@ -6,8 +6,13 @@ use crate::place::Place;
 
 /// The elements of one of the document's lists: plain, or within whole answers, one or several.
 pub(super) fn elements<'a>(root: &Place<'a>, name: &str) -> Result<Vec<Place<'a>>> {
+    elements_of(root, name, name)
+}
+
+/// The same where the answer's name for the list is another one.
+pub(super) fn elements_of<'a>(root: &Place<'a>, name: &str, answered: &str) -> Result<Vec<Place<'a>>> {
     let mut elements = Vec::new();
-    collect(&root.get(name), name, &mut elements)?;
+    collect(&root.get(name), answered, &mut elements)?;
     Ok(elements)
 }
 

@@ -13,7 +13,13 @@ fn document() -> Value {
             "registeredResources": [{"name": "CPU", "integerValue": 1024}, {"name": "PORTS", "stringSetValue": ["22"]}],
             "attributes": [{"name": "ecs.availability-zone", "value": "eu-west-1a"}],
             "registeredAt": "2026-01-01T00:00:00+01:00",
+            "capacityProviderName": "od",
         }],
+        "capacityProviders": [{"name": "od", "autoScalingGroupProvider": {
+            "autoScalingGroupArn": "arn:aws:autoscaling:eu-west-1:111122223333:autoScalingGroup:1:autoScalingGroupName/g",
+            "managedScaling": {"status": "ENABLED", "targetCapacity": 90},
+        }}],
+        "autoScalingGroups": [{"AutoScalingGroupName": "g", "MinSize": 1, "MaxSize": 3, "DesiredCapacity": 1}],
         "services": [{
             "serviceName": "web",
             "taskDefinition": "arn:td/web:1",
@@ -69,9 +75,9 @@ fn gpus_of_running_tasks_are_taken_and_the_snapshot_says_which() {
 }
 
 /// Where, what stands there, and how the complaint begins.
-type Case = (&'static str, Value, &'static str);
+type Case<'a> = (&'static str, Value, &'a str);
 
-fn check(cases: Vec<Case>) {
+fn check(cases: Vec<Case<'_>>) {
     for (pointer, value, expected) in cases {
         let mut document = document();
         set(&mut document, pointer, value);
@@ -121,6 +127,33 @@ fn what_cannot_be_read_of_cluster_and_instances_names_its_place() {
             "containerInstances[0].registeredAt: expected seconds since 1970 or an ISO 8601 date",
         ),
         ("/containerInstances/0/versionInfo", json!(1), "containerInstances[0].versionInfo: expected an object"),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_read_of_capacity_providers_and_groups_names_its_place() {
+    let of_group = "capacityProviders[0].autoScalingGroupProvider";
+    check(vec![
+        ("/capacityProviders/0/name", json!(1), "capacityProviders[0].name: expected text, not 1"),
+        ("/capacityProviders/0/status", json!("UP"), "capacityProviders[0].status: expected one of ACTIVE"),
+        ("/capacityProviders/0/autoScalingGroupProvider", json!(1), &format!("{of_group}: expected an object")),
+        (
+            "/capacityProviders/0/autoScalingGroupProvider/autoScalingGroupArn",
+            json!(""),
+            &format!("{of_group}.autoScalingGroupArn: expected text"),
+        ),
+        (
+            "/capacityProviders/0/autoScalingGroupProvider/managedScaling/status",
+            json!("ON"),
+            &format!("{of_group}.managedScaling.status: expected one of ENABLED, DISABLED"),
+        ),
+        (
+            "/capacityProviders/0/autoScalingGroupProvider/managedScaling/targetCapacity",
+            json!(0),
+            &format!("{of_group}.managedScaling.targetCapacity: expected a percentage from 1 to 100, not 0"),
+        ),
+        ("/autoScalingGroups/0", json!("g"), "autoScalingGroups[0]: expected an object"),
+        ("/autoScalingGroups/0/MinSize", json!(-1), "autoScalingGroups[0].MinSize: expected a whole number"),
     ]);
 }
 
@@ -202,7 +235,7 @@ fn what_cannot_be_read_of_tasks_and_their_definitions_names_its_place() {
 
 #[test]
 fn what_is_there_twice_is_refused() {
-    for key in ["containerInstances", "services", "tasks", "taskDefinitions"] {
+    for key in super::LISTS {
         let mut document = document();
         let first = document[key][0].clone();
         document[key].as_array_mut().unwrap().push(first);
@@ -277,10 +310,15 @@ fn answers_of_the_cli_pasted_whole_read_as_their_lists_do() {
     // Ten services, a hundred tasks are all that one answer holds.
     pasted["services"] = json!([{"services": plain["services"], "failures": []}, {"services": []}]);
     pasted["tasks"] = json!([{"tasks": [], "failures": []}, {"tasks": plain["tasks"]}]);
+    pasted["capacityProviders"] = json!({"capacityProviders": plain["capacityProviders"], "failures": []});
+    pasted["autoScalingGroups"] = json!({"AutoScalingGroups": plain["autoScalingGroups"]});
     pasted["taskDefinitions"] = json!([{"taskDefinition": plain["taskDefinitions"][0], "tags": []}]);
     let (plain, pasted) = (Snapshot::from_value(&plain).unwrap(), Snapshot::from_value(&pasted).unwrap());
     assert_eq!(format!("{:?}", pasted.state.tasks), format!("{:?}", plain.state.tasks));
     assert_eq!(format!("{:?}", pasted.state.services), format!("{:?}", plain.state.services));
+    let groups = |snapshot: &Snapshot| format!("{:?}", snapshot.state.auto_scaling_groups);
+    assert_eq!(groups(&pasted), groups(&plain));
+    assert_eq!(pasted.state.auto_scaling_groups["g"].minimum, 1);
     assert_eq!(pasted.state.instances.len(), 1);
     assert_eq!(pasted.cluster_name(), "c");
 }

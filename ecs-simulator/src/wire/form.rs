@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ApiError, Call, Protocol, Service, Version};
 
-/// Parts of a name; CloudWatch and Elastic Load Balancing use up to nine.
+/// Parts of a name; CloudWatch, Elastic Load Balancing and Auto Scaling use up to nine.
 const DEEPEST: usize = 16;
 /// How far an element's number may be ahead of those that came before it: clients number them in order.
 const AHEAD: usize = 100;
@@ -30,6 +30,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Call, ApiError> {
     let (service, version) = match version.as_str() {
         "2010-08-01" => (Service::CloudWatch, Version::CloudWatch),
         "2015-12-01" => (Service::LoadBalancing, Version::LoadBalancing),
+        "2011-01-01" => (Service::AutoScaling, Version::AutoScaling),
         other => return Err(ApiError::new("NoSuchVersion", format!("no API has the version {other:?}"))),
     };
     let input = if input.is_null() { json!({}) } else { input };
@@ -69,6 +70,7 @@ fn insert(value: &mut Value, parts: &[&str], text: &str) -> Result<(), ApiError>
 pub(crate) fn encode(version: Version, operation: &str, answer: &Result<Value, ApiError>, id: &str) -> String {
     let namespace = match version {
         Version::CloudWatch => "http://monitoring.amazonaws.com/doc/2010-08-01/",
+        Version::AutoScaling => "http://autoscaling.amazonaws.com/doc/2011-01-01/",
         Version::LoadBalancing => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
     };
     let metadata = format!("<ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>");

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{check_cluster, checked, find_service, find_task, includes, last_part, missing, shapes, texts};
-use crate::{Moment, engine::Engine, place::Place, wire::ApiError};
+use super::{check_cluster, checked, find_service, find_task, includes, last_part, listing, missing, shapes, texts};
+use crate::{Moment, engine::Engine, place::Place, state::CapacityProvider, wire::ApiError};
 
 /// Splits what is asked into what is there and what isn't.
 fn described(key: &str, ids: &[String], describe: impl Fn(&str) -> Option<Value>) -> Value {
@@ -68,27 +68,27 @@ pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Valu
     Ok(answer)
 }
 
-/// All that are known when none is named: Fargate's two, and those of the instances.
+/// All that are known when none is named: Fargate's two, and the cluster's own. [API, DescribeCapacityProviders: up to 100
+/// names, and ten a page]
 pub(super) fn capacity_providers(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    let known: BTreeSet<&str> = engine
-        .state
-        .instances
-        .values()
-        .filter_map(|instance| instance.capacity_provider.as_deref())
-        .chain(["FARGATE", "FARGATE_SPOT"])
-        .collect();
-    let asked = if input.get("capacityProviders").exists() {
-        texts(input, "capacityProviders", 100)?
+    if input.get("cluster").exists() {
+        check_cluster(engine, input)?;
+    }
+    let mut known = engine.state.capacity_providers.clone();
+    for name in ["FARGATE", "FARGATE_SPOT"] {
+        known.entry(name.to_owned()).or_insert_with(|| CapacityProvider::new(name));
+    }
+    let asked: BTreeSet<String> = if input.get("capacityProviders").exists() {
+        texts(input, "capacityProviders", 100)?.into_iter().collect()
     } else {
-        known.iter().map(|name| (*name).to_owned()).collect()
+        known.keys().cloned().collect()
     };
-    let account = engine.state.cluster_arn.split(":cluster/").next().unwrap_or_default();
-    Ok(described("capacityProviders", &asked, |id| {
-        let name = last_part(id);
-        known.contains(name).then(|| {
-            json!({"capacityProviderArn": format!("{account}:capacity-provider/{name}"), "name": name, "status": "ACTIVE"})
-        })
-    }))
+    let names: BTreeSet<&str> = asked.iter().map(|id| last_part(id)).collect();
+    let found = known.values().filter(|provider| names.contains(provider.name.as_str()));
+    let shown = found.map(|provider| (provider.name.clone(), shapes::capacity_provider(engine, provider)));
+    let mut answer = listing::page_of(input, "capacityProviders", (10, 10), shown)?;
+    answer["failures"] = asked.iter().filter(|id| !known.contains_key(last_part(id))).map(|id| missing(id)).collect();
+    Ok(answer)
 }
 
 pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {

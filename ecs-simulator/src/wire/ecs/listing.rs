@@ -10,54 +10,37 @@ use crate::{
     place::Place,
     query::Query,
     state::{Status, Task},
-    wire::ApiError,
+    wire::{ApiError, token},
 };
 
 /// One page of a list: at most `maxResults` (1 to 100; else the operation's default), from the token on.
 fn page(input: &Place<'_>, key: &str, default: u32, items: impl Iterator<Item = String>) -> Result<Value, ApiError> {
-    page_of(input, key, default, items.map(|item| (item.clone(), json!(item))))
+    page_of(input, key, (default, 100), items.map(|item| (item.clone(), json!(item))))
 }
 
-/// The same for items that are more than a text, each with what it is ordered by.
-fn page_of(
+/// The same for items that are more than a text, each with what it is ordered by, and for another largest page.
+pub(super) fn page_of(
     input: &Place<'_>,
     key: &str,
-    default: u32,
+    (default, most): (u32, u32),
     items: impl Iterator<Item = (String, Value)>,
 ) -> Result<Value, ApiError> {
     let size = checked(input.get("maxResults").count_or(default))?;
-    if !(1..=100).contains(&size) {
-        return Err(invalid("maxResults should be a positive integer between 1 and 100."));
+    if !(1..=most).contains(&size) {
+        return Err(invalid(format!("maxResults should be a positive integer between 1 and {most}.")));
     }
     let after = match checked(input.get("nextToken").text())? {
         None => None,
-        Some(token) => Some(read_token(token).ok_or_else(|| invalid("Invalid token."))?),
+        Some(token) => Some(token::read(token).ok_or_else(|| invalid("Invalid token."))?),
     };
     let mut items = items.filter(|(item, _)| after.as_ref().is_none_or(|after| item > after));
     let (order, found): (Vec<String>, Vec<Value>) = items.by_ref().take(size as usize).unzip();
     let mut answer = json!({key: found});
     // A full last page has no token: there is nothing behind it.
     if let (Some(last), true) = (order.last(), items.next().is_some()) {
-        answer["nextToken"] = json!(token(last));
+        answer["nextToken"] = json!(token::write(last));
     }
     Ok(answer)
-}
-
-/// A token is opaque to clients, and refused when it is not one of ours.
-fn token(last: &str) -> String {
-    let mut token: String = last.bytes().map(|byte| format!("{byte:02x}")).collect();
-    token.push_str(&format!("{:02x}", last.bytes().fold(0_u8, u8::wrapping_add)));
-    token
-}
-
-fn read_token(token: &str) -> Option<String> {
-    if !token.is_ascii() || token.len() % 2 == 1 {
-        return None;
-    }
-    let mut bytes: Vec<u8> =
-        (0..token.len()).step_by(2).map(|at| u8::from_str_radix(&token[at..at + 2], 16).ok()).collect::<Option<_>>()?;
-    let sum = bytes.pop()?;
-    (bytes.iter().copied().fold(0_u8, u8::wrapping_add) == sum).then(|| String::from_utf8(bytes).ok()).flatten()
 }
 
 pub(super) fn clusters(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
@@ -157,7 +140,7 @@ pub(super) fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Value, Ap
             (format!("{} {key}", instance.arn), attribute)
         })
     });
-    page_of(input, "attributes", 100, attributes)
+    page_of(input, "attributes", (100, 100), attributes)
 }
 
 pub(super) fn tags(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     Moment,
     engine::Engine,
-    state::{Deployment, Instance, Service, Status, Task},
+    state::{CapacityProvider, Deployment, Instance, Service, Status, Task},
 };
 
 pub(super) fn pairs(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> Value {
@@ -110,6 +110,35 @@ fn placement(entries: &[(String, String)], second: &str) -> Value {
         .iter()
         .map(|(kind, text)| if text.is_empty() { json!({"type": kind}) } else { json!({"type": kind, second: text}) })
         .collect()
+}
+
+pub(super) fn capacity_provider(engine: &Engine, provider: &CapacityProvider) -> Value {
+    let state = &engine.state;
+    let name = &provider.name;
+    let group = provider.group.as_ref().and_then(|name| state.auto_scaling_groups.get(name));
+    let kind = match name.as_str() {
+        "FARGATE" | "FARGATE_SPOT" => name.as_str(),
+        _ if group.is_some() => "EC2_AUTOSCALING",
+        _ => "MANAGED_INSTANCES",
+    };
+    let mut answer = json!({
+        "capacityProviderArn": format!("{}:capacity-provider/{name}", state.account()),
+        "name": name,
+        "status": provider.status,
+        "type": kind,
+    });
+    if let Some(group) = group {
+        let scaling = json!({
+            "status": if provider.managed_scaling { "ENABLED" } else { "DISABLED" },
+            "targetCapacity": provider.target_percent,
+        });
+        answer["autoScalingGroupProvider"] = json!({
+            "autoScalingGroupArn": group.arn,
+            "managedScaling": scaling,
+            "managedTerminationProtection": if provider.managed_scaling { "ENABLED" } else { "DISABLED" },
+        });
+    }
+    answer
 }
 
 pub(super) fn instance(engine: &Engine, instance: &Instance, with_tags: bool) -> Value {

@@ -1,0 +1,84 @@
+//! Managed scaling of capacity providers: instances that nothing needs are taken away. [developer guide, "cluster auto scaling"]
+//!
+//! Every minute `CapacityProviderReservation`, instances needed ÷ instances × 100, is held against the target. An instance is
+//! needed when a task that isn't a daemon's is on it. Below the target for long enough, the group shrinks to what the target
+//! asks for, never below its minimum, and only by instances that nothing needs: those with tasks are protected.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    engine::{Due, Engine, Outside, milliseconds},
+    state::{State, count},
+};
+
+/// A metric's period: CloudWatch's alarms on it look once a minute.
+pub(crate) const PERIOD_MILLISECONDS: i64 = 60_000;
+
+/// One look at every capacity provider.
+pub(crate) fn look(engine: &mut Engine) {
+    // The alarm takes 15 datapoints of a minute, unless the caller wants it sooner.
+    let Some(patience) = engine.options.faults.managed_scaling.map(milliseconds) else { return };
+    let names: Vec<String> =
+        engine.state.capacity_providers.values().filter(|it| it.managed_scaling).map(|it| it.name.clone()).collect();
+    for name in names {
+        look_at(engine, &name, patience);
+    }
+    engine.due_in(PERIOD_MILLISECONDS, Due::Outside(Outside::ManagedScaling));
+}
+
+fn look_at(engine: &mut Engine, name: &str, patience: i64) {
+    let now = engine.now;
+    let state = &mut engine.state;
+    let Some(provider) = state.capacity_providers.get(name) else { return };
+    let Some(group) = provider.group.clone() else { return };
+    let target_percent = provider.target_percent;
+    let instances = count(state.group_instances(&group).count());
+    let idle = idle(state, &group);
+    let needed = instances - count(idle.len());
+    let is_below = u64::from(needed) * 100 < u64::from(instances) * u64::from(target_percent);
+    let Some(provider) = state.capacity_providers.get_mut(name) else { return };
+    let since = if is_below { *provider.below_target_since.get_or_insert(now) } else { now };
+    let is_due = is_below && now.0 - since.0 >= patience;
+    if is_due || !is_below {
+        provider.below_target_since = None;
+    }
+    if !is_due {
+        return;
+    }
+    let Some(group) = state.auto_scaling_groups.get_mut(&group) else { return };
+    let wanted = (needed * 100).div_ceil(target_percent).max(group.minimum);
+    let surplus = instances.saturating_sub(wanted) as usize;
+    let leaving: Vec<String> = idle.into_iter().take(surplus).collect();
+    group.desired = group.desired.saturating_sub(count(leaving.len()));
+    for arn in leaving {
+        crate::outside::take_instance(engine, &arn);
+    }
+}
+
+/// The instances of a group that nothing needs, in the order in which they go: from the fullest zone first, so that the zones
+/// stay even [Auto Scaling, "default termination policy"].
+fn idle(state: &State, group: &str) -> Vec<String> {
+    let zone = |arn: &String| state.instances[arn].attributes.get("ecs.availability-zone").cloned().flatten();
+    let mut by_zone: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
+    let mut in_zone: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    for instance in state.group_instances(group) {
+        let zone = zone(&instance.arn);
+        *in_zone.entry(zone.clone()).or_default() += 1;
+        if state.instance_tasks(&instance.arn).all(|task| state.is_daemons(task)) {
+            by_zone.entry(zone).or_default().push(instance.arn.clone());
+        }
+    }
+    let mut order = Vec::new();
+    while let Some(zone) = by_zone.keys().max_by_key(|zone| (in_zone[*zone], std::cmp::Reverse(*zone))).cloned() {
+        let Some(idle) = by_zone.get_mut(&zone) else { break };
+        order.push(idle.remove(0));
+        if idle.is_empty() {
+            by_zone.remove(&zone);
+        }
+        *in_zone.entry(zone).or_default() -= 1;
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests;
