@@ -334,7 +334,7 @@ fn foresee(
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers { steering::targets(foreseen, name, &barred, most, patience > 0) } else { None };
         let places = targets.map_or_else(
-            || spread::placements(foreseen, name, spread::worthwhile_surge(foreseen, name, &barred, most)),
+            || spread::placements(foreseen, name, spread::paced_surge(foreseen, name, &barred, most)),
             |targets| targets.places,
         );
         let surge = u32::try_from(places.len()).unwrap_or(u32::MAX);

@@ -24,12 +24,19 @@ pub fn misplaced(cluster: &Cluster, service: &ServiceName) -> u32 {
 /// An investment is an eighth of what is misplaced: it costs that many restarts more, and as many fewer rounds.
 const INVESTMENT: u32 = 8;
 
+/// Zones are fewer; a service that spreads over instances alone has as many domains as there are instances.
+const MANY_DOMAINS: u32 = 6;
+
+/// From here on are numbered the tasks that are foreseen only while something is tried out: a cluster may have others.
+const FORESEEN_HERE: usize = 1 << 32;
+
 /// Which tasks should go, so that of those that stay the fewest are misplaced, and on the way there each level of domains
 /// stays as even as can be: one after another from the fullest domain, level by level; among equal ones from the fullest
 /// instance, the youngest there. Never one that is spared, nor one that isn't ready or sits where ECS wouldn't place it.
 ///
-/// ECS puts the next tasks into the emptiest zone. Where that is not the zone in which tasks are missing, the victims are
-/// taken there first, so that it becomes the emptiest, and the next tasks land where they are wanted.
+/// ECS puts the next tasks into the emptiest zone. Where the next round would therefore cure less than it could, the victims are
+/// taken as if what is missing were there already: then the zones that miss more are emptier by just that much, and fill first.
+/// Where not even the next task would land in a zone in which one is missing, the victims are taken there first.
 pub fn victims(
     cluster: &Cluster,
     service: &ServiceName,
@@ -39,7 +46,17 @@ pub fn victims(
 ) -> BTreeSet<TaskArn> {
     let cluster = &view::alone(cluster, service);
     let even = choose(cluster, service, tasks, spared, number, Order::Even);
-    if number == 0 || goes_on_after(cluster, service, &even) {
+    if number == 0 {
+        return even;
+    }
+    let left = left_after_next(cluster, service, &even, number);
+    if left > 0 {
+        let expecting = choose(cluster, service, tasks, spared, number, Order::Expecting);
+        if left_after_next(cluster, service, &expecting, number) < left && goes_on_after(cluster, service, &expecting) {
+            return expecting;
+        }
+    }
+    if goes_on_after(cluster, service, &even) {
         return even;
     }
     let needy = choose(cluster, service, tasks, spared, number, Order::Needy);
@@ -51,36 +68,77 @@ pub fn victims(
 /// if after them the next ones do: see [`victims`].
 pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
     let cluster = &*view::alone(cluster, service);
-    let number = curing_surge(cluster, service, spared, most);
+    let number = curing_surge(cluster, service, spared, most, Ties::MostRoom);
     let misplaced = misplaced(cluster, service);
     if number > 0 || misplaced == 0 || most == 0 {
         return number;
     }
     let investment = (misplaced / INVESTMENT).clamp(1, most);
+    let (foreseen, new) = started(cluster, service, investment);
+    let placed = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    if placed == 0 {
+        return 0;
+    }
+    let spared = spared.union(&new).cloned().collect();
+    let victims = choose(&foreseen, service, &Tasks::all_ready(&foreseen, service), &spared, placed, Order::Needy);
+    if goes_on_after(&foreseen, service, &victims) { placed } else { 0 }
+}
+
+/// As [`worthwhile_surge`], or a few less where that spares a round: the last round can cure all that is left only if its tasks
+/// fill the domains of the first level evenly, since in which of several that are equal ECS begins is not known.
+pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+    let cluster = &*view::alone(cluster, service);
+    let number = worthwhile_surge(cluster, service, spared, most);
+    let misplaced = misplaced(cluster, service);
+    if misplaced <= number {
+        return number;
+    }
+    let domains = {
+        let index = Index::new(cluster);
+        View::new(&index, service).map_or(0, |view| view.domains(&index))
+    };
+    let is_next_the_last = |number: &u32| {
+        let left = misplaced.saturating_sub(*number);
+        (1..=most).contains(&left) && ends_with_next(cluster, service, spared, *number)
+    };
+    // Fewer of one than there are domains make it even again; where there are many, the search isn't worth its while.
+    let fewest = if domains > MANY_DOMAINS { number } else { (number + 1).saturating_sub(domains).max(1) };
+    (fewest..=number).rev().find(is_next_the_last).unwrap_or(number)
+}
+
+/// Whether after a round of `number` one more, whichever of equal instances ECS takes, cures all that is left.
+fn ends_with_next(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, number: u32) -> bool {
+    let (foreseen, new) = started(cluster, service, number);
+    let spared: BTreeSet<TaskArn> = spared.union(&new).cloned().collect();
+    let tasks = Tasks::all_ready(&foreseen, service);
+    let foreseen = without(&foreseen, &victims(&foreseen, service, &tasks, &spared, number));
+    let left = misplaced(&foreseen, service);
+    [Ties::MostRoom, Ties::LeastRoom]
+        .into_iter()
+        .all(|ties| curing_surge(&foreseen, service, &spared, left, ties) == left)
+}
+
+/// The cluster with the service's next tasks running where ECS will put them, and these tasks.
+fn started(cluster: &Cluster, service: &ServiceName, number: u32) -> (Cluster, BTreeSet<TaskArn>) {
     let mut foreseen = cluster.clone();
-    let mut new = spared.clone();
-    for (number, place) in placements(cluster, service, investment).iter().enumerate() {
-        if let Some(task) = view::foreseen(cluster, service, place, number) {
+    let mut new = BTreeSet::new();
+    for (number, place) in placements(cluster, service, number).iter().enumerate() {
+        if let Some(task) = view::foreseen(cluster, service, place, FORESEEN_HERE + number) {
             new.insert(task.arn.clone());
             view::insert(&mut foreseen, task);
         }
     }
-    let placed = u32::try_from(new.len() - spared.len()).unwrap_or(u32::MAX);
-    if placed == 0 {
-        return 0;
-    }
-    let victims = choose(&foreseen, service, &Tasks::all_ready(&foreseen, service), &new, placed, Order::Needy);
-    if goes_on_after(&foreseen, service, &victims) { placed } else { 0 }
+    (foreseen, new)
 }
 
 /// How many of the next tasks land where one is missing.
-fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32, ties: Ties) -> u32 {
     let index = Index::new(cluster);
     let Some(view) = View::new(&index, service) else { return 0 };
     let before: u32 = view.parts.iter().map(|part| part.domains.missing(part.placed)).sum();
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(before).min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let foreseen = view.predict(&index, most);
+    let foreseen = view.predict(&index, most, ties);
     let cures_all = |number: u32| {
         let mut placed = BTreeMap::new();
         for place in foreseen.iter().take(number as usize) {
@@ -98,12 +156,24 @@ fn curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<Task
     number
 }
 
-/// Whether nothing is misplaced once these are gone, or the next task will land where one is missing.
-fn goes_on_after(cluster: &Cluster, service: &ServiceName, gone: &BTreeSet<TaskArn>) -> bool {
+/// How many of the misplaced tasks that a round of `number` could cure, once these are gone, it will not.
+fn left_after_next(cluster: &Cluster, service: &ServiceName, gone: &BTreeSet<TaskArn>, number: u32) -> u32 {
+    let foreseen = without(cluster, gone);
+    let most = misplaced(&foreseen, service).min(number);
+    most - curing_surge(&foreseen, service, &BTreeSet::new(), most, Ties::MostRoom)
+}
+
+fn without(cluster: &Cluster, gone: &BTreeSet<TaskArn>) -> Cluster {
     let mut foreseen = cluster.clone();
     for task in gone {
         view::remove(&mut foreseen, task);
     }
+    foreseen
+}
+
+/// Whether nothing is misplaced once these are gone, or the next task will land where one is missing.
+fn goes_on_after(cluster: &Cluster, service: &ServiceName, gone: &BTreeSet<TaskArn>) -> bool {
+    let foreseen = without(cluster, gone);
     misplaced(&foreseen, service) == 0 || next_one_cures(&foreseen, service)
 }
 
@@ -113,7 +183,7 @@ fn next_one_cures(cluster: &Cluster, service: &ServiceName) -> bool {
     let Some(view) = View::new(&index, service) else { return false };
     let Some(part) = view.largest_part() else { return false };
     let spots = spots(&index, view.service, part);
-    let Some(best) = next_spot(&spots) else { return false };
+    let Some(best) = next_spot(&spots, Ties::MostRoom) else { return false };
     let equals = spots.iter().filter(|spot| spot.room > 0 && spot.tasks == spots[best].tasks);
     // Instances of one zone that hold equally many are as good as one another; one of each zone tells.
     let one_of_each: BTreeMap<&[&str], &Spot<'_>> =
@@ -130,6 +200,8 @@ fn next_one_cures(cluster: &Cluster, service: &ServiceName) -> bool {
 enum Order {
     /// The fullest domain.
     Even,
+    /// The domain of the first level that is the fullest once it has what is missing there.
+    Expecting,
     /// The domain of the first level in which the most tasks are missing.
     Needy,
 }
@@ -155,9 +227,11 @@ fn choose(
                 continue;
             };
             let mut candidate = Candidate::new(task, instance, part, &mut crowds);
-            if order == Order::Needy {
-                candidate.need =
-                    candidate.leaf.first().and_then(|domain| balance.needs.get(domain)).copied().unwrap_or(0);
+            let need = candidate.leaf.first().and_then(|domain| balance.needs.get(domain)).copied().unwrap_or(0);
+            match order {
+                Order::Even => {}
+                Order::Expecting => candidate.expected = need,
+                Order::Needy => candidate.need = need,
             }
             if tasks.ready.contains(&task.arn) && !spared.contains(&task.arn) {
                 of_part.push(candidate);
@@ -183,7 +257,7 @@ fn choose(
 pub fn placements(cluster: &Cluster, service: &ServiceName, number: u32) -> Vec<ContainerInstanceArn> {
     let index = Index::new(cluster);
     let Some(view) = View::new(&index, service) else { return Vec::new() };
-    view.predict(&index, number)
+    view.predict(&index, number, Ties::MostRoom)
 }
 
 /// A service with its parts.
@@ -223,17 +297,30 @@ impl<'a> View<'a> {
     }
 
     /// The instances of the next so many tasks.
-    fn predict(&self, index: &Index<'a>, number: u32) -> Vec<ContainerInstanceArn> {
+    fn predict(&self, index: &Index<'a>, number: u32, ties: Ties) -> Vec<ContainerInstanceArn> {
         let Some(part) = self.largest_part() else { return Vec::new() };
-        fill(spots(index, self.service, part), number).into_iter().map(|instance| instance.arn.clone()).collect()
+        let spots = spots(index, self.service, part);
+        fill_by(spots, number, ties).into_iter().map(|instance| instance.arn.clone()).collect()
+    }
+
+    /// How many domains of the first level the largest part has.
+    fn domains(&self, index: &Index<'a>) -> u32 {
+        let Some(part) = self.largest_part() else { return 0 };
+        let spots = spots(index, self.service, part);
+        let domains: BTreeSet<&str> = spots.iter().filter_map(|spot| spot.path.first().copied()).collect();
+        u32::try_from(domains.len()).unwrap_or(u32::MAX)
     }
 }
 
 /// Where the next so many tasks go, if they can go to these only.
-pub(super) fn fill(mut spots: Vec<Spot<'_>>, number: u32) -> Vec<&ContainerInstance> {
+pub(super) fn fill(spots: Vec<Spot<'_>>, number: u32) -> Vec<&ContainerInstance> {
+    fill_by(spots, number, Ties::MostRoom)
+}
+
+fn fill_by(mut spots: Vec<Spot<'_>>, number: u32, ties: Ties) -> Vec<&ContainerInstance> {
     let mut placed = Vec::new();
     while placed.len() < number as usize {
-        let Some(chosen) = next_spot(&spots) else { break };
+        let Some(chosen) = next_spot(&spots, ties) else { break };
         spots[chosen].room -= 1;
         let path = spots[chosen].path.clone();
         for spot in &mut spots {
@@ -285,10 +372,20 @@ pub(super) fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -
         .collect()
 }
 
-fn next_spot(spots: &[Spot<'_>]) -> Option<usize> {
+/// Which of several instances that are equal for ECS is taken to be the next; see [`placements`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ties {
+    /// The one with the most room, then by ARN.
+    MostRoom,
+    /// The other way round: what holds both ways hardly hangs on it.
+    LeastRoom,
+}
+
+fn next_spot(spots: &[Spot<'_>], ties: Ties) -> Option<usize> {
     (0..spots.len()).filter(|index| spots[*index].room > 0).min_by(|a, b| {
         let (a, b) = (&spots[*a], &spots[*b]);
         let by_room = (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn));
+        let by_room = if ties == Ties::MostRoom { by_room } else { by_room.reverse() };
         a.tasks.cmp(&b.tasks).then(by_room)
     })
 }
@@ -417,21 +514,29 @@ struct Candidate<'a> {
     fullness: u64,
     /// Whether its domain has too many, and it is one of those.
     is_surplus: bool,
-    /// How many tasks are missing in its domain of the first level, where that counts.
+    /// How many tasks are missing in its domain of the first level, where that counts before all else.
     need: u32,
+    /// The same, where they count as being there.
+    expected: u32,
 }
 
 impl<'a> Candidate<'a> {
     fn new(task: &'a Task, instance: &'a ContainerInstance, part: &Part<'_>, crowds: &mut Crowds<'a>) -> Self {
         let leaf = leaf(part, instance);
         let domains = crowds.join(&leaf);
-        Self { task, leaf, domains, fullness: fullness(instance), is_surplus: false, need: 0 }
+        Self { task, leaf, domains, fullness: fullness(instance), is_surplus: false, need: 0, expected: 0 }
     }
 
     /// Who goes first is the greatest: of the surplus, from the fullest domain level by level, the fullest instance, the
     /// youngest task; at last by ARN.
     fn order(&self, other: &Self, crowds: &Crowds<'_>) -> Ordering {
-        let crowd = |candidate: &Self| candidate.domains.iter().map(|domain| crowds.tasks[*domain]).collect::<Vec<_>>();
+        let crowd = |candidate: &Self| {
+            let mut crowd: Vec<u32> = candidate.domains.iter().map(|domain| crowds.tasks[*domain]).collect();
+            if let Some(first) = crowd.first_mut() {
+                *first += candidate.expected;
+            }
+            crowd
+        };
         (self.is_surplus.cmp(&other.is_surplus))
             .then_with(|| self.need.cmp(&other.need))
             .then_with(|| crowd(self).cmp(&crowd(other)))

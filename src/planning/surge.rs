@@ -262,7 +262,7 @@ fn begin(
         }
         // Left to ECS, none of these would go where it is to.
         None if progress.relocations.is_some() => return end(Ending::NoHelp { misplaced }),
-        None => (spread::worthwhile_surge(cluster, &service.name, &barred, most), BTreeSet::new(), None),
+        None => (spread::paced_surge(cluster, &service.name, &barred, most), BTreeSet::new(), None),
     };
     if surge == 0 {
         return end(Ending::NoHelp { misplaced });
