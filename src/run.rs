@@ -2,13 +2,17 @@
 
 mod lease;
 
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Clients, act::Target, publish, read},
+    aws::{Clients, act::Target, providers, publish, read},
     config::Config,
     execute::{self, Bounds, Finished},
     metrics::{self, Done},
@@ -18,6 +22,7 @@ use crate::{
         marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
         planner::{Plan, needs_all_definitions, plan},
+        policy::Mode,
     },
     progress::Progress,
     report::{Facts, Outcome, Report},
@@ -173,7 +178,7 @@ impl Story<'_> {
         if !leftovers.is_empty() {
             self.read_definitions(cluster, leftovers.services.keys()).await?;
             finished = execute::recover(self.target, cluster, leftovers.services, &bounds).await?;
-            *cluster = self.read(report).await?;
+            *cluster = self.read_to_plan(report).await?;
             self.sweep_targets(cluster).await?;
             *found = measure(cluster, policy, self.now());
             report.found(cluster, found);
@@ -207,10 +212,10 @@ impl Story<'_> {
 
     /// Reads the cluster as it is found, and writes its snapshot where one is wanted, before anything is decided or moved.
     async fn read_first(&self, report: &mut Report) -> Result<Cluster> {
-        let Some(path) = &self.config.snapshot else { return self.read(report).await };
+        let Some(path) = &self.config.snapshot else { return self.read_to_plan(report).await };
         let Edge { clients, own_task, progress, .. } = self.edge;
         clients.observer.keep_answers();
-        let cluster = self.read(report).await?;
+        let cluster = self.read_to_plan(report).await?;
         // The measure needs the definitions of uneven services only; a rehearsal needs them all, and the run goes on without.
         let named = cluster.services.values().map(|service| &service.task_definition);
         let named = named.chain(cluster.tasks.values().map(|task| &task.task_definition));
@@ -221,6 +226,20 @@ impl Story<'_> {
         std::fs::write(path, format!("{snapshot:#}\n"))
             .with_context(|| format!("cannot write the snapshot to {} (REBALANCER_SNAPSHOT)", path.display()))?;
         tracing::info!(file = %path.display(), "the cluster's snapshot is written");
+        Ok(cluster)
+    }
+
+    /// Reads the cluster, and what a plan needs beyond the measure.
+    async fn read_to_plan(&self, report: &mut Report) -> Result<Cluster> {
+        let mut cluster = self.read(report).await?;
+        if self.config.policy.mode == Mode::Consolidate {
+            let instances = cluster.container_instances.values();
+            let names: BTreeSet<String> = instances.filter_map(|it| it.capacity_provider.clone()).collect();
+            let read = providers::capacity_providers(&self.edge.clients, &cluster.name, &names).await?;
+            let (capacity_providers, warnings) = read;
+            cluster.capacity_providers = capacity_providers;
+            report.met(&[], warnings);
+        }
         Ok(cluster)
     }
 

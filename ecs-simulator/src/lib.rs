@@ -89,6 +89,7 @@ pub struct Simulator {
     metrics: Metrics,
     requests: BTreeMap<String, u64>,
     targets: BTreeMap<String, BTreeSet<String>>,
+    denied: BTreeSet<String>,
     throttled: u64,
 }
 
@@ -116,6 +117,7 @@ impl Simulator {
             metrics: Metrics::default(),
             requests: BTreeMap::new(),
             targets: BTreeMap::new(),
+            denied: BTreeSet::new(),
             throttled: 0,
         })
     }
@@ -145,6 +147,8 @@ impl Simulator {
         {
             self.throttled += 1;
             Err(ApiError::new("ThrottlingException", "Rate exceeded"))
+        } else if self.denied.contains(&call.operation) {
+            Err(ApiError::denied(call.service, &call.operation))
         } else {
             self.answer(&call)
         };
@@ -170,6 +174,11 @@ impl Simulator {
     /// Lets time pass without a request.
     pub fn pass(&mut self, now: Moment) {
         self.engine.advance(now);
+    }
+
+    /// From now on an operation is refused, as to callers whose policy doesn't allow it.
+    pub fn deny(&mut self, operation: &str) {
+        self.denied.insert(operation.to_owned());
     }
 
     /// From now on nothing goes wrong any more.

@@ -106,6 +106,22 @@ impl ApiError {
         Self { code, message, status: StatusCode::INTERNAL_SERVER_ERROR }
     }
 
+    /// The caller's policy doesn't allow it. Where the API was always one of JSON, the code has the name of an exception.
+    pub(crate) fn denied(service: Service, operation: &str) -> Self {
+        let (code, status) = match service {
+            Service::Ecs => ("AccessDeniedException", StatusCode::BAD_REQUEST),
+            Service::CloudWatch | Service::LoadBalancing | Service::AutoScaling => {
+                ("AccessDenied", StatusCode::FORBIDDEN)
+            }
+        };
+        let action = format!("{}:{operation}", service.name());
+        let message = format!(
+            "User: arn:aws:sts::111122223333:assumed-role/simulated is not authorized to perform: {action} because no \
+             identity-based policy allows the {action} action"
+        );
+        Self { code, message, status }
+    }
+
     /// Whose fault it is, in the words of the query protocol.
     fn at_fault(&self) -> &'static str {
         if self.status.is_server_error() { "Receiver" } else { "Sender" }

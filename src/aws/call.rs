@@ -128,6 +128,7 @@ fn is_throttle(code: &str) -> bool {
 fn permission(operation: &str) -> String {
     match operation {
         "PutMetricData" => format!("cloudwatch:{operation}"),
+        "DescribeAutoScalingGroups" => format!("autoscaling:{operation}"),
         "DescribeTargetHealth" => format!("elasticloadbalancing:{operation}"),
         _ => format!("ecs:{operation}"),
     }

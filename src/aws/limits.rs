@@ -34,12 +34,14 @@ pub enum Class {
     TagModify,
     /// GetTaskProtection, UpdateTaskProtection.
     TaskProtection,
+    /// DescribeCapacityProviders.
+    CapacityProviderRead,
     /// Calls of other services than ECS: their limits lie far above what a run needs.
     Elsewhere,
 }
 
 impl Class {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::ServiceRead,
         Self::ServiceModify,
         Self::ClusterResourceRead,
@@ -50,6 +52,7 @@ impl Class {
         Self::TagRead,
         Self::TagModify,
         Self::TaskProtection,
+        Self::CapacityProviderRead,
         Self::Elsewhere,
     ];
 
@@ -59,7 +62,7 @@ impl Class {
             Self::ServiceRead | Self::ClusterResourceRead => (100, 20),
             Self::ServiceModify => (50, 5),
             Self::ClusterResourceModify => (100, 40),
-            Self::ClusterRead | Self::TaskDefinitionRead | Self::TagRead => (50, 20),
+            Self::ClusterRead | Self::TaskDefinitionRead | Self::TagRead | Self::CapacityProviderRead => (50, 20),
             Self::TaskDefinitionModify => (20, 1),
             Self::TagModify => (20, 10),
             Self::TaskProtection => (200, 80),

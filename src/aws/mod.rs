@@ -9,6 +9,7 @@ pub mod limits;
 pub mod look;
 pub mod metadata;
 pub mod observe;
+pub mod providers;
 pub mod publish;
 pub mod read;
 mod snapshot;
@@ -41,6 +42,8 @@ pub struct Clients {
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     /// Elastic Load Balancing v2.
     pub(crate) load_balancing: aws_sdk_elasticloadbalancingv2::Client,
+    /// Auto Scaling.
+    pub(crate) auto_scaling: aws_sdk_autoscaling::Client,
     /// ECS's token buckets, as seen from here.
     pub(crate) limits: Limits,
     /// Counts every attempt.
@@ -75,6 +78,9 @@ impl Clients {
             ),
             load_balancing: aws_sdk_elasticloadbalancingv2::Client::from_conf(
                 aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(observer.clone()).build(),
+            ),
+            auto_scaling: aws_sdk_autoscaling::Client::from_conf(
+                aws_sdk_autoscaling::config::Builder::from(config).interceptor(observer.clone()).build(),
             ),
             limits: Limits::default(),
             observer,

@@ -45,6 +45,13 @@ impl Observer {
         self.lock().answers = Some(Answers::default());
     }
 
+    /// Keeps what belongs in a snapshot of an answer that didn't come as JSON, written as the same API's JSON would be.
+    pub(super) fn keep(&self, operation: &str, answer: &Value) {
+        if let Some(answers) = &mut self.lock().answers {
+            answers.keep(operation, answer.to_string().as_bytes());
+        }
+    }
+
     /// The snapshot of what was answered since [`Observer::keep_answers`], and nothing is kept any more. `own_task` is the
     /// job's own, which is left out.
     pub fn take_snapshot(&self, cluster_name: &str, own_task: Option<&TaskArn>, now: Timestamp) -> Value {

@@ -260,7 +260,7 @@ async fn list_then_describe<T>(
     Ok((found, gone))
 }
 
-fn vanished(failures: Option<Vec<Failure>>) -> Vec<Vanished> {
+pub(super) fn vanished(failures: Option<Vec<Failure>>) -> Vec<Vanished> {
     failures
         .unwrap_or_default()
         .into_iter()

@@ -1,4 +1,4 @@
-//! The cluster's snapshot: ECS's own answers as they came, less everything that isn't on a list of what a rehearsal needs.
+//! The cluster's snapshot: ECS's own answers, and Auto Scaling's, as they came, less everything that isn't on a list of what a rehearsal needs.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ struct Kind {
     fields: &'static [&'static str],
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 6] = [
     Kind {
         operation: "DescribeContainerInstances",
         answered: "containerInstances",
@@ -172,8 +172,33 @@ const KINDS: [Kind; 4] = [
             "containerDefinitions.healthCheck.startPeriod",
         ],
     },
+    Kind {
+        operation: "DescribeCapacityProviders",
+        answered: "capacityProviders",
+        kept: "capacityProviders",
+        arn: "capacityProviderArn",
+        fields: &[
+            "capacityProviderArn",
+            "name",
+            "status",
+            "type",
+            "autoScalingGroupProvider.autoScalingGroupArn",
+            "autoScalingGroupProvider.managedScaling.status",
+            "autoScalingGroupProvider.managedScaling.targetCapacity",
+            "autoScalingGroupProvider.managedTerminationProtection",
+        ],
+    },
+    Kind {
+        operation: "DescribeAutoScalingGroups",
+        answered: "AutoScalingGroups",
+        kept: "autoScalingGroups",
+        arn: "AutoScalingGroupARN",
+        fields: &["AutoScalingGroupName", "AutoScalingGroupARN", "MinSize", "MaxSize", "DesiredCapacity"],
+    },
 ];
 
+/// What a snapshot has even where there is none; the rest it has where a run read it.
+const ALWAYS_THERE: [&str; 4] = ["containerInstances", "services", "tasks", "taskDefinitions"];
 /// Of a service's tags only these decide anything; others may hold whatever their owner likes.
 const OUR_TAGS: &str = "ecs-rebalancer:";
 /// A service's tasks are started by its deployments; other tasks by whatever text somebody gave.
@@ -221,7 +246,9 @@ impl Answers {
         let mut document = Map::from_iter([("cluster".to_owned(), cluster), ("takenAt".to_owned(), seconds)]);
         for kind in &KINDS {
             let list = self.0.remove(kind.kept).unwrap_or_default();
-            document.insert(kind.kept.to_owned(), list.into_values().collect());
+            if !list.is_empty() || ALWAYS_THERE.contains(&kind.kept) {
+                document.insert(kind.kept.to_owned(), list.into_values().collect());
+            }
         }
         Value::Object(document)
     }

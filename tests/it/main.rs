@@ -11,6 +11,7 @@ mod html;
 mod machines;
 mod processes;
 mod production;
+mod providers;
 mod reference;
 mod reviewed;
 mod snapshot;

@@ -96,6 +96,27 @@ fn container_instances() -> Value {
     }]})
 }
 
+fn capacity_providers() -> Value {
+    json!({"capacityProviders": [{
+        "capacityProviderArn": "arn:aws:ecs:us-east-1:111122223333:capacity-provider/od",
+        "name": "od",
+        "autoScalingGroupProvider": {"autoScalingGroupArn": "g", "managedScaling": {"status": "ENABLED", "more": SECRET}},
+        "managedInstancesProvider": {"infrastructureRoleArn": SECRET, "instanceLaunchTemplate": {"x": SECRET}},
+        "updateStatusReason": SECRET,
+        "tags": [{"key": "k", "value": SECRET}],
+    }]})
+}
+
+fn auto_scaling_groups() -> Value {
+    json!({"AutoScalingGroups": [{
+        "AutoScalingGroupName": "g",
+        "AutoScalingGroupARN": "arn:aws:autoscaling:us-east-1:111122223333:autoScalingGroup:1:autoScalingGroupName/g",
+        "MinSize": 2,
+        "LaunchTemplate": {"LaunchTemplateName": SECRET},
+        "Tags": [{"Key": "k", "Value": SECRET}],
+    }]})
+}
+
 fn planted() -> Answers {
     let mut answers = Answers::default();
     let planted = [
@@ -103,6 +124,8 @@ fn planted() -> Answers {
         ("DescribeTasks", tasks()),
         ("DescribeServices", services()),
         ("DescribeContainerInstances", container_instances()),
+        ("DescribeCapacityProviders", capacity_providers()),
+        ("DescribeAutoScalingGroups", auto_scaling_groups()),
         ("ListTasks", json!({"taskArns": [SECRET]})),
     ];
     for (operation, answer) in planted {
@@ -134,6 +157,9 @@ fn what_a_rehearsal_needs_is_kept() {
         json!([{"key": "ecs-rebalancer:enabled", "value": "false"}]),
         "what the owner says about us"
     );
+    let of_group = &document["capacityProviders"][0]["autoScalingGroupProvider"];
+    assert_eq!(of_group, &json!({"autoScalingGroupArn": "g", "managedScaling": {"status": "ENABLED"}}));
+    assert_eq!(document["autoScalingGroups"][0]["MinSize"], 2);
     assert_eq!(document["containerInstances"][0]["versionInfo"], json!({"agentVersion": "1.75.0"}));
 }
 
