@@ -307,6 +307,33 @@ def metrics_come_back_in_every_protocol():
                     module.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS = order
 
 
+def groups_of_capacity_providers_are_described():
+    snapshot = snapshot_of_many(services=1, instances=14)
+    for number, instance in enumerate(snapshot["containerInstances"]):
+        instance["capacityProviderName"] = f"p{number:02}"
+    snapshot["autoScalingGroups"] = [{"AutoScalingGroupName": "p00", "MinSize": 3, "MaxSize": 8, "DesiredCapacity": 4}]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(snapshot, file)
+        file.flush()
+        with simulator(file.name):
+            ecs, scaling = client("ecs"), client("autoscaling")
+            names = [f"p{number:02}" for number in range(14)]
+            first = ecs.describe_capacity_providers(cluster=CLUSTER, capacityProviders=names)
+            rest = ecs.describe_capacity_providers(cluster=CLUSTER, capacityProviders=names, nextToken=first["nextToken"])
+            providers = first["capacityProviders"] + rest["capacityProviders"]
+            assert [provider["name"] for provider in providers] == names and "nextToken" not in rest
+            of_group = providers[0]["autoScalingGroupProvider"]
+            assert of_group["managedScaling"]["status"] == "ENABLED", of_group
+            pages = scaling.get_paginator("describe_auto_scaling_groups").paginate(PaginationConfig={"PageSize": 5})
+            groups = [group for page in pages for group in page["AutoScalingGroups"]]
+            assert [group["AutoScalingGroupName"] for group in groups] == names
+            assert groups[0]["AutoScalingGroupARN"] == of_group["autoScalingGroupArn"]
+            assert (groups[0]["MinSize"], groups[0]["MaxSize"], groups[0]["DesiredCapacity"]) == (3, 8, 4)
+            assert groups[1]["Instances"][0]["InstanceId"] == "i-001" and groups[1]["CreatedTime"].year >= 1970
+            assert scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["no"])["AutoScalingGroups"] == []
+            refused(scaling.exceptions.InvalidNextToken, scaling.describe_auto_scaling_groups, NextToken="no")
+
+
 def the_aws_cli_works():
     aws = str(pathlib.Path(sys.executable).with_name("aws"))
 
@@ -326,6 +353,7 @@ def the_aws_cli_works():
         put = ("--namespace", "N", "--metric-name", "m", "--value", "3", "--unit", "Count")
         cli("cloudwatch", "put-metric-data", *put)
         assert cli("cloudwatch", "list-metrics", "--namespace", "N")["Metrics"][0]["MetricName"] == "m"
+        described["containerInstances"][0]["capacityProviderName"] = "od"
         # Pasted together, the answers are a snapshot.
         pasted = {"cluster": {"clusterName": CLUSTER}, "taskDefinitions": [definition]}
         for answer in (services, described, described_tasks):
@@ -337,6 +365,9 @@ def the_aws_cli_works():
             again = cli("ecs", "describe-services", "--cluster", CLUSTER, "--services", "web")
             assert again["services"][0]["serviceArn"] == services["services"][0]["serviceArn"]
             assert cli("ecs", "list-tasks", "--cluster", CLUSTER)["taskArns"] == tasks
+            named = ("--auto-scaling-group-names", "od")
+            (group,) = cli("autoscaling", "describe-auto-scaling-groups", *named)["AutoScalingGroups"]
+            assert (group["MinSize"], group["DesiredCapacity"], len(group["Instances"])) == (0, 1, 1)
 
 
 def faults_are_what_clients_take_for_failures():
@@ -357,6 +388,7 @@ CHECKS = [
     a_revision_carries_everything_over,
     a_cluster_is_made_and_taken_down,
     metrics_come_back_in_every_protocol,
+    groups_of_capacity_providers_are_described,
     the_aws_cli_works,
     faults_are_what_clients_take_for_failures,
 ]
