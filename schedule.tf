@@ -359,6 +359,20 @@ locals {
       Resource = "*"
     },
     {
+      # Capacity providers belong to the account; which of them a cluster has, IAM can't tell.
+      when     = settings.mode == "consolidate"
+      Sid      = "DescribeProviders"
+      Action   = ["ecs:DescribeCapacityProviders"]
+      Resource = "${local.ecs}:capacity-provider/*"
+    },
+    {
+      # Auto Scaling knows no narrower resource for it.
+      when     = settings.mode == "consolidate"
+      Sid      = "DescribeGroups"
+      Action   = ["autoscaling:DescribeAutoScalingGroups"]
+      Resource = "*"
+    },
+    {
       when      = settings.metrics != "off"
       Sid       = "Publish"
       Action    = ["cloudwatch:PutMetricData"]

@@ -63,10 +63,13 @@ def asked(cluster, service, operation, parameters):
 
     keys = {"ecs:cluster": arn}
     match operation:
-        case "ListServices" | "ListTasks" | "DescribeTaskDefinition" | "DescribeTargetHealth":
+        case "ListServices" | "ListTasks" | "DescribeTaskDefinition" | "DescribeTargetHealth" | "DescribeAutoScalingGroups":
             resources = ["*"]
         case "ListContainerInstances" | "DescribeClusters":
             resources = [arn]
+        case "DescribeCapacityProviders":
+            # They are the account's, not a cluster's.
+            resources, keys = [f"{ECS}:capacity-provider/{name}" for name in parameters["capacityProviders"]], {}
         case "DescribeServices":
             resources = arns("service", parameters["services"])
         case "UpdateService":
@@ -198,7 +201,7 @@ def main():
     job, simulator_command, states = map(os.path.abspath, sys.argv[1:])
     state = rendered.states(states)["options"]
     clusters = re.findall(r'aws_iam_role_policy\.task\["(.+?)"\]', " ".join(state))
-    if len(clusters) < 9:
+    if len(clusters) < 10:
         sys.exit(f"FAILED: only these options are rendered: {clusters}")
     for role in ("execution", "start"):
         lint(role, json.loads(state[f"aws_iam_role_policy.{role}"]["policy"]), set())

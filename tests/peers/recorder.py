@@ -11,6 +11,9 @@ import urllib.parse
 
 import cbor2
 
+# The APIs whose requests are forms, by their version.
+IN_FORMS = {"2011-01-01": "autoscaling", "2015-12-01": "elasticloadbalancing"}
+
 
 def parse(path, headers, body):
     """(service as IAM names it, operation, parameters)"""
@@ -21,7 +24,7 @@ def parse(path, headers, body):
     if path.startswith("/service/"):
         return "cloudwatch", path.split("/")[-1], cbor2.loads(body)
     form = dict(urllib.parse.parse_qsl(body.decode()))
-    return "elasticloadbalancing", form.pop("Action"), form
+    return IN_FORMS[form["Version"]], form.pop("Action"), form
 
 
 @contextlib.contextmanager

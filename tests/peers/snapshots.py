@@ -7,7 +7,7 @@ ROLE = "arn:aws:iam::111122223333:role/web"
 
 def take(client, cluster, name, tags):
     """The cluster's snapshot, with `name` in its name's place. Its services have these tags, and may do with half their tasks
-    for a while; their task definitions have roles and a tag."""
+    for a while; their task definitions have roles and a tag. Its instances are of a capacity provider."""
     def arns(operation, key):
         return getattr(client, operation)(cluster=cluster, maxResults=100)[key]
 
@@ -26,14 +26,17 @@ def take(client, cluster, name, tags):
     for service in services:
         service["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
         service["deploymentConfiguration"]["minimumHealthyPercent"] = 50
+    instances = described(
+        "describe_container_instances",
+        "containerInstances",
+        cluster=cluster,
+        containerInstances=arns("list_container_instances", "containerInstanceArns"),
+    )
+    for instance in instances:
+        instance["capacityProviderName"] = "on-demand"
     snapshot = {
         "cluster": described("describe_clusters", "clusters", clusters=[cluster])[0],
-        "containerInstances": described(
-            "describe_container_instances",
-            "containerInstances",
-            cluster=cluster,
-            containerInstances=arns("list_container_instances", "containerInstanceArns"),
-        ),
+        "containerInstances": instances,
         "services": services,
         "tasks": described("describe_tasks", "tasks", cluster=cluster, tasks=arns("list_tasks", "taskArns")),
         "taskDefinitions": definitions,

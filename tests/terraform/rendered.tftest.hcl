@@ -81,6 +81,7 @@ run "options" {
       revision = { strategy = "revision", pass_roles = ["arn:aws:iam::111122223333:role/web"] }
       steer    = { strategy = "surge", steer = true }
       tagged   = { strategy = "surge", tag_strategies = ["stop"] }
+      pack     = { dry_run = true, mode = "consolidate" }
     }
   }
   assert {
@@ -94,6 +95,7 @@ run "options" {
       revision = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Revise TagRevision PassRoles"
       steer    = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
       tagged   = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      pack     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish"
     }
     error_message = "Each option brings its own permissions, and no others."
   }
