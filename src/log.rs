@@ -2,9 +2,11 @@
 //!
 //! The log goes to standard error, so that the report is the last line on standard output.
 
+use std::str::FromStr;
+
 use anyhow::{Context, Result};
-use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
 use crate::{config::LogFormat, progress::Beside};
 
@@ -23,14 +25,14 @@ fn subscriber<W>(filter: &str, format: LogFormat, colour: bool, writer: W) -> Re
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is no log filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let filter = Targets::from_str(filter).with_context(|| format!("{filter:?} is no log filter"))?;
+    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(writer);
     Ok(match format {
         // People see what happens as it happens: no time, and a line that fits their terminal.
-        LogFormat::Text => Box::new(builder.with_ansi(colour).with_target(false).without_time().finish()),
-        LogFormat::Json => {
-            Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-        }
+        LogFormat::Text => Box::new(builder.with_ansi(colour).with_target(false).without_time().finish().with(filter)),
+        LogFormat::Json => Box::new(
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().with(filter),
+        ),
     })
 }
 

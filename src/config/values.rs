@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use wildmatch::WildMatch;
 
 use super::{ReportFile, ReportFormat};
@@ -164,7 +164,7 @@ pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
     if let Some(word) = items().find(|item| is_word(item) && !LEVELS.contains(&item.to_lowercase().as_str())) {
         return Err(wrong().hint(format!("{word:?} is not a level")));
     }
-    match EnvFilter::try_new(text) {
+    match text.parse::<Targets>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(wrong().hint(error.to_string())),
     }

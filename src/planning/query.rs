@@ -10,7 +10,7 @@ mod tests;
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::model::{ContainerInstance, Timestamp};
 

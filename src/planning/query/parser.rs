@@ -1,6 +1,6 @@
 //! Tokens → query, by recursive descent: `or` of `and`s of negations of tests and groups.
 
-use regex::RegexBuilder;
+use regex_lite::RegexBuilder;
 use time::{
     Date, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
 };
