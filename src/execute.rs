@@ -31,6 +31,8 @@ use crate::{
 /// How often a service that changes is looked at. The scheduler itself looks each 10 s or so; half of that adds little to a
 /// run and costs one DescribeServices for ten services.
 const POLL: Duration = Duration::from_secs(5);
+/// The next look, where nothing but what was just written is waited for.
+const SOON: Duration = Duration::from_secs(1);
 /// So much of the run's time, at most a quarter, is kept for ending it: lowering counts, waiting, clearing.
 const TO_END: Duration = Duration::from_secs(90);
 /// ECS kills a task 30 s after SIGTERM, unless told otherwise; by then everything is in order or noted.
@@ -206,6 +208,7 @@ async fn work(
             return Ok(finished);
         }
         bounds.progress.waiting(bounds.elapsed(), bounds.policy.deadline, hands.iter().map(Hand::waits_for));
-        bounds.shutdown.sleep(POLL).await;
+        let pause = if hands.iter().any(Hand::goes_on_soon) { SOON } else { POLL };
+        bounds.shutdown.sleep(pause).await;
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use aws_sdk_ecs::types;
+use futures_util::{StreamExt, stream};
 
 use super::{
     Clients,
     call::{CallError, call},
     convert,
     limits::Class,
+    look::UNDER_WAY,
 };
 use crate::planning::model::{ContainerInstanceArn, PlacementConstraint, ServiceName, TaskArn, Timestamp};
 
@@ -68,13 +70,18 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Protects tasks from scale-in for so many minutes. Gives, for each that is protected now, when that ends; a task that
-    /// ECS refuses (it is gone, as a rule) is missing there.
+    /// Protects tasks from scale-in for so many minutes. Adds to `protected`, for each that is protected now, when that ends; a
+    /// task that ECS refuses (it is gone, as a rule) is missing there.
     ///
     /// # Errors
-    /// Names the cluster, and ECS's answer.
-    pub async fn protect(self, tasks: &[TaskArn], minutes: u32) -> Result<BTreeMap<TaskArn, Timestamp>> {
-        self.update_protection(tasks, Some(minutes)).await
+    /// Names the cluster, and ECS's answer. What ECS did in other requests is added all the same.
+    pub async fn protect(
+        self,
+        tasks: &[TaskArn],
+        minutes: u32,
+        protected: &mut BTreeMap<TaskArn, Timestamp>,
+    ) -> Result<()> {
+        self.update_protection(tasks, Some(minutes), protected).await
     }
 
     /// Takes protection from scale-in away.
@@ -82,13 +89,17 @@ impl Target<'_> {
     /// # Errors
     /// Names the cluster, and ECS's answer.
     pub async fn unprotect(self, tasks: &[TaskArn]) -> Result<()> {
-        self.update_protection(tasks, None).await.map(drop)
+        self.update_protection(tasks, None, &mut BTreeMap::new()).await
     }
 
-    async fn update_protection(self, tasks: &[TaskArn], minutes: Option<u32>) -> Result<BTreeMap<TaskArn, Timestamp>> {
+    async fn update_protection(
+        self,
+        tasks: &[TaskArn],
+        minutes: Option<u32>,
+        protected: &mut BTreeMap<TaskArn, Timestamp>,
+    ) -> Result<()> {
         let Self { clients, cluster } = self;
-        let mut protected = BTreeMap::new();
-        for batch in tasks.chunks(PROTECTION_BATCH) {
+        let batches = tasks.chunks(PROTECTION_BATCH).map(|batch| async move {
             let arns: Vec<String> = batch.iter().map(ToString::to_string).collect();
             let answer = call(&clients.limits, Class::TaskProtection, "UpdateTaskProtection", async || {
                 let request = clients.ecs.update_task_protection().cluster(cluster).set_tasks(Some(arns.clone()));
@@ -97,9 +108,18 @@ impl Target<'_> {
             })
             .await
             .with_context(|| format!("cannot set the protection of {} tasks (cluster {cluster})", batch.len()))?;
-            protected.extend(answer.protected_tasks().iter().filter_map(convert::protection));
+            anyhow::Ok(answer.protected_tasks.unwrap_or_default())
+        });
+        // All are waited for: what was protected and is not known as ours would be taken for the application's.
+        let answers: Vec<Result<Vec<types::ProtectedTask>>> = stream::iter(batches).buffered(UNDER_WAY).collect().await;
+        let mut failed = Ok(());
+        for answer in answers {
+            match answer {
+                Ok(tasks) => protected.extend(tasks.iter().filter_map(convert::protection)),
+                Err(error) => failed = failed.and(Err(error)),
+            }
         }
-        Ok(protected)
+        failed
     }
 
     /// Stops one task of a service; ECS starts its replacement.

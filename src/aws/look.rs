@@ -18,7 +18,7 @@ const SERVICE_BATCH: usize = 10;
 /// DescribeTasks and GetTaskProtection take at most this many.
 const TASK_BATCH: usize = 100;
 /// Requests under way at once: enough to hide the latency, few enough for one connection pool.
-const UNDER_WAY: usize = 8;
+pub(super) const UNDER_WAY: usize = 8;
 
 impl Target<'_> {
     /// The services as they are now; one that is gone is missing.

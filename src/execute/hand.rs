@@ -79,6 +79,8 @@ pub(super) struct Hand {
     failures: u32,
     failure: Option<String>,
     touched: bool,
+    /// Whether what it did last is seen soon, and is all that it waits for.
+    goes_on_soon: bool,
     finished: Option<Ending>,
     recovery: bool,
 }
@@ -131,6 +133,7 @@ impl Hand {
             failures: 0,
             failure: None,
             touched: false,
+            goes_on_soon: false,
             finished: None,
             recovery,
         }
@@ -142,6 +145,16 @@ impl Hand {
 
     pub(super) fn is_finished(&self) -> bool {
         self.finished.is_some()
+    }
+
+    /// The last victims are given the time to stop, before it is measured how things are.
+    fn is_clearing(&self) -> bool {
+        matches!(&self.work, Work::Surge(progress) if matches!(progress.phase, surge::Phase::Clearing(..)))
+    }
+
+    /// Whether the next look is worthwhile in a moment already.
+    pub(super) fn goes_on_soon(&self) -> bool {
+        self.goes_on_soon
     }
 
     pub(super) fn into_finished(self) -> Option<Finished> {
@@ -212,6 +225,7 @@ impl Hand {
             _ => Seen { at: round.now, service, tasks: None, protections: BTreeMap::new() },
         };
         let mut acted = false;
+        self.goes_on_soon = false;
         for _ in 0..STEPS {
             match self.next(cluster, &seen, round) {
                 Next::Wait if acted => return,
@@ -235,6 +249,8 @@ impl Hand {
                     self.failures = 0;
                     then(&mut self.work, cluster, &self.name);
                     if !goes_on_after(&action) {
+                        let desired = self.service.as_ref().map_or(0, |service| service.desired_count);
+                        self.goes_on_soon = !self.is_clearing() && goes_on_soon_after(&action, desired);
                         return;
                     }
                 }
@@ -392,11 +408,12 @@ impl Hand {
                 Ok(())
             }
             Action::Protect(tasks, minutes) => {
-                let protected = target.protect(tasks, *minutes).await?;
+                let mut protected = BTreeMap::new();
+                let done = target.protect(tasks, *minutes, &mut protected).await;
                 if let Work::Surge(progress) = &mut self.work {
                     progress.ours.extend(protected);
                 }
-                Ok(())
+                done
             }
             Action::Unprotect(tasks) => {
                 target.unprotect(tasks).await?;
@@ -517,6 +534,25 @@ fn goes_on_after(action: &Action) -> bool {
         | Action::SetConstraints(_)
         | Action::Protect(..)
         | Action::Unprotect(_)
+        | Action::Stop(_)
+        | Action::ForceNewDeployment
+        | Action::NewRevision(_)
+        | Action::Deploy(_) => false,
+    }
+}
+
+/// Whether the next look need not wait for tasks to start: protection holds at once, and tasks that are stopped are no longer
+/// counted within seconds.
+fn goes_on_soon_after(action: &Action, desired: u32) -> bool {
+    match action {
+        Action::Protect(..) | Action::Unprotect(_) => true,
+        Action::SetDesiredCount(count, _) => *count < desired,
+        Action::Mark(_)
+        | Action::ClearMark
+        | Action::NoteLast(_)
+        | Action::SetConstraints(_)
+        | Action::PutTarget(..)
+        | Action::DeleteTarget(_)
         | Action::Stop(_)
         | Action::ForceNewDeployment
         | Action::NewRevision(_)
