@@ -1,5 +1,6 @@
 //! What was found, planned and done, as data; the modules below only render it.
 
+mod consolidation;
 pub mod html;
 mod instances;
 pub mod json;
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+pub use self::consolidation::{ConsolidationReport, FreedInstance, KeptInstances};
 pub use self::played::{COMPARED, Comparison, Lowest, Moment, Played, PlayedService, WatchedService, compared};
 use crate::{
     aws::read::Vanished,
@@ -67,6 +69,9 @@ pub struct Report {
     pub configuration: Vec<Configured>,
     /// Every move that is planned.
     pub plan: Vec<PlannedMove>,
+    /// Which container instances come free, in mode `consolidate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consolidation: Option<ConsolidationReport>,
     /// Attempts by operation.
     pub api_calls: BTreeMap<String, u64>,
     /// How long the run took.
@@ -306,6 +311,7 @@ impl Report {
             watched: Vec::new(),
             configuration: facts.configuration,
             plan: Vec::new(),
+            consolidation: None,
             api_calls: BTreeMap::new(),
             duration_seconds: 0.0,
             errors: Vec::new(),
@@ -361,11 +367,18 @@ impl Report {
                 service.reason_code = reason.code();
             }
         }
+        self.consolidation = ConsolidationReport::planned(cluster, plan);
         let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
         let moves = self.plan.len();
         let threshold = policy.threshold;
         let below = plan.left_alone.values().all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
-        if misplaced == 0 && moves == 0 {
+        if let Some(consolidation) = &self.consolidation {
+            let instances = container_instances(consolidation.number());
+            match moves {
+                0 => self.conclude(Outcome::Balanced, "no container instance can be set free".to_owned()),
+                _ => self.conclude(Outcome::Planned, format!("{instances} would come free, by {} moved", tasks(moves))),
+            }
+        } else if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
         } else if moves > 0 {
             let services = plan.services.len();
@@ -417,13 +430,25 @@ impl Report {
                  something else changed the cluster meanwhile"
             ));
         }
+        let came_of_it = match &mut self.consolidation {
+            None => format!("{} moved, {left} misplaced are left", tasks(moved as usize)),
+            Some(consolidation) => {
+                consolidation.done(cluster);
+                let (free, planned) = (consolidation.number(), consolidation.freed.len());
+                if free < planned && !is_explained {
+                    self.differs_unexplained = true;
+                    self.warnings.push(format!(
+                        "{} hold tasks again, though all of theirs were moved: ECS placed others there meanwhile",
+                        container_instances(planned - free)
+                    ));
+                }
+                format!("{} moved, {free} of {} came free", tasks(moved as usize), container_instances(planned))
+            }
+        };
         if !self.errors.is_empty() {
-            self.conclude(
-                Outcome::Failed,
-                format!("{} moved, {left} misplaced are left; see the errors", tasks(moved as usize)),
-            );
+            self.conclude(Outcome::Failed, format!("{came_of_it}; see the errors"));
         } else if !finished.is_empty() {
-            self.conclude(Outcome::Rebalanced, format!("{} moved, {left} misplaced are left", tasks(moved as usize)));
+            self.conclude(Outcome::Rebalanced, came_of_it);
         }
     }
 
@@ -463,6 +488,10 @@ impl Report {
 
 fn tasks(number: usize) -> String {
     counted(number, "task", "tasks")
+}
+
+fn container_instances(number: usize) -> String {
+    counted(number, "container instance", "container instances")
 }
 
 fn counted(number: usize, one: &str, many: &str) -> String {

@@ -162,13 +162,16 @@ pub fn by_service(freed: &[Freed]) -> Vec<(ServiceName, Vec<Move>)> {
     by_service
 }
 
-/// Of these, the instances that hold no task but those of daemons now.
-pub fn came_free(cluster: &Cluster, planned: &[Freed]) -> BTreeSet<ContainerInstanceArn> {
+/// Of these, the instances that hold no task but those of daemons now, or are gone.
+pub fn came_free(
+    cluster: &Cluster,
+    planned: impl Iterator<Item = ContainerInstanceArn>,
+) -> BTreeSet<ContainerInstanceArn> {
     let index = Index::new(cluster);
-    let is_free = |arn: &&ContainerInstanceArn| {
-        cluster.container_instances.get(*arn).is_none_or(|instance| index.is_empty(instance))
+    let is_free = |arn: &ContainerInstanceArn| {
+        cluster.container_instances.get(arn).is_none_or(|instance| index.is_empty(instance))
     };
-    planned.iter().map(|freed| &freed.instance).filter(is_free).cloned().collect()
+    planned.filter(is_free).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The report for people's browsers: one self-contained file that needs neither a script nor the network.
 
 mod charts;
+mod consolidation;
 mod figures;
 mod instances;
 mod matrix;
@@ -36,6 +37,7 @@ pub fn document(report: &Report) -> String {
                 main #main tabindex="-1" {
                     (rest::notes(report))
                     (figures::render(report))
+                    (consolidation::render(report))
                     (matrix::render(report))
                     (instances::render(report))
                     (charts::render(report))

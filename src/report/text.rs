@@ -1,10 +1,13 @@
 //! The report for people: 80 columns, the picture first, then the worst services, then why the rest was left alone.
 
+mod consolidation;
 mod instances;
 mod played;
 mod services;
 
 use console::Style;
+
+pub(super) use self::consolidation::then;
 
 use super::{Outcome, Report, Summary, compared};
 
@@ -36,6 +39,10 @@ pub fn render(report: &Report, colour: bool) -> String {
         text.push('\n');
         text.push_str(&figures(report, before));
         text.push('\n');
+        if let Some(consolidation) = &report.consolidation {
+            text.push_str(&consolidation::render(consolidation, &paint));
+            text.push('\n');
+        }
         text.push_str(&services::render(&report.services, &paint));
     }
     if let Some(played) = &report.rehearsal {

@@ -3,6 +3,7 @@
 
 mod book;
 mod compare;
+mod consolidate;
 mod contract;
 mod deaths;
 mod deploy;

@@ -96,11 +96,11 @@ fn a_run_reads_them_only_to_consolidate_and_goes_on_where_it_may_not() {
         (of("DescribeCapacityProviders"), of("DescribeAutoScalingGroups"))
     };
     assert_eq!(calls("DRY_RUN=true"), (0, 0));
-    assert_eq!(calls("DRY_RUN=true MODE=consolidate"), (1, 1));
+    assert_eq!(calls("DRY_RUN=true MODE=consolidate STEER=true"), (1, 1));
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(DRAWING), Options::default()).unwrap();
         rehearsal.simulator().deny("DescribeAutoScalingGroups");
-        let report = rehearsal.run(&config("DRY_RUN=true MODE=consolidate"), CLUSTER, "run-1").await;
+        let report = rehearsal.run(&config("DRY_RUN=true MODE=consolidate STEER=true"), CLUSTER, "run-1").await;
         assert_eq!(report.errors, Vec::<String>::new());
         assert!(
             report
@@ -125,7 +125,7 @@ fn a_snapshot_has_what_a_run_read_of_them_and_is_read_back() {
         });
         fs::read_to_string(file).unwrap()
     };
-    let text = written("DRY_RUN=true MODE=consolidate");
+    let text = written("DRY_RUN=true MODE=consolidate STEER=true");
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["capacityProviders"][1]["autoScalingGroupProvider"]["managedScaling"]["status"], "DISABLED");
     assert_eq!(document["autoScalingGroups"][0]["MinSize"], 2);

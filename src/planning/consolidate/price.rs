@@ -46,7 +46,7 @@ pub(super) fn prices(instances: &[&ContainerInstance]) -> Vec<u64> {
     instances.iter().zip(&given).map(price).collect()
 }
 
-fn instance_type<'a>(instance: &'a ContainerInstance) -> &'a str {
+fn instance_type(instance: &ContainerInstance) -> &str {
     instance.attribute("ecs.instance-type").unwrap_or_default()
 }
 

@@ -212,10 +212,9 @@ proptest! {
 fn the_production_fleet_comes_down_to_few_instances() {
     let Some(cluster) = production() else { return };
     let policy = Policy { max_moves: 10_000, max_services: 100, ..consolidating(10) };
-    let began = std::time::Instant::now();
     let planned = consolidation(&cluster, &policy, NOW);
     let moves: usize = planned.freed.iter().map(|freed| freed.moves.len()).sum();
-    println!("{} come free by {moves} moves in {:?}", planned.freed.len(), began.elapsed());
+    println!("{} come free by {moves} moves", planned.freed.len());
     // 1,523 less the 518.4 that a linear program needs: `tests/peers/oracle.py` has it.
     let stay: u32 = planned.kept.values().sum();
     assert!((1_523 - stay) * 100 >= 95 * 1_004, "{stay} stay");

@@ -9,7 +9,9 @@ use crate::report::{Action, Report, ServiceReport};
 
 /// Services with something to say, worst first; the others are counted.
 pub(super) fn render(report: &Report) -> Markup {
-    let is_told = |service: &&ServiceReport| service.misplaced_tasks > 0 || service.moved > 0;
+    let is_told = |service: &&ServiceReport| {
+        service.misplaced_tasks > 0 || service.moved > 0 || service.action == Action::LeaveAlone
+    };
     let mut told: Vec<&ServiceReport> = report.services.iter().filter(is_told).collect();
     if report.services.is_empty() {
         return html! {};

@@ -13,8 +13,9 @@ const ROWS: usize = 20;
 /// The table, and what is not in it.
 pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
     let mut text = String::new();
+    let is_told = |action: Action| matches!(action, Action::Rebalance | Action::LeaveAlone);
     let mut uneven: Vec<&ServiceReport> =
-        services.iter().filter(|service| service.misplaced_tasks > 0 || service.action == Action::Rebalance).collect();
+        services.iter().filter(|service| service.misplaced_tasks > 0 || is_told(service.action)).collect();
     uneven.sort_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
     if !uneven.is_empty() {
         text.push_str(&table(&uneven[..uneven.len().min(ROWS)], paint));
