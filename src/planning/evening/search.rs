@@ -1,0 +1,389 @@
+//! The search for few moves: one after another the move that evens out the most; then some are taken back and, as long as that
+//! is worth it, fewer are looked for in their place.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    rc::Rc,
+};
+
+use super::{
+    field::{Change, Field, Weights},
+    mover::{Mover, Paths},
+};
+use crate::planning::{
+    model::{Cluster, ServiceName, Task},
+    placement::{Index, Levels},
+    planner::Move,
+    policy::Policy,
+    relocation::Relocatable,
+};
+
+/// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights are
+/// tried from memory alone, nearly, to CPU alone, nearly; then those on both sides of the best, at shorter and shorter steps.
+const LEANINGS: [i128; 5] = [16, 32, 64, 96, 112];
+const STEPS: [i128; 3] = [8, 4, 2];
+const MOST_WEIGHT: i128 = 64;
+/// A move is not worth a restart unless it evens out this part of what an average task reserves.
+const WORTHWHILE_PART: i128 = 4;
+/// So many instances with room are looked at for one task, from the emptiest on, unless one is found that it makes no fuller
+/// than its share: no other is worth more.
+const MOST_TAKERS: usize = 64;
+/// What the first plans together may cost, in instances and tasks looked at: a second or so.
+const FIRST_LOOKS: u64 = 40_000_000;
+/// What the search for a better one may cost.
+const SEARCH_LOOKS: u64 = 8_000_000;
+/// Moves that are taken back at a time.
+const MOST_UNDONE: u64 = 8;
+/// Attempts that may find nothing better, one after another.
+const PATIENCE: u32 = 400;
+
+/// How a plan compares with others: by how much it is above the threshold, then by its moves.
+pub(super) type Cost = (i128, usize);
+
+/// A cluster with the moves that are made so far.
+pub(super) struct State<'b, 'a> {
+    field: Field<'a>,
+    movers: Vec<Mover<'b, 'a>>,
+    /// Ports that replacements took: instance, transport and number.
+    taken_ports: BTreeSet<(usize, bool, u16)>,
+    made: Vec<Made>,
+    moves_of: BTreeMap<usize, usize>,
+    most_moves: usize,
+    most_services: usize,
+    tasks: usize,
+    looks: u64,
+}
+
+/// A move that is made, by the numbers of service and instances.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    mover: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Where a task may go, and what that is worth.
+#[derive(Clone, Copy, Debug)]
+struct Best {
+    worth: i128,
+    to: usize,
+    change: Change,
+}
+
+/// How one plan is made.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    weights: Weights,
+    /// The least that a move has to be worth.
+    least: i128,
+    /// Moves that may be made.
+    most: usize,
+    /// Where it isn't nothing, worth is blurred by it, so that another attempt is another plan.
+    blur: u64,
+}
+
+impl<'b, 'a> State<'b, 'a> {
+    pub(super) fn new(
+        index: &'b Index<'a>,
+        cluster: &'a Cluster,
+        relocatable: impl Iterator<Item = &'b Relocatable<'a>>,
+        policy: &Policy,
+    ) -> Self {
+        let field = Field::new(cluster, policy);
+        let mut paths: BTreeMap<Levels, Rc<Paths>> = BTreeMap::new();
+        let movers = relocatable.map(|relocatable| {
+            let levels = &relocatable.part.levels;
+            let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(&field, levels)));
+            Mover::new(index, &field, relocatable, Rc::clone(paths))
+        });
+        let movers = movers.collect();
+        Self {
+            field,
+            movers,
+            taken_ports: BTreeSet::new(),
+            made: Vec::new(),
+            moves_of: BTreeMap::new(),
+            most_moves: policy.max_moves as usize,
+            most_services: policy.max_services as usize,
+            tasks: cluster.tasks.len(),
+            looks: 0,
+        }
+    }
+
+    /// Makes the moves of the best plan that is found.
+    pub(super) fn search(&mut self) {
+        let fewest = self.fewest();
+        let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT) / WORTHWHILE_PART;
+        let declining = self.best_of_all_weights(worthwhile);
+        if self.cost() > (0, 0) && !self.field.is_even() && self.made.len() < self.most_moves {
+            // What is worth next to nothing is worth it where it brings the cluster under the threshold.
+            self.best_of_all_weights(1);
+        }
+        self.improve(fewest);
+        if !self.field.is_even() {
+            self.undo_all();
+            self.make_all(&declining);
+        }
+    }
+
+    /// The moves by service, in the order of their first move. Of several tasks on one instance the youngest go.
+    pub(super) fn moves(&self) -> Vec<(ServiceName, Vec<Move>)> {
+        let mut moves: Vec<(usize, Vec<Move>)> = Vec::new();
+        let mut left: BTreeMap<(usize, usize), Vec<&Task>> = BTreeMap::new();
+        for Made { mover, from, to } in &self.made {
+            let of_it = &self.movers[*mover];
+            let [from_instance, to_instance] = [*from, *to].map(|number| self.field.instances[number]);
+            let left = left.entry((*mover, *from)).or_insert_with(|| of_it.tasks_on(from_instance));
+            let Some(task) = left.pop() else { continue };
+            let a_move = Move { task: task.arn.clone(), from: from_instance.arn.clone(), to: to_instance.arn.clone() };
+            match moves.iter_mut().find(|(other, _)| other == mover) {
+                Some((_, of_it)) => of_it.push(a_move),
+                None => moves.push((*mover, vec![a_move])),
+            }
+        }
+        let named =
+            moves.into_iter().map(|(mover, moves)| (self.movers[mover].relocatable.service.name.clone(), moves));
+        named.collect()
+    }
+
+    /// Fewer can't be enough.
+    fn fewest(&self) -> usize {
+        let mut changes: Vec<Change> = Vec::new();
+        for mover in &self.movers {
+            for (from, tasks) in &mover.movable {
+                let change = self.field.change(*from, &mover.size, false);
+                changes.extend(std::iter::repeat_n(change, *tasks as usize));
+            }
+        }
+        self.field.fewest(&changes)
+    }
+
+    fn cost(&self) -> Cost {
+        (self.field.above(), self.made.len())
+    }
+
+    /// Makes the best of the plans by all weights, and gives it.
+    fn best_of_all_weights(&mut self, least: i128) -> Vec<Made> {
+        self.looks = FIRST_LOOKS;
+        let (mut best, mut best_moves) = (None, Vec::new());
+        let mut attempt = |state: &mut Self, leaning: i128| {
+            state.undo_all();
+            state.fill(&Manner { weights: weights(leaning), least, most: state.most_moves, blur: 0 });
+            let cost = (state.cost(), leaning);
+            if best.is_none_or(|best| cost < best) {
+                best = Some(cost);
+                best_moves.clone_from(&state.made);
+            }
+            best.map_or(leaning, |(_, leaning)| leaning)
+        };
+        let mut leaning = LEANINGS[0];
+        for tried in LEANINGS {
+            leaning = attempt(self, tried);
+        }
+        for step in STEPS {
+            let around = leaning;
+            attempt(self, around - step);
+            leaning = attempt(self, around + step);
+        }
+        self.undo_all();
+        self.make_all(&best_moves);
+        best_moves
+    }
+
+    /// Takes some moves back and puts others in their place, as long as looks are left: what is no worse is kept, for from
+    /// there another attempt may find something better.
+    fn improve(&mut self, fewest: usize) {
+        self.looks = SEARCH_LOOKS;
+        let mut chance = Chance(0);
+        let mut patience = PATIENCE;
+        while self.looks > 0 && patience > 0 && (self.made.len() > fewest || !self.field.is_even()) {
+            patience -= 1;
+            let before = self.cost();
+            let undone = self.undo_some(&mut chance);
+            let kept = self.made.len();
+            let manner = Manner {
+                weights: weights(LEANINGS[chance.below(LEANINGS.len() as u64)]),
+                least: 1,
+                // Above the threshold more moves may help.
+                most: if before.0 > 0 { self.most_moves - kept } else { undone.len() },
+                blur: chance.next(),
+            };
+            self.fill(&manner);
+            let after = self.cost();
+            if after > before {
+                while self.made.len() > kept {
+                    self.undo(self.made.len() - 1);
+                }
+                for made in undone.into_iter().rev() {
+                    self.make(made);
+                }
+            } else if after < before {
+                patience = PATIENCE;
+            }
+        }
+    }
+
+    /// Takes some moves back: none whose way back would leave its service less spread than it is.
+    fn undo_some(&mut self, chance: &mut Chance) -> Vec<Made> {
+        let mut undone = Vec::new();
+        for _ in 0..=chance.next() % MOST_UNDONE {
+            if self.made.is_empty() {
+                break;
+            }
+            let place = chance.below(self.made.len() as u64);
+            let made = self.made[place];
+            if self.movers[made.mover].keeps_spread(&self.field, made.to, made.from) {
+                undone.push(self.undo(place));
+            }
+        }
+        undone
+    }
+
+    /// One after another the move that is worth the most.
+    fn fill(&mut self, manner: &Manner) {
+        let mut queue: BinaryHeap<(i128, Reverse<(usize, usize)>)> = BinaryHeap::new();
+        for (number, mover) in self.movers.iter().enumerate() {
+            for from in mover.movable.keys() {
+                self.looks = self.looks.saturating_sub(1);
+                let worth = self.field.worth(self.field.change(*from, &mover.size, false), manner.weights);
+                if worth > 0 {
+                    queue.push((manner.blurred(worth, number, *from), Reverse((number, *from))));
+                }
+            }
+        }
+        let mut made = 0;
+        while let Some((_, Reverse((number, from)))) = queue.pop() {
+            if made >= manner.most || self.looks == 0 || self.field.is_even() {
+                break;
+            }
+            if !self.may_move(number, from) {
+                continue;
+            }
+            let Some(best) = self.best(number, from, manner.weights) else { continue };
+            if best.worth < manner.least && !self.field.is_even_after(best.change) {
+                continue;
+            }
+            // What others moved since may have made it worth less: then another may come first. It never makes it worth more.
+            let worth = manner.blurred(best.worth, number, from);
+            if queue.peek().is_some_and(|(next, _)| worth < *next) {
+                queue.push((worth, Reverse((number, from))));
+                continue;
+            }
+            self.make(Made { mover: number, from, to: best.to });
+            made += 1;
+            queue.push((worth, Reverse((number, from))));
+        }
+    }
+
+    /// Whether limits and what is left of its tasks let one more of the service's go.
+    fn may_move(&self, number: usize, from: usize) -> bool {
+        let mover = &self.movers[number];
+        let is_new = !self.moves_of.contains_key(&number);
+        mover.moves_left > 0
+            && mover.movable.contains_key(&from)
+            && !(is_new && self.moves_of.len() >= self.most_services)
+    }
+
+    /// Where the task is worth the most.
+    fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
+        let (mover, field) = (&self.movers[number], &self.field);
+        let leaves = field.change(from, &mover.size, false);
+        let mut best: Option<Best> = None;
+        let mut looked = 0;
+        for (_, to) in &field.by_emptiness {
+            self.looks = self.looks.saturating_sub(1);
+            if *to == from
+                || !mover.may_be_on(field, *to)
+                || !mover.keeps_spread(field, from, *to)
+                || !mover.has_room_on(field, *to)
+                || mover.ports().any(|(tcp, port)| self.taken_ports.contains(&(*to, tcp, port)))
+            {
+                continue;
+            }
+            looked += 1;
+            let comes = field.change(*to, &mover.size, true);
+            let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
+            if field.is_sound(change) {
+                let worth = field.worth(change, weights);
+                if best.is_none_or(|best| worth > best.worth) {
+                    best = Some(Best { worth, to: *to, change });
+                }
+            }
+            if comes == [0, 0] || looked == MOST_TAKERS {
+                break;
+            }
+        }
+        best
+    }
+
+    fn make_all(&mut self, moves: &[Made]) {
+        for made in moves {
+            self.make(*made);
+        }
+    }
+
+    fn undo_all(&mut self) {
+        while !self.made.is_empty() {
+            self.undo(self.made.len() - 1);
+        }
+    }
+
+    fn make(&mut self, made: Made) {
+        let mover = &mut self.movers[made.mover];
+        mover.shift(made.from, made.to);
+        self.field.shift(&mover.size, made.from, made.to);
+        self.taken_ports.extend(mover.ports().map(|(tcp, port)| (made.to, tcp, port)));
+        *self.moves_of.entry(made.mover).or_default() += 1;
+        self.made.push(made);
+    }
+
+    fn undo(&mut self, place: usize) -> Made {
+        let made = self.made.remove(place);
+        let mover = &mut self.movers[made.mover];
+        mover.unshift(made.from, made.to);
+        self.field.unshift(&mover.size, made.from, made.to);
+        for (tcp, port) in mover.ports() {
+            self.taken_ports.remove(&(made.to, tcp, port));
+        }
+        if let Some(moves) = self.moves_of.get_mut(&made.mover) {
+            *moves -= 1;
+            if *moves == 0 {
+                self.moves_of.remove(&made.mover);
+            }
+        }
+        made
+    }
+}
+
+/// From memory alone, at nothing, to CPU alone.
+fn weights(leaning: i128) -> Weights {
+    [leaning.min(MOST_WEIGHT), (2 * MOST_WEIGHT - leaning).min(MOST_WEIGHT)]
+}
+
+impl Manner {
+    /// From a half to one and a half of the worth, always the same for the same task in one plan.
+    fn blurred(&self, worth: i128, mover: usize, from: usize) -> i128 {
+        if self.blur == 0 {
+            return worth;
+        }
+        let mut chance = Chance(self.blur ^ ((mover as u64) << 32 | from as u64));
+        worth * (512 + i128::from(chance.next() % 1024)) / 1024
+    }
+}
+
+/// Vigna's SplitMix64: numbers that look like chance, and are the same in each run.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> usize {
+        usize::try_from(self.next() % bound.max(1)).unwrap_or_default()
+    }
+}
