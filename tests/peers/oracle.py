@@ -1,6 +1,6 @@
 """The measure against an integer program, on clusters too large for trying every arrangement.
 
-    cargo run --example oracle-cases | python tests/peers/oracle.py
+    cargo run --example oracle-cases spread | python tests/peers/oracle.py
 
 Needs PyPI's highspy. Each line of the input is a drawn cluster with the measure's answer. The drawing is read here anew, and
 the program states the definition, not the measure's way: an arrangement is balanced when no two domains of one parent differ

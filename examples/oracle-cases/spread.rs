@@ -1,22 +1,16 @@
-//! Medium clusters, drawn, with what the measure says of each: one JSON object a line, for `tests/peers/oracle.py`.
+//! Medium clusters with one service that counts, and the measure of each.
 
 use std::fmt::Write;
 
 use ecs_rebalancer::planning::{imbalance::measure, policy::Policy};
 use serde_json::json;
 
-#[path = "../src/planning"]
-mod planning {
-    pub(crate) use ecs_rebalancer::planning::model;
-    /// The builder of drawn clusters that the planner's own tests use.
-    #[expect(dead_code, clippy::unwrap_used, reason = "made for tests, of which this is one")]
-    pub(crate) mod testing;
-}
-use planning::testing;
+use crate::{chance::Chance, testing};
 
 const CASES: u64 = 200;
 
-fn main() {
+/// Prints them all.
+pub(crate) fn print() {
     for seed in 0..CASES {
         let drawing = drawing(&mut Chance(seed));
         let measure = measure(&testing::cluster(&drawing), &Policy::default(), testing::NOW);
@@ -35,11 +29,11 @@ fn main() {
 /// One service on up to 90 instances in up to 3 zones; some hold nothing, some are full, some it may not use.
 fn drawing(chance: &mut Chance) -> String {
     let mut drawing = String::new();
-    let zones = 1 + chance.below(3);
+    let zones = 1 + chance.index(3);
     let [share, depth, room] = [1 + chance.below(4), 1 + chance.below(5), chance.below(4)];
     let one_on_each = chance.below(4) == 0;
     for number in 0..=5 + chance.below(85) {
-        let zone = ["a", "b", "c"][usize::try_from(chance.below(zones)).unwrap_or_default()];
+        let zone = ["a", "b", "c"][chance.index(zones)];
         let tasks = if chance.below(5) < share { chance.below(depth + 1) } else { 0 };
         let tasks = if one_on_each { tasks.min(1) } else { tasks };
         let others = chance.below(3);
@@ -53,23 +47,11 @@ fn drawing(chance: &mut Chance) -> String {
         "spread:attribute:ecs.availability-zone,spread:instanceId",
         "spread:instanceId",
         "spread:attribute:ecs.availability-zone",
-    ][usize::try_from(chance.below(3)).unwrap_or_default()];
+    ][chance.index(3)];
     let distinct = if one_on_each { ",distinctInstance" } else { "" };
     let _ = writeln!(
         drawing,
         "service web strategy={strategy} constraint=memberOf:attribute:fits_==_true{distinct}\nservice other strategy=random"
     );
     drawing
-}
-
-/// Vigna's SplitMix64: a seed's numbers are the same everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

@@ -1,0 +1,29 @@
+//! Clusters, drawn, with what the job says of each: one JSON object a line, for the integer programs of `tests/peers`.
+//!
+//! `oracle-cases spread` is for `oracle.py`, `oracle-cases machines` for `oracle_machines.py`.
+
+mod chance;
+mod machines;
+mod production;
+mod spread;
+
+#[path = "../../src/planning"]
+mod planning {
+    pub(crate) use ecs_rebalancer::planning::model;
+    /// The builder of drawn clusters that the planner's own tests use.
+    #[expect(clippy::unwrap_used, reason = "made for tests, of which this is one")]
+    pub(crate) mod testing;
+}
+use planning::testing;
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("spread") => spread::print(),
+        Some("machines") => machines::print(),
+        Some("production") => production::print(),
+        _ => {
+            eprintln!("usage: oracle-cases spread|machines|production");
+            std::process::exit(2);
+        }
+    }
+}
