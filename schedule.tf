@@ -19,6 +19,7 @@ variable "clusters" {
     mode             = optional(string)
     threshold        = optional(number, 10)
     load_threshold   = optional(number)
+    headroom         = optional(number)
     strategy         = optional(string, "auto")
     steer            = optional(bool, false)
     dry_run          = optional(bool, false)
@@ -68,9 +69,9 @@ variable "clusters" {
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
-      for percent in [settings.threshold, settings.load_threshold, settings.surge] : percent == null ? true : percent >= 0 && percent <= 100
+      for percent in [settings.threshold, settings.load_threshold, settings.headroom, settings.surge] : percent == null ? true : percent >= 0 && percent <= 100
     ]]))
-    error_message = "threshold, load_threshold and surge are percentages from 0 to 100."
+    error_message = "threshold, load_threshold, headroom and surge are percentages from 0 to 100."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
