@@ -56,6 +56,10 @@ variable "clusters" {
     error_message = "strategy is auto, surge, stop, redeploy or revision."
   }
   validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.mode == null ? true : contains(["spread", "consolidate"], settings.mode) && (settings.mode == "spread" || settings.steer)])
+    error_message = "mode is spread or consolidate, and consolidate needs steer = true."
+  }
+  validation {
     condition     = alltrue([for settings in values(var.clusters) : length(setsubtract(settings.tag_strategies, ["auto", "surge", "stop", "redeploy", "revision"])) == 0])
     error_message = "tag_strategies are of auto, surge, stop, redeploy and revision."
   }

@@ -32,7 +32,8 @@ fn whole_instances_come_free_with_one_restart_a_task_and_each_zone_keeps_its_tas
     assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
     assert_eq!(freed(&report), "i-2 i-3", "{report:#?}");
     assert_eq!(moved(&report), 3, "{report:#?}");
-    let figures = |summary: &Summary| (summary.empty_instances, summary.misplaced_tasks, summary.load_imbalance_percent.round());
+    let figures =
+        |summary: &Summary| (summary.empty_instances, summary.misplaced_tasks, summary.load_imbalance_percent.round());
     assert_eq!(report.after.as_ref().map(figures), report.predicted.as_ref().map(figures), "what was predicted came");
     assert_eq!(spread_of(&rehearsal, "web"), "i-1=3 i-4=3");
     let simulator = rehearsal.simulator();

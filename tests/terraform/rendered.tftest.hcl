@@ -81,7 +81,7 @@ run "options" {
       revision = { strategy = "revision", pass_roles = ["arn:aws:iam::111122223333:role/web"] }
       steer    = { strategy = "surge", steer = true }
       tagged   = { strategy = "surge", tag_strategies = ["stop"] }
-      pack     = { dry_run = true, mode = "consolidate" }
+      pack     = { dry_run = true, mode = "consolidate", steer = true }
     }
   }
   assert {
