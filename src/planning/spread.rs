@@ -321,17 +321,29 @@ fn fill_by(mut spots: Vec<Spot<'_>>, number: u32, ties: Ties) -> Vec<&ContainerI
     let mut placed = Vec::new();
     while placed.len() < number as usize {
         let Some(chosen) = next_spot(&spots, ties) else { break };
-        spots[chosen].room -= 1;
-        let path = spots[chosen].path.clone();
-        for spot in &mut spots {
-            let shared = spot.path.iter().zip(&path).take_while(|(one, other)| one == other).count();
-            for tasks in &mut spot.tasks[..shared] {
-                *tasks += 1;
-            }
-        }
+        take(&mut spots, chosen);
         placed.push(spots[chosen].instance);
     }
     placed
+}
+
+/// Puts a task on a spot.
+pub(super) fn take(spots: &mut [Spot<'_>], chosen: usize) {
+    spots[chosen].room -= 1;
+    let path = spots[chosen].path.clone();
+    for spot in spots {
+        let shared = spot.path.iter().zip(&path).take_while(|(one, other)| one == other).count();
+        for tasks in &mut spot.tasks[..shared] {
+            *tasks += 1;
+        }
+    }
+}
+
+/// The spots of which ECS takes one for the next task; which one is its own choice.
+pub(super) fn equal_spots(spots: &[Spot<'_>]) -> Vec<usize> {
+    let with_room = || (0..spots.len()).filter(|spot| spots[*spot].room > 0);
+    let least = with_room().map(|spot| &spots[spot].tasks).min();
+    with_room().filter(|spot| Some(&spots[*spot].tasks) == least).collect()
 }
 
 /// An instance that may take a task.

@@ -7,7 +7,7 @@ use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
     parts::Part,
     placement::Index,
-    spread::{Spot, View, fill, leaf, spots, tasks_by_leaf, tree},
+    spread::{Spot, View, equal_spots, fill, leaf, spots, take, tasks_by_leaf, tree},
     view,
 };
 
@@ -99,17 +99,25 @@ pub fn to(
     let mut spots = spots(&index, view.service, part);
     spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
-    let first = leaf(part, spots.first()?.instance);
-    let neighbours = &first[..first.len().saturating_sub(1)];
-    let beside: Vec<Spot<'_>> =
-        spots.iter().filter(|spot| leaf(part, spot.instance).starts_with(neighbours)).cloned().collect();
-    let alone = vec![spots.first()?.clone()];
+    let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room);
+    let alone = vec![spots.iter().rev().max_by_key(wants)?.clone()];
+    let mut choices = vec![alone];
     // How ECS chooses among several where it packs, or draws lots, is not foreseen here.
-    let choices = if part.levels.are_none() { vec![alone] } else { vec![spots, beside, alone] };
-    choices.into_iter().find_map(|spots| just(spots, wanted, most))
+    if !part.levels.are_none() {
+        let mut beside: BTreeMap<Vec<&str>, Vec<Spot<'_>>> = BTreeMap::new();
+        for spot in &spots {
+            let mut path = leaf(part, spot.instance);
+            path.pop();
+            beside.entry(path).or_default().push(spot.clone());
+        }
+        choices.extend(beside.into_values());
+        choices.push(spots);
+    }
+    choices.into_iter().filter_map(|spots| just(spots, wanted, most)).max_by_key(|targets| targets.places.len())
 }
 
-/// The first of these spots that take `most` tasks together; none if ECS would give one more than is wanted there.
+/// The first of these spots that take `most` tasks together, and as many tasks as ECS is sure to give none of them one more
+/// than is wanted there.
 fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, most: u32) -> Option<Targets> {
     let (mut number, mut taken) = (0, 0);
     while taken < spots.len().min(MOST_INSTANCES) && number < most {
@@ -120,11 +128,16 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
     spots.truncate(taken);
     let instances = spots.iter().map(|spot| spot.instance.arn.clone()).collect();
     let mut left = wanted.clone();
-    let places: Vec<ContainerInstanceArn> =
-        fill(spots, number).into_iter().map(|instance| instance.arn.clone()).collect();
-    for place in &places {
-        let left = left.get_mut(place)?;
-        *left = left.checked_sub(1)?;
+    let mut places = Vec::new();
+    // As many as are sure: whichever of several equal ones ECS takes for a task, each of them must want one more.
+    for _ in 0..number {
+        let equal = equal_spots(&spots);
+        let wants = |spot: &usize| left.get(&spots[*spot].instance.arn).is_some_and(|left| *left > 0);
+        let Some(chosen) = equal.first().copied().filter(|_| equal.iter().all(wants)) else { break };
+        let place = spots[chosen].instance.arn.clone();
+        *left.get_mut(&place)? -= 1;
+        places.push(place);
+        take(&mut spots, chosen);
     }
     (!places.is_empty()).then_some(Targets { instances, places })
 }

@@ -62,6 +62,8 @@ pub struct Progress {
     pub steer_value: String,
     /// Where a plan names each task that goes and where to: these. Else what is misplaced goes.
     pub relocations: Option<Vec<Move>>,
+    /// The service's tasks at the beginning of a round in which some go just there: whatever else runs later is new.
+    pub old_tasks: BTreeSet<TaskArn>,
     /// The fewest tasks still to be moved at the beginning of a round.
     pub misplaced: u32,
     /// Rounds in a row that cured nothing.
@@ -80,6 +82,7 @@ impl Progress {
             moved: 0,
             steer_value: steer_value(run_id),
             relocations: None,
+            old_tasks: BTreeSet::new(),
             misplaced: u32::MAX,
             idle_rounds: 0,
         }
@@ -148,6 +151,10 @@ impl Progress {
                 let misplaced = self.left(cluster, name);
                 self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
                 self.misplaced = self.misplaced.min(misplaced);
+                if self.relocations.is_some() {
+                    let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name));
+                    self.old_tasks = of_it.map(|task| task.arn.clone()).collect();
+                }
             }
             (_, Phase::Lowered(mark, _, None)) => self.moved += mark.to - mark.from,
             _ => {}
@@ -222,6 +229,9 @@ fn begin(
     if let Some(what) = change_by_others(service) {
         return end(Ending::OthersChanged(what));
     }
+    if waits_for_others(progress, cluster, limits) {
+        return Step::Wait;
+    }
     let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
     let misplaced = progress.left(cluster, &service.name);
     if misplaced == 0 {
@@ -248,7 +258,7 @@ fn begin(
     // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
     let is_careful = misplaced >= progress.misplaced;
     let targets = limits.steering.as_ref().and_then(|steering| {
-        let targets = match wanted(progress, cluster, &barred) {
+        let targets = match wanted(progress, cluster, &barred, steering) {
             Some(wanted) => steering::to(cluster, &service.name, &wanted, most)?,
             None => steering::targets(cluster, &service.name, &barred, most, is_careful)?,
         };
@@ -477,21 +487,43 @@ fn barred(
         barred.extend(reviewed.barred(&service.name, tasks));
     }
     if let Some(outstanding) = progress.outstanding(cluster) {
-        let is_meant = |a_move: &&&Move| progress.targets.is_empty() || progress.targets.contains(&a_move.to);
-        let go: BTreeSet<&TaskArn> = outstanding.iter().filter(is_meant).map(|a_move| &a_move.task).collect();
+        // For each that started somewhere, one that was to go there: ECS may have had the choice.
+        let mut started: BTreeMap<&ContainerInstanceArn, u32> = BTreeMap::new();
+        let new = tasks.all.values().filter(|task| !progress.old_tasks.contains(&task.arn));
+        for instance in new.filter_map(|task| task.container_instance.as_ref()) {
+            *started.entry(instance).or_default() += 1;
+        }
+        let mut is_replaced = |a_move: &&&Move| {
+            let left = started.get_mut(&a_move.to).filter(|left| **left > 0);
+            left.map(|left| *left -= 1).is_some()
+        };
+        let any_may_go = progress.targets.is_empty();
+        let go: BTreeSet<&TaskArn> =
+            outstanding.iter().filter(|a_move| any_may_go || is_replaced(a_move)).map(|a_move| &a_move.task).collect();
         barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
     }
     barred
 }
 
-/// How many of the tasks that are to go elsewhere each instance is to get, of those that may go.
+/// Whether most of the instances that its tasks are to go to are steered to by others just now: then a round would cost as
+/// many calls as one that moves them all, and move few.
+fn waits_for_others(progress: &Progress, cluster: &Cluster, limits: &Limits) -> bool {
+    let (Some(steering), Some(outstanding)) = (&limits.steering, progress.outstanding(cluster)) else { return false };
+    let taken = outstanding.iter().filter(|a_move| steering.others_targets.contains(&a_move.to)).count();
+    taken * 4 > outstanding.len() * 3
+}
+
+/// How many of the tasks that are to go elsewhere each instance is to get, of those that may go; where others steer to now,
+/// none as yet.
 fn wanted(
     progress: &Progress,
     cluster: &Cluster,
     barred: &BTreeSet<TaskArn>,
+    steering: &Steering,
 ) -> Option<BTreeMap<ContainerInstanceArn, u32>> {
+    let may_go = |a_move: &&&Move| !barred.contains(&a_move.task) && !steering.others_targets.contains(&a_move.to);
     let mut wanted = BTreeMap::new();
-    for a_move in progress.outstanding(cluster)?.iter().filter(|a_move| !barred.contains(&a_move.task)) {
+    for a_move in progress.outstanding(cluster)?.iter().filter(may_go) {
         *wanted.entry(a_move.to.clone()).or_default() += 1;
     }
     Some(wanted)
