@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ecs::{primitives::DateTime, types};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 
+use super::shared::Shared;
 use crate::planning::model::{
     Capacity, Cluster, ContainerInstance, ContainerInstanceStatus, Deployment, DeploymentController,
     DeploymentStrategy, Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
@@ -30,23 +31,15 @@ pub(super) fn cluster(
         task_definitions: BTreeMap::new(),
         capacity_providers: BTreeMap::new(),
     };
-    for mut task in tasks {
-        // What thousands of tasks name is kept once, not once for each.
-        if let Some((name, service)) = task.service.as_ref().and_then(|name| cluster.services.get_key_value(name)) {
-            task.service = Some(name.clone());
-            if task.task_definition == service.task_definition {
-                task.task_definition = service.task_definition.clone();
-            }
-        }
-        if let Some(instance) = &mut task.container_instance {
-            match cluster.container_instances.get_key_value(instance) {
-                Some((arn, _)) => *instance = arn.clone(),
-                None => oddities.push(format!(
-                    "task {} runs on container instance {}, which ECS doesn't list",
-                    task.arn.short(),
-                    instance.short()
-                )),
-            }
+    for task in tasks {
+        if let Some(instance) = &task.container_instance
+            && !cluster.container_instances.contains_key(instance)
+        {
+            oddities.push(format!(
+                "task {} runs on container instance {}, which ECS doesn't list",
+                task.arn.short(),
+                instance.short()
+            ));
         }
         cluster.tasks.insert(task.arn.clone(), task.into());
     }
@@ -54,11 +47,11 @@ pub(super) fn cluster(
 }
 
 /// A container instance.
-pub(super) fn container_instance(answer: &types::ContainerInstance) -> ContainerInstance {
+pub(super) fn container_instance(answer: &types::ContainerInstance, shared: &Shared) -> ContainerInstance {
     let registered = answer.registered_resources();
     let remaining = answer.remaining_resources();
     ContainerInstance {
-        arn: text(answer.container_instance_arn.as_ref()).into(),
+        arn: shared.text(text(answer.container_instance_arn.as_ref())).into(),
         ec2_instance_id: text(answer.ec2_instance_id.as_ref()).to_owned(),
         status: match text(answer.status.as_ref()) {
             "ACTIVE" => ContainerInstanceStatus::Active,
@@ -85,7 +78,7 @@ pub(super) fn container_instance(answer: &types::ContainerInstance) -> Container
         taken_udp_ports: ports(remaining, "PORTS_UDP"),
         reserved_tcp_ports: ports(registered, "PORTS"),
         reserved_udp_ports: ports(registered, "PORTS_UDP"),
-        attributes: attributes(answer.attributes()).into(),
+        attributes: shared.attributes(&attributes(answer.attributes())),
         capacity_provider: answer.capacity_provider_name.clone().filter(|name| !name.is_empty()),
     }
 }
@@ -164,20 +157,25 @@ pub(super) fn service(answer: &types::Service) -> Service {
 
 /// Tasks, less those that were listed while they ran and described when their end was decided: they are gone for all that we
 /// ask.
-pub(super) fn tasks(answer: &[types::Task]) -> Vec<Task> {
-    answer.iter().filter(|task| task.desired_status.as_deref() != Some("STOPPED")).map(task).collect()
+pub(super) fn tasks(answer: &[types::Task], shared: &Shared) -> Vec<Task> {
+    let stays = answer.iter().filter(|task| task.desired_status.as_deref() != Some("STOPPED"));
+    stays.map(|answer| task(answer, shared)).collect()
 }
 
 /// A task.
-fn task(answer: &types::Task) -> Task {
+fn task(answer: &types::Task, shared: &Shared) -> Task {
     let group = text(answer.group.as_ref());
     Task {
         arn: text(answer.task_arn.as_ref()).into(),
         // Not from `startedBy`: for a service's task that is its deployment.
-        service: group.strip_prefix("service:").map(Into::into),
-        group: group.to_owned(),
-        container_instance: answer.container_instance_arn.as_deref().filter(|arn| !arn.is_empty()).map(Into::into),
-        task_definition: text(answer.task_definition_arn.as_ref()).into(),
+        service: group.strip_prefix("service:").map(|name| shared.text(name).into()),
+        group: shared.text(group),
+        container_instance: answer
+            .container_instance_arn
+            .as_deref()
+            .filter(|arn| !arn.is_empty())
+            .map(|arn| shared.text(arn).into()),
+        task_definition: shared.text(text(answer.task_definition_arn.as_ref())).into(),
         capacity_provider: answer.capacity_provider_name.clone().filter(|name| !name.is_empty()),
         launch: answer.launch_type.as_ref().map_or(Launch::Ec2, launch),
         last_status: match text(answer.last_status.as_ref()) {
@@ -194,7 +192,7 @@ fn task(answer: &types::Task) -> Task {
             Some(types::HealthStatus::Unhealthy) => Health::Unhealthy,
             _ => Health::Unknown,
         },
-        started_by: text(answer.started_by.as_ref()).to_owned(),
+        started_by: shared.text(text(answer.started_by.as_ref())),
         host_ports: answer
             .containers()
             .iter()

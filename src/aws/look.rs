@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use aws_sdk_ecs::types;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{act::Target, call::call, convert, limits::Class, read};
+use super::{act::Target, call::call, convert, limits::Class, read, shared};
 use crate::planning::{
     marks::{LEASE_TAG, LeaseMark},
     model::{Service, ServiceName, Task, TaskArn, Timestamp},
@@ -78,7 +78,7 @@ impl Target<'_> {
             })
             .await
             .with_context(|| format!("cannot look at {} tasks (cluster {cluster})", batch.len()))?;
-            anyhow::Ok(convert::tasks(answer.tasks()))
+            anyhow::Ok(convert::tasks(answer.tasks(), &shared::Shared::default()))
         });
         let answers: Vec<Vec<Task>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
         Ok(answers.into_iter().flatten().collect())

@@ -12,6 +12,7 @@ pub mod observe;
 pub mod providers;
 pub mod publish;
 pub mod read;
+mod shared;
 mod snapshot;
 mod transport;
 

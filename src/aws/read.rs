@@ -11,6 +11,7 @@ use super::{
     call::{CallError, call},
     convert,
     limits::Class,
+    shared::Shared,
 };
 use crate::{
     planning::{
@@ -64,10 +65,11 @@ pub async fn cluster(
     own_task: Option<&TaskArn>,
     progress: &Progress,
 ) -> Result<Reading> {
+    let shared = Shared::default();
     let ((services, gone_services), (instances, gone_instances), (tasks, gone_tasks)) = tokio::try_join!(
         services(clients, name, progress),
-        container_instances(clients, name, progress),
-        tasks(clients, name, progress),
+        container_instances(clients, name, &shared, progress),
+        tasks(clients, name, &shared, progress),
     )
     .with_context(|| format!("cannot read cluster {name}"))?;
     let mut oddities = Vec::new();
@@ -146,6 +148,7 @@ async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Resu
 async fn container_instances(
     clients: &Clients,
     cluster: &str,
+    shared: &Shared,
     progress: &Progress,
 ) -> Result<(Vec<ContainerInstance>, Vec<Vanished>)> {
     list_then_describe(
@@ -167,14 +170,20 @@ async fn container_instances(
                 request.set_container_instances(Some(ids.clone())).send().await
             })
             .await?;
-            let described = answer.container_instances().iter().map(convert::container_instance);
+            let described = answer.container_instances().iter();
+            let described = described.map(|instance| convert::container_instance(instance, shared));
             Ok((described.collect(), vanished(answer.failures)))
         },
     )
     .await
 }
 
-async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<Task>, Vec<Vanished>)> {
+async fn tasks(
+    clients: &Clients,
+    cluster: &str,
+    shared: &Shared,
+    progress: &Progress,
+) -> Result<(Vec<Task>, Vec<Vanished>)> {
     list_then_describe(
         BATCH,
         progress.of(Kind::Tasks),
@@ -190,7 +199,7 @@ async fn tasks(clients: &Clients, cluster: &str, progress: &Progress) -> Result<
                 clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(ids.clone())).send().await
             })
             .await?;
-            Ok((convert::tasks(answer.tasks()), vanished(answer.failures)))
+            Ok((convert::tasks(answer.tasks(), shared), vanished(answer.failures)))
         },
     )
     .await

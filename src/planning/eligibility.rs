@@ -348,7 +348,7 @@ fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
     // With early success criteria a deployment is COMPLETED while old tasks still run.
     let newest = newest?;
     let old =
-        tasks.iter().filter(|task| task.started_by.starts_with("ecs-svc/") && task.started_by != newest.id).count();
+        tasks.iter().filter(|task| task.started_by.starts_with("ecs-svc/") && *task.started_by != *newest.id).count();
     (old > 0).then(|| Blocked::OldTasks(count(old)))
 }
 

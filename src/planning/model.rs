@@ -23,6 +23,12 @@ macro_rules! identifier {
             }
         }
 
+        impl From<Arc<str>> for $name {
+            fn from(text: Arc<str>) -> Self {
+                Self(text)
+            }
+        }
+
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 Self(text.into())
@@ -397,7 +403,7 @@ pub struct Task {
     /// The service that it belongs to, from its group `service:NAME`.
     pub service: Option<ServiceName>,
     /// Its group as ECS gives it.
-    pub group: String,
+    pub group: Arc<str>,
     /// Absent on Fargate and before placement.
     pub container_instance: Option<ContainerInstanceArn>,
     /// What it was started from.
@@ -411,7 +417,7 @@ pub struct Task {
     /// From the health checks of its containers.
     pub health: Health,
     /// The deployment that started it, or free text.
-    pub started_by: String,
+    pub started_by: Arc<str>,
     /// Ports of the container instance that its containers are bound to; with the instance's id they name its targets.
     pub host_ports: BTreeSet<u16>,
     /// Addresses of its own network interfaces (`awsvpc`), which name its targets.

@@ -396,7 +396,7 @@ impl<'a> Index<'a> {
     }
 
     fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {
-        self.tasks_on(instance).iter().map(|task| task.group.clone()).collect()
+        self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
     }
 
     /// The tasks on an instance, those without a service included.

@@ -121,7 +121,7 @@ fn a_deployment_under_way_or_not_done() {
     check_service("deployment-failed", "its newest deployment is FAILED", rollout("FAILED"));
     check_service("deployment-failed", "its newest deployment is PONDERING", rollout("PONDERING"));
     check("old-tasks", "1 of its tasks are from an older deployment", |cluster, _| {
-        first_task(cluster).started_by = "ecs-svc/older".to_owned();
+        first_task(cluster).started_by = "ecs-svc/older".into();
     });
     check_service("marked-by-run", "another run is at work on it, or left something behind", tagged(SURGE_TAG, "?"));
 }
