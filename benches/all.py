@@ -37,8 +37,9 @@ def cargo(*arguments, **environment):
 def built_job():
     """The binary as the Dockerfile builds it."""
     text = (ROOT / "Dockerfile").read_text()
-    flags = re.search(r'^ENV RUSTFLAGS="(.*)"$', text, re.MULTILINE)[1]
-    features = re.search(r"^ENV FEATURES=(.*)$", text, re.MULTILINE)[1]
+    told = dict(re.findall(r'^ENV (\w+)="?(.*?)"?$', text, re.MULTILINE))
+    flags = f"{told['RUSTFLAGS']} {told.get(f'RUSTFLAGS_{os.uname().machine.upper()}', '')}".strip()
+    features = told["FEATURES"]
     target = f"{os.uname().machine}-unknown-linux-gnu"
     cargo(
         "build", "--release", "--locked", "--no-default-features", "--features", features,
