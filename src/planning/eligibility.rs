@@ -300,6 +300,30 @@ pub fn blocked(service: &Service, tasks: &[&Task], policy: &Policy, now: Timesta
         .or_else(|| by_time(service, policy, now))
 }
 
+/// How many of a service's desired tasks ECS has not even placed. Those that wait for a capacity provider's instances are
+/// asked for already, and not among them.
+pub fn lacking_tasks(service: &Service, tasks: &[&Task]) -> u32 {
+    service.desired_count.saturating_sub(count(tasks.len()))
+}
+
+/// Why no room is made for the tasks that a service lacks. Nothing is done to the service itself, so less stands against it than
+/// against moving it: its first deployment may well be under way because its tasks fit nowhere.
+pub fn not_helped(service: &Service, tasks: &[&Task], policy: &Policy, now: Timestamp) -> Option<Blocked> {
+    let of_kind = || by_kind(service).filter(|blocked| *blocked != Blocked::ShortArn);
+    if let Some(blocked) = by_owner(service, policy).or_else(of_kind) {
+        return Some(blocked);
+    }
+    match by_deployment(service, tasks) {
+        Some(Blocked::Deploying) if service.deployments.len() == 1 && service.task_sets == 0 => {}
+        Some(blocked) => return Some(blocked),
+        None => {}
+    }
+    if service.availability_zone_rebalancing_in_progress {
+        return Some(Blocked::ZoneRebalancingInProgress);
+    }
+    by_time(service, policy, now).filter(|blocked| matches!(blocked, Blocked::BackingOff { .. }))
+}
+
 fn by_owner(service: &Service, policy: &Policy) -> Option<Blocked> {
     if !policy.services.admits(&service.name) {
         return Some(Blocked::NotIncluded);

@@ -17,6 +17,7 @@ pub mod even;
 pub mod evening;
 pub mod imbalance;
 pub mod load;
+pub mod making_room;
 pub mod marks;
 pub mod model;
 pub mod parts;

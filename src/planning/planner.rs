@@ -90,6 +90,18 @@ pub enum LeftAlone {
     Blocked(Blocked),
     /// Neither it nor the cluster has reached the threshold.
     BelowThreshold(Percent),
+    /// Some of its tasks fit nowhere, and making room takes moves that are steered.
+    NeedsSteering {
+        /// How many.
+        tasks: u32,
+    },
+    /// Some of its tasks fit nowhere, and within the limits no moves of others' tasks make room.
+    NoRoomToMake {
+        /// How many.
+        tasks: u32,
+        /// What ECS says of it, in its own words.
+        told: Option<String>,
+    },
     /// `REBALANCER_MAX_SERVICES` others come first.
     MaxServices(u32),
     /// `REBALANCER_MAX_MOVES` are planned for others already, or its owner allows none.
@@ -112,6 +124,8 @@ impl LeftAlone {
         match self {
             Self::Blocked(blocked) => blocked.code(),
             Self::BelowThreshold(_) => "below-threshold",
+            Self::NeedsSteering { .. } => "needs-steering",
+            Self::NoRoomToMake { .. } => "no-room-to-make",
             Self::MaxServices(_) => "max-services",
             Self::MaxMoves(_) => "max-moves",
             Self::NoHelp => "no-help",
@@ -128,6 +142,16 @@ impl fmt::Display for LeftAlone {
         match self {
             Self::Blocked(blocked) => write!(formatter, "{blocked}"),
             Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
+            Self::NeedsSteering { tasks } => write!(
+                formatter,
+                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make room",
+                fit_nowhere(*tasks)
+            ),
+            Self::NoRoomToMake { tasks, told } => {
+                let nowhere = fit_nowhere(*tasks);
+                write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make room")?;
+                told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
+            }
             Self::MaxServices(services) => {
                 write!(formatter, "{services} other services come first (REBALANCER_MAX_SERVICES)")
             }
@@ -148,6 +172,11 @@ impl fmt::Display for LeftAlone {
 /// Whether a plan can't be made before the task definitions of all services are read.
 pub fn needs_all_definitions(found: &Measure, policy: &Policy) -> bool {
     policy.mode == Mode::Consolidate || evening::is_due(found, policy)
+}
+
+/// As the reasons say it.
+fn fit_nowhere(tasks: u32) -> String {
+    if tasks == 1 { "1 of its tasks fits nowhere".to_owned() } else { format!("{tasks} of its tasks fit nowhere") }
 }
 
 /// Plans a run on a cluster that was measured.

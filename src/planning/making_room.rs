@@ -1,0 +1,186 @@
+//! Making room: a service lacks tasks because none fits anywhere, though the cluster has room enough in pieces. Which tasks of
+//! other services have to go elsewhere so that it fits.
+//!
+//! Nothing is done to the service itself: once there is room, ECS places its task. Movers go where was room from the start, never
+//! onto an instance that is being cleared; so all moves can be made in any order, but for chains, in which one makes room
+//! for another.
+
+mod ground;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::{
+    ground::{Asker, Ground, State},
+    search::{Limits, Search},
+};
+use super::{
+    eligibility::{lacking_tasks, not_helped, unmeasured},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
+    placement::Index,
+    planner::{LeftAlone, Move},
+    policy::Policy,
+};
+
+/// What is planned for the services whose tasks fit nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Making {
+    /// Those for which room is made.
+    pub rooms: Vec<Room>,
+    /// The moves, by service in the order in which they were thought of.
+    pub movers: Vec<Movers>,
+    /// Those for which none is made, and why.
+    pub left_alone: BTreeMap<ServiceName, LeftAlone>,
+    /// Where each lacking task is expected, of those that had room without any move as well.
+    pub places: Vec<(ServiceName, ContainerInstanceArn)>,
+}
+
+/// Room that is made for one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The service.
+    pub service: ServiceName,
+    /// For how many of its tasks that fit nowhere.
+    pub tasks: u32,
+    /// How many of its tasks fit nowhere.
+    pub lacking: u32,
+    /// How many tasks it has once these run.
+    pub wanted: u32,
+    /// Whose tasks go elsewhere for it.
+    pub movers: BTreeSet<ServiceName>,
+    /// How many of them.
+    pub moves: u32,
+}
+
+/// The tasks of one service that go elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movers {
+    /// The service.
+    pub service: ServiceName,
+    /// Task by task.
+    pub moves: Vec<Move>,
+    /// Whether one of them goes where others have to leave first.
+    pub waits: bool,
+}
+
+/// Whether moves are to be looked for: a service may be helped, as far as can be told without its task definition. The
+/// definitions of all services must be read then.
+pub fn is_due(cluster: &Cluster, policy: &Policy, now: Timestamp) -> bool {
+    let index = Index::new(cluster);
+    policy.steer && short(&index).any(|service| not_helped(service, index.tasks_of(service), policy, now).is_none())
+}
+
+/// The services that lack tasks which ECS would have to place on container instances.
+fn short<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Service> {
+    index.cluster.services.values().filter(|service| {
+        let tasks = index.tasks_of(service);
+        lacking_tasks(service, tasks) > 0 && unmeasured(service, tasks).is_none()
+    })
+}
+
+/// The fewest moves, service by service, at most `policy.max_moves` of at most `policy.max_services` services.
+pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
+    let index = Index::new(cluster);
+    let mut making = Making::default();
+    let mut services: Vec<&Service> = short(&index).collect();
+    if services.is_empty() {
+        return making;
+    }
+    // The one that lacks the larger part of its tasks has waited the more urgently.
+    let has =
+        |service: &Service| index.tasks_of(service).len() as u64 * 1_000 / u64::from(service.desired_count.max(1));
+    services.sort_by_key(|service| (has(service), &service.name));
+    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).collect());
+    let mut state = State::default();
+    for service in services {
+        state = make_room(&ground, state, service, policy, now, &mut making);
+    }
+    making.movers = movers(&ground, &state);
+    making
+}
+
+fn make_room<'a>(
+    ground: &Ground<'a>,
+    before: State<'a>,
+    service: &'a Service,
+    policy: &Policy,
+    now: Timestamp,
+    making: &mut Making,
+) -> State<'a> {
+    let tasks = ground.index.tasks_of(service);
+    let lacking = lacking_tasks(service, tasks);
+    let not_helped = not_helped(service, tasks, policy, now);
+    let leave_alone = |making: &mut Making, reason: LeftAlone| {
+        if not_helped.is_none() {
+            making.left_alone.insert(service.name.clone(), reason);
+        }
+    };
+    let told = || service.newest_failure.as_ref().map(|event| event.message.clone());
+    let Some(asker) = Asker::of(ground.index, service) else {
+        if told().is_some() && !policy.steer {
+            leave_alone(making, LeftAlone::NeedsSteering { tasks: lacking });
+        }
+        return before;
+    };
+    // What fits is ECS's to place, whoever the service is; and that room is then nobody else's.
+    let may_move = not_helped.is_none() && policy.steer;
+    let moves = if may_move { policy.max_moves as usize } else { 0 };
+    let search = Search::new(ground, &asker, Limits { moves, services: policy.max_services as usize });
+    let (mut state, mut made, mut fitting, mut places) = (before.clone(), 0, 0, Vec::new());
+    while made + fitting < lacking {
+        let Some(found) = search.one_more(&state) else { break };
+        let is_made = found.state.is_cleared(found.place);
+        *(if is_made { &mut made } else { &mut fitting }) += 1;
+        places.push((service.name.clone(), ground.instances[found.place].arn.clone()));
+        state = found.state;
+    }
+    let nowhere = lacking - fitting;
+    if nowhere == 0 {
+        making.places.extend(places);
+        return state;
+    }
+    let steps = &state.steps[before.steps.len()..];
+    let is_reviewed = |step: &ground::Step<'a>| {
+        let planned = policy.reviewed.as_ref().map(|reviewed| reviewed.services.get(ground.name(step.mover)));
+        planned.is_none_or(|planned| {
+            planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == ground.a_move(step)))
+        })
+    };
+    if made == 0 {
+        let needs_steering = LeftAlone::NeedsSteering { tasks: nowhere };
+        let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told() };
+        leave_alone(making, if policy.steer { reason } else { needs_steering });
+    } else if !steps.iter().all(is_reviewed) {
+        leave_alone(making, LeftAlone::NotInPlan);
+        return before;
+    } else {
+        making.rooms.push(Room {
+            service: service.name.clone(),
+            tasks: made,
+            lacking: nowhere,
+            wanted: service.desired_count - (nowhere - made),
+            movers: steps.iter().map(|step| ground.name(step.mover).clone()).collect(),
+            moves: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        });
+    }
+    making.places.extend(places);
+    state
+}
+
+fn movers<'a>(ground: &Ground<'a>, state: &State<'a>) -> Vec<Movers> {
+    let mut movers: Vec<(usize, Movers)> = Vec::new();
+    for step in &state.steps {
+        let a_move = ground.a_move(step);
+        if let Some((_, movers)) = movers.iter_mut().find(|(mover, _)| *mover == step.mover) {
+            movers.moves.push(a_move);
+        } else {
+            let waits = state.second.contains(&step.mover);
+            let service = ground.name(step.mover).clone();
+            movers.push((step.mover, Movers { service, moves: vec![a_move], waits }));
+        }
+    }
+    movers.into_iter().map(|(_, movers)| movers).collect()
+}
+
+#[cfg(test)]
+mod tests;

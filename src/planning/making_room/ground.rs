@@ -1,0 +1,283 @@
+//! The container instances as tasks leave them, come to them and are promised a place there.
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use crate::planning::{
+    eligibility::Unmeasured,
+    model::{
+        Capacity, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition,
+        Timestamp,
+    },
+    parts::is_placed,
+    placement::{Index, Levels, Requirement},
+    planner::Move,
+    policy::Policy,
+    relocation::{Relocatable, relocatable},
+};
+
+/// Whoever asks for a place.
+#[derive(Clone, Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) service: &'a Service,
+    pub(super) requirement: Requirement<'a>,
+    pub(super) definition: &'a TaskDefinition,
+    pub(super) levels: Levels,
+}
+
+impl<'a> Asker<'a> {
+    /// A service whose next task needs a place; none where nobody knows what it asks, or where that changes as others move.
+    pub(super) fn of(index: &Index<'a>, service: &'a Service) -> Option<Self> {
+        let definition = index.cluster.task_definitions.get(&service.task_definition)?;
+        let mut providers = index.tasks_of(service).iter().map(|task| task.capacity_provider.as_deref());
+        let provider = providers.next().flatten();
+        if providers.any(|other| other != provider) {
+            return None;
+        }
+        let requirement = Requirement::new(service, Some(definition), provider).ok()?;
+        let levels = match Levels::of(service) {
+            Ok(levels) => levels,
+            Err(Unmeasured::Binpack | Unmeasured::Random) => Levels::none(),
+            Err(_) => return None,
+        };
+        requirement.is_static().then_some(Self { service, requirement, definition, levels })
+    }
+
+    /// The domains of every level that an instance lies in.
+    pub(super) fn path(&self, instance: &'a ContainerInstance) -> Vec<&'a str> {
+        let mut path = self.levels.path(instance);
+        if self.levels.instance {
+            path.push(instance.arn.as_str());
+        }
+        path
+    }
+}
+
+/// A service whose tasks may be moved to make room.
+#[derive(Debug)]
+pub(super) struct Mover<'a> {
+    pub(super) asker: Asker<'a>,
+    pub(super) max_moves: usize,
+}
+
+/// Instances that have room for one more task of a mover, by the domain inside which its tasks may be anywhere.
+pub(super) type Homes<'a> = BTreeMap<Vec<&'a str>, Vec<usize>>;
+
+/// What doesn't change while moves are looked for.
+pub(super) struct Ground<'a> {
+    pub(super) index: &'a Index<'a>,
+    pub(super) instances: Vec<&'a ContainerInstance>,
+    number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
+    pub(super) movers: Vec<Mover<'a>>,
+    /// On each instance, which movers have tasks there, oldest first.
+    movable: Vec<Vec<(usize, Vec<&'a Task>)>>,
+    /// Looked up once a mover is thought of.
+    homes: Vec<OnceCell<Homes<'a>>>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(index: &'a Index<'a>, policy: &Policy, now: Timestamp, short: &BTreeSet<&ServiceName>) -> Self {
+        let usable = index.cluster.container_instances.values().map(AsRef::as_ref);
+        let instances: Vec<&ContainerInstance> = usable.filter(|instance| instance.is_usable()).collect();
+        let number_of: BTreeMap<_, _> =
+            instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
+        let mut movers = Vec::new();
+        let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
+        for Relocatable { service, part, definition, max_moves } in relocatable(index, policy, now) {
+            if short.contains(&service.name) || !part.requirement.is_static() {
+                continue;
+            }
+            let mut by_instance: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+            for task in index.tasks_of(service).iter().copied().filter(|task| is_placed(task)) {
+                if let Some(number) = task.container_instance.as_ref().and_then(|arn| number_of.get(arn)) {
+                    by_instance.entry(*number).or_default().push(task);
+                }
+            }
+            for (number, mut tasks) in by_instance {
+                tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+                movable[number].push((movers.len(), tasks));
+            }
+            let asker = Asker { service, requirement: part.requirement, definition, levels: part.levels };
+            movers.push(Mover { asker, max_moves });
+        }
+        let homes = movers.iter().map(|_| OnceCell::new()).collect();
+        Self { index, instances, number_of, movers, movable, homes }
+    }
+
+    /// A mover's service.
+    pub(super) fn name(&self, mover: usize) -> &'a ServiceName {
+        &self.movers[mover].asker.service.name
+    }
+
+    /// A step as the plan has it.
+    pub(super) fn a_move(&self, step: &Step<'a>) -> Move {
+        let arn = |number: usize| self.instances[number].arn.clone();
+        Move { task: step.task.clone(), from: arn(step.from), to: arn(step.to) }
+    }
+
+    /// The instances that may take a task of whoever asks, whether they have room or not.
+    pub(super) fn eligible(&self, asker: &Asker<'a>) -> Vec<usize> {
+        let eligible = self.index.eligible(&asker.requirement);
+        eligible.iter().filter_map(|instance| self.number_of.get(&instance.arn).copied()).collect()
+    }
+
+    /// The movers with tasks on an instance, and those tasks that have not left it, oldest first.
+    pub(super) fn movable<'b>(
+        &'b self,
+        state: &'b State<'a>,
+        number: usize,
+    ) -> impl Iterator<Item = (usize, &'b [&'a Task])> {
+        self.movable[number].iter().map(move |(mover, tasks)| {
+            let gone = state.gone.get(&(*mover, number)).copied().unwrap_or(0);
+            (*mover, &tasks[..tasks.len().saturating_sub(gone)])
+        })
+    }
+
+    /// The domain inside which a mover's tasks may be anywhere, as far as its spread goes.
+    pub(super) fn domain(&self, mover: usize, number: usize) -> Vec<&'a str> {
+        self.movers[mover].asker.levels.path(self.instances[number])
+    }
+
+    /// Where a task of a mover may go to, as far as was free from the start: the tightest places first.
+    pub(super) fn homes(&self, mover: usize) -> &Homes<'a> {
+        self.homes[mover].get_or_init(|| self.find_homes(mover))
+    }
+
+    fn find_homes(&self, mover: usize) -> Homes<'a> {
+        let asker = &self.movers[mover].asker;
+        let mut homes: Homes<'a> = BTreeMap::new();
+        let untouched = State::default();
+        for class in self.index.eligible_classes(&asker.requirement).filter(|class| class.may_have_room) {
+            for number in class.instances.iter().filter_map(|instance| self.number_of.get(&instance.arn).copied()) {
+                if self.has_room(&untouched, asker, number) {
+                    homes.entry(self.domain(mover, number)).or_default().push(number);
+                }
+            }
+        }
+        let tightness = |number: &usize| {
+            let free = self.instances[*number].remaining;
+            (self.present(&untouched, asker.service, *number), free.memory_mib, free.cpu_units, *number)
+        };
+        for numbers in homes.values_mut() {
+            numbers.sort_by_cached_key(tightness);
+        }
+        homes
+    }
+
+    /// How many of a service's tasks are on an instance.
+    pub(super) fn present(&self, state: &State<'a>, service: &Service, number: usize) -> i64 {
+        let of_it = |task: &&&Task| task.service.as_ref() == Some(&service.name) && is_placed(task);
+        let at_first = self.index.tasks_on(&self.instances[number].arn).iter().filter(of_it).count();
+        let change = state.lots.get(&number).and_then(|lot| lot.change.get(service.name.as_str())).copied();
+        i64::try_from(at_first).unwrap_or(i64::MAX) + change.unwrap_or(0)
+    }
+
+    /// Whether one more task fits on an instance as it is then.
+    pub(super) fn has_room(&self, state: &State<'a>, asker: &Asker<'a>, number: usize) -> bool {
+        let lot = state.lots.get(&number);
+        let instance = lot.map_or(self.instances[number], |lot| &lot.instance);
+        let present = || u32::try_from(self.present(state, asker.service, number)).unwrap_or(0);
+        let interfaces = || {
+            let at_first = self.index.tasks_on(&instance.arn).iter().filter(|task| !task.addresses.is_empty()).count();
+            let change = lot.map_or(0, |lot| lot.interfaces);
+            u32::try_from(i64::try_from(at_first).unwrap_or(i64::MAX) + change).unwrap_or(0)
+        };
+        asker.requirement.room(instance, &instance.remaining, &present, &interfaces) > 0
+    }
+
+    /// What is left of an instance then.
+    pub(super) fn remaining(&self, state: &State<'a>, number: usize) -> Capacity {
+        state.lots.get(&number).map_or(self.instances[number].remaining, |lot| lot.instance.remaining)
+    }
+
+    /// A mover's next task leaves: the youngest.
+    pub(super) fn leave(&self, state: &mut State<'a>, mover: usize, number: usize) -> Option<&'a Task> {
+        let task =
+            self.movable(state, number).find(|(other, _)| *other == mover).and_then(|(_, tasks)| tasks.last())?;
+        let task: &'a Task = task;
+        *state.gone.entry((mover, number)).or_default() += 1;
+        *state.moves_of.entry(mover).or_default() += 1;
+        let lot = self.lot(state, number);
+        lot.is_cleared = true;
+        change(lot, &self.movers[mover].asker, false);
+        Some(task)
+    }
+
+    /// A task of whoever asks comes, or is promised the place.
+    pub(super) fn arrive(&self, state: &mut State<'a>, asker: &Asker<'a>, number: usize) {
+        change(self.lot(state, number), asker, true);
+    }
+
+    fn lot<'b>(&self, state: &'b mut State<'a>, number: usize) -> &'b mut Lot<'a> {
+        let untouched = || {
+            let instance = self.instances[number].clone();
+            Rc::new(Lot { instance, interfaces: 0, change: BTreeMap::new(), is_cleared: false })
+        };
+        Rc::make_mut(state.lots.entry(number).or_insert_with(untouched))
+    }
+}
+
+/// What has changed so far. Cheap to clone, to try something out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State<'a> {
+    lots: BTreeMap<usize, Rc<Lot<'a>>>,
+    /// How many tasks of a mover have left an instance.
+    gone: BTreeMap<(usize, usize), usize>,
+    pub(super) moves_of: BTreeMap<usize, usize>,
+    pub(super) steps: Vec<Step<'a>>,
+    /// Movers of whom somebody needs that they have moved first.
+    pub(super) first: BTreeSet<usize>,
+    /// Movers that go where others have made room for them.
+    pub(super) second: BTreeSet<usize>,
+}
+
+impl State<'_> {
+    /// Whether tasks leave an instance: then no others are sent there, so that moves can be made in any order.
+    pub(super) fn is_cleared(&self, number: usize) -> bool {
+        self.lots.get(&number).is_some_and(|lot| lot.is_cleared)
+    }
+}
+
+/// One task that goes.
+#[derive(Clone, Debug)]
+pub(super) struct Step<'a> {
+    pub(super) mover: usize,
+    pub(super) task: &'a TaskArn,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// An instance that was touched.
+#[derive(Clone, Debug)]
+struct Lot<'a> {
+    instance: ContainerInstance,
+    /// Network interfaces more than at first.
+    interfaces: i64,
+    /// Tasks more than at first, by service.
+    change: BTreeMap<&'a str, i64>,
+    is_cleared: bool,
+}
+
+fn change<'a>(lot: &mut Lot<'a>, asker: &Asker<'a>, comes: bool) {
+    let TaskDefinition { reserves, tcp_host_ports, udp_host_ports, takes_network_interface, .. } = asker.definition;
+    let one = if comes { 1 } else { -1 };
+    let ContainerInstance { remaining, registered, taken_tcp_ports, taken_udp_ports, .. } = &mut lot.instance;
+    let change = |free: &mut u32, amount: u32, registered: u32| {
+        *free = if comes { free.saturating_sub(amount) } else { free.saturating_add(amount).min(registered) };
+    };
+    change(&mut remaining.cpu_units, reserves.cpu_units, registered.cpu_units);
+    change(&mut remaining.memory_mib, reserves.memory_mib, registered.memory_mib);
+    change(&mut remaining.gpus, reserves.gpus, registered.gpus);
+    if comes {
+        taken_tcp_ports.extend(tcp_host_ports);
+        taken_udp_ports.extend(udp_host_ports);
+    } else {
+        taken_tcp_ports.retain(|port| !tcp_host_ports.contains(port));
+        taken_udp_ports.retain(|port| !udp_host_ports.contains(port));
+    }
+    lot.interfaces += if *takes_network_interface { one } else { 0 };
+    *lot.change.entry(asker.service.name.as_str()).or_default() += one;
+}

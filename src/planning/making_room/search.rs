@@ -1,0 +1,428 @@
+//! The fewest moves that give one task a place: which tasks leave an instance, and where each of them goes.
+
+use std::{
+    cell::{Cell, OnceCell},
+    cmp::Reverse,
+    collections::BTreeMap,
+};
+
+use super::ground::{Asker, Ground, Homes, State, Step};
+use crate::planning::model::Capacity;
+
+/// More moves for one task are not looked for: so many restarts for one more task are no bargain.
+const MOST_MOVES: usize = 12;
+/// Moves for one task where one of them needs another before it: the instances to think of are a product.
+const MOST_MOVES_CHAINED: usize = 4;
+/// Of the places for a mover so many are tried. More than there are moves: so whoever has so many finds one that no other takes.
+const HOMES: usize = 32;
+/// Sets of leaving tasks that are thought of for one instance; a few hundred are all there are on most.
+const TRIES_ON_ONE: u32 = 2_000;
+/// The same over all instances for one task, so that a plan for a cluster of 5,000 instances takes seconds at the worst.
+const TRIES: u32 = 100_000;
+
+/// What may still be moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) moves: usize,
+    pub(super) services: usize,
+}
+
+/// A service that needs places, and the instances that may give one.
+pub(super) struct Search<'g, 'a> {
+    ground: &'g Ground<'a>,
+    asker: &'g Asker<'a>,
+    limits: Limits,
+    places: Vec<(usize, Vec<&'a str>)>,
+    tries: Cell<u32>,
+    /// Where a mover would fit once a single other task has gone from there.
+    second_homes: Vec<OnceCell<Homes<'a>>>,
+    /// Instances from which a single task could go, with the most that this could leave free.
+    loosened: OnceCell<Vec<(usize, Capacity)>>,
+}
+
+/// One place that was found.
+pub(super) struct Found<'a> {
+    /// What has changed by then, the task in its place included.
+    pub(super) state: State<'a>,
+    pub(super) place: usize,
+}
+
+/// An instance that may be cleared, as far as is known of it.
+struct Candidate {
+    number: usize,
+    least: usize,
+    /// Which movers can leave it, those that free the most first; not looked up yet where none.
+    movers: Option<Vec<usize>>,
+    tries: u32,
+}
+
+impl<'g, 'a> Search<'g, 'a> {
+    pub(super) fn new(ground: &'g Ground<'a>, asker: &'g Asker<'a>, limits: Limits) -> Self {
+        let eligible = ground.eligible(asker).into_iter();
+        let places = eligible.map(|number| (number, asker.path(ground.instances[number]))).collect();
+        let tries = Cell::new(0);
+        let second_homes = ground.movers.iter().map(|_| OnceCell::new()).collect();
+        let loosened = OnceCell::new();
+        Self { ground, asker, limits, places, tries, second_homes, loosened }
+    }
+
+    /// A place for one task more, with the fewest moves; among equals where the service has the fewest tasks, level by level.
+    pub(super) fn one_more(&self, state: &State<'a>) -> Option<Found<'a>> {
+        self.tries.set(0);
+        let order = self.by_crowd(state);
+        if let Some(place) = order.iter().copied().find(|number| self.ground.has_room(state, self.asker, *number)) {
+            return Some(self.found(state.clone(), place));
+        }
+        let left = self.limits.moves.saturating_sub(state.steps.len());
+        let candidates = || {
+            let candidate = |number: usize| {
+                let least = self.least_moves(state, number, self.ground.movable(state, number).map(|(mover, _)| mover));
+                Some(Candidate { number, least: least?, movers: None, tries: 0 })
+            };
+            order.iter().copied().filter_map(candidate).collect::<Vec<_>>()
+        };
+        self.clear_one(state, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
+            self.tries.set(0);
+            self.clear_one(state, candidates(), 2..=left.min(MOST_MOVES_CHAINED), true)
+        })
+    }
+
+    fn found(&self, mut state: State<'a>, place: usize) -> Found<'a> {
+        self.ground.arrive(&mut state, self.asker, place);
+        Found { state, place }
+    }
+
+    /// The instances that may take the task, those first where the service has the fewest, level by level.
+    fn by_crowd(&self, state: &State<'a>) -> Vec<usize> {
+        let mut crowds: BTreeMap<&[&str], i64> = BTreeMap::new();
+        for (number, path) in &self.places {
+            let present = self.ground.present(state, self.asker.service, *number);
+            for depth in 1..=path.len() {
+                *crowds.entry(&path[..depth]).or_default() += present;
+            }
+        }
+        let mut order: Vec<(Vec<i64>, usize)> = self
+            .places
+            .iter()
+            .map(|(number, path)| ((1..=path.len()).map(|depth| crowds[&path[..depth]]).collect(), *number))
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// The first of the candidates that can be cleared by the fewest moves.
+    fn clear_one(
+        &self,
+        state: &State<'a>,
+        mut candidates: Vec<Candidate>,
+        costs: std::ops::RangeInclusive<usize>,
+        chained: bool,
+    ) -> Option<Found<'a>> {
+        for cost in costs {
+            let leaving = if chained { cost - 1 } else { cost };
+            for candidate in candidates.iter_mut().filter(|candidate| candidate.least <= leaving) {
+                let number = candidate.number;
+                if candidate.movers.is_none() {
+                    let movers = self.movers_that_can_leave(state, number, chained);
+                    match self.least_moves(state, number, movers.iter().copied()) {
+                        Some(least) => candidate.least = least,
+                        None => candidate.least = usize::MAX,
+                    }
+                    candidate.movers = Some(movers);
+                    if candidate.least > leaving {
+                        continue;
+                    }
+                }
+                let movers = candidate.movers.as_deref().unwrap_or_default();
+                let mut clearing = Clearing { search: self, number, movers, chained, leaving: Vec::new(), tries: 0 };
+                let cleared = clearing.dig(state, 0, leaving);
+                candidate.tries += clearing.tries;
+                self.tries.set(self.tries.get() + clearing.tries);
+                if let Some(cleared) = cleared {
+                    return Some(self.found(cleared, number));
+                }
+                if candidate.tries > TRIES_ON_ONE {
+                    candidate.least = usize::MAX;
+                }
+                if self.tries.get() > TRIES {
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// How many tasks of these movers have to leave at least; none where all of them would not be enough.
+    fn least_moves(&self, state: &State<'a>, number: usize, movers: impl Iterator<Item = usize>) -> Option<usize> {
+        let counts: BTreeMap<usize, usize> =
+            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).collect();
+        let sizes: Vec<(Capacity, usize)> = movers
+            .filter_map(|mover| {
+                let asker = &self.ground.movers[mover].asker;
+                Some((asker.definition.reserves, *counts.get(&mover)?))
+            })
+            .collect();
+        if sizes.iter().all(|(_, tasks)| *tasks == 0) {
+            return None;
+        }
+        let lacks = lacks(self.asker, &self.ground.remaining(state, number));
+        let mut least = 1;
+        for of in RESOURCES {
+            let mut of_each: Vec<(u32, usize)> = sizes.iter().map(|(size, tasks)| (of(size), *tasks)).collect();
+            of_each.sort_unstable_by_key(|(size, _)| Reverse(*size));
+            least = least.max(fewest(&of_each, of(&lacks))?);
+        }
+        Some(least)
+    }
+
+    fn movers_that_can_leave(&self, state: &State<'a>, number: usize, chained: bool) -> Vec<usize> {
+        let lacks = lacks(self.asker, &self.ground.remaining(state, number));
+        let share = |mover: usize| -> u64 {
+            let size = self.ground.movers[mover].asker.definition.reserves;
+            let part = |of: fn(&Capacity) -> u32| {
+                if of(&lacks) == 0 { 0 } else { u64::from(of(&size).min(of(&lacks))) * 1000 / u64::from(of(&lacks)) }
+            };
+            RESOURCES.iter().map(|of| part(*of)).sum()
+        };
+        let has_second_home = |mover: usize| {
+            let homes = self.second_homes(mover);
+            let homes = homes.get(&self.ground.domain(mover, number));
+            homes.is_some_and(|homes| homes.iter().any(|home| *home != number))
+        };
+        let mut movers: Vec<usize> = self
+            .ground
+            .movable(state, number)
+            .map(|(mover, _)| mover)
+            .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
+            .collect();
+        movers.sort_by_key(|mover| (Reverse(share(*mover)), *mover));
+        movers
+    }
+
+    /// Where a mover may go to from an instance, as things stand then. `from_has` is how many of its tasks are there before.
+    fn homes(&self, state: &State<'a>, mover: usize, from: usize, from_has: i64) -> Vec<usize> {
+        let homes = self.ground.homes(mover).get(&self.ground.domain(mover, from));
+        let homes = homes.map(Vec::as_slice).unwrap_or_default().iter().copied();
+        homes.filter(|to| self.may_take(state, mover, from, from_has, *to)).take(HOMES).collect()
+    }
+
+    fn may_take(&self, state: &State<'a>, mover: usize, from: usize, from_has: i64, to: usize) -> bool {
+        let asker = &self.ground.movers[mover].asker;
+        to != from
+            && !state.is_cleared(to)
+            && self.ground.has_room(state, asker, to)
+            && self.keeps_spread(state, mover, from_has, to)
+    }
+
+    /// Whoever tells instances apart is spread no worse where the one that takes has fewer of its tasks than the one that gives.
+    fn keeps_spread(&self, state: &State<'a>, mover: usize, from_has: i64, to: usize) -> bool {
+        let asker = &self.ground.movers[mover].asker;
+        !asker.levels.instance || self.ground.present(state, asker.service, to) < from_has
+    }
+
+    /// Whether one more task of a mover may go, as far as limits go.
+    fn may_move(&self, state: &State<'a>, mover: usize) -> bool {
+        let spent = state.moves_of.get(&mover).copied();
+        spent.unwrap_or(0) < self.ground.movers[mover].max_moves
+            && (spent.is_some() || state.moves_of.len() < self.limits.services)
+    }
+
+    fn second_homes(&self, mover: usize) -> &Homes<'a> {
+        self.second_homes[mover].get_or_init(|| {
+            let asker = &self.ground.movers[mover].asker;
+            let admitted = self.ground.index.admitted_classes(&asker.requirement);
+            let mut homes: Homes<'a> = BTreeMap::new();
+            for (number, free) in self.loosened.get_or_init(|| self.loosened()) {
+                let class = self.ground.index.class_of(&self.ground.instances[*number].arn);
+                if free.holds(&asker.definition.reserves) && class.is_some_and(|class| admitted[class]) {
+                    homes.entry(self.ground.domain(mover, *number)).or_default().push(*number);
+                }
+            }
+            homes
+        })
+    }
+
+    fn loosened(&self) -> Vec<(usize, Capacity)> {
+        let untouched = State::default();
+        let loosened = (0..self.ground.instances.len()).filter_map(|number| {
+            let free = self.ground.instances[number].remaining;
+            let going = self.ground.movable(&untouched, number).map(|(mover, _)| mover);
+            let sizes = going
+                .filter(|mover| self.has_home(*mover, number))
+                .map(|mover| self.ground.movers[mover].asker.definition.reserves);
+            let most = sizes.reduce(|a, b| each(a, b, u32::max))?;
+            Some((number, each(free, most, u32::saturating_add)))
+        });
+        loosened.collect()
+    }
+
+    /// Whether there is a place for a mover's task that leaves an instance.
+    fn has_home(&self, mover: usize, from: usize) -> bool {
+        let homes = self.ground.homes(mover).get(&self.ground.domain(mover, from));
+        homes.is_some_and(|homes| homes.iter().any(|home| *home != from))
+    }
+}
+
+/// One instance as it is cleared.
+struct Clearing<'s, 'g, 'a> {
+    search: &'s Search<'g, 'a>,
+    number: usize,
+    movers: &'s [usize],
+    /// Whether one of those that leave goes where another one leaves first.
+    chained: bool,
+    /// The movers whose tasks leave, one entry for each task.
+    leaving: Vec<Step<'a>>,
+    tries: u32,
+}
+
+impl<'a> Clearing<'_, '_, 'a> {
+    /// Lets so many more tasks leave, of the movers from there on, until the task that needs it has room.
+    fn dig(&mut self, state: &State<'a>, from_mover: usize, left: usize) -> Option<State<'a>> {
+        let Self { search, number, movers, .. } = *self;
+        let ground = search.ground;
+        self.tries += 1;
+        if ground.has_room(state, search.asker, number) {
+            // With fewer than were to leave: that was thought of before.
+            return if left == 0 { self.place(state, 0, !self.chained) } else { None };
+        }
+        if left == 0 || self.tries > TRIES_ON_ONE {
+            return None;
+        }
+        let still = movers[from_mover..].iter().copied();
+        if search.least_moves(state, number, still).is_none_or(|least| least > left) {
+            return None;
+        }
+        for (position, mover) in movers.iter().enumerate().skip(from_mover) {
+            if !search.may_move(state, *mover) {
+                continue;
+            }
+            let mut after = state.clone();
+            let Some(task) = ground.leave(&mut after, *mover, number) else { continue };
+            self.leaving.push(Step { mover: *mover, task: &task.arn, from: number, to: number });
+            let cleared = self.dig(&after, position, left - 1);
+            self.leaving.pop();
+            if cleared.is_some() {
+                return cleared;
+            }
+        }
+        None
+    }
+
+    /// Finds a place for each of those that leave, from the `next` one on.
+    fn place(&mut self, state: &State<'a>, next: usize, is_chain_used: bool) -> Option<State<'a>> {
+        let search = self.search;
+        let ground = search.ground;
+        self.tries += 1;
+        let Some(step) = self.leaving.get(next).cloned() else { return is_chain_used.then(|| state.clone()) };
+        if self.tries > TRIES_ON_ONE {
+            return None;
+        }
+        let asker = &ground.movers[step.mover].asker;
+        // Those of the same service that have no place yet are there still.
+        let waiting = self.leaving[next..].iter().filter(|other| other.mover == step.mover).count();
+        let from_has = ground.present(state, asker.service, self.number) + i64::try_from(waiting).unwrap_or(i64::MAX);
+        for to in search.homes(state, step.mover, self.number, from_has) {
+            let mut after = state.clone();
+            ground.arrive(&mut after, asker, to);
+            after.steps.push(Step { to, ..step.clone() });
+            if let Some(placed) = self.place(&after, next + 1, is_chain_used) {
+                return Some(placed);
+            }
+        }
+        if is_chain_used { None } else { self.place_by_chain(state, next, &step, from_has) }
+    }
+
+    /// Finds a place where a task of another mover leaves first.
+    fn place_by_chain(&mut self, state: &State<'a>, next: usize, step: &Step<'a>, from_has: i64) -> Option<State<'a>> {
+        let search = self.search;
+        let ground = search.ground;
+        let asker = &ground.movers[step.mover].asker;
+        let domain = ground.domain(step.mover, self.number);
+        if state.first.contains(&step.mover) {
+            return None;
+        }
+        let homes = search.second_homes(step.mover);
+        for between in homes.get(&domain).map(Vec::as_slice).unwrap_or_default().iter().copied() {
+            let is_sound = between != self.number
+                && !state.is_cleared(between)
+                && search.keeps_spread(state, step.mover, from_has, between);
+            if !is_sound {
+                continue;
+            }
+            for other in ground.movable(state, between).map(|(other, _)| other).collect::<Vec<_>>() {
+                self.tries += 1;
+                if self.tries > TRIES_ON_ONE {
+                    return None;
+                }
+                if other == step.mover || state.second.contains(&other) || !search.may_move(state, other) {
+                    continue;
+                }
+                // Whoever leaves as well is to leave in the second turn only if it goes where others leave.
+                let others_asker = &ground.movers[other].asker;
+                let has = ground.present(state, others_asker.service, between);
+                let mut loosened = state.clone();
+                let Some(task) = ground.leave(&mut loosened, other, between) else { continue };
+                if !ground.has_room(&loosened, asker, between) {
+                    continue;
+                }
+                loosened.first.insert(other);
+                loosened.second.insert(step.mover);
+                for to in search.homes(&loosened, other, between, has) {
+                    let mut after = loosened.clone();
+                    ground.arrive(&mut after, others_asker, to);
+                    after.steps.push(Step { mover: other, task: &task.arn, from: between, to });
+                    ground.arrive(&mut after, asker, between);
+                    after.steps.push(Step { to: between, ..step.clone() });
+                    if let Some(placed) = self.place(&after, next + 1, true) {
+                        return Some(placed);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+const RESOURCES: [fn(&Capacity) -> u32; 3] =
+    [|capacity| capacity.cpu_units, |capacity| capacity.memory_mib, |capacity| capacity.gpus];
+
+/// What is short there for one task.
+fn lacks(asker: &Asker<'_>, free: &Capacity) -> Capacity {
+    each(asker.definition.reserves, *free, u32::saturating_sub)
+}
+
+fn each(a: Capacity, b: Capacity, of: fn(u32, u32) -> u32) -> Capacity {
+    Capacity {
+        cpu_units: of(a.cpu_units, b.cpu_units),
+        memory_mib: of(a.memory_mib, b.memory_mib),
+        gpus: of(a.gpus, b.gpus),
+    }
+}
+
+/// How many of these sizes, the largest first, make up what is lacking; none where all of them don't.
+fn fewest(sizes: &[(u32, usize)], lacking: u32) -> Option<usize> {
+    let (mut number, mut lacking) = (0, u64::from(lacking));
+    for (size, tasks) in sizes {
+        if lacking == 0 {
+            break;
+        }
+        let taken = lacking.div_ceil(u64::from(*size).max(1)).min(*tasks as u64);
+        lacking = lacking.saturating_sub(taken * u64::from(*size));
+        number += usize::try_from(taken).unwrap_or(usize::MAX);
+    }
+    (lacking == 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fewest;
+
+    #[test]
+    fn the_largest_come_first_and_no_more_than_there_are() {
+        assert_eq!(fewest(&[(300, 2), (100, 5)], 0), Some(0));
+        assert_eq!(fewest(&[(300, 2), (100, 5)], 300), Some(1));
+        assert_eq!(fewest(&[(300, 2), (100, 5)], 750), Some(4));
+        assert_eq!(fewest(&[(300, 2), (100, 5)], 1_101), None);
+        assert_eq!(fewest(&[(0, 9)], 1), None);
+    }
+}
