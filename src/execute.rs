@@ -19,9 +19,9 @@ use crate::{
     planning::{
         marks::SurgeMark,
         model::{Cluster, Service, ServiceName},
-        planner::{Plan, floor},
+        planner::{Plan, Turn, floor},
         policy::Policy,
-        step::Stop,
+        step::{Ending, Stop},
     },
     progress::Progress,
     run::Clock,
@@ -133,13 +133,43 @@ pub async fn execute(
     plan: &Plan,
     bounds: &Bounds<'_>,
 ) -> Result<Vec<Finished>> {
-    let queue = plan
-        .services
-        .iter()
-        .enumerate()
-        .map(|(number, service)| Hand::planned(number, service, bounds.run_id))
-        .collect();
-    work(target, cluster, queue, bounds, bounds.policy.max_moves).await
+    let mut finished: Vec<Finished> = Vec::new();
+    for turn in Turn::ALL {
+        if turn == Turn::Rest {
+            // Before others move: room that is made is nobody else's.
+            let arrivals = await_arrivals(target, cluster, plan, &finished, bounds).await?;
+            finished.extend(arrivals);
+        }
+        let moved: u32 = finished.iter().map(|finished| finished.moved).sum();
+        let in_turn = plan.services.iter().enumerate().filter(|(_, service)| service.turn() == turn);
+        let queue = in_turn.map(|(number, service)| Hand::planned(number, service, bounds.run_id)).collect();
+        finished.extend(work(target, cluster, queue, bounds, bounds.policy.max_moves.saturating_sub(moved)).await?);
+    }
+    Ok(finished)
+}
+
+/// Waits for the tasks for which room was made.
+async fn await_arrivals(
+    target: Target<'_>,
+    cluster: &mut Cluster,
+    plan: &Plan,
+    moved: &[Finished],
+    bounds: &Bounds<'_>,
+) -> Result<Vec<Finished>> {
+    let (mut finished, mut queue) = (Vec::new(), VecDeque::new());
+    for room in &plan.rooms {
+        let of_it = moved.iter().filter(|done| room.movers.contains(&done.name));
+        let spoilt = of_it.into_iter().find(|done| done.ending != Ending::Relocated);
+        match spoilt {
+            None => queue.push_back(Hand::awaited(room)),
+            Some(Finished { name, ending, .. }) => {
+                let ending = Ending::RoomNotMade(format!("{name}: {ending}"));
+                finished.push(Finished { name: room.service.clone(), ending, moved: 0, recovery: false });
+            }
+        }
+    }
+    finished.extend(work(target, cluster, queue, bounds, 0).await?);
+    Ok(finished)
 }
 
 /// All services, so many at a time: one look at all in hand, then a step for each.

@@ -20,6 +20,7 @@ use crate::{
     execute::{Finished, Watched},
     planning::{
         imbalance::{Measure, ServiceMeasure},
+        making_room::Room,
         model::{Cluster, ServiceName},
         planner::{LeftAlone, Plan},
         policy::{Mode, Policy, Share},
@@ -208,6 +209,8 @@ pub struct ServiceReport {
 pub enum Action {
     /// Tasks of it move.
     Rebalance,
+    /// Tasks of it fit nowhere, and tasks of others move so that it has room.
+    MakeRoom,
     /// It has misplaced tasks and is left alone.
     LeaveAlone,
     /// It is spread as it asks.
@@ -358,9 +361,20 @@ impl Report {
             if let Some(planned) = plan.services.iter().find(|planned| planned.name == name) {
                 service.action = Action::Rebalance;
                 service.planned_moves = u32::try_from(planned.moves.len()).unwrap_or(u32::MAX);
-                if service.stuck_tasks == 0 {
+                let made_for: Vec<&str> = plan
+                    .rooms
+                    .iter()
+                    .filter(|room| room.movers.contains(&name))
+                    .map(|room| room.service.as_str())
+                    .collect();
+                if !made_for.is_empty() {
+                    service.reason = format!("to make room for {}", made_for.join(", "));
+                } else if service.stuck_tasks == 0 {
                     service.reason = String::new();
                 }
+            } else if let Some(room) = plan.rooms.iter().find(|room| room.service == name) {
+                service.action = Action::MakeRoom;
+                service.reason = room_reason(room);
             } else if let Some(reason) = plan.left_alone.get(&name) {
                 service.action = Action::LeaveAlone;
                 service.reason = reason.to_string();
@@ -371,13 +385,20 @@ impl Report {
         let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
         let moves = self.plan.len();
         let threshold = policy.threshold;
-        let below = plan.left_alone.values().all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
+        let lacks_room =
+            |reason: &&LeftAlone| matches!(reason, LeftAlone::NeedsSteering { .. } | LeftAlone::NoRoomToMake { .. });
+        let without_room = plan.left_alone.values().filter(lacks_room).count();
+        let mut of_spread = plan.left_alone.values().filter(|reason| !lacks_room(reason));
+        let below = of_spread.all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
             match moves {
                 0 => self.conclude(Outcome::Balanced, "no container instance can be set free".to_owned()),
                 _ => self.conclude(Outcome::Planned, format!("{instances} would come free, by {} moved", tasks(moves))),
             }
+        } else if misplaced == 0 && moves == 0 && without_room > 0 {
+            let services = counted(without_room, "service lacks", "services lack");
+            self.conclude(Outcome::Balanced, format!("no task is misplaced; {services} tasks that fit nowhere"));
         } else if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
         } else if moves > 0 {
@@ -413,7 +434,9 @@ impl Report {
             }
             if let Some(service) = self.services.iter_mut().find(|service| service.name == done.name.as_str()) {
                 service.moved += done.moved;
-                if !done.recovery || failed {
+                // What a task was moved for says more than that it went.
+                let says_what_for = done.ending == Ending::Relocated && !service.reason.is_empty();
+                if (!done.recovery || failed) && !says_what_for {
                     service.reason = done.ending.to_string();
                 }
             }
@@ -421,7 +444,9 @@ impl Report {
         let moved: u32 = finished.iter().map(|done| done.moved).sum();
         let left = after.misplaced_tasks;
         // Where a service ended otherwise than planned, that explains why more is left than was predicted.
-        let is_explained = finished.iter().any(|done| !matches!(done.ending, Ending::Spread | Ending::Relocated));
+        let as_planned =
+            |ending: &Ending| matches!(ending, Ending::Spread | Ending::Relocated | Ending::Started { .. });
+        let is_explained = finished.iter().any(|done| !as_planned(&done.ending));
         let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
         if left > predicted && !is_explained {
             self.differs_unexplained = true;
@@ -448,7 +473,7 @@ impl Report {
         if !self.errors.is_empty() {
             self.conclude(Outcome::Failed, format!("{came_of_it}; see the errors"));
         } else if !finished.is_empty() {
-            self.conclude(Outcome::Rebalanced, came_of_it);
+            self.conclude(Outcome::Rebalanced, format!("{came_of_it}{}", rooms(finished)));
         }
     }
 
@@ -465,9 +490,12 @@ impl Report {
         self.conclude(Outcome::Failed, "see the errors".to_owned());
     }
 
-    /// Services with misplaced tasks that were left alone.
+    /// Services with misplaced tasks, or with tasks in the way of a consolidation, that were left alone.
     pub fn left_alone(&self) -> u32 {
-        let left_alone = self.services.iter().filter(|service| service.action == Action::LeaveAlone).count();
+        let is_left_alone = |service: &&ServiceReport| {
+            service.action == Action::LeaveAlone && (service.misplaced_tasks > 0 || self.consolidation.is_some())
+        };
+        let left_alone = self.services.iter().filter(is_left_alone).count();
         u32::try_from(left_alone).unwrap_or(u32::MAX)
     }
 
@@ -483,6 +511,30 @@ impl Report {
     pub fn finish(&mut self, duration: Duration, api_calls: BTreeMap<String, u64>) {
         self.duration_seconds = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
         self.api_calls = api_calls;
+    }
+}
+
+/// For whom room was made, as an appendix.
+fn rooms(finished: &[Finished]) -> String {
+    let started = finished.iter().filter_map(|done| match done.ending {
+        Ending::Started { tasks: started } => {
+            Some(format!("; made room for {}: {} started", done.name, tasks(started as usize)))
+        }
+        _ => None,
+    });
+    started.collect()
+}
+
+fn room_reason(room: &Room) -> String {
+    let lacking = counted(room.lacking as usize, "task fits nowhere", "tasks fit nowhere");
+    let movers: Vec<&str> = room.movers.iter().map(ServiceName::as_str).collect();
+    let (moved, movers) = (tasks(room.moves as usize), movers.join(", "));
+    if room.moves == 0 {
+        format!("{lacking}; room for {} of them is left of what is made for others", room.tasks)
+    } else if room.tasks == room.lacking {
+        format!("{lacking}; {moved} of {movers} would make room")
+    } else {
+        format!("{lacking}; {moved} of {movers} would make room for {} of them", room.tasks)
     }
 }
 

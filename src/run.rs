@@ -21,7 +21,7 @@ use crate::{
         imbalance::{Measure, measure},
         marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
-        planner::{Plan, needs_all_definitions, plan},
+        planner::{Plan, definitions_needed, plan},
         policy::Mode,
     },
     progress::Progress,
@@ -195,8 +195,8 @@ impl Story<'_> {
 
     /// Plans; reads before what planning needs and the measure did not.
     async fn plan(&self, cluster: &mut Cluster, found: &Measure) -> Result<Plan> {
-        if needs_all_definitions(found, &self.config.policy) {
-            let names: Vec<ServiceName> = cluster.services.keys().cloned().collect();
+        let names = definitions_needed(cluster, found, &self.config.policy, self.now());
+        if !names.is_empty() {
             self.read_definitions(cluster, names.iter()).await?;
         }
         Ok(plan(cluster, found, &self.config.policy, self.now()))
@@ -251,7 +251,7 @@ impl Story<'_> {
     }
 
     /// The measure needs only the task definitions of uneven services; a recovery needs those of its own, and whoever evens out
-    /// machines needs all.
+    /// machines or makes room needs all.
     async fn read_definitions(&self, cluster: &mut Cluster, names: impl Iterator<Item = &ServiceName>) -> Result<()> {
         let missing = names
             .filter_map(|name| cluster.services.get(name))

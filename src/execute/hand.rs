@@ -1,5 +1,6 @@
 //! One service in hand: sees what its strategy asks to see, does what it asks to do.
 
+mod in_flight;
 mod waits;
 
 use std::{
@@ -9,17 +10,20 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use self::in_flight::{InFlight, with_others_in_flight};
 use super::look;
 use crate::{
     aws::act::{ServiceChange, Target},
     planning::{
+        arrival,
+        making_room::Room,
         marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering},
         model::{
             Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp,
         },
         planner::{Aim, ServicePlan, surge_size},
         policy::{Policy, Strategy},
-        redeploy, spread,
+        redeploy,
         steering::Steering,
         step::{Action, Ending, Seen, Step, Stop, Tasks, What},
         stop, surge, view,
@@ -43,15 +47,6 @@ pub(super) struct Round<'a> {
     pub(super) others: Vec<InFlight>,
     /// The container instances that carry the attribute by which others steer, or are about to.
     pub(super) others_targets: BTreeSet<ContainerInstanceArn>,
-}
-
-/// What a service in hand is asked to have.
-pub(super) struct InFlight {
-    name: ServiceName,
-    /// The desired count; how many of these the cluster as it was seen holds already is for the caller to find.
-    tasks: u32,
-    /// The container instances that it steers to; none where ECS chooses among all.
-    targets: BTreeSet<ContainerInstanceArn>,
 }
 
 /// How it ended for one service.
@@ -89,6 +84,7 @@ enum Work {
     Surge(surge::Progress),
     Stop { phase: stop::Phase, moved: u32 },
     Redeploy { kind: redeploy::Kind, phase: redeploy::Phase },
+    Arrival { phase: arrival::Phase, awaited: arrival::Awaited },
 }
 
 /// What is remembered once an action was done.
@@ -106,15 +102,25 @@ enum Next {
 impl Hand {
     pub(super) fn planned(number: usize, plan: &ServicePlan, run_id: &str) -> Self {
         let work = match plan.strategy {
-            Strategy::Auto | Strategy::Surge if plan.aim != Aim::Spread => {
-                Work::Surge(surge::Progress::relocating(run_id, number, plan.moves.clone()))
-            }
-            Strategy::Auto | Strategy::Surge => Work::Surge(surge::Progress::new(run_id)),
+            Strategy::Auto | Strategy::Surge => Work::Surge(match plan.aim {
+                Aim::Spread => surge::Progress::new(run_id),
+                Aim::Machines | Aim::Consolidation => surge::Progress::relocating(run_id, number, plan.moves.clone()),
+                Aim::Room { waits: room_comes_later } => {
+                    let relocating = surge::Progress::relocating(run_id, number, plan.moves.clone());
+                    surge::Progress { room_comes_later, ..relocating }
+                }
+            }),
             Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
             Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
             Strategy::Revision => Work::Redeploy { kind: redeploy::Kind::Revision, phase: redeploy::Phase::Begin },
         };
         Self::new(plan.name.clone(), plan.allowance, work, false)
+    }
+
+    /// A service for which room was made: nothing is done to it, but it is seen whether its tasks start.
+    pub(super) fn awaited(room: &Room) -> Self {
+        let awaited = arrival::Awaited { tasks: room.tasks, wanted: room.wanted };
+        Self::new(room.service.clone(), 0, Work::Arrival { phase: arrival::Phase::Begin, awaited }, false)
     }
 
     pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
@@ -179,7 +185,7 @@ impl Hand {
         match &self.work {
             Work::Surge(progress) => progress.moved,
             Work::Stop { moved, .. } => *moved,
-            Work::Redeploy { .. } => 0,
+            Work::Redeploy { .. } | Work::Arrival { .. } => 0,
         }
     }
 
@@ -196,7 +202,7 @@ impl Hand {
                 }
                 surge::Phase::Between | surge::Phase::Lowered(..) | surge::Phase::Clearing(..) => None,
             },
-            Work::Stop { .. } | Work::Redeploy { .. } => None,
+            Work::Stop { .. } | Work::Redeploy { .. } | Work::Arrival { .. } => None,
         }
     }
 
@@ -317,6 +323,25 @@ impl Hand {
                         let victims = u32::try_from(victims).unwrap_or(u32::MAX);
                         Next::Act(action, Box::new(move |work, _, _| *work = after_stop(work, next, victims)))
                     }
+                }
+            }
+            Work::Arrival { phase, awaited } => {
+                match arrival::next(*phase, *awaited, seen, round.policy.task_timeout, round.stop) {
+                    Step::See(what) => Next::See(what),
+                    Step::Wait => Next::Wait,
+                    Step::Done(ending) => Next::Done(ending),
+                    Step::Go(next) => {
+                        *phase = next;
+                        Next::Go
+                    }
+                    Step::Act(action, next) => Next::Act(
+                        action,
+                        Box::new(move |work, _, _| {
+                            if let Work::Arrival { phase, .. } = work {
+                                *phase = next;
+                            }
+                        }),
+                    ),
                 }
             }
             Work::Redeploy { kind, phase } => {
@@ -502,10 +527,19 @@ impl Hand {
     async fn finish(&mut self, ending: Ending, seen: &Seen, round: &Round<'_>) {
         let helped = match &ending {
             Ending::Spread | Ending::Relocated | Ending::Limit(_) => Some(true),
-            Ending::NoHelp { .. } | Ending::Undone(_) | Ending::DeploymentFailed(_) => Some(false),
-            Ending::Recovered | Ending::OthersChanged(_) | Ending::Gone | Ending::Failed(_) => None,
+            Ending::NoHelp { .. } | Ending::Undone(_) | Ending::DeploymentFailed(_) | Ending::NotStarted { .. } => {
+                Some(false)
+            }
+            Ending::Started { .. }
+            | Ending::RoomNotMade(_)
+            | Ending::Recovered
+            | Ending::OthersChanged(_)
+            | Ending::Gone
+            | Ending::Failed(_) => None,
         };
-        if let (Some(helped), Some(service), true) = (helped, &seen.service, self.touched) {
+        // Where room was made in vain, it is not to be made again and again.
+        let is_noted = self.touched || matches!(ending, Ending::NotStarted { .. });
+        if let (Some(helped), Some(service), true) = (helped, &seen.service, is_noted) {
             let before =
                 service.tags.get(LAST_TAG).and_then(|value| LastMark::parse(value)).map_or(0, |last| last.misses);
             let misses = if helped { 0 } else { before.saturating_add(1) };
@@ -558,25 +592,4 @@ fn goes_on_soon_after(action: &Action, desired: u32) -> bool {
         | Action::NewRevision(_)
         | Action::Deploy(_) => false,
     }
-}
-
-/// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
-/// expected: so that two services are not promised the same room.
-fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[InFlight]) -> Cow<'a, Cluster> {
-    let mut crowded = Cow::Borrowed(cluster);
-    for InFlight { name, tasks, targets } in others {
-        let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-        let missing = tasks.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
-        let places = if targets.is_empty() {
-            spread::placements(&crowded, name, missing)
-        } else {
-            targets.iter().cycle().take(missing as usize).cloned().collect()
-        };
-        for (number, place) in places.iter().enumerate() {
-            if let Some(task) = view::foreseen(&crowded, name, place, number) {
-                view::insert(crowded.to_mut(), task);
-            }
-        }
-    }
-    crowded
 }

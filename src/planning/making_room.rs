@@ -63,11 +63,19 @@ pub struct Movers {
     pub waits: bool,
 }
 
-/// Whether moves are to be looked for: a service may be helped, as far as can be told without its task definition. The
-/// definitions of all services must be read then.
-pub fn is_due(cluster: &Cluster, policy: &Policy, now: Timestamp) -> bool {
+/// The services that lack tasks, as far as can be told without their task definitions, and against whose help nothing stands.
+pub fn may_be_helped(cluster: &Cluster, policy: &Policy, now: Timestamp) -> BTreeSet<ServiceName> {
+    if !may_be_short(cluster) {
+        return BTreeSet::new();
+    }
     let index = Index::new(cluster);
-    policy.steer && short(&index).any(|service| not_helped(service, index.tasks_of(service), policy, now).is_none())
+    let helped = short(&index).filter(|service| not_helped(service, index.tasks_of(service), policy, now).is_none());
+    helped.map(|service| service.name.clone()).collect()
+}
+
+/// Whether a look at the services alone tells that none lacks a task: on most clusters, most of the time.
+fn may_be_short(cluster: &Cluster) -> bool {
+    cluster.services.values().any(|service| service.desired_count > service.running_count)
 }
 
 /// The services that lack tasks which ECS would have to place on container instances.
@@ -80,8 +88,11 @@ fn short<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Service> {
 
 /// The fewest moves, service by service, at most `policy.max_moves` of at most `policy.max_services` services.
 pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
-    let index = Index::new(cluster);
     let mut making = Making::default();
+    if !may_be_short(cluster) {
+        return making;
+    }
+    let index = Index::new(cluster);
     let mut services: Vec<&Service> = short(&index).collect();
     if services.is_empty() {
         return making;

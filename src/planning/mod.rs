@@ -10,6 +10,7 @@
 //! - **move**: one task replaced by a new one on another container instance;
 //! - **surge**: raising a service's desired count for a while, so that its replacements start first.
 
+pub mod arrival;
 pub mod consolidate;
 pub mod domains;
 pub mod eligibility;

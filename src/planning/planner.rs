@@ -10,6 +10,7 @@ use super::{
     eligibility::Blocked,
     evening,
     imbalance::{Measure, Spread, measure},
+    making_room::{self, Making, Room},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Mode, Percent, Policy, Strategy},
     relocation::Fixed,
@@ -31,7 +32,11 @@ pub const PATIENCE: u32 = 2;
 pub struct Plan {
     /// In the order in which they are taken.
     pub services: Vec<ServicePlan>,
-    /// The services with misplaced tasks, or with tasks in the way, that are left alone, and why.
+    /// For which services room is made, by those of the services above whose aim that is.
+    pub rooms: Vec<Room>,
+    /// Where tasks are expected that services lack, and that have room now or are to have it.
+    pub places: Vec<(ServiceName, ContainerInstanceArn)>,
+    /// The services with misplaced tasks, that fit nowhere or are in the way, that are left alone, and why.
     pub left_alone: BTreeMap<ServiceName, LeftAlone>,
     /// Which container instances come free and why others don't, where that is the aim.
     pub consolidation: Option<Consolidation>,
@@ -61,6 +66,34 @@ pub struct ServicePlan {
     pub aim: Aim,
 }
 
+impl ServicePlan {
+    /// Services of one turn may be moved at the same time, once those of the turn before have been: room that is made is not to
+    /// be taken by others.
+    pub fn turn(&self) -> Turn {
+        match self.aim {
+            Aim::Room { waits: false } => Turn::MakingRoom,
+            Aim::Room { waits: true } => Turn::MakingRoomWhereOthersLeft,
+            Aim::Spread | Aim::Machines | Aim::Consolidation => Turn::Rest,
+        }
+    }
+}
+
+/// When a service's turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// First, those that make room.
+    MakingRoom,
+    /// Then those that make room by going where others left.
+    MakingRoomWhereOthersLeft,
+    /// Then all others.
+    Rest,
+}
+
+impl Turn {
+    /// In order.
+    pub const ALL: [Self; 3] = [Self::MakingRoom, Self::MakingRoomWhereOthersLeft, Self::Rest];
+}
+
 /// What a service's tasks are moved for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
@@ -70,6 +103,11 @@ pub enum Aim {
     Machines,
     /// Container instances that come free: the same.
     Consolidation,
+    /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to.
+    Room {
+        /// Whether one goes where another service's task has to leave first.
+        waits: bool,
+    },
 }
 
 /// One task that goes, and where its replacement is expected.
@@ -169,9 +207,21 @@ impl fmt::Display for LeftAlone {
     }
 }
 
-/// Whether a plan can't be made before the task definitions of all services are read.
-pub fn needs_all_definitions(found: &Measure, policy: &Policy) -> bool {
-    policy.mode == Mode::Consolidate || evening::is_due(found, policy)
+/// The services whose task definitions must be read, beside those that the measure needs, before `plan` can look for what may
+/// be moved: all, where tasks are sent elsewhere one by one; else of those that lack tasks, to see whether these fit.
+pub fn definitions_needed(
+    cluster: &Cluster,
+    found: &Measure,
+    policy: &Policy,
+    now: Timestamp,
+) -> BTreeSet<ServiceName> {
+    let relocates = || match policy.mode {
+        Mode::Spread => evening::is_due(found, policy),
+        Mode::Consolidate => true,
+    };
+    let short = making_room::may_be_helped(cluster, policy, now);
+    let helps = policy.steer && !short.is_empty();
+    if helps || relocates() { cluster.services.keys().cloned().collect() } else { short }
 }
 
 /// As the reasons say it.
@@ -202,16 +252,27 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
     for service in &services {
         left_alone.remove(&service.name);
     }
-    Plan { services, left_alone, consolidation: Some(planned), predicted: measure(&foreseen, policy, now) }
+    Plan {
+        services,
+        rooms: Vec::new(),
+        places: Vec::new(),
+        left_alone,
+        consolidation: Some(planned),
+        predicted: measure(&foreseen, policy, now),
+    }
 }
 
 /// Brings tasks to where each service's placement strategy asks for them.
 fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+    let mut foreseen = cluster.clone();
+    let Making { rooms, movers, left_alone: not_helped, places } = making_room::plan(cluster, policy, now);
+    let mut services = make_room(&mut foreseen, movers, &places);
+    let in_hand: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let mut left_alone = BTreeMap::new();
     let mut candidates: Vec<(&Service, &Spread, ServiceSettings, Strategy)> = Vec::new();
     for (name, service_measure) in &found.services {
         let (Ok(spread), Some(service)) = (&service_measure.spread, cluster.services.get(name)) else { continue };
-        if spread.misplaced_tasks == 0 {
+        if spread.misplaced_tasks == 0 || in_hand.contains(name) {
             continue;
         }
         match candidate(service, spread, found, policy) {
@@ -220,9 +281,8 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         }
     }
     candidates.sort_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
-    let mut foreseen = cluster.clone();
-    let mut services: Vec<ServicePlan> = Vec::new();
-    let mut moves_left = policy.max_moves;
+    let spent: usize = services.iter().map(|service| service.moves.len()).sum();
+    let mut moves_left = policy.max_moves.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
     for (service, _, settings, strategy) in candidates {
         let name = &service.name;
         if services.len() >= policy.max_services as usize {
@@ -262,7 +322,27 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         let planned = evening::moves(&foreseen, policy, now);
         services = relocations(&mut foreseen, planned, Aim::Machines);
     }
-    Plan { services, left_alone, consolidation: None, predicted: measure(&foreseen, policy, now) }
+    left_alone.extend(not_helped);
+    let predicted = measure(&foreseen, policy, now);
+    Plan { services, rooms, places, left_alone, consolidation: None, predicted }
+}
+
+/// Tasks that make room, and those that are expected to start there.
+fn make_room(
+    foreseen: &mut Cluster,
+    movers: Vec<making_room::Movers>,
+    places: &[(ServiceName, ContainerInstanceArn)],
+) -> Vec<ServicePlan> {
+    for (number, a_move) in movers.iter().flat_map(|movers| &movers.moves).enumerate() {
+        view::relocate(foreseen, &a_move.task, &a_move.to, number);
+    }
+    view::start(foreseen, places);
+    let of_service = |movers: making_room::Movers| {
+        let making_room::Movers { service: name, moves, waits } = movers;
+        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
+        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Room { waits } }
+    };
+    movers.into_iter().map(of_service).collect()
 }
 
 /// What is done to the services of which just these tasks go just there.

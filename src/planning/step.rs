@@ -114,6 +114,20 @@ pub enum Ending {
     Spread,
     /// The tasks that were to go elsewhere have gone there.
     Relocated,
+    /// The tasks for which room was made run and are healthy.
+    Started {
+        /// How many.
+        tasks: u32,
+    },
+    /// Room was made, but the tasks were not seen to start.
+    NotStarted {
+        /// How many.
+        tasks: u32,
+        /// What ECS says of it, or that the time is up.
+        why: String,
+    },
+    /// What was to make room for it did not go as planned.
+    RoomNotMade(String),
     /// Moves did not help as foreseen.
     NoHelp {
         /// Misplaced tasks that are left.
@@ -139,9 +153,11 @@ impl Ending {
     /// Whether it is a failure of the job's or of the service's, rather than something foreseen.
     pub fn is_failure(&self) -> bool {
         match self {
-            Self::Failed(_) | Self::Undone(_) | Self::DeploymentFailed(_) => true,
+            Self::Failed(_) | Self::Undone(_) | Self::DeploymentFailed(_) | Self::NotStarted { .. } => true,
             Self::Spread
             | Self::Relocated
+            | Self::Started { .. }
+            | Self::RoomNotMade(_)
             | Self::Recovered
             | Self::NoHelp { .. }
             | Self::Limit(_)
@@ -156,6 +172,12 @@ impl fmt::Display for Ending {
         match self {
             Self::Spread => formatter.write_str("spread"),
             Self::Relocated => formatter.write_str("to emptier container instances"),
+            Self::Started { tasks: 1 } => formatter.write_str("room was made: 1 task started"),
+            Self::Started { tasks } => write!(formatter, "room was made: {tasks} tasks started"),
+            Self::NotStarted { tasks, why } => {
+                write!(formatter, "room was made, but {tasks} of its tasks were not seen to start: {why}")
+            }
+            Self::RoomNotMade(why) => write!(formatter, "no room was made: {why}"),
             Self::NoHelp { misplaced } => {
                 write!(formatter, "moving did not help as foreseen; {misplaced} misplaced tasks are left")
             }

@@ -64,6 +64,8 @@ pub struct Progress {
     pub relocations: Option<Vec<Move>>,
     /// The service's tasks at the beginning of a round in which some go just there: whatever else runs later is new.
     pub old_tasks: BTreeSet<TaskArn>,
+    /// Whether its tasks go where others have just left: that room may take a while until it is free.
+    pub room_comes_later: bool,
     /// The fewest tasks still to be moved at the beginning of a round.
     pub misplaced: u32,
     /// Rounds in a row that cured nothing.
@@ -83,6 +85,7 @@ impl Progress {
             steer_value: steer_value(run_id),
             relocations: None,
             old_tasks: BTreeSet::new(),
+            room_comes_later: false,
             misplaced: u32::MAX,
             idle_rounds: 0,
         }
@@ -116,8 +119,7 @@ impl Progress {
         let Some(mark) = mark else {
             return Self { phase: Phase::Clearing(None, Ending::Recovered), ..Self::new(run_id) };
         };
-        let since = mark.at;
-        let constrained = mark.steer.is_some();
+        let (since, constrained) = (mark.at, mark.steer.is_some());
         let phase = if service.desired_count == mark.to {
             Phase::Raised(mark, since)
         } else if service.desired_count == mark.from {
@@ -337,7 +339,7 @@ fn await_replacements(
         let ending = Ending::OthersChanged(what);
         return Step::Act(scale_in(mark, service), Phase::Clearing(Some(mark.clone()), ending));
     }
-    let trouble = trouble(mark, since, service, seen, limits);
+    let trouble = trouble(progress, service, seen, limits);
     if service.running_count < mark.to && trouble.is_none() {
         return Step::Wait;
     }
@@ -559,12 +561,14 @@ fn victims(
 }
 
 /// Why the replacements are waited for no longer.
-fn trouble(mark: &SurgeMark, since: Timestamp, service: &Service, seen: &Seen, limits: &Limits) -> Option<Ending> {
+fn trouble(progress: &Progress, service: &Service, seen: &Seen, limits: &Limits) -> Option<Ending> {
+    let Phase::Raised(mark, since) = &progress.phase else { return None };
     if let Some(stop) = limits.stop {
         return Some(Ending::Limit(stop));
     }
-    // A new attribute takes a moment until ECS places by it; so a first failure to place says nothing yet.
-    let may_be_early = mark.steer.is_some() && is_within(CONSISTENCY, since, seen.at);
+    // A new attribute takes a moment until ECS places by it, and room that others leave until it is free: a first failure to
+    // place says nothing yet.
+    let may_be_early = progress.room_comes_later || mark.steer.is_some() && is_within(CONSISTENCY, *since, seen.at);
     if let Some(failure) = &service.newest_failure
         && failure.at >= mark.at
         && !may_be_early
@@ -572,7 +576,7 @@ fn trouble(mark: &SurgeMark, since: Timestamp, service: &Service, seen: &Seen, l
         return Some(Ending::Undone(failure.message.clone()));
     }
     let timeout = limits.task_timeout;
-    (!is_within(timeout, since, seen.at))
+    (!is_within(timeout, *since, seen.at))
         .then(|| Ending::Undone(format!("the new tasks were not healthy within {} s", timeout.as_secs())))
 }
 

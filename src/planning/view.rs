@@ -91,6 +91,17 @@ pub fn relocate(cluster: &mut Cluster, task: &TaskArn, to: &ContainerInstanceArn
     insert(cluster, Task { arn, container_instance: Some(to.clone()), ..Task::clone(&gone) });
 }
 
+/// Lets tasks start that their services lack.
+pub fn start(cluster: &mut Cluster, places: &[(ServiceName, ContainerInstanceArn)]) {
+    for (number, (service, place)) in places.iter().enumerate() {
+        let Some(task) = foreseen(cluster, service, place, number) else { continue };
+        insert(cluster, task);
+        if let Some(service) = cluster.services.get_mut(service) {
+            service.running_count = service.running_count.saturating_add(1);
+        }
+    }
+}
+
 /// The `number`th task that is foreseen for a service on an instance, as if it were running there.
 pub fn foreseen(
     cluster: &Cluster,

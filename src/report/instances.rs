@@ -68,5 +68,6 @@ pub(super) fn after(cluster: &Cluster, plan: &Plan) -> Vec<InstanceReport> {
     for (number, (_, a_move)) in plan.moves().enumerate() {
         view::relocate(&mut foreseen, &a_move.task, &a_move.to, number);
     }
+    view::start(&mut foreseen, &plan.places);
     of(&foreseen, &plan.predicted)
 }

@@ -76,6 +76,8 @@ fn reasons() -> String {
         LeftAlone::MaxServices(policy.max_services),
         LeftAlone::MaxMoves(policy.max_moves),
         LeftAlone::NoHelp,
+        LeftAlone::NeedsSteering { tasks: 1 },
+        LeftAlone::NoRoomToMake { tasks: 2, told: None },
         LeftAlone::NotInPlan,
         LeftAlone::PlanOutdated(Outdated::DesiredCount { was: 4, is: 6 }),
     ]);

@@ -10,6 +10,7 @@ mod deploy;
 mod edge;
 mod html;
 mod machines;
+mod making_room;
 mod processes;
 mod production;
 mod providers;

@@ -19,6 +19,7 @@ impl Hand {
             Work::Stop { phase: stop::Phase::Stopped(..), .. } => {
                 self.healthy_of(self.service.as_ref().map_or(0, |service| service.desired_count))
             }
+            Work::Arrival { awaited, .. } => self.healthy_of(awaited.wanted),
             Work::Redeploy { .. } => "its deployment to be through".to_owned(),
         };
         format!("{}: {what}", self.name)

@@ -103,7 +103,7 @@ fn one_task_goes_so_that_another_fits() {
 fn the_instance_that_takes_the_fewest_moves_is_cleared() {
     let drawing = "a i-1 api api cpu=1024\na i-2 db cpu=1024\na i-3 cpu=256\nservice web desired=1 cpu=1024\n\
                    service api cpu=256\nservice db cpu=256";
-    check(drawing, "web 1/1: db:i-2>i-3");
+    check(drawing, "web 1/1: db:i-2>i-1");
     // Two small ones, where no single one frees enough.
     let two = "a i-1 api db cpu=1024\na i-2 x cpu=1024\na i-3 cpu=512\nservice web desired=1 cpu=1024\n\
                service x cpu=768\nservice api cpu=256\nservice db cpu=256";

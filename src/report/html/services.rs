@@ -10,7 +10,9 @@ use crate::report::{Action, Report, ServiceReport};
 /// Services with something to say, worst first; the others are counted.
 pub(super) fn render(report: &Report) -> Markup {
     let is_told = |service: &&ServiceReport| {
-        service.misplaced_tasks > 0 || service.moved > 0 || service.action == Action::LeaveAlone
+        service.misplaced_tasks > 0
+            || !matches!(service.action, Action::None | Action::NotMeasured)
+            || service.moved > 0
     };
     let mut told: Vec<&ServiceReport> = report.services.iter().filter(is_told).collect();
     if report.services.is_empty() {
@@ -78,6 +80,7 @@ fn what(service: &ServiceReport, report: &Report) -> &'static str {
         Action::Rebalance if service.moved > 0 => "moved",
         Action::Rebalance if report.after.is_some() => "not moved",
         Action::Rebalance => "to be moved",
+        Action::MakeRoom => "gets room",
         Action::LeaveAlone => "left alone",
         Action::None => "spread",
         Action::NotMeasured => "not measured",

@@ -13,7 +13,6 @@ const ROWS: usize = 20;
 /// The table, and what is not in it.
 pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
     let mut text = String::new();
-    let is_told = |action: Action| matches!(action, Action::Rebalance | Action::LeaveAlone);
     let mut uneven: Vec<&ServiceReport> =
         services.iter().filter(|service| service.misplaced_tasks > 0 || is_told(service.action)).collect();
     uneven.sort_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
@@ -39,6 +38,14 @@ pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
     text
 }
 
+/// Whether something is done for a service, or a reason holds against that.
+fn is_told(action: Action) -> bool {
+    match action {
+        Action::Rebalance | Action::MakeRoom | Action::LeaveAlone => true,
+        Action::None | Action::NotMeasured => false,
+    }
+}
+
 fn table(services: &[&ServiceReport], paint: &Paint) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -49,6 +56,7 @@ fn table(services: &[&ServiceReport], paint: &Paint) -> String {
         let mut why = match service.action {
             Action::Rebalance if service.moved > 0 => format!("{} moved", service.moved),
             Action::Rebalance => "to be moved".to_owned(),
+            Action::MakeRoom => "gets room".to_owned(),
             Action::LeaveAlone => "left alone".to_owned(),
             Action::None | Action::NotMeasured => String::new(),
         };

@@ -1,0 +1,181 @@
+//! Making room: a task fits nowhere, others' tasks go elsewhere, and then it is seen to start.
+
+use std::{fs, time::Duration};
+
+use ecs_rebalancer::{
+    config::Config,
+    rehearsal::Rehearsal,
+    report::{Action, Outcome, Report, ServiceReport, html, json, text},
+};
+use ecs_simulator::{Options, behaviour::SWITCHES};
+
+use crate::{
+    snapshot::folder,
+    support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of},
+};
+
+/// Two instances as the reference architecture has them: each has half of what the next task of `web` asks.
+const ONE_MOVE: &str = "a i-1 api cpu=1024\nb i-2 db cpu=1024\na i-3 cpu=256\nservice web desired=1 cpu=1024\n\
+                        service api desired=1 cpu=256\nservice db desired=1 cpu=256";
+const TWO_MOVES: &str = "a i-1 api db cpu=1024\na i-2 x cpu=1024\na i-3 cpu=256\nservice web desired=1 cpu=1024\n\
+                         service x desired=1 cpu=768\nservice api desired=1 cpu=256\nservice db desired=1 cpu=256";
+/// `api` is too large for the gap on i-3; `db` leaves it for i-4's.
+const CHAIN: &str = "a i-1 api cpu=1024\na i-2 big cpu=1024\na i-3 db cpu=512\na i-4 cpu=256\n\
+                     service web desired=1 cpu=1024\nservice api desired=1 cpu=512\nservice db desired=1 cpu=256\n\
+                     service big desired=1 cpu=1024";
+const CASES: [(&str, u32); 3] = [(ONE_MOVE, 1), (TWO_MOVES, 2), (CHAIN, 2)];
+
+fn moved(report: &Report) -> u32 {
+    report.services.iter().map(|service| service.moved).sum()
+}
+
+fn web(report: &Report) -> &ServiceReport {
+    report.services.iter().find(|service| service.name == "web").unwrap()
+}
+
+/// As the job does it: with room made, by so many moves, nobody below what he had.
+#[track_caller]
+fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
+    let what = format!("{drawing}\n{settings} {options:?}");
+    let (report, rehearsal) = rehearse(drawing, &format!("STEER=true {settings}"), options);
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{what}\n{report:#?}");
+    assert_eq!((moved(&report), report.plan.len()), (moves, moves as usize), "{what}\n{report:#?}");
+    assert_eq!(web(&report).action, Action::MakeRoom, "{what}");
+    assert_eq!(web(&report).reason, "room was made: 1 task started", "{what}");
+    assert!(report.outcome_reason.ends_with("; made room for web: 1 task started"), "{}", report.outcome_reason);
+    let (predicted, after) = (report.predicted.as_ref().unwrap(), report.after.as_ref().unwrap());
+    assert_eq!(predicted.running_tasks, after.running_tasks, "{what}\n{report:#?}");
+    assert_eq!(spread_of(&rehearsal, "web").matches("=1").count(), 1, "{what}");
+    for (name, history) in rehearsal.simulator().timeline().services().iter().filter(|(name, _)| *name != "web") {
+        assert!(history.lowest_healthy >= 1, "{name}: {what}");
+    }
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+    for line in text::render(&report, false).lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+    }
+    let page = html::document(&report);
+    assert!(page.contains("gets room") && page.contains("to make room for web"), "{what}");
+}
+
+#[test]
+fn a_task_that_fits_nowhere_gets_room_and_starts() {
+    for (drawing, moves) in CASES {
+        check(drawing, moves, "", options(0, &[], &[]));
+    }
+}
+
+#[test]
+fn several_tasks_get_room_one_after_the_other() {
+    let drawing = "a i-1 api cpu=1024\na i-2 api cpu=1024\na i-3 api cpu=1024\na i-4 cpu=768\n\
+                   service web desired=3 cpu=1024\nservice api desired=3 cpu=256 strategy=spread:attribute:ecs.availability-zone";
+    let (report, rehearsal) = rehearse(drawing, "STEER=true", options(0, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
+    assert_eq!(web(&report).reason, "room was made: 3 tasks started", "{report:#?}");
+    assert_eq!(spread_of(&rehearsal, "web"), "i-1=1 i-2=1 i-3=1");
+    assert_eq!(spread_of(&rehearsal, "api"), "i-4=3");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn the_rest_is_spread_once_the_room_is_taken() {
+    let drawing = format!("{ONE_MOVE}\na i-4 y y y cpu=768\na i-5 cpu=768\nservice y desired=3 cpu=200");
+    let (report, rehearsal) = rehearse(&drawing, "STEER=true", options(0, &[], &[]));
+    assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
+    assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+    assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{report:#?}");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn without_steering_or_where_nobody_may_move_it_is_left_with_its_reason() {
+    let excluded = "STEER=true EXCLUDE=api,db";
+    for (settings, code) in [("", "needs-steering"), (excluded, "no-room-to-make"), ("STEER=true EXCLUDE=web", "")] {
+        let (report, rehearsal) = rehearse(ONE_MOVE, settings, options(0, &[], &[]));
+        assert_eq!((web(&report).reason_code, moved(&report)), (code, 0), "{settings}: {report:#?}");
+        assert_eq!(rehearsal.simulator().requests().get("ecs:UpdateService"), None, "{settings}");
+        let shown = text::render(&report, false);
+        assert_eq!(shown.contains("1 of its tasks fits"), !code.is_empty(), "{settings}\n{shown}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_move_and_a_reviewed_plan_is_followed() {
+    let file = folder("making-room").join("plan.json");
+    let (drawing, moves) = CASES[2];
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(0, &[], &[])).unwrap();
+        let report = rehearsal.run(&config("STEER=true DRY_RUN=true"), CLUSTER, "run-1").await;
+        assert_eq!((report.outcome, report.plan.len()), (Outcome::Planned, moves as usize), "{report:#?}");
+        assert_eq!(web(&report).reason, "1 task fits nowhere; 2 tasks of api, db would make room");
+        fs::write(&file, json::document(&report).unwrap()).unwrap();
+        let with_plan = Config { plan: Some(file), ..config("STEER=true") }.ready().unwrap();
+        let report = rehearsal.run(&with_plan, CLUSTER, "run-2").await;
+        assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+        assert_eq!((moved(&report), &report.warnings), (moves, &Vec::new()), "{report:#?}");
+    });
+}
+
+#[test]
+fn it_holds_under_every_behaviour() {
+    let every = SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
+    for behaviour in every {
+        for (drawing, moves) in CASES {
+            check(drawing, moves, "", options(1, &[&behaviour], &[]));
+        }
+    }
+}
+
+#[test]
+fn whatever_goes_wrong_every_service_is_left_whole() {
+    for fault in [
+        "throttle=0.2",
+        "error=0.1",
+        "drop=0.1",
+        "lost-answer=0.1",
+        "failing-start=0.5",
+        "stale-reads=8",
+        "slow-start=3",
+        "broken-image=0",
+        "foreign-count=30",
+        "foreign-deployment=30",
+        "delete-service=40",
+        "join-instance=20",
+    ] {
+        for (drawing, _) in CASES {
+            for seed in 0..3 {
+                play(drawing, seed, fault);
+            }
+        }
+    }
+}
+
+/// A run in which something goes wrong, and one after it.
+fn play(drawing: &str, seed: u64, fault: &str) {
+    let settings = config("STEER=true TASK_TIMEOUT=2m COOLDOWN=0");
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(seed, &[], &[fault])).unwrap();
+        let report = rehearsal.run(&settings, CLUSTER, "run-1").await;
+        let what = format!("{fault} {seed}\n{drawing}\n{report:#?}");
+        if !fault.starts_with("delete") && !fault.starts_with("foreign") {
+            for (name, history) in rehearsal.simulator().timeline().services() {
+                assert!(name == "web" || history.lowest_healthy >= 1, "{name}: {what}");
+            }
+        }
+        rehearsal.simulator().calm();
+        tokio::time::sleep(Duration::from_mins(20)).await;
+        rehearsal.run(&settings, CLUSTER, "run-2").await;
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+    });
+}
+
+#[test]
+fn a_task_that_does_not_start_though_it_has_room_is_an_error() {
+    let (report, rehearsal) = rehearse(ONE_MOVE, "STEER=true TASK_TIMEOUT=1m", options(0, &[], &["broken-image=50"]));
+    assert_eq!((report.outcome, moved(&report)), (Outcome::Failed, 1), "{report:#?}");
+    let expected = "web: room was made, but 1 of its tasks were not seen to start: ";
+    assert!(report.errors[0].starts_with(expected), "{:?}", report.errors);
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    // Not at once again: it backs off as others do.
+    let last = rehearsal.simulator().service("web").unwrap().tags["ecs-rebalancer:last"].clone();
+    assert!(last.contains("misses=1"), "{last}");
+}
