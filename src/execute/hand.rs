@@ -81,7 +81,7 @@ pub(super) struct Hand {
 }
 
 enum Work {
-    Surge(surge::Progress),
+    Surge(Box<surge::Progress>),
     Stop { phase: stop::Phase, moved: u32 },
     Redeploy { kind: redeploy::Kind, phase: redeploy::Phase },
     Arrival { phase: arrival::Phase, awaited: arrival::Awaited },
@@ -102,14 +102,14 @@ enum Next {
 impl Hand {
     pub(super) fn planned(number: usize, plan: &ServicePlan, run_id: &str) -> Self {
         let work = match plan.strategy {
-            Strategy::Auto | Strategy::Surge => Work::Surge(match plan.aim {
+            Strategy::Auto | Strategy::Surge => Work::Surge(Box::new(match plan.aim {
                 Aim::Spread => surge::Progress::new(run_id),
                 Aim::Machines | Aim::Consolidation => surge::Progress::relocating(run_id, number, plan.moves.clone()),
                 Aim::Room { waits: room_comes_later } => {
                     let relocating = surge::Progress::relocating(run_id, number, plan.moves.clone());
                     surge::Progress { room_comes_later, ..relocating }
                 }
-            }),
+            })),
             Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
             Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
             Strategy::Revision => Work::Redeploy { kind: redeploy::Kind::Revision, phase: redeploy::Phase::Begin },
@@ -124,7 +124,7 @@ impl Hand {
     }
 
     pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
-        let work = Work::Surge(surge::Progress::recovered(run_id, mark, service));
+        let work = Work::Surge(Box::new(surge::Progress::recovered(run_id, mark, service)));
         Self::new(service.name.clone(), 0, work, true)
     }
 

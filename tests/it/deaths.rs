@@ -29,7 +29,7 @@ fn is_spread(found: &Summary) -> bool {
     found.misplaced_tasks == 0
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case {
         name: "surge",
         settings: "STRATEGY=surge",
@@ -94,6 +94,18 @@ const CASES: [Case; 7] = [
         own_protection: &[],
         is_done: |found| found.empty_instances == 2,
     },
+    // One that makes room for another, which makes room for `big`: `web` and the others are moved, nothing is done to `big`.
+    Case {
+        name: "making room",
+        settings: "STEER=true",
+        drawing: "a i-1 web cpu=1024\na i-2 full cpu=1024\na i-3 api cpu=512\na i-4 cpu=256\nservice big desired=1 cpu=1024\n\
+                  service web desired=1 cpu=512\nservice api desired=1 cpu=256\nservice full desired=1 cpu=1024",
+        desired: 1,
+        floor: 1,
+        own_protection: &[],
+        // `big` runs too.
+        is_done: |found| found.running_tasks == 4,
+    },
 ];
 
 /// Plays one death; gives whether the run was over before it.
@@ -156,6 +168,11 @@ fn stop_survives_death_at_every_request() {
 #[test]
 fn redeploy_survives_death_at_every_request() {
     play_all("redeploy");
+}
+
+#[test]
+fn making_room_survives_death_at_every_request() {
+    play_all("making room");
 }
 
 #[test]
