@@ -70,7 +70,7 @@ fn without_a_variable_the_defaults_hold() {
 
 #[test]
 fn each_variable_has_its_place() {
-    check("REBALANCER_MODE=consolidate REBALANCER_STEER=true", |config| {
+    check("REBALANCER_MODE=consolidate\nREBALANCER_STEER=true", |config| {
         config.policy.mode = Mode::Consolidate;
         config.policy.steer = true;
     });
