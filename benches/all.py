@@ -146,6 +146,15 @@ def add_planning(table):
         if found.exists():
             milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
             table.row(f"planning: measured, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds)
+    for size in ("1000", "5000", "production"):
+        found = folder / "criterion/machines/one-run" / size / "new/estimates.json"
+        if found.exists():
+            milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
+            table.row(f"planning: 50 moves of machines, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds)
+    found = folder / "criterion/machines/unlimited/production/new/estimates.json"
+    if found.exists():
+        milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
+        table.row("planning: all moves of machines, production, ms", milliseconds, allowed="2,000", most=2000)
 
 
 def main():

@@ -2,12 +2,14 @@
 
 use std::{fmt::Write, hint::black_box, time::Duration};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use ecs_rebalancer::planning::{
+    evening,
     imbalance::{definitions_needed, measure},
     model::Cluster,
     planner::plan,
-    policy::Policy,
+    policy::{Percent, Policy},
+    view,
 };
 
 #[path = "../src/planning"]
@@ -75,5 +77,39 @@ fn fleets(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, fleets);
+/// The moves that even out machines: as many as it takes, and as many as one run makes unless it is told otherwise.
+fn machines(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machines");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(3));
+    let unlimited = Policy {
+        steer: true,
+        threshold: Percent::from_hundredths(0),
+        max_moves: u32::MAX,
+        max_services: u32::MAX,
+        ..Policy::default()
+    };
+    let one_run = Policy { steer: true, ..Policy::default() };
+    let drawn = [1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 100)));
+    let production = testing::production().map(|cluster| ("production".to_owned(), spread(cluster, &unlimited)));
+    for (name, cluster) in drawn.into_iter().chain(production) {
+        for (limits, policy) in [("unlimited", &unlimited), ("one-run", &one_run)] {
+            let moves = evening::moves(&cluster, policy, NOW);
+            eprintln!("{name}, {limits}: {} moves", moves.iter().map(|(_, moves)| moves.len()).sum::<usize>());
+            group.bench_with_input(BenchmarkId::new(limits, &name), &cluster, |bencher, cluster| {
+                bencher.iter(|| evening::moves(black_box(cluster), policy, NOW));
+            });
+        }
+    }
+}
+
+/// The cluster once every service is spread: machines come after that.
+fn spread(mut cluster: Cluster, policy: &Policy) -> Cluster {
+    let planned = plan(&cluster, &measure(&cluster, policy, NOW), policy, NOW);
+    for (number, (_, a_move)) in planned.moves().enumerate() {
+        view::relocate(&mut cluster, &a_move.task, &a_move.to, number);
+    }
+    cluster
+}
+
+criterion_group!(benches, fleets, machines);
 criterion_main!(benches);

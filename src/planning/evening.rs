@@ -33,7 +33,7 @@ pub fn is_due(found: &Measure, policy: &Policy) -> bool {
 pub fn moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
-    let mut state = State::new(&index, cluster, relocatable.iter().filter(|it| it.is_spread()), policy);
+    let mut state = State::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
     state.search();
     state.moves()
 }

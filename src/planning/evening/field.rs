@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
-    model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn},
+    model::{Capacity, ContainerInstance, ContainerInstanceArn},
+    placement::Index,
     policy::Policy,
 };
 
@@ -49,6 +50,8 @@ impl Resource {
 pub(super) struct Field<'a> {
     pub(super) instances: Vec<&'a ContainerInstance>,
     pub(super) number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
+    /// The class of each: instances that are alike in all that a static requirement asks.
+    pub(super) class_of: Vec<Option<usize>>,
     /// What each holds beyond its share, CPU and memory; below nothing where it holds less.
     beyond: Vec<[i128; 2]>,
     /// What is left of each. What leaves is not given back: so the moves may be made in any order.
@@ -63,7 +66,8 @@ pub(super) struct Field<'a> {
 pub(super) type Change = [i128; 2];
 
 impl<'a> Field<'a> {
-    pub(super) fn new(cluster: &'a Cluster, policy: &Policy) -> Self {
+    pub(super) fn new(index: &Index<'a>, policy: &Policy) -> Self {
+        let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
@@ -86,8 +90,10 @@ impl<'a> Field<'a> {
             resources[kind] = Resource { registered, whole, excess, limit: (hundredths + 9_999) / 10_000 };
         }
         let free = instances.iter().map(|instance| instance.remaining).collect();
+        let class_of = instances.iter().map(|instance| index.class_of(&instance.arn)).collect();
         let factors = resources.map(|resource| resource.worth());
-        let mut field = Self { instances, number_of, beyond, free, resources, factors, by_emptiness: BTreeSet::new() };
+        let mut field =
+            Self { instances, number_of, class_of, beyond, free, resources, factors, by_emptiness: BTreeSet::new() };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field
     }

@@ -60,6 +60,8 @@ pub(super) struct Mover<'b, 'a> {
     pub(super) tasks: BTreeMap<usize, u32>,
     /// How many of those that were there at first may go, on each instance that has any.
     pub(super) movable: BTreeMap<usize, u32>,
+    /// From where a task has nowhere to go, as long as none of the service's tasks moves: see [`Mover::origin`].
+    pub(super) barren: BTreeSet<Vec<u32>>,
     /// Where one came whose like are limited by something that is known for one more only.
     full: BTreeSet<usize>,
 }
@@ -106,6 +108,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             crowds,
             movable: tasks.clone(),
             tasks,
+            barren: BTreeSet::new(),
             full: BTreeSet::new(),
             paths,
         }
@@ -122,6 +125,15 @@ impl<'b, 'a> Mover<'b, 'a> {
             return false;
         }
         (level + 1..source.len()).all(|level| self.is_fullest(source, level) && self.is_emptiest(field, target, level))
+    }
+
+    /// What decides about where a task may go from an instance, where instances are told apart: of two with the same, either
+    /// both have somewhere to go or neither.
+    pub(super) fn origin(&self, from: usize) -> Option<Vec<u32>> {
+        let mut path = self.paths.of(from).to_vec();
+        let last = path.last_mut().filter(|_| self.relocatable.part.levels.instance)?;
+        *last = self.crowd(*last);
+        Some(path)
     }
 
     fn crowd(&self, domain: u32) -> u32 {
@@ -148,17 +160,14 @@ impl<'b, 'a> Mover<'b, 'a> {
 
     pub(super) fn may_be_on(&self, field: &Field<'_>, instance: usize) -> bool {
         match &self.eligible {
-            Eligible::Classes(classes) => {
-                self.index.class_of(&field.instances[instance].arn).is_some_and(|class| classes[class])
-            }
+            Eligible::Classes(classes) => field.class_of[instance].is_some_and(|class| classes[class]),
             Eligible::Instances(instances) => instances.contains(&instance),
         }
     }
 
-    /// Whether one more has room there.
+    /// Whether one more has room there, whatever CPU, memory and GPUs the moves before it took.
     pub(super) fn has_room_on(&self, field: &Field<'_>, instance: usize) -> bool {
         self.tasks.get(&instance).copied().unwrap_or(0) < self.limit
-            && field.free[instance].holds(&self.size)
             && !self.full.contains(&instance)
             && self.relocatable.room(self.index, field.instances[instance]) > 0
     }
@@ -194,6 +203,7 @@ impl<'b, 'a> Mover<'b, 'a> {
     }
 
     fn count(&mut self, from: usize, to: usize) {
+        self.barren.clear();
         for (instance, comes) in [(from, false), (to, true)] {
             add(&mut self.tasks, instance, comes);
             for domain in self.paths.of(instance) {

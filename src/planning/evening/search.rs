@@ -12,16 +12,16 @@ use super::{
     mover::{Mover, Paths},
 };
 use crate::planning::{
-    model::{Cluster, ServiceName, Task},
+    model::{ServiceName, Task},
     placement::{Index, Levels},
     planner::Move,
     policy::Policy,
     relocation::Relocatable,
 };
 
-/// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights are
-/// tried from memory alone, nearly, to CPU alone, nearly; then those on both sides of the best, at shorter and shorter steps.
-const LEANINGS: [i128; 5] = [16, 32, 64, 96, 112];
+/// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights
+/// from memory alone, nearly, to CPU alone, nearly, are tried; then those on both sides of the best, at shorter and shorter steps.
+const LEANINGS: [i128; 5] = [64, 32, 96, 16, 112];
 const STEPS: [i128; 3] = [8, 4, 2];
 const MOST_WEIGHT: i128 = 64;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
@@ -29,10 +29,13 @@ const WORTHWHILE_PART: i128 = 4;
 /// So many instances with room are looked at for one task, from the emptiest on, unless one is found that it makes no fuller
 /// than its share: no other is worth more.
 const MOST_TAKERS: usize = 64;
-/// What the first plans together may cost, in instances and tasks looked at: a second or so.
-const FIRST_LOOKS: u64 = 40_000_000;
+/// What the first plan may cost, in instances and tasks looked at; and those with other weights together.
+const FIRST_LOOKS: u64 = 60_000_000;
+const OTHER_LOOKS: u64 = 20_000_000;
 /// What the search for a better one may cost.
-const SEARCH_LOOKS: u64 = 8_000_000;
+const SEARCH_LOOKS: u64 = 4_000_000;
+/// What a move costs of these.
+const LOOKS_OF_A_MOVE: u64 = 50;
 /// Moves that are taken back at a time.
 const MOST_UNDONE: u64 = 8;
 /// Attempts that may find nothing better, one after another.
@@ -86,11 +89,10 @@ struct Manner {
 impl<'b, 'a> State<'b, 'a> {
     pub(super) fn new(
         index: &'b Index<'a>,
-        cluster: &'a Cluster,
         relocatable: impl Iterator<Item = &'b Relocatable<'a>>,
         policy: &Policy,
     ) -> Self {
-        let field = Field::new(cluster, policy);
+        let field = Field::new(index, policy);
         let mut paths: BTreeMap<Levels, Rc<Paths>> = BTreeMap::new();
         let movers = relocatable.map(|relocatable| {
             let levels = &relocatable.part.levels;
@@ -106,7 +108,7 @@ impl<'b, 'a> State<'b, 'a> {
             moves_of: BTreeMap::new(),
             most_moves: policy.max_moves as usize,
             most_services: policy.max_services as usize,
-            tasks: cluster.tasks.len(),
+            tasks: index.cluster.tasks.len(),
             looks: 0,
         }
     }
@@ -177,9 +179,10 @@ impl<'b, 'a> State<'b, 'a> {
             }
             best.map_or(leaning, |(_, leaning)| leaning)
         };
-        let mut leaning = LEANINGS[0];
-        for tried in LEANINGS {
-            leaning = attempt(self, tried);
+        let mut leaning = attempt(self, LEANINGS[0]);
+        self.looks = self.looks.min(OTHER_LOOKS);
+        for tried in &LEANINGS[1..] {
+            leaning = attempt(self, *tried);
         }
         for step in STEPS {
             let around = leaning;
@@ -243,7 +246,9 @@ impl<'b, 'a> State<'b, 'a> {
     /// One after another the move that is worth the most.
     fn fill(&mut self, manner: &Manner) {
         let mut queue: BinaryHeap<(i128, Reverse<(usize, usize)>)> = BinaryHeap::new();
-        for (number, mover) in self.movers.iter().enumerate() {
+        for (number, mover) in self.movers.iter_mut().enumerate() {
+            // What was taken back since may have made room.
+            mover.barren.clear();
             for from in mover.movable.keys() {
                 self.looks = self.looks.saturating_sub(1);
                 let worth = self.field.worth(self.field.change(*from, &mover.size, false), manner.weights);
@@ -288,12 +293,17 @@ impl<'b, 'a> State<'b, 'a> {
     /// Where the task is worth the most.
     fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
         let (mover, field) = (&self.movers[number], &self.field);
+        let origin = mover.origin(from);
+        if origin.as_ref().is_some_and(|origin| mover.barren.contains(origin)) {
+            return None;
+        }
         let leaves = field.change(from, &mover.size, false);
         let mut best: Option<Best> = None;
         let mut looked = 0;
         for (_, to) in &field.by_emptiness {
             self.looks = self.looks.saturating_sub(1);
             if *to == from
+                || !field.free[*to].holds(&mover.size)
                 || !mover.may_be_on(field, *to)
                 || !mover.keeps_spread(field, from, *to)
                 || !mover.has_room_on(field, *to)
@@ -314,6 +324,9 @@ impl<'b, 'a> State<'b, 'a> {
                 break;
             }
         }
+        if let (0, Some(origin)) = (looked, origin) {
+            self.movers[number].barren.insert(origin);
+        }
         best
     }
 
@@ -330,6 +343,7 @@ impl<'b, 'a> State<'b, 'a> {
     }
 
     fn make(&mut self, made: Made) {
+        self.looks = self.looks.saturating_sub(LOOKS_OF_A_MOVE);
         let mover = &mut self.movers[made.mover];
         mover.shift(made.from, made.to);
         self.field.shift(&mover.size, made.from, made.to);
