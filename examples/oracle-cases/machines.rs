@@ -72,7 +72,7 @@ struct Service {
 
 /// Up to 40 instances of up to two sizes in up to 3 zones, and up to 15 services of different sizes. Each task was placed where
 /// its service had the fewest, on instances that came late only where no other would do.
-fn drawing(chance: &mut Chance) -> String {
+pub(crate) fn drawing(chance: &mut Chance) -> String {
     let mut instances = instances(chance);
     let mut text = String::new();
     for number in 0..2 + chance.below(14) {

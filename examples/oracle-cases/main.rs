@@ -1,8 +1,9 @@
 //! Clusters, drawn, with what the job says of each: one JSON object a line, for the integer programs of `tests/peers`.
 //!
-//! `oracle-cases spread` is for `oracle.py`, `oracle-cases machines` for `oracle_machines.py`.
+//! `oracle-cases spread` is for `oracle.py`, `oracle-cases machines` for `oracle_machines.py`, and so on.
 
 mod chance;
+mod consolidation;
 mod machines;
 mod production;
 mod spread;
@@ -19,10 +20,11 @@ use planning::testing;
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("spread") => spread::print(),
+        Some("consolidation") => consolidation::print(),
         Some("machines") => machines::print(),
         Some("production") => production::print(),
         _ => {
-            eprintln!("usage: oracle-cases spread|machines|production");
+            eprintln!("usage: oracle-cases spread|machines|production|consolidation");
             std::process::exit(2);
         }
     }
