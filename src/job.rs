@@ -1,8 +1,10 @@
-//! The whole job: each cluster in turn, its report printed as soon as it is there, files at the end, and the exit status.
+//! The whole job: clusters read side by side, acted on one after the other, each one's report printed as soon as it is there,
+//! files at the end, and the exit status.
 
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use futures_util::{StreamExt, stream};
 
 use crate::{
     config::{Config, LogFormat},
@@ -10,6 +12,9 @@ use crate::{
     report::{self, Report},
     run::{self, Edge},
 };
+
+/// Clusters that are in hand at a time: they share ECS's rate limits, so more would not be read sooner, and each takes memory.
+const MOST_CLUSTERS: usize = 4;
 
 /// Runs on each cluster, and gives the status that the process ends with.
 ///
@@ -23,15 +28,22 @@ pub async fn job(
     colour: bool,
     out: &mut impl Write,
 ) -> Result<u8> {
-    let mut reports = Vec::new();
-    for cluster in clusters {
+    let run_on = async |(place, cluster): (usize, &String)| {
         if edge.shutdown.is_asked() {
-            break;
+            return None;
         }
-        let report = Box::pin(run::run(config, cluster, edge)).await;
+        let edge = edge.beside();
+        Some((place, Box::pin(run::run(config, cluster, &edge)).await))
+    };
+    let mut runs = stream::iter(clusters.iter().enumerate()).map(run_on).buffer_unordered(MOST_CLUSTERS);
+    let mut reports = Vec::new();
+    while let Some(ended) = runs.next().await {
+        let Some((place, report)) = ended else { continue };
         print(&report, format, colour, out).context("cannot print the report")?;
-        reports.push(report);
+        reports.push((place, report));
     }
+    reports.sort_by_key(|(place, _)| *place);
+    let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
     report::write(&reports, &config.reports)?;
     Ok(status(&reports, edge.shutdown.is_asked()))
 }

@@ -43,7 +43,7 @@ fn begin(config: &Config, began: Timestamp) -> Result<u8> {
             (Err(error), _) | (_, Err(error)) => return Ok(misconfigured(format_args!("{error:#}"))),
         };
         let run_id = start::run_id(began, place.own_task.as_ref(), process::id());
-        let edge = run::Edge { clients, clock, run_id, own_task: place.own_task, progress, shutdown };
+        let edge = run::Edge::new(clients, clock, run_id, place.own_task, progress, shutdown);
         job(config, &place.clusters, &edge, format, colour, &mut io::stdout()).await
     })
 }

@@ -79,7 +79,7 @@ impl Rehearsal {
 
     /// The same, and shows how far it is.
     pub async fn run_showing(&self, config: &Config, cluster: &str, run_id: &str, progress: Progress) -> Report {
-        let edge = Edge { progress, ..self.edge(run_id, Shutdown::never()).await };
+        let edge = Edge { progress: progress.into(), ..self.edge(run_id, Shutdown::never()).await };
         let mut report = run::run(config, cluster, &edge).await;
         report.rehearsal = Some(self.played());
         report
@@ -147,14 +147,9 @@ impl Rehearsal {
 
     /// What a run on this cluster is handed.
     pub async fn edge(&self, run_id: &str, shutdown: Shutdown) -> Edge {
-        Edge {
-            clients: Clients::in_process(self.far_side(), LATENCY, "us-east-1").await,
-            clock: Clock::starting_at(Timestamp(self.now().0)),
-            run_id: run_id.to_owned(),
-            own_task: None,
-            progress: Progress::silent(),
-            shutdown,
-        }
+        let clients = Clients::in_process(self.far_side(), LATENCY, "us-east-1").await;
+        let clock = Clock::starting_at(Timestamp(self.now().0));
+        Edge::new(clients, clock, run_id.to_owned(), None, Progress::silent(), shutdown)
     }
 
     /// The simulator, to look into, with everything done that is due by now.

@@ -5,11 +5,13 @@ mod lease;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     aws::{Clients, act::Target, providers, publish, read},
@@ -41,9 +43,39 @@ pub struct Edge {
     /// The task that the job itself runs in; kept out of every count and move.
     pub own_task: Option<TaskArn>,
     /// Shows how far the reading is.
-    pub progress: Progress,
+    pub progress: Rc<Progress>,
     /// Tells when the run is to end.
     pub shutdown: Shutdown,
+    /// Held by the cluster that is acted on: one after the other.
+    pub turn: Arc<Mutex<()>>,
+}
+
+impl Edge {
+    /// All that a run is handed.
+    pub fn new(
+        clients: Clients,
+        clock: Clock,
+        run_id: String,
+        own_task: Option<TaskArn>,
+        progress: Progress,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { clients, clock, run_id, own_task, progress: Rc::new(progress), shutdown, turn: Arc::default() }
+    }
+
+    /// What another cluster's run is handed at the same time.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            clients: self.clients.beside(),
+            clock: self.clock,
+            run_id: self.run_id.clone(),
+            own_task: self.own_task.clone(),
+            progress: Rc::clone(&self.progress),
+            shutdown: self.shutdown.clone(),
+            turn: Arc::clone(&self.turn),
+        }
+    }
 }
 
 /// The moment that the run began, and how long ago that is by tokio's clock: real, or simulated where that is paused.
@@ -110,6 +142,46 @@ struct Story<'a> {
 impl Story<'_> {
     /// Gives what was measured before anything was moved.
     async fn tell(&self, report: &mut Report) -> Result<Option<Measure>> {
+        let Some(mut looked) = self.look(report).await? else { return Ok(None) };
+        if self.is_done(&looked, report).await? {
+            return Ok(Some(looked.found));
+        }
+        let mut began = self.began;
+        let _turn = if let Ok(turn) = self.edge.turn.try_lock() {
+            turn
+        } else {
+            let turn = self.edge.turn.lock().await;
+            if self.edge.shutdown.is_asked() {
+                report.conclude(Outcome::Skipped, "the run was ended before it was this cluster's turn".to_owned());
+                return Ok(Some(looked.found));
+            }
+            // What was seen is old by now, and this cluster's time begins here.
+            began = self.edge.clock.elapsed();
+            match self.look(report).await? {
+                Some(anew) => looked = anew,
+                None => return Ok(Some(looked.found)),
+            }
+            if self.is_done(&looked, report).await? {
+                return Ok(Some(looked.found));
+            }
+            turn
+        };
+        let lease = match lease::take(self.target, &self.edge.run_id, self.now(), self.config.policy.deadline).await? {
+            Ok(lease) => lease,
+            Err(other) => {
+                report.conclude(Outcome::Skipped, format!("run {} is at work on the cluster", other.run_id));
+                return Ok(Some(looked.found));
+            }
+        };
+        let acted = self.act(&mut looked, began, report).await;
+        let released = lease.release(self.target).await;
+        acted?;
+        released?;
+        Ok(Some(looked.found))
+    }
+
+    /// Reads, measures and plans; nothing where the run is not to go on.
+    async fn look(&self, report: &mut Report) -> Result<Option<Looked>> {
         let mut cluster = Box::pin(self.read_first(report)).await?;
         if let Some(instance) = &self.config.trigger_instance
             && let Err(why) = trigger(&cluster, instance)
@@ -117,7 +189,7 @@ impl Story<'_> {
             report.conclude(Outcome::Skipped, why);
             return Ok(None);
         }
-        let mut found = measure(&cluster, &self.config.policy, self.now());
+        let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
         let leftovers = Leftovers::of(&cluster);
         if let Some(reviewed) = &self.config.policy.reviewed
@@ -125,50 +197,39 @@ impl Story<'_> {
         {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
-        let mut planned = self.plan(&mut cluster, &found).await?;
+        let planned = self.plan(&mut cluster, &found).await?;
+        Ok(Some(Looked { cluster, found, planned, leftovers }))
+    }
+
+    /// Whether there is nothing to act on, or nothing may be; then that is reported.
+    async fn is_done(&self, looked: &Looked, report: &mut Report) -> Result<bool> {
         if self.config.dry_run {
             report.warnings.extend(
-                leftovers
+                looked
+                    .leftovers
                     .services
                     .keys()
                     .map(|name| format!("an earlier run left a note or constraint on {name}; the next run clears it")),
             );
-            self.planned(&cluster, &planned, report);
-            return Ok(Some(found));
+            self.planned(&looked.cluster, &looked.planned, report);
+            return Ok(true);
         }
-        if leftovers.is_empty() && planned.services.is_empty() {
-            self.planned(&cluster, &planned, report);
+        if looked.leftovers.is_empty() && looked.planned.services.is_empty() {
+            self.planned(&looked.cluster, &looked.planned, report);
             lease::sweep(self.target, self.now()).await?;
-            return Ok(Some(found));
+            return Ok(true);
         }
-        let lease = match lease::take(self.target, &self.edge.run_id, self.now(), self.config.policy.deadline).await? {
-            Ok(lease) => lease,
-            Err(other) => {
-                report.conclude(Outcome::Skipped, format!("run {} is at work on the cluster", other.run_id));
-                return Ok(Some(found));
-            }
-        };
-        let acted = self.act(&mut cluster, &mut found, &mut planned, leftovers, report).await;
-        let released = lease.release(self.target).await;
-        acted?;
-        released?;
-        Ok(Some(found))
+        Ok(false)
     }
 
     /// Clears what an earlier run left, carries the plan out, and measures again.
-    async fn act(
-        &self,
-        cluster: &mut Cluster,
-        found: &mut Measure,
-        planned: &mut Plan,
-        leftovers: Leftovers,
-        report: &mut Report,
-    ) -> Result<()> {
+    async fn act(&self, looked: &mut Looked, began: Duration, report: &mut Report) -> Result<()> {
+        let Looked { cluster, found, planned, leftovers } = looked;
         let policy = &self.config.policy;
         let bounds = Bounds {
             policy,
             clock: self.edge.clock,
-            began: self.began,
+            began,
             shutdown: self.edge.shutdown.clone(),
             run_id: &self.edge.run_id,
             progress: &self.edge.progress,
@@ -177,7 +238,7 @@ impl Story<'_> {
         let mut finished: Vec<Finished> = Vec::new();
         if !leftovers.is_empty() {
             self.read_definitions(cluster, leftovers.services.keys()).await?;
-            finished = execute::recover(self.target, cluster, leftovers.services, &bounds).await?;
+            finished = execute::recover(self.target, cluster, std::mem::take(&mut leftovers.services), &bounds).await?;
             *cluster = self.read_to_plan(report).await?;
             self.sweep_targets(cluster).await?;
             *found = measure(cluster, policy, self.now());
@@ -295,6 +356,14 @@ impl Story<'_> {
     fn elapsed(&self) -> Duration {
         self.edge.clock.elapsed().saturating_sub(self.began)
     }
+}
+
+/// What was seen of a cluster, and what is to be done.
+struct Looked {
+    cluster: Cluster,
+    found: Measure,
+    planned: Plan,
+    leftovers: Leftovers,
 }
 
 /// What earlier runs left.

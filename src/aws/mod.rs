@@ -49,6 +49,7 @@ pub struct Clients {
     pub(crate) limits: Limits,
     /// Counts every attempt.
     pub observer: Observer,
+    config: SdkConfig,
 }
 
 impl Clients {
@@ -85,7 +86,14 @@ impl Clients {
             ),
             limits: Limits::default(),
             observer,
+            config: config.clone(),
         }
+    }
+
+    /// Clients for another cluster's run at the same time: connections and limits are shared, and what is observed is not.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { limits: self.limits.clone(), ..Self::from_config(&self.config) }
     }
 }
 

@@ -91,7 +91,7 @@ pub const VARIABLES: [Setting; 25] = [
                     .to_owned()
             }
         },
-        meaning: "cluster name or ARN; several, comma-separated, are handled one after the other",
+        meaning: "cluster name or ARN; several, comma-separated, are read side by side and acted on one after the other",
         set: |config, text| {
             config.clusters = Clusters::Named(values::clusters(text)?);
             Ok(())

@@ -16,6 +16,7 @@ mod production;
 mod providers;
 mod reference;
 mod reviewed;
+mod several;
 mod snapshot;
 mod steering;
 mod storm;
