@@ -1,3 +1,5 @@
+//! What comes free, drawn by drawing; and whatever the cluster, that the plan holds.
+
 use std::fmt::Write;
 
 use proptest::prelude::*;
