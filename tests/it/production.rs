@@ -116,6 +116,62 @@ fn it_ends_with_nothing_misplaced_by_restarting_little_more_than_the_misplaced()
     });
 }
 
+/// A service whose task fits nowhere, planted: as large as the largest room that any instance has, and some more.
+#[test]
+fn a_task_that_fits_nowhere_gets_room() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/production.json");
+    let Ok(text) = std::fs::read_to_string(path) else {
+        println!("skipped: {path} is absent");
+        return;
+    };
+    let mut fleet: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let amount = |resources: &serde_json::Value, name: &str| {
+        let all = resources.as_array().unwrap();
+        all.iter().find(|resource| resource["name"] == name).and_then(|it| it["integerValue"].as_u64()).unwrap_or(0)
+    };
+    // Instances without tasks would hold it: they are taken out, as if the fleet were smaller.
+    let used: std::collections::BTreeSet<String> = fleet["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["containerInstanceArn"].as_str().unwrap().to_owned())
+        .collect();
+    let instances = fleet["containerInstances"].as_array_mut().unwrap();
+    instances.retain(|instance| used.contains(instance["containerInstanceArn"].as_str().unwrap()));
+    let free = |instance: &serde_json::Value, name| amount(&instance["remainingResources"], name);
+    let memory = instances.iter().map(|instance| free(instance, "MEMORY")).max().unwrap() + 1;
+    let mut definition = fleet["taskDefinitions"][0].clone();
+    let arn = "arn:aws:ecs:us-east-1:111122223333:task-definition/planted:1";
+    definition["taskDefinitionArn"] = arn.into();
+    definition["family"] = "planted".into();
+    definition["containerDefinitions"][0]["cpu"] = 128.into();
+    definition["containerDefinitions"][0]["memory"] = memory.into();
+    definition["containerDefinitions"][0].as_object_mut().unwrap().remove("resourceRequirements");
+    fleet["taskDefinitions"].as_array_mut().unwrap().push(definition);
+    let mut service = fleet["services"][0].clone();
+    let planted = service["serviceArn"].as_str().unwrap().rsplit_once('/').unwrap().0.to_owned() + "/planted";
+    for (key, value) in
+        [("serviceName", "planted".into()), ("serviceArn", planted.into()), ("taskDefinition", arn.into())]
+    {
+        service[key] = value;
+    }
+    service["desiredCount"] = 1.into();
+    service["runningCount"] = 0.into();
+    service.as_object_mut().unwrap().remove("deployments");
+    fleet["services"].as_array_mut().unwrap().push(service);
+    let snapshot = Snapshot::from_json(&fleet.to_string()).unwrap();
+    let settings = config(&[("STEER", "true"), ("MAX_SERVICES", "100"), ("THRESHOLD", "100")]);
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot, options(0, &[], &[])).unwrap();
+        let report = rehearsal.run(&settings, "production", "run-1").await;
+        let planted = report.services.iter().find(|service| service.name == "planted").unwrap();
+        assert_eq!(planted.reason, "room was made: 1 task started", "{:?} {:?}", report.plan, report.errors);
+        println!("{memory} MiB by {} moves in {} s", report.plan.len(), report.duration_seconds);
+        assert!(report.plan.len() <= 2, "{:?}", report.plan);
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    });
+}
+
 /// Machines, once all is spread: under the threshold with the moves that were planned, and no spread the worse. Played only with
 /// the whole fleet's other rehearsals; else planned.
 #[test]

@@ -40,16 +40,22 @@ fn case(seed: u64) -> Case {
     let mut drawing = String::new();
     let mut tasks = BTreeMap::<&str, u32>::new();
     let zones = random.random_range(1..=3);
+    // A cluster with room in pieces only, and a service that needs it in one.
+    let is_short = random.random_range(0..5) == 0;
     for instance in 0..random.random_range(2..=6) {
         let zone = ["a", "b", "c"][random.random_range(0..zones)];
         drawing.push_str(&format!("{zone} i-{instance} "));
         // A third of the instances has just come back.
         let most = if random.random_range(0..3) == 0 { 0 } else { 5 };
-        for _ in 0..random.random_range(0..=most) {
+        let number = random.random_range(0..=most);
+        for _ in 0..number {
             let service = services.choose(random).map_or("s0", String::as_str);
             *tasks.entry(service).or_default() += 1;
             let mark = if random.random_range(0..12) == 0 { "*" } else { "" };
             drawing.push_str(&format!("{service}{mark} "));
+        }
+        if is_short {
+            drawing.push_str(&format!("cpu={} ", 256 * (number.max(2) + random.random_range(0..=2))));
         }
         if random.random_range(0..12) == 0 {
             drawing.push_str("status=DRAINING");
@@ -70,8 +76,12 @@ fn case(seed: u64) -> Case {
                 "breaker=rollback",
             ],
         );
+        let more = if is_short && more.starts_with("cpu") { "" } else { more };
         let count = tasks.get(service.as_str()).copied().unwrap_or(0);
         drawing.push_str(&format!("service {service} desired={count} min={minimum} {more}\n"));
+    }
+    if is_short {
+        drawing.push_str(&format!("service big desired=1 cpu={}\n", 256 * random.random_range(2..=4)));
     }
     let strategy = pick(random, &["auto", "auto", "surge", "surge", "stop", "redeploy", "revision"]);
     let surge = pick(random, &["1", "25", "100"]);
@@ -101,9 +111,9 @@ fn case(seed: u64) -> Case {
     ];
     let faults = (0..random.random_range(0..3)).map(|_| pick(random, &all).to_owned()).collect();
     let second_run = random.random_range(0..5) == 0;
-    let steer = random.random_range(0..3) == 0;
+    let steer = is_short || random.random_range(0..3) == 0;
     // A third of those that steer pack tasks instead.
-    let mode = if steer && random.random_range(0..3) == 0 { "consolidate HEADROOM=0" } else { "spread" };
+    let mode = if steer && !is_short && random.random_range(0..3) == 0 { "consolidate HEADROOM=0" } else { "spread" };
     let settings = format!("{settings} STEER={steer} MODE={mode}");
     Case { drawing, services, settings, behaviour, faults, second_run }
 }
@@ -241,7 +251,9 @@ fn check_improvement(case: &Case, first: &Report, second: &Report, what: &str) {
     let (Some(before), Some(after)) = (&first.before, second.after.as_ref().or(second.before.as_ref())) else { return };
     if case.settings.contains("MODE=consolidate") {
         let (before, after) = (before.empty_instances, after.empty_instances);
-        assert!(after >= before, "{after} are empty, and {before} were\n{what}");
+        // ECS's own zone rebalancing goes to an empty instance where that is the only one of its zone.
+        let is_ecs_s = case.drawing.contains("azrebalancing=true");
+        assert!(is_ecs_s || after >= before, "{after} are empty, and {before} were\n{what}");
         return;
     }
     assert!(
@@ -256,9 +268,9 @@ fn check_improvement(case: &Case, first: &Report, second: &Report, what: &str) {
 /// may put a task on an old instance of an emptier zone instead, and then at least no more is restarted than is misplaced, but
 /// for one here and there.
 async fn check_joining(rehearsal: &Rehearsal, case: &Case, what: &str) {
-    // What drains goes to the new instance as well, and that is ECS's doing.
+    // What drains goes to the new instance as well, and that is ECS's doing. Making room for `big` is another matter.
     let spreads = case.settings.contains("STRATEGY=surge") && case.settings.contains("MODE=spread");
-    if !spreads || case.drawing.contains("DRAINING") {
+    if !spreads || case.drawing.contains("DRAINING") || case.drawing.contains(" big ") {
         return;
     }
     // Evening out machines may well move a task from one old instance to another; here it is about spread.

@@ -70,6 +70,8 @@ pub(super) type Homes<'a> = BTreeMap<Vec<&'a str>, Vec<usize>>;
 pub(super) struct Ground<'a> {
     pub(super) index: &'a Index<'a>,
     pub(super) instances: Vec<&'a ContainerInstance>,
+    /// All tasks on each.
+    tasks: Vec<&'a [&'a Task]>,
     number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
     pub(super) movers: Vec<Mover<'a>>,
     /// On each instance, which movers have tasks there, oldest first.
@@ -84,6 +86,7 @@ impl<'a> Ground<'a> {
         let instances: Vec<&ContainerInstance> = usable.filter(|instance| instance.is_usable()).collect();
         let number_of: BTreeMap<_, _> =
             instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
+        let tasks = instances.iter().map(|instance| index.tasks_on(&instance.arn)).collect();
         let mut movers = Vec::new();
         let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
         for Relocatable { service, part, definition, max_moves } in relocatable(index, policy, now) {
@@ -104,7 +107,7 @@ impl<'a> Ground<'a> {
             movers.push(Mover { asker, max_moves });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
-        Self { index, instances, number_of, movers, movable, homes }
+        Self { index, instances, tasks, number_of, movers, movable, homes }
     }
 
     /// A mover's service.
@@ -170,7 +173,7 @@ impl<'a> Ground<'a> {
     /// How many of a service's tasks are on an instance.
     pub(super) fn present(&self, state: &State<'a>, service: &Service, number: usize) -> i64 {
         let of_it = |task: &&&Task| task.service.as_ref() == Some(&service.name) && is_placed(task);
-        let at_first = self.index.tasks_on(&self.instances[number].arn).iter().filter(of_it).count();
+        let at_first = self.tasks[number].iter().filter(of_it).count();
         let change = state.lots.get(&number).and_then(|lot| lot.change.get(service.name.as_str())).copied();
         i64::try_from(at_first).unwrap_or(i64::MAX) + change.unwrap_or(0)
     }
@@ -179,9 +182,13 @@ impl<'a> Ground<'a> {
     pub(super) fn has_room(&self, state: &State<'a>, asker: &Asker<'a>, number: usize) -> bool {
         let lot = state.lots.get(&number);
         let instance = lot.map_or(self.instances[number], |lot| &lot.instance);
+        // What is short mostly; the rest takes longer to look at.
+        if !instance.remaining.holds(&asker.definition.reserves) {
+            return false;
+        }
         let present = || u32::try_from(self.present(state, asker.service, number)).unwrap_or(0);
         let interfaces = || {
-            let at_first = self.index.tasks_on(&instance.arn).iter().filter(|task| !task.addresses.is_empty()).count();
+            let at_first = self.tasks[number].iter().filter(|task| !task.addresses.is_empty()).count();
             let change = lot.map_or(0, |lot| lot.interfaces);
             u32::try_from(i64::try_from(at_first).unwrap_or(i64::MAX) + change).unwrap_or(0)
         };

@@ -16,9 +16,9 @@ const MOST_MOVES_CHAINED: usize = 4;
 /// Of the places for a mover so many are tried. More than there are moves: so whoever has so many finds one that no other takes.
 const HOMES: usize = 32;
 /// Sets of leaving tasks that are thought of for one instance; a few hundred are all there are on most.
-const TRIES_ON_ONE: u32 = 2_000;
+const TRIES_ON_ONE: u32 = 500;
 /// The same over all instances for one task, so that a plan for a cluster of 5,000 instances takes seconds at the worst.
-const TRIES: u32 = 100_000;
+const TRIES: u32 = 20_000;
 
 /// What may still be moved.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,8 @@ impl<'g, 'a> Search<'g, 'a> {
         let left = self.limits.moves.saturating_sub(state.steps.len());
         let candidates = || {
             let candidate = |number: usize| {
-                let least = self.least_moves(state, number, self.ground.movable(state, number).map(|(mover, _)| mover));
+                let movers = self.ground.movable(state, number).map(|(mover, _)| mover);
+                let least = self.least_moves(state, number, movers.filter(|mover| self.may_move(state, *mover)));
                 Some(Candidate { number, least: least?, movers: None, tries: 0 })
             };
             order.iter().copied().filter_map(candidate).collect::<Vec<_>>()
@@ -193,6 +194,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .ground
             .movable(state, number)
             .map(|(mover, _)| mover)
+            .filter(|mover| self.may_move(state, *mover))
             .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
             .collect();
         movers.sort_by_key(|mover| (Reverse(share(*mover)), *mover));
