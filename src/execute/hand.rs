@@ -104,11 +104,10 @@ impl Hand {
         let work = match plan.strategy {
             Strategy::Auto | Strategy::Surge => Work::Surge(Box::new(match plan.aim {
                 Aim::Spread => surge::Progress::new(run_id),
-                Aim::Machines | Aim::Consolidation => surge::Progress::relocating(run_id, number, plan.moves.clone()),
-                Aim::Room { waits: room_comes_later } => {
-                    let relocating = surge::Progress::relocating(run_id, number, plan.moves.clone());
-                    surge::Progress { room_comes_later, ..relocating }
+                Aim::Machines | Aim::Consolidation => {
+                    surge::Progress::relocating(run_id, number, plan.moves.clone(), false)
                 }
+                Aim::Room { waits } => surge::Progress::relocating(run_id, number, plan.moves.clone(), waits),
             })),
             Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
             Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },

@@ -179,7 +179,7 @@ impl fmt::Display for Ending {
             }
             Self::RoomNotMade(why) => write!(formatter, "no room was made: {why}"),
             Self::NoHelp { misplaced } => {
-                write!(formatter, "moving did not help as foreseen; {misplaced} misplaced tasks are left")
+                write!(formatter, "moving did not help as foreseen; {misplaced} tasks still to be moved")
             }
             Self::Limit(stop) => write!(formatter, "{stop}"),
             Self::Undone(why) => write!(formatter, "the last step was undone: {why}"),

@@ -3,11 +3,14 @@
 //! Each step leaves the service whole if it is the last, and the next one follows from what is seen: the tag
 //! `ecs-rebalancer:surge` and the desired count tell a later run where this one died.
 
+mod relocations;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use self::relocations::Relocations;
 use super::{
     marks::{SPARED_TASKS, SurgeMark, is_steering, owners_constraints, steer_value, steering_constraint},
     model::{
@@ -61,11 +64,7 @@ pub struct Progress {
     /// The value of the attribute that it steers by.
     pub steer_value: String,
     /// Where a plan names each task that goes and where to: these. Else what is misplaced goes.
-    pub relocations: Option<Vec<Move>>,
-    /// The service's tasks at the beginning of a round in which some go just there: whatever else runs later is new.
-    pub old_tasks: BTreeSet<TaskArn>,
-    /// Whether its tasks go where others have just left: that room may take a while until it is free.
-    pub room_comes_later: bool,
+    pub relocations: Option<Relocations>,
     /// The fewest tasks still to be moved at the beginning of a round.
     pub misplaced: u32,
     /// Rounds in a row that cured nothing.
@@ -84,8 +83,6 @@ impl Progress {
             moved: 0,
             steer_value: steer_value(run_id),
             relocations: None,
-            old_tasks: BTreeSet::new(),
-            room_comes_later: false,
             misplaced: u32::MAX,
             idle_rounds: 0,
         }
@@ -93,23 +90,16 @@ impl Progress {
 
     /// A service of which just these tasks are to go just there. `number` tells it from the others of the run: with a value of
     /// its own it can steer while others steer elsewhere.
-    pub fn relocating(run_id: &str, number: usize, relocations: Vec<Move>) -> Self {
+    /// Where they go, others may have to leave first: then the room `comes_later`.
+    pub fn relocating(run_id: &str, number: usize, moves: Vec<Move>, comes_later: bool) -> Self {
         let steer_value = format!("{}x{number}", steer_value(run_id));
-        Self { relocations: Some(relocations), steer_value, ..Self::new(run_id) }
-    }
-
-    /// The relocations that are still to be made: their tasks are where they were.
-    fn outstanding(&self, cluster: &Cluster) -> Option<Vec<&Move>> {
-        let is_there = |a_move: &&Move| {
-            cluster.tasks.get(&a_move.task).is_some_and(|task| task.container_instance.as_ref() == Some(&a_move.from))
-        };
-        Some(self.relocations.as_ref()?.iter().filter(is_there).collect())
+        Self { relocations: Some(Relocations::new(moves, comes_later)), steer_value, ..Self::new(run_id) }
     }
 
     /// How many tasks are to be moved still.
     fn left(&self, cluster: &Cluster, service: &ServiceName) -> u32 {
-        match self.outstanding(cluster) {
-            Some(outstanding) => u32::try_from(outstanding.len()).unwrap_or(u32::MAX),
+        match &self.relocations {
+            Some(relocations) => u32::try_from(relocations.outstanding(cluster).count()).unwrap_or(u32::MAX),
             None => spread::misplaced(cluster, service),
         }
     }
@@ -153,9 +143,8 @@ impl Progress {
                 let misplaced = self.left(cluster, name);
                 self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
                 self.misplaced = self.misplaced.min(misplaced);
-                if self.relocations.is_some() {
-                    let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name));
-                    self.old_tasks = of_it.map(|task| task.arn.clone()).collect();
+                if let Some(relocations) = &mut self.relocations {
+                    relocations.begin_round(cluster, name);
                 }
             }
             (_, Phase::Lowered(mark, _, None)) => self.moved += mark.to - mark.from,
@@ -231,7 +220,9 @@ fn begin(
     if let Some(what) = change_by_others(service) {
         return end(Ending::OthersChanged(what));
     }
-    if waits_for_others(progress, cluster, limits) {
+    if let (Some(relocations), Some(steering)) = (&progress.relocations, &limits.steering)
+        && relocations.wait_for_others(cluster, steering)
+    {
         return Step::Wait;
     }
     let Some(tasks) = &seen.tasks else { return Step::See(What::Tasks) };
@@ -260,8 +251,11 @@ fn begin(
     // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
     let is_careful = misplaced >= progress.misplaced;
     let targets = limits.steering.as_ref().and_then(|steering| {
-        let targets = match wanted(progress, cluster, &barred, steering) {
-            Some(wanted) => steering::to(cluster, &service.name, &wanted, most)?,
+        let targets = match &progress.relocations {
+            Some(relocations) => {
+                let wanted = relocations.wanted(cluster, &barred, steering);
+                steering::to(cluster, &service.name, &wanted, most)?
+            }
             None => steering::targets(cluster, &service.name, &barred, most, is_careful)?,
         };
         Some((steering, targets))
@@ -488,47 +482,11 @@ fn barred(
     if let Some(reviewed) = &limits.reviewed {
         barred.extend(reviewed.barred(&service.name, tasks));
     }
-    if let Some(outstanding) = progress.outstanding(cluster) {
-        // For each that started somewhere, one that was to go there: ECS may have had the choice.
-        let mut started: BTreeMap<&ContainerInstanceArn, u32> = BTreeMap::new();
-        let new = tasks.all.values().filter(|task| !progress.old_tasks.contains(&task.arn));
-        for instance in new.filter_map(|task| task.container_instance.as_ref()) {
-            *started.entry(instance).or_default() += 1;
-        }
-        let mut is_replaced = |a_move: &&&Move| {
-            let left = started.get_mut(&a_move.to).filter(|left| **left > 0);
-            left.map(|left| *left -= 1).is_some()
-        };
-        let any_may_go = progress.targets.is_empty();
-        let go: BTreeSet<&TaskArn> =
-            outstanding.iter().filter(|a_move| any_may_go || is_replaced(a_move)).map(|a_move| &a_move.task).collect();
+    if let Some(relocations) = &progress.relocations {
+        let go = relocations.may_go(cluster, tasks, !progress.targets.is_empty());
         barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
     }
     barred
-}
-
-/// Whether most of the instances that its tasks are to go to are steered to by others just now: then a round would cost as
-/// many calls as one that moves them all, and move few.
-fn waits_for_others(progress: &Progress, cluster: &Cluster, limits: &Limits) -> bool {
-    let (Some(steering), Some(outstanding)) = (&limits.steering, progress.outstanding(cluster)) else { return false };
-    let taken = outstanding.iter().filter(|a_move| steering.others_targets.contains(&a_move.to)).count();
-    taken * 4 > outstanding.len() * 3
-}
-
-/// How many of the tasks that are to go elsewhere each instance is to get, of those that may go; where others steer to now,
-/// none as yet.
-fn wanted(
-    progress: &Progress,
-    cluster: &Cluster,
-    barred: &BTreeSet<TaskArn>,
-    steering: &Steering,
-) -> Option<BTreeMap<ContainerInstanceArn, u32>> {
-    let may_go = |a_move: &&&Move| !barred.contains(&a_move.task) && !steering.others_targets.contains(&a_move.to);
-    let mut wanted = BTreeMap::new();
-    for a_move in progress.outstanding(cluster)?.iter().filter(may_go) {
-        *wanted.entry(a_move.to.clone()).or_default() += 1;
-    }
-    Some(wanted)
 }
 
 /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
@@ -568,7 +526,8 @@ fn trouble(progress: &Progress, service: &Service, seen: &Seen, limits: &Limits)
     }
     // A new attribute takes a moment until ECS places by it, and room that others leave until it is free: a first failure to
     // place says nothing yet.
-    let may_be_early = progress.room_comes_later || mark.steer.is_some() && is_within(CONSISTENCY, *since, seen.at);
+    let may_be_early = progress.relocations.as_ref().is_some_and(|it| it.room_comes_later)
+        || mark.steer.is_some() && is_within(CONSISTENCY, *since, seen.at);
     if let Some(failure) = &service.newest_failure
         && failure.at >= mark.at
         && !may_be_early
