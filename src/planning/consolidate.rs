@@ -67,6 +67,8 @@ pub enum Kept {
     MaxMoves,
     /// `REBALANCER_MAX_SERVICES`.
     MaxServices,
+    /// A reviewed plan is followed, which doesn't empty it just so.
+    NotInPlan,
 }
 
 impl Kept {
@@ -80,6 +82,7 @@ impl Kept {
             Self::Minimum(..) => "minimum",
             Self::MaxMoves => "max-moves",
             Self::MaxServices => "max-services",
+            Self::NotInPlan => "not-in-plan",
         }
     }
 }
@@ -87,16 +90,17 @@ impl Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FixedTasks => formatter.write_str("hold tasks that can't be sent elsewhere"),
-            Self::NoRoom => formatter.write_str("hold tasks for which there is no room on others"),
-            Self::Headroom => formatter.write_str("are needed as headroom (REBALANCER_HEADROOM)"),
-            Self::LargestTask => formatter.write_str("are needed so that the largest task has room"),
+            Self::FixedTasks => formatter.write_str("with tasks that can't be sent elsewhere"),
+            Self::NoRoom => formatter.write_str("with tasks for which there is no room on others"),
+            Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
+            Self::LargestTask => formatter.write_str("needed so that the largest task has room"),
             Self::Minimum(provider, instances) => {
-                write!(formatter, "stay: capacity provider {provider} keeps {instances} instances")
+                write!(formatter, "among the {instances} that capacity provider {provider} keeps")
             }
-            Self::MaxMoves => formatter.write_str("hold more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
+            Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),
+            Self::MaxMoves => formatter.write_str("with more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
             Self::MaxServices => {
-                formatter.write_str("hold tasks of more services than may be changed (REBALANCER_MAX_SERVICES)")
+                formatter.write_str("with tasks of more services than may be changed (REBALANCER_MAX_SERVICES)")
             }
         }
     }

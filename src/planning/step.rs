@@ -171,7 +171,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spread => formatter.write_str("spread"),
-            Self::Relocated => formatter.write_str("to emptier container instances"),
+            Self::Relocated => formatter.write_str("to the planned container instances"),
             Self::Started { tasks: 1 } => formatter.write_str("room was made: 1 task started"),
             Self::Started { tasks } => write!(formatter, "room was made: {tasks} tasks started"),
             Self::NotStarted { tasks, why } => {

@@ -51,7 +51,7 @@ pub struct KeptInstances {
     pub container_instances: u32,
     /// Why, in a word that doesn't change.
     pub reason_code: &'static str,
-    /// Why; they are the subject.
+    /// Why.
     pub reason: String,
 }
 

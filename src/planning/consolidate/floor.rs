@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kept, price::prices};
 use crate::planning::{
-    model::{Capacity, ContainerInstance, SchedulingStrategy, Task, TaskDefinition},
+    model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task, TaskDefinition},
     placement::{Index, Requirement, network_interfaces_for_tasks},
     policy::Policy,
     relocation::Relocatable,
+    reviewed::Reviewed,
 };
 
 /// What doesn't change: instances, services, tasks, limits.
@@ -23,6 +24,8 @@ pub(super) struct Floor<'a> {
     /// What a CPU unit, a mebibyte and a GPU weigh beside each other: all that is registered of one weighs as much as all of
     /// another.
     weights: [u64; 3],
+    /// Where a reviewed plan sends each task, if one is followed: no other goes, and none elsewhere.
+    pub(super) wished: Option<BTreeMap<usize, usize>>,
     headroom_hundredths: u64,
     max_moves: usize,
     max_services: usize,
@@ -63,6 +66,20 @@ pub(super) struct Item<'a> {
     pub(super) kind: usize,
     pub(super) task: &'a Task,
     home: usize,
+}
+
+/// Where a reviewed plan sends tasks that are still where they were, of services that are as large as they were.
+fn wished(reviewed: &Reviewed, sites: &[Site<'_>], kinds: &[Kind<'_>], items: &[Item<'_>]) -> BTreeMap<usize, usize> {
+    let site_of: BTreeMap<&ContainerInstanceArn, usize> =
+        sites.iter().enumerate().map(|(number, site)| (&site.instance.arn, number)).collect();
+    let target = |item: &Item<'_>| {
+        let service = kinds[item.kind].relocatable.service;
+        let planned = reviewed.services.get(&service.name)?;
+        let a_move = planned.moves.iter().find(|a_move| a_move.task == item.task.arn)?;
+        let holds = planned.running_tasks == service.desired_count && sites[item.home].instance.arn == a_move.from;
+        site_of.get(&a_move.to).copied().filter(|_| holds)
+    };
+    items.iter().enumerate().filter_map(|(number, item)| Some((number, target(item)?))).collect()
 }
 
 /// The size of a task for which room is kept, and which classes of instances admit it.
@@ -138,6 +155,7 @@ impl<'a> Floor<'a> {
             sites.push(site);
         }
         let all_sites = (0..sites.len()).collect();
+        let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &kinds, &items));
         let weight = |of: fn(&Capacity) -> u32| {
             let all: u64 = usable.iter().map(|instance| u64::from(of(&instance.registered))).sum();
             (1_u64 << 44).checked_div(all).unwrap_or(0)
@@ -153,6 +171,7 @@ impl<'a> Floor<'a> {
             items,
             zones,
             all_sites,
+            wished,
             providers,
         }
     }
@@ -176,6 +195,11 @@ impl<'a> Floor<'a> {
     /// Whether a site may be emptied at all.
     pub(super) fn can_empty(&self, site: usize) -> bool {
         !self.sites[site].is_fixed && !self.sites[site].items.is_empty()
+    }
+
+    /// Whether all of its tasks are to go, as far as a reviewed plan is followed.
+    pub(super) fn is_wished(&self, site: usize) -> bool {
+        self.wished.as_ref().is_none_or(|wished| self.sites[site].items.iter().all(|item| wished.contains_key(item)))
     }
 
     /// Sites that are alike share this.
@@ -374,6 +398,9 @@ impl<'f, 'a> State<'f, 'a> {
         if it.is_fixed {
             return Err(Kept::FixedTasks);
         }
+        if !floor.is_wished(site) {
+            return Err(Kept::NotInPlan);
+        }
         self.check_minimum(site)?;
         self.check_headroom(site)?;
         let mut leaving: Vec<usize> = it
@@ -479,7 +506,9 @@ impl<'f, 'a> State<'f, 'a> {
             if floor.kinds[*kind].stays_in_zone { &floor.zones[floor.sites[*home].zone] } else { &floor.all_sites };
         self.probes += sites.len() as u64;
         let mut best: Option<(u64, usize)> = None;
-        for site in sites.iter().copied().filter(|site| self.is_open[*site]) {
+        let wished = floor.wished.as_ref().map(|wished| wished.get(&item).copied());
+        let is_wished = |site: &usize| wished.is_none_or(|wished| wished == Some(*site) || site == home);
+        for site in sites.iter().copied().filter(|site| self.is_open[*site] && is_wished(site)) {
             if site == *home {
                 return Some(site);
             }

@@ -46,6 +46,16 @@ impl Order {
 /// The best that is found.
 pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
     let mut best = State::new(floor);
+    if let Some(wished) = &floor.wished {
+        for site in wished.values() {
+            if best.was_empty(*site) && best.holds(*site) == 0 && best.closed_sites().any(|closed| closed == *site) {
+                best.open(*site);
+            }
+        }
+        best.empty_all(Order::FewestTasks, None);
+        best.close_idle();
+        return best;
+    }
     for order in Order::ALL {
         let mut state = State::new(floor);
         state.empty_all(order, None);

@@ -10,6 +10,7 @@ use crate::planning::{
     model::{Capacity, ContainerInstance, SchedulingStrategy},
     planner::plan,
     policy::{Mode, Percent},
+    reviewed::{Reviewed, ReviewedService},
     testing::{NOW, cluster, production},
     view,
 };
@@ -76,6 +77,20 @@ fn limits_are_kept_and_no_instance_is_emptied_by_half() {
     check(&Policy { max_moves: 1, ..policy.clone() }, "max-moves=3");
     check(&Policy { max_moves: 3, ..policy.clone() }, "i-2(web>i-1 web>i-1) max-moves=2");
     check(&policy, "i-2(web>i-1 web>i-1) i-3(api>i-1 api>i-1 api>i-1) no-room=1");
+}
+
+#[test]
+fn of_a_reviewed_plan_just_what_still_holds_is_done() {
+    let drawing = "a i-1 web web web\na i-2 web\na i-3 web web";
+    let mut policy = consolidating(10);
+    let planned = consolidation(&cluster(drawing), &policy, NOW);
+    let by_service = by_service(&planned.freed).into_iter();
+    let services = by_service.map(|(service, moves)| (service, ReviewedService { running_tasks: 6, moves }));
+    policy.reviewed = Some(Reviewed { cluster: "drawn".to_owned(), services: services.collect() });
+    assert_eq!(shown(&cluster(drawing), &policy), "i-2(web>i-1) i-3(web>i-1 web>i-1) not-in-plan=1");
+    // A task came to i-3 since: it is not emptied, for that task was not in the plan.
+    let later = "a i-1 web web web\na i-2 web\na i-3 web web api\nservice api desired=1";
+    assert_eq!(shown(&cluster(later), &policy), "i-2(web>i-1) not-in-plan=2");
 }
 
 #[test]

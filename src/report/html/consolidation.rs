@@ -6,7 +6,7 @@ use super::{Report, counted, scrolled, section};
 use crate::report::{consolidation::FreedInstance, text};
 
 /// Up to so many are shown at once; the others on demand.
-const ROWS: usize = 40;
+const ROWS: usize = 12;
 
 /// The section; nothing in another mode.
 pub(super) fn render(report: &Report) -> Markup {
@@ -28,7 +28,7 @@ pub(super) fn render(report: &Report) -> Markup {
             h3 { "What stays" }
             ul {
                 @for kept in &consolidation.kept {
-                    li { (counted(kept.container_instances as usize, "instance", "instances")) ": " (kept.reason) "." }
+                    li { (counted(kept.container_instances as usize, "instance", "instances")) ": " (kept.reason) }
                 }
             }
         }
@@ -41,16 +41,16 @@ fn table(freed: &[FreedInstance]) -> Markup {
         table {
             caption.vh { "Container instances set free, in the order in which they are emptied" }
             thead { tr {
-                th scope="col" { "Instance" } th scope="col" { "Type" } th scope="col" { "Tasks moved" } th scope="col" { "State" } th scope="col" { "Then" }
+                th scope="col" { "Instance" } th.text scope="col" { "Type" } th scope="col" { "Tasks moved" } th.text scope="col" { "State" } th.text scope="col" { "Then" }
             } }
             tbody {
                 @for instance in freed {
                     tr {
                         th scope="row" { (instance.name()) }
-                        td { (instance.instance_type) }
+                        td.text { (instance.instance_type) }
                         td { (instance.moves) }
-                        td { @match instance.is_free { Some(true) => "free", Some(false) => "still holds tasks", None => "planned" } }
-                        td { (text::then(instance)) }
+                        td.text { @match instance.is_free { Some(true) => "free", Some(false) => "still holds tasks", None => "planned" } }
+                        td.text { (text::then(instance)) }
                     }
                 }
             }

@@ -32,10 +32,13 @@ pub(super) fn render(report: &Report) -> Markup {
             .into_iter()
             .filter_map(|(name, summary)| Some((name, summary?)))
             .collect();
+    // What the run is about.
+    let headlines =
+        if report.consolidation.is_some() { [5, 6, 7, 4] } else { [0, 2, 3, 5] }.map(|number| FIGURES[number]);
     let last = columns.last().filter(|_| columns.len() > 1);
     let content = html! {
         ul.cards {
-            @for (name, value, _) in [FIGURES[0], FIGURES[2], FIGURES[3], FIGURES[5]] {
+            @for (name, value, _) in headlines {
                 li {
                     span { (name) }
                     strong {

@@ -40,7 +40,7 @@ pub(super) fn render(report: &Report) -> Markup {
 fn table(services: &[&ServiceReport], report: &Report) -> Markup {
     html! {
         table {
-            caption.vh { "Services with misplaced tasks, the most first" }
+            caption.vh { "Services of which something is told, the most misplaced tasks first" }
             thead {
                 tr {
                     th scope="col" { "Service" }

@@ -21,7 +21,8 @@ pub(super) fn render(consolidation: &ConsolidationReport, paint: &Paint) -> Stri
     }
     for kept in &consolidation.kept {
         let number = kept.container_instances;
-        let label = if number == 1 { "  1 instance: ".to_owned() } else { format!("  {number} instances: ") };
+        let label =
+            if number == 1 { "  1 instance stays: ".to_owned() } else { format!("  {number} instances stay: ") };
         text.push_str(&wrapped(&label, &kept.reason));
     }
     text
@@ -54,7 +55,7 @@ fn table(freed: &[FreedInstance], paint: &Paint) -> String {
 pub(in crate::report) fn then(instance: &FreedInstance) -> String {
     match &instance.capacity_provider {
         Some(provider) if instance.removed_by_managed_scaling => format!("removed by {provider}'s managed scaling"),
-        Some(provider) => format!("yours to remove: {provider} has no managed scaling"),
-        None => "yours to remove: it has no capacity provider".to_owned(),
+        Some(provider) => format!("yours to remove ({provider}: no managed scaling)"),
+        None => "yours to remove (no capacity provider)".to_owned(),
     }
 }
