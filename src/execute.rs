@@ -19,6 +19,7 @@ use crate::{
     planning::{
         marks::SurgeMark,
         model::{Cluster, Service, ServiceName},
+        ordered::Ordered,
         planner::{Plan, Turn, floor},
         policy::Policy,
         step::{Ending, Stop},
@@ -219,7 +220,7 @@ async fn work(
                     .enumerate()
                     .filter(|(other, _)| *other != index)
                     .flat_map(|(_, hand)| hand.targets())
-                    .collect(),
+                    .into_set(),
             };
             let service = seen.get(&hands[index].name).cloned();
             hands[index].take_steps(cluster, service, &round).await;

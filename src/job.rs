@@ -42,7 +42,7 @@ pub async fn job(
         print(&report, format, colour, out).context("cannot print the report")?;
         reports.push((place, report));
     }
-    reports.sort_by_key(|(place, _)| *place);
+    reports.sort_unstable_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
     report::write(&reports, &config.reports)?;
     Ok(status(&reports, edge.shutdown.is_asked()))

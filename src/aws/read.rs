@@ -17,6 +17,7 @@ use crate::{
     planning::{
         imbalance,
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
+        ordered::Ordered,
     },
     progress::{Counter, Kind, Progress},
 };
@@ -79,7 +80,8 @@ pub async fn cluster(
     }
     let (definitions, gone_definitions) =
         task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
-    cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
+    cluster.task_definitions =
+        definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).into_map();
     progress.done();
     let vanished = [gone_services, gone_instances, gone_tasks, gone_definitions].into_iter().flatten().collect();
     Ok(Reading { cluster, vanished, oddities })

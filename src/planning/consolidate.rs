@@ -24,6 +24,7 @@ use self::{
 };
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
+    ordered::Ordered,
     placement::Index,
     planner::Move,
     policy::Policy,
@@ -175,7 +176,7 @@ pub fn came_free(
     let is_free = |arn: &ContainerInstanceArn| {
         cluster.container_instances.get(arn).is_none_or(|instance| index.is_empty(instance))
     };
-    planned.filter(is_free).collect()
+    planned.filter(is_free).into_set()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use self::{
 use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
+    ordered::Ordered,
     placement::Index,
     planner::{LeftAlone, Move},
     policy::Policy,
@@ -70,7 +71,7 @@ pub fn may_be_helped(cluster: &Cluster, policy: &Policy, now: Timestamp) -> BTre
     }
     let index = Index::new(cluster);
     let helped = short(&index).filter(|service| not_helped(service, index.tasks_of(service), policy, now).is_none());
-    helped.map(|service| service.name.clone()).collect()
+    helped.map(|service| service.name.clone()).into_set()
 }
 
 /// Whether a look at the services alone tells that none lacks a task: on most clusters, most of the time.
@@ -100,8 +101,8 @@ pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
     // The one that lacks the larger part of its tasks has waited the more urgently.
     let has =
         |service: &Service| index.tasks_of(service).len() as u64 * 1_000 / u64::from(service.desired_count.max(1));
-    services.sort_by_key(|service| (has(service), &service.name));
-    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).collect());
+    services.sort_unstable_by_key(|service| (has(service), &service.name));
+    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).into_set());
     let mut state = State::default();
     for service in services {
         state = make_room(&ground, state, service, policy, now, &mut making);

@@ -12,6 +12,7 @@ use super::{
         Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
+    ordered::Ordered,
     query::Query,
 };
 
@@ -280,7 +281,7 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
     let definitions = cluster.task_definitions.values();
     asked.extend(definitions.flat_map(|definition| definition.required_attributes.keys().cloned()));
     // Many services share an expression; each is read once.
-    for constraint in constraints(cluster).collect::<BTreeSet<_>>() {
+    for constraint in constraints(cluster).into_set() {
         if let PlacementConstraint::MemberOf(expression) = constraint
             && let Ok(query) = Query::parse(expression)
         {
@@ -396,7 +397,7 @@ impl<'a> Index<'a> {
     }
 
     fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {
-        self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
+        self.tasks_on(instance).iter().map(|task| task.group.to_string()).into_set()
     }
 
     /// The tasks on an instance, those without a service included.

@@ -39,7 +39,7 @@ impl<'a> Relocatable<'a> {
     pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && is_placed(task);
         let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
-        tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+        tasks.sort_unstable_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
         tasks
     }
 }

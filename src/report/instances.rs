@@ -58,7 +58,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
         })
         .collect();
-    reports.sort();
+    reports.sort_unstable();
     reports
 }
 

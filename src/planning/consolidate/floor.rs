@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Kept, price::prices};
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task, TaskDefinition},
+    ordered::Ordered,
     placement::{Index, Requirement, network_interfaces_for_tasks},
     policy::Policy,
     relocation::Relocatable,
@@ -100,7 +101,7 @@ impl<'a> Floor<'a> {
         let cluster = index.cluster;
         let kinds: Vec<Kind<'a>> = relocatable.into_iter().map(|one| Kind::new(index, one)).collect();
         let kind_of: BTreeMap<&str, usize> =
-            kinds.iter().enumerate().map(|(number, kind)| (kind.relocatable.service.name.as_str(), number)).collect();
+            kinds.iter().enumerate().map(|(number, kind)| (kind.relocatable.service.name.as_str(), number)).into_map();
         let usable: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let mut providers: Vec<Provider> = Vec::new();
@@ -411,7 +412,7 @@ impl<'f, 'a> State<'f, 'a> {
             .chain(self.guests[site].clone())
             .collect();
         self.check_limits(site, &leaving)?;
-        leaving.sort_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
+        leaving.sort_unstable_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
         self.is_open[site] = false;
         let kept_for = self.kept_for.clone();
         for (number, largest) in floor.largest.iter().enumerate() {

@@ -115,7 +115,7 @@ fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 
         closed.entry(best.floor.likeness(site)).or_insert(site);
     }
     let mut closed: Vec<usize> = closed.into_values().collect();
-    closed.sort_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
+    closed.sort_unstable_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
     for site in closed {
         if *budget == 0 {
             return None;
@@ -138,7 +138,7 @@ impl State<'_, '_> {
     fn empty_all(&mut self, order: Order, kept: Option<usize>) {
         let mut sites: Vec<usize> =
             self.open_sites().filter(|site| Some(*site) != kept && self.floor.can_empty(*site)).collect();
-        sites.sort_by_key(|site| (order.key(self.floor, *site), *site));
+        sites.sort_unstable_by_key(|site| (order.key(self.floor, *site), *site));
         for site in sites {
             // Why one stays is told when all is decided.
             drop(self.empty(site));
@@ -147,7 +147,7 @@ impl State<'_, '_> {
 
     /// Closes again what was opened, as far as it isn't needed: what holds the least first.
     fn close(&mut self, mut opened: Vec<usize>) {
-        opened.sort_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
+        opened.sort_unstable_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
         for site in opened {
             drop(self.empty(site));
         }

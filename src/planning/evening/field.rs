@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn},
+    ordered::Ordered,
     placement::Index,
     policy::Policy,
 };
@@ -70,7 +71,7 @@ impl<'a> Field<'a> {
         let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
-        let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
+        let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).into_map();
         let reserved = |instance: &ContainerInstance, of: fn(&Capacity) -> u32| {
             i128::from(of(&instance.registered).saturating_sub(of(&instance.remaining)))
         };
@@ -94,7 +95,7 @@ impl<'a> Field<'a> {
         let factors = resources.map(|resource| resource.worth());
         let mut field =
             Self { instances, number_of, class_of, beyond, free, resources, factors, by_emptiness: BTreeSet::new() };
-        field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
+        field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).into_set();
         field
     }
 

@@ -8,6 +8,7 @@ use std::{
 use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, Task},
+    ordered::Ordered,
     placement::{Index, Levels},
     relocation::Relocatable,
 };
@@ -83,14 +84,14 @@ impl<'b, 'a> Mover<'b, 'a> {
             Eligible::Classes(index.admitted_classes(requirement))
         } else {
             let instances = index.eligible(requirement);
-            Eligible::Instances(instances.iter().filter_map(|it| field.number_of.get(&it.arn).copied()).collect())
+            Eligible::Instances(instances.iter().filter_map(|it| field.number_of.get(&it.arn).copied()).into_set())
         };
         let tasks: BTreeMap<usize, u32> = relocatable
             .part
             .tasks
             .iter()
             .filter_map(|(arn, tasks)| Some((field.number_of.get(*arn).copied()?, *tasks)))
-            .collect();
+            .into_map();
         let mut crowds = BTreeMap::new();
         for (instance, tasks) in &tasks {
             for domain in paths.of(*instance) {

@@ -8,6 +8,7 @@ use std::{
 
 use super::ground::{Asker, Ground, Homes, State, Step};
 use crate::planning::model::Capacity;
+use crate::planning::ordered::Ordered;
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
 const MOST_MOVES: usize = 12;
@@ -156,7 +157,7 @@ impl<'g, 'a> Search<'g, 'a> {
     /// How many tasks of these movers have to leave at least; none where all of them would not be enough.
     fn least_moves(&self, state: &State<'a>, number: usize, movers: impl Iterator<Item = usize>) -> Option<usize> {
         let counts: BTreeMap<usize, usize> =
-            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).collect();
+            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).into_map();
         let sizes: Vec<(Capacity, usize)> = movers
             .filter_map(|mover| {
                 let asker = &self.ground.movers[mover].asker;
@@ -197,7 +198,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .filter(|mover| self.may_move(state, *mover))
             .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
             .collect();
-        movers.sort_by_key(|mover| (Reverse(share(*mover)), *mover));
+        movers.sort_unstable_by_key(|mover| (Reverse(share(*mover)), *mover));
         movers
     }
 

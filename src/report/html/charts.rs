@@ -42,7 +42,7 @@ fn watched(services: &[WatchedService]) -> Markup {
     if lines.is_empty() {
         return html! {};
     }
-    lines.sort_by_key(|line| (std::cmp::Reverse(line.moments.len()), line.title));
+    lines.sort_unstable_by_key(|line| (std::cmp::Reverse(line.moments.len()), line.title));
     let content = html! {
         p { "As the run saw it each few seconds." }
         (key(false))
@@ -77,7 +77,7 @@ fn key(shows_healthy: bool) -> Markup {
 
 fn busiest(services: &[PlayedService]) -> Vec<&PlayedService> {
     let mut busiest: Vec<&PlayedService> = services.iter().collect();
-    busiest.sort_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
+    busiest.sort_unstable_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
     busiest
 }
 

@@ -18,7 +18,7 @@ pub(super) fn render(report: &Report) -> Markup {
     if report.services.is_empty() {
         return html! {};
     }
-    told.sort_by(|a, b| (b.misplaced_tasks, &a.name).cmp(&(a.misplaced_tasks, &b.name)));
+    told.sort_unstable_by(|a, b| (b.misplaced_tasks, &a.name).cmp(&(a.misplaced_tasks, &b.name)));
     let spread = report.services.iter().filter(|service| service.action == Action::None).count();
     let mut unmeasured: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for service in report.services.iter().filter(|service| service.action == Action::NotMeasured) {
