@@ -47,27 +47,38 @@ pub(crate) fn print() {
     }
 }
 
-struct Instance {
+/// What a drawing says of an instance, and what is free of it meanwhile.
+pub(crate) struct Instance {
     zone: &'static str,
     cpu: u32,
     memory: u32,
     fits: bool,
     /// It came when most tasks were placed already.
     is_late: bool,
-    tasks: Vec<String>,
+    pub(crate) tasks: Vec<String>,
     free_cpu: u32,
     free_memory: u32,
     port_is_taken: bool,
 }
 
-struct Service {
-    name: String,
-    cpu: u32,
-    memory: u32,
-    spreads_over: [bool; 2],
-    is_constrained: bool,
-    one_on_each: bool,
-    has_port: bool,
+impl Instance {
+    /// Its line in the drawing.
+    pub(crate) fn line(&self, number: usize) -> String {
+        let Self { zone, cpu, memory, fits, tasks, .. } = self;
+        let tasks = tasks.iter().map(|task| format!(" {task}")).collect::<String>();
+        format!("{zone} i-{number}{tasks} cpu={cpu} memory={memory} attr.fits={fits}\n")
+    }
+}
+
+/// What a drawing says of a service.
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) cpu: u32,
+    pub(crate) memory: u32,
+    pub(crate) spreads_over: [bool; 2],
+    pub(crate) is_constrained: bool,
+    pub(crate) one_on_each: bool,
+    pub(crate) has_port: bool,
 }
 
 /// Up to 40 instances of up to two sizes in up to 3 zones, and up to 15 services of different sizes. Each task was placed where
@@ -85,14 +96,13 @@ pub(crate) fn drawing(chance: &mut Chance) -> String {
     }
     let mut drawing = String::new();
     for (number, instance) in instances.iter().enumerate() {
-        let Instance { zone, cpu, memory, fits, tasks, .. } = instance;
-        let tasks = tasks.iter().map(|task| format!(" {task}")).collect::<String>();
-        let _ = writeln!(drawing, "{zone} i-{number}{tasks} cpu={cpu} memory={memory} attr.fits={fits}");
+        drawing += &instance.line(number);
     }
     drawing + &text
 }
 
-fn instances(chance: &mut Chance) -> Vec<Instance> {
+/// Up to 40 empty instances.
+pub(crate) fn instances(chance: &mut Chance) -> Vec<Instance> {
     let zones = 1 + chance.index(3);
     let number = 3 + if chance.below(3) == 0 { chance.below(38) } else { chance.below(10) };
     let sizes = [(2048, 4096), (4096, 8192), (4096, 16384)];
@@ -117,7 +127,7 @@ fn instances(chance: &mut Chance) -> Vec<Instance> {
 }
 
 /// A service, and its line in the drawing.
-fn service(chance: &mut Chance, number: u64) -> (Service, String) {
+pub(crate) fn service(chance: &mut Chance, number: u64) -> (Service, String) {
     let (cpu, memory) = ([64, 128, 128, 256, 512][chance.index(5)], [128, 256, 256, 512, 768, 1024][chance.index(6)]);
     let (strategy, spreads_over) = [
         ("spread:attribute:ecs.availability-zone,spread:instanceId", [true, true]),
@@ -151,7 +161,7 @@ fn service(chance: &mut Chance, number: u64) -> (Service, String) {
 }
 
 /// Puts one more task of the service where it has the fewest.
-fn place(chance: &mut Chance, instances: &mut [Instance], service: &Service) {
+pub(crate) fn place(chance: &mut Chance, instances: &mut [Instance], service: &Service) {
     let on = |instance: &Instance| instance.tasks.iter().filter(|task| **task == service.name).count();
     let mut in_zone: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in instances.iter() {

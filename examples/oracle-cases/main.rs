@@ -6,6 +6,7 @@ mod chance;
 mod consolidation;
 mod machines;
 mod production;
+mod room;
 mod spread;
 
 #[path = "../../src/planning"]
@@ -23,8 +24,9 @@ fn main() {
         Some("consolidation") => consolidation::print(),
         Some("machines") => machines::print(),
         Some("production") => production::print(),
+        Some("room") => room::print(),
         _ => {
-            eprintln!("usage: oracle-cases spread|machines|production|consolidation");
+            eprintln!("usage: oracle-cases spread|machines|production|consolidation|room");
             std::process::exit(2);
         }
     }
