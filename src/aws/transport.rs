@@ -1,9 +1,9 @@
 //! HTTP to AWS: one pool of connections, the environment's proxy, and authorities read only once TLS is spoken.
 
 use aws_smithy_http_client::{
-    Builder, Connector, ConnectorBuilder,
+    Builder, Connector, HttpClientError,
     proxy::ProxyConfig,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
     connector_metadata::ConnectorMetadata,
@@ -15,22 +15,27 @@ use aws_smithy_runtime_api::client::{
 };
 
 /// The client for whatever a configuration calls.
-pub(super) fn client() -> SharedHttpClient {
-    let plain =
-        Builder::new().build_with_connector_fn(|settings, components| builder(settings, components).build_http());
-    let tls = Builder::new().build_with_connector_fn(|settings, components| {
-        builder(settings, components).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    });
-    SharedHttpClient::new(ByScheme { plain, tls })
+///
+/// # Errors
+/// When the SDK can't be told which authorities to trust.
+pub(super) fn client() -> Result<SharedHttpClient, HttpClientError> {
+    // It speaks TLS with nobody, and is of the other's type all the same: the compiler writes a whole client for each type.
+    let plain = trusting(TlsContext::builder().with_trust_store(TrustStore::empty()).build()?);
+    Ok(SharedHttpClient::new(ByScheme { plain, tls: trusting(TlsContext::default()) }))
 }
 
-fn builder(settings: Option<&HttpConnectorSettings>, components: Option<&RuntimeComponents>) -> ConnectorBuilder {
-    let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
-    builder.set_connector_settings(settings.cloned());
-    if let Some(components) = components {
-        builder.set_sleep_impl(components.sleep_impl());
-    }
-    builder
+fn trusting(authorities: TlsContext) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Connector::builder()
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(authorities.clone());
+        builder.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            builder.set_sleep_impl(components.sleep_impl());
+        }
+        builder.build()
+    })
 }
 
 /// The SDK's own client reads every authority of the machine as soon as it is made, once for each service: half of the time
