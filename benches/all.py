@@ -155,6 +155,25 @@ def add_planning(table):
     if found.exists():
         milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
         table.row("planning: all moves of machines, production, ms", milliseconds, allowed="2,000", most=2000)
+    for limits, what in (("one-run", "50 moves of consolidate"), ("unlimited", "all moves of consolidate")):
+        for size in ("1000", "5000", "production"):
+            found = folder / "criterion/consolidate" / limits / size / "new/estimates.json"
+            if found.exists():
+                milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
+                most = {"allowed": "2,000", "most": 2000} if limits == "one-run" else {}
+                table.row(f"planning: {what}, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds, **most)
+    add_peaks(table, folder)
+
+
+def add_peaks(table, folder):
+    """The memory of one plan at ECS's quotas, each in a process of its own."""
+    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "peak", "--manifest-path", "benches/planning/Cargo.toml"]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(folder)}
+    told = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in filter(None, told.splitlines()):
+        peak = json.loads(line)
+        table.row(f"planning: {peak['plan']}, {peak['tasks']:,} tasks: peak memory, MB", peak["peak_bytes"] / MB)
+        table.row("- of it the cluster as it was read", peak["cluster_bytes"] / MB)
 
 
 def main():

@@ -1,14 +1,15 @@
 //! How long the measure and the plan take as clusters grow to ECS's quotas: 5,000 container instances, 5,000 services.
 
-use std::{fmt::Write, hint::black_box, time::Duration};
+use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use ecs_rebalancer::planning::{
+    consolidate::consolidation,
     evening,
     imbalance::{definitions_needed, measure},
     model::Cluster,
     planner::plan,
-    policy::{Percent, Policy},
+    policy::{Mode, Percent, Policy},
     view,
 };
 
@@ -21,36 +22,14 @@ mod planning {
 }
 use planning::testing::{self, NOW};
 
-/// A cluster of so many container instances in three zones, a service for each, and twenty tasks a service.
-///
-/// Two of three instances came back empty, so that services are uneven in earnest. Each instance has room for
-/// so many more tasks; without any, a batch job's task fills the empty ones.
-fn fleet(instances: usize, room: usize) -> Cluster {
-    let mut tasks = vec![String::new(); instances];
-    let mut chance = 1_u64;
-    for number in 0..instances * 20 {
-        // Knuth's linear congruential generator: the same numbers in every run.
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let chosen = usize::try_from(chance >> 33).unwrap_or_default() % instances;
-        let _ = write!(tasks[chosen / 3 * 3], " service-{}", number / 20);
-    }
-    let mut drawing = "service batch strategy=random\n".to_owned();
-    for (number, tasks) in tasks.iter().enumerate() {
-        let zone = ["a", "b", "c"][number % 3];
-        let batch = if room == 0 { " batch" } else { "" };
-        let size = tasks.split_whitespace().count() + batch.len().min(1) + room;
-        let (cpu, memory) = (size * 256, size * 512);
-        let trunk = format!("attr.ecs.awsvpc-trunk-id=trunk-{number:05}");
-        let _ = writeln!(drawing, "{zone} i-{number:05} type=m5.large {trunk} cpu={cpu} memory={memory}{tasks}{batch}");
-    }
-    testing::cluster(&drawing)
-}
+mod fleet;
+use fleet::fleet;
 
 fn fleets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fleet");
     group.sample_size(10).measurement_time(Duration::from_secs(3));
-    let drawn = [10, 1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 100)));
-    let full = ("5000-full".to_owned(), fleet(5_000, 0));
+    let drawn = [10, 1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 3, 100)));
+    let full = ("5000-full".to_owned(), fleet(5_000, 3, 0));
     let production = testing::production().map(|cluster| ("production".to_owned(), cluster));
     for (name, cluster) in drawn.into_iter().chain([full]).chain(production) {
         let policy = Policy::default();
@@ -89,7 +68,7 @@ fn machines(criterion: &mut Criterion) {
         ..Policy::default()
     };
     let one_run = Policy { steer: true, ..Policy::default() };
-    let drawn = [1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 100)));
+    let drawn = [1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 3, 100)));
     let production = testing::production().map(|cluster| ("production".to_owned(), spread(cluster, &unlimited)));
     for (name, cluster) in drawn.into_iter().chain(production) {
         for (limits, policy) in [("unlimited", &unlimited), ("one-run", &one_run)] {
@@ -97,6 +76,28 @@ fn machines(criterion: &mut Criterion) {
             eprintln!("{name}, {limits}: {} moves", moves.iter().map(|(_, moves)| moves.len()).sum::<usize>());
             group.bench_with_input(BenchmarkId::new(limits, &name), &cluster, |bencher, cluster| {
                 bencher.iter(|| evening::moves(black_box(cluster), policy, NOW));
+            });
+        }
+    }
+}
+
+/// The instances that come free: as many as can be, and as many as one run empties unless it is told otherwise.
+fn consolidate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("consolidate");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(3));
+    let one_run = Policy { mode: Mode::Consolidate, steer: true, ..Policy::default() };
+    let unlimited = Policy { max_moves: u32::MAX, max_services: u32::MAX, ..one_run.clone() };
+    let drawn = [1_000, 5_000].map(|instances| (instances.to_string(), fleet(instances, 1, 20)));
+    let production = testing::production().map(|cluster| ("production".to_owned(), cluster));
+    for (name, cluster) in drawn.into_iter().chain(production) {
+        for (limits, policy) in [("unlimited", &unlimited), ("one-run", &one_run)] {
+            let freed = consolidation(&cluster, policy, NOW).freed;
+            let moves = freed.iter().map(|freed| freed.moves.len()).sum::<usize>();
+            eprintln!("{name}, {limits}: {} instances come free by {moves} moves", freed.len());
+            // Per task, so that what grows faster than the cluster shows.
+            group.throughput(Throughput::Elements(cluster.tasks.len() as u64));
+            group.bench_with_input(BenchmarkId::new(limits, &name), &cluster, |bencher, cluster| {
+                bencher.iter(|| consolidation(black_box(cluster), policy, NOW));
             });
         }
     }
@@ -111,5 +112,5 @@ fn spread(mut cluster: Cluster, policy: &Policy) -> Cluster {
     cluster
 }
 
-criterion_group!(benches, fleets, machines);
+criterion_group!(benches, fleets, machines, consolidate);
 criterion_main!(benches);
