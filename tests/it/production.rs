@@ -229,7 +229,7 @@ fn its_instances_come_free() {
     let Some((report, rehearsal)) = run(&settings, options(0, &[], &[])) else { return };
     let (before, predicted) = (report.before.as_ref().unwrap(), report.predicted.as_ref().unwrap());
     assert_eq!(before.empty_instances, 577);
-    // 519 must stay, by a linear program: `tests/peers/oracle_production.py`.
+    // 519 must stay, by a linear program: `tests/peers/oracle_consolidation_production.py`.
     let (free, possible) = (predicted.empty_instances - 577, 1_523 - 519 - 577);
     assert!(free * 100 >= possible * 95, "{free} of {possible} come free");
     println!("{} moves: {free} of {possible} instances come free", report.plan.len());
