@@ -10,6 +10,7 @@
 //! of trials lasts.
 
 mod floor;
+mod largest;
 mod price;
 mod search;
 

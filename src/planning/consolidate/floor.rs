@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Kept, price::prices};
+use super::{
+    Kept,
+    largest::{Largest, largest, less},
+    price::prices,
+};
 use crate::planning::{
-    model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task, TaskDefinition},
+    model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task},
     ordered::Ordered,
-    placement::{Index, Requirement, network_interfaces_for_tasks},
+    placement::{Index, network_interfaces_for_tasks},
     policy::Policy,
     relocation::Relocatable,
     reviewed::Reviewed,
@@ -81,12 +85,6 @@ fn wished(reviewed: &Reviewed, sites: &[Site<'_>], kinds: &[Kind<'_>], items: &[
         site_of.get(&a_move.to).copied().filter(|_| holds)
     };
     items.iter().enumerate().filter_map(|(number, item)| Some((number, target(item)?))).collect()
-}
-
-/// The size of a task for which room is kept, and which classes of instances admit it.
-struct Largest {
-    size: Capacity,
-    admitted: Vec<bool>,
 }
 
 struct Provider {
@@ -220,30 +218,6 @@ impl<'a> Kind<'a> {
             relocatable,
         }
     }
-}
-
-/// The tasks that are largest in CPU and in memory, of all services that are not daemons.
-fn largest(index: &Index<'_>) -> Vec<Largest> {
-    let cluster = index.cluster;
-    let placed = cluster.services.values().filter(|service| {
-        service.scheduling_strategy == SchedulingStrategy::Replica && !index.tasks_of(service).is_empty()
-    });
-    let sized: Vec<_> =
-        placed.filter_map(|service| Some((service, cluster.task_definitions.get(&service.task_definition)?))).collect();
-    let by = |of: fn(&Capacity) -> u32| {
-        let key = |one: &&(_, &TaskDefinition)| of(&one.1.reserves);
-        sized.iter().max_by_key(key).map(|(service, _)| *service)
-    };
-    let mut services: Vec<_> = RESOURCES.into_iter().filter_map(by).collect();
-    services.dedup_by(|one, other| one.name == other.name);
-    services
-        .into_iter()
-        .filter_map(|service| {
-            let definition = cluster.task_definitions.get(&service.task_definition)?;
-            let requirement = Requirement::new(service, Some(definition), None).ok()?;
-            Some(Largest { size: definition.reserves, admitted: index.admitted_classes(&requirement) })
-        })
-        .collect()
 }
 
 /// How far the emptying is.
@@ -608,14 +582,6 @@ impl<'f, 'a> State<'f, 'a> {
                 && self.free[*site].holds(&largest.size)
         };
         self.open_sites().filter(admits).min_by_key(|site| self.floor.volume(&self.free[*site]))
-    }
-}
-
-fn less(free: &Capacity, size: &Capacity) -> Capacity {
-    Capacity {
-        cpu_units: free.cpu_units - size.cpu_units,
-        memory_mib: free.memory_mib - size.memory_mib,
-        gpus: free.gpus - size.gpus,
     }
 }
 
