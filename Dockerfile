@@ -14,7 +14,7 @@ COPY Cargo.toml Cargo.lock no-unwinding.ld ./
 COPY ecs-simulator/Cargo.toml ecs-simulator/
 RUN mkdir -p src/bin tests/it benches ecs-simulator/src \
     && echo 'fn main() {}' >src/main.rs \
-    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs ecs-simulator/src/lib.rs \
+    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs benches/peak.rs ecs-simulator/src/lib.rs \
     && if [ "$(uname -m)" = x86_64 ]; then RUSTFLAGS="$RUSTFLAGS $RUSTFLAGS_X86_64"; fi \
     # The target is named, though it is this machine's own, so that build scripts and macros are not linked statically.
     && cargo build --release --locked --no-default-features --features "$FEATURES" --bin ecs-rebalancer --target "$(uname -m)-unknown-linux-gnu"

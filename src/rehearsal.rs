@@ -4,7 +4,7 @@ mod seed_policy;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -153,8 +153,16 @@ impl Rehearsal {
     }
 
     /// The simulator, to look into, with everything done that is due by now.
+    ///
+    /// # Panics
+    ///
+    /// When it is being looked into already: all of a rehearsal is one thread's, which would wait for itself for ever.
     pub fn simulator(&self) -> MutexGuard<'_, Simulator> {
-        let mut simulator = self.simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut simulator = match self.simulator.try_lock() {
+            Ok(simulator) => simulator,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("the simulator is looked into while it is looked into"),
+        };
         simulator.pass(self.now());
         simulator
     }

@@ -249,6 +249,7 @@ impl Simulator {
     pub fn instances_with_attribute(&self, name: &str) -> BTreeMap<String, String> {
         let instances = self.engine.state.instances.values();
         instances
+            .filter(|instance| instance.status != "INACTIVE")
             .filter_map(|instance| {
                 Some((instance.arn.clone(), instance.attributes.get(name)?.clone().unwrap_or_default()))
             })

@@ -104,7 +104,10 @@ pub(crate) fn take_instance(engine: &mut Engine, arn: &str) {
 pub(crate) fn join_instance(engine: &mut Engine) -> Option<String> {
     let (arn, id) = engine.new_arn("container-instance");
     let now = engine.now;
-    let model = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
+    let mut model = engine.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
+    // It starts from the same launch template, which knows nothing of what was put on another one since.
+    let put = std::mem::take(&mut model.put);
+    model.attributes.retain(|name, _| !put.contains(name));
     let instance = Instance {
         arn: arn.clone(),
         ec2_instance_id: format!("i-{}", &id[..17]),

@@ -156,6 +156,7 @@ pub(crate) fn read_instance(place: &Place<'_>) -> Result<Instance> {
         ports: ports(&set("PORTS"), place)?,
         udp_ports: ports(&set("PORTS_UDP"), place)?,
         attributes: attributes(&place.get("attributes"))?,
+        put: BTreeSet::new(),
         capacity_provider: place.get("capacityProviderName").text()?.filter(|name| !name.is_empty()).map(str::to_owned),
         tags: place.get("tags").pairs("key", "value")?,
         other_cpu: 0,

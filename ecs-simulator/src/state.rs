@@ -40,6 +40,8 @@ pub(crate) struct Instance {
     pub(crate) ports: BTreeSet<u16>,
     pub(crate) udp_ports: BTreeSet<u16>,
     pub(crate) attributes: BTreeMap<String, Option<String>>,
+    /// Those of them that PutAttributes put, and no agent registered.
+    pub(crate) put: BTreeSet<String>,
     pub(crate) capacity_provider: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     /// What is reserved beside the tasks that are known here, so that a snapshot's remaining resources hold.

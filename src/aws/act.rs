@@ -195,8 +195,12 @@ impl Target<'_> {
             })
             .await;
             match answer {
-                // The container instance is gone, and the attribute with it.
-                Err(CallError { code, .. }) if code == "TargetNotFoundException" => {}
+                // One of the container instances is gone, and the attribute with it: for the others it is asked again.
+                Err(CallError { code, .. }) if code == "TargetNotFoundException" => {
+                    for one in batch.chunks(1).filter(|_| batch.len() > 1) {
+                        Box::pin(self.delete_attribute(one, name)).await?;
+                    }
+                }
                 answer => {
                     answer.with_context(|| {
                         format!("cannot take attribute {name} off {} container instances", batch.len())

@@ -416,9 +416,12 @@ impl Hand {
             Action::PutTarget(instances, value) => {
                 tracing::info!(service = name, container_instances = instances.len(), "steering");
                 let listed: Vec<_> = instances.iter().cloned().collect();
+                if let Work::Surge(progress) = &mut self.work {
+                    progress.targets.extend(listed.iter().cloned());
+                }
                 target.put_attribute(&listed, TARGET_ATTRIBUTE, value).await?;
                 if let Work::Surge(progress) = &mut self.work {
-                    progress.targets.extend(listed);
+                    progress.put.extend(listed);
                 }
                 Ok(())
             }
@@ -428,6 +431,7 @@ impl Hand {
                 target.delete_attribute(&listed, TARGET_ATTRIBUTE).await?;
                 if let Work::Surge(progress) = &mut self.work {
                     progress.targets.retain(|instance| !instances.contains(instance));
+                    progress.put.retain(|instance| !instances.contains(instance));
                 }
                 Ok(())
             }

@@ -56,8 +56,11 @@ pub struct Progress {
     pub phase: Phase,
     /// The protections that this run set, and until when they last as ECS said.
     pub ours: BTreeMap<TaskArn, Timestamp>,
-    /// The container instances that this run put the attribute on, or tried to.
+    /// The container instances that this run put the attribute on, or tried to: of several requests the first may be answered,
+    /// and the next one not.
     pub targets: BTreeSet<ContainerInstanceArn>,
+    /// Those of them that have it.
+    pub put: BTreeSet<ContainerInstanceArn>,
     /// Whether the service may have the constraint that asks for it.
     pub constrained: bool,
     /// Tasks moved so far.
@@ -80,6 +83,7 @@ impl Progress {
             phase: Phase::Between,
             ours: BTreeMap::new(),
             targets: BTreeSet::new(),
+            put: BTreeSet::new(),
             constrained: false,
             moved: 0,
             steer_value: steer_value(run_id),
@@ -301,7 +305,7 @@ fn raise(
             let Some(value) = &mark.steer else {
                 return Step::Act(Action::SetDesiredCount(mark.to, None), Phase::Raised(mark.clone(), seen.at));
             };
-            if !targets.is_subset(&progress.targets) {
+            if !targets.is_subset(&progress.put) {
                 return Step::Act(Action::PutTarget(targets.clone(), value.clone()), progress.phase.clone());
             }
             let mut constraints = owners_constraints(&service.placement_constraints);

@@ -239,8 +239,9 @@ fn its_instances_come_free() {
     let requests: u64 = report.api_calls.values().sum();
     println!("they did, by {requests} requests in {} s", report.duration_seconds);
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
-    for (name, history) in rehearsal.simulator().timeline().services() {
-        let desired = rehearsal.simulator().service(name).unwrap().desired_count;
+    let simulator = rehearsal.simulator();
+    for (name, history) in simulator.timeline().services() {
+        let desired = simulator.service(name).unwrap().desired_count;
         assert!(history.lowest_healthy >= desired, "{name} fell to {} of {desired}", history.lowest_healthy);
     }
 }

@@ -129,3 +129,19 @@ fn a_replacement_that_never_becomes_healthy_leaves_nothing_behind() {
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{faults:?}");
     }
 }
+
+/// DeleteAttributes refuses all of a request in which one container instance is gone.
+#[test]
+fn an_instance_that_is_lost_while_it_is_steered_to_keeps_no_attribute_on_the_others() {
+    let drawing = "a i-1 web web web web web web web web\na i-2\na i-3\na i-4\nservice web desired=8";
+    let mut lost_on_the_way = 0;
+    for seconds in 1..60 {
+        let fault = format!("lose-instance={seconds}");
+        let settings = "STRATEGY=surge STEER=true SURGE=50";
+        let (report, rehearsal) = rehearse(drawing, settings, options(seconds, &["default-strategy=most"], &[&fault]));
+        let what = format!("lost after {seconds} s: {report:#?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+        lost_on_the_way += u32::from(calls(&report, "DeleteAttributes") > calls(&report, "PutAttributes"));
+    }
+    assert!(lost_on_the_way > 0);
+}

@@ -214,13 +214,15 @@ fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Vec<Attribute>, ApiE
         .iter()
         .map(|place| {
             let id = checked(place.get("targetId").needed_text())?;
-            let instance = engine.state.instances.keys().find(|arn| super::last_part(arn) == super::last_part(&id));
-            let instance = instance
+            // Those that ListContainerInstances lists, as the error's description has it [API, DeleteAttributes].
+            let mut listed = engine.state.instances.values().filter(|instance| instance.status != "INACTIVE");
+            let instance = listed
+                .find(|instance| super::last_part(&instance.arn) == super::last_part(&id))
                 .ok_or_else(|| ApiError::new("TargetNotFoundException", "The specified target wasn't found."))?;
             Ok(Attribute {
                 name: checked(place.get("name").needed_text())?,
                 value: checked(place.get("value").text())?.map(str::to_owned),
-                instance: instance.clone(),
+                instance: instance.arn.clone(),
             })
         })
         .collect()
@@ -232,6 +234,7 @@ pub(super) fn put_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<V
             return Err(invalid("Names that begin with ecs. are reserved."));
         }
         if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+            instance.put.insert(attribute.name.clone());
             instance.attributes.insert(attribute.name, attribute.value);
             instance.version += 1;
         }
@@ -242,6 +245,7 @@ pub(super) fn put_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<V
 pub(super) fn delete_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
     for attribute in attributes(engine, input)? {
         if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+            instance.put.remove(&attribute.name);
             instance.attributes.remove(&attribute.name);
             instance.version += 1;
         }
