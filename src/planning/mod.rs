@@ -40,4 +40,5 @@ pub mod stop;
 pub mod surge;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod thin;
 pub mod view;

@@ -146,6 +146,11 @@ impl<'a> Requirement<'a> {
             && self.queries.iter().all(|query| query.matches(instance, &|| groups(&instance.arn)))
     }
 
+    /// Whether each task takes one of the instance's network interfaces, of which others' tasks take some.
+    pub fn looks_at_addresses(&self) -> bool {
+        self.definition.is_some_and(|definition| definition.takes_network_interface)
+    }
+
     /// How many tasks of the service one instance can hold at most, whatever its size.
     pub fn limit(&self) -> u32 {
         let has_static_ports = self

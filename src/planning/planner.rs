@@ -19,6 +19,7 @@ use super::{
     settings::ServiceSettings,
     spread, steering,
     step::Tasks,
+    thin::thin,
     view,
 };
 
@@ -424,6 +425,8 @@ fn foresee(
     let desired = service.desired_count;
     let mut alone = view::alone(cluster, name).into_owned();
     let foreseen = &mut alone;
+    let tasks = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
+    thin(foreseen, name, tasks + surge_size(desired, policy) as usize + 1);
     let (mut best, mut patience) = (u32::MAX, 0);
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);

@@ -481,7 +481,7 @@ pub(super) fn leaf<'a>(part: &Part<'_>, instance: &'a ContainerInstance) -> Vec<
 }
 
 /// How full an instance is, in millionths, by the resource that is reserved the most.
-fn fullness(instance: &ContainerInstance) -> u64 {
+pub(super) fn fullness(instance: &ContainerInstance) -> u64 {
     let part = |of: fn(&Capacity) -> u32| {
         let registered = u64::from(of(&instance.registered));
         (registered - u64::from(of(&instance.remaining)).min(registered)) * 1_000_000 / registered.max(1)

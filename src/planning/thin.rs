@@ -1,0 +1,103 @@
+//! A cluster with fewer container instances, for one service: of many that are alike, those that ECS or a plan would come to.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeSet,
+};
+
+use super::{
+    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
+    placement::{Index, Requirement},
+    spread::fullness,
+};
+
+/// Takes away what can change nothing for the service while it has at most `most` tasks: container instances without one, as
+/// long as each class of instances that are alike for it keeps the `most` that come first, in whatever order they are looked at.
+///
+/// A balanced arrangement of so many tasks never gives two to one instance while another has none, so that it asks for no more
+/// instances; and ECS, task by task, takes one of the first. The cluster is as [`super::view::alone`] gives it.
+pub fn thin(cluster: &mut Cluster, service: &ServiceName, most: usize) {
+    let Some(kept) = kept(cluster, service, most) else { return };
+    cluster.container_instances.retain(|arn, _| kept.contains(arn));
+}
+
+/// None where that is all.
+fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSet<ContainerInstanceArn>> {
+    let service = cluster.services.get(service)?;
+    let definition = cluster.task_definitions.get(&service.task_definition);
+    let requirement = Requirement::new(service, definition, None).ok()?;
+    // Where others' tasks count, no two instances are alike.
+    if cluster.container_instances.len() <= most || !requirement.is_static() || requirement.looks_at_addresses() {
+        return None;
+    }
+    let mut kept: BTreeSet<ContainerInstanceArn> =
+        cluster.tasks.values().filter_map(|task| task.container_instance.clone()).collect();
+    let room = |instance: &ContainerInstance| requirement.room(instance, &instance.remaining, &|| 0, &|| 0);
+    for mut class in Index::new(cluster).classes {
+        class.retain(|instance| !kept.contains(&instance.arn));
+        let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {
+            if class.len() > most {
+                class.select_nth_unstable_by(most, order);
+            }
+            kept.extend(class.iter().take(most).map(|instance| instance.arn.clone()));
+        };
+        keep(&|a, b| (Reverse(room(a)), &a.arn).cmp(&(Reverse(room(b)), &b.arn)));
+        let least = |instance: &ContainerInstance| Some(room(instance)).filter(|room| *room > 0).unwrap_or(u32::MAX);
+        keep(&|a, b| (least(a), &b.arn).cmp(&(least(b), &a.arn)));
+        keep(&|a, b| (fullness(a), &a.arn).cmp(&(fullness(b), &b.arn)));
+    }
+    Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{imbalance, planner, spread, steering, step::Tasks, testing, view};
+
+    proptest! {
+        #[test]
+        fn a_service_fares_on_it_as_on_the_whole_cluster(
+            mut drawing in planner::tests::drawing(),
+            more in prop::collection::vec((0..3_usize, 0..6_u32, prop::option::of(1..3_u32)), 10..50),
+        ) {
+            for (number, (zone, cpu, memory)) in more.iter().enumerate() {
+                let memory = memory.map_or_else(String::new, |memory| format!(" memory={}", memory * 512));
+                writeln!(drawing, "{} j-{number} cpu={}{memory}", ["a", "b", "c"][*zone], cpu * 256).unwrap();
+            }
+            let cluster = testing::cluster(&drawing);
+            let none = BTreeSet::new();
+            for name in cluster.services.keys() {
+                let whole = view::alone(&cluster, name).into_owned();
+                let mut thinned = whole.clone();
+                thin(&mut thinned, name, whole.tasks.len() + 2);
+                let on = |cluster: &Cluster| {
+                    let tasks = Tasks::all_ready(cluster, name);
+                    (
+                        imbalance::misplaced(cluster, name),
+                        spread::placements(cluster, name, 2),
+                        spread::paced_surge(cluster, name, &none, 2),
+                        steering::targets(cluster, name, &none, 2, false),
+                        spread::victims(cluster, name, &tasks, &none, 2),
+                    )
+                };
+                prop_assert_eq!(on(&thinned), on(&whole), "{}", name);
+            }
+        }
+
+        #[test]
+        fn much_that_is_alike_goes(idle in 20..60_usize) {
+            let mut drawing = "a i-0 web web\n".to_owned();
+            for number in 0..idle {
+                writeln!(drawing, "b j-{number}").unwrap();
+            }
+            let mut cluster = testing::cluster(&drawing);
+            thin(&mut cluster, &"web".into(), 3);
+            // The one with its tasks, and the three first by name and the three last.
+            prop_assert_eq!(cluster.container_instances.len(), 1 + 3 + 3);
+        }
+    }
+}
