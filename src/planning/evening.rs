@@ -29,11 +29,14 @@ pub fn is_due(found: &Measure, policy: &Policy) -> bool {
 
 /// The moves, at most `policy.max_moves` of at most `policy.max_services` services, by service in the order of their first
 /// move. The cluster's task definitions must have been read, those of all services that may move: one whose definition is
-/// missing stays.
+/// missing stays. Where a plan was reviewed, those of its moves that hold still.
 pub fn moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
     let mut state = State::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
+    if let Some(reviewed) = &policy.reviewed {
+        return state.follow(reviewed);
+    }
     state.search();
     state.moves()
 }

@@ -233,41 +233,44 @@ fn fit_nowhere(tasks: u32) -> String {
 
 /// Plans a run on a cluster that was measured.
 pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+    let making = making_room::plan(cluster, policy, now);
     match policy.mode {
-        Mode::Spread => spread_out(cluster, found, policy, now),
-        Mode::Consolidate => consolidate(cluster, found, policy, now),
+        Mode::Spread => spread_out(cluster, found, policy, now, making),
+        Mode::Consolidate => consolidate(cluster, found, policy, now, making),
     }
 }
 
-/// Packs tasks so that container instances come free.
-fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
-    let planned = consolidation(cluster, policy, now);
-    let mut left_alone: BTreeMap<ServiceName, LeftAlone> =
-        planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))).into_map();
+/// Packs tasks so that container instances come free. Where room is to be made first, just that: what can come free is seen
+/// once the tasks that it is made for are there.
+fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp, making: Making) -> Plan {
+    let Making { rooms, movers, left_alone: not_helped, places } = making;
+    let mut foreseen = cluster.clone();
+    let mut left_alone = BTreeMap::new();
+    let (services, consolidation) = if movers.is_empty() {
+        let planned = consolidation(cluster, policy, now);
+        left_alone.extend(planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))));
+        let freed = consolidate::by_service(&planned.freed);
+        (relocations(&mut foreseen, freed, Aim::Consolidation), Some(planned))
+    } else {
+        (make_room(&mut foreseen, movers, &places), None)
+    };
     for (name, service) in &found.services {
         if service.spread.as_ref().is_ok_and(|spread| spread.misplaced_tasks > 0) {
             left_alone.entry(name.clone()).or_insert(LeftAlone::Consolidating);
         }
     }
-    let mut foreseen = cluster.clone();
-    let services = relocations(&mut foreseen, consolidate::by_service(&planned.freed), Aim::Consolidation);
+    left_alone.extend(not_helped);
     for service in &services {
         left_alone.remove(&service.name);
     }
-    Plan {
-        services,
-        rooms: Vec::new(),
-        places: Vec::new(),
-        left_alone,
-        consolidation: Some(planned),
-        predicted: measure(&foreseen, policy, now),
-    }
+    let places = if rooms.is_empty() { Vec::new() } else { places };
+    Plan { services, rooms, places, left_alone, consolidation, predicted: measure(&foreseen, policy, now) }
 }
 
 /// Brings tasks to where each service's placement strategy asks for them.
-fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Plan {
+fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp, making: Making) -> Plan {
     let mut foreseen = cluster.clone();
-    let Making { rooms, movers, left_alone: not_helped, places } = making_room::plan(cluster, policy, now);
+    let Making { rooms, movers, left_alone: not_helped, places } = making;
     let mut services = make_room(&mut foreseen, movers, &places);
     let in_hand: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).into_set();
     let mut left_alone = BTreeMap::new();
@@ -319,7 +322,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
         services.push(ServicePlan { name: name.clone(), strategy, moves, allowance, aim: Aim::Spread });
     }
-    if services.is_empty() && policy.reviewed.is_none() && evening::is_due(found, policy) {
+    if services.is_empty() && evening::is_due(found, policy) {
         // Tasks go to emptier container instances, once every service is spread.
         let planned = evening::moves(&foreseen, policy, now);
         services = relocations(&mut foreseen, planned, Aim::Machines);

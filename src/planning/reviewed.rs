@@ -47,7 +47,7 @@ pub enum Outdated {
     TasksGone,
     /// A container instance that a task was to leave or to come to takes no tasks any more.
     Instance(ContainerInstanceArn),
-    /// Nothing is misplaced any more, or the tasks that were to go aren't.
+    /// Nothing is misplaced or uneven any more, or not by the tasks that were to go.
     NoHelp,
     /// The strategy in force restarts every task, which nobody has planned.
     RestartsAll,
@@ -59,11 +59,19 @@ impl fmt::Display for Outdated {
             Self::DesiredCount { was, is } => write!(formatter, "{was} tasks were desired then, {is} are now"),
             Self::TasksGone => formatter.write_str("what was to go is gone"),
             Self::Instance(instance) => write!(formatter, "{} takes no tasks any more", instance.short()),
-            Self::NoHelp => formatter.write_str("what was to go is not misplaced any more"),
+            Self::NoHelp => formatter.write_str("moving what was to go would no longer help"),
             Self::RestartsAll => {
                 formatter.write_str("its strategy restarts every task, and the plan names single ones")
             }
         }
+    }
+}
+
+impl ReviewedService {
+    /// Why none of its moves holds any more; none where that is not so.
+    pub fn outdated(&self, service: &Service) -> Option<Outdated> {
+        let (was, is) = (self.running_tasks, service.desired_count);
+        (was != is).then_some(Outdated::DesiredCount { was, is })
     }
 }
 
@@ -88,9 +96,8 @@ impl Reviewed {
         if matches!(strategy, Strategy::Redeploy | Strategy::Revision) {
             return Err(LeftAlone::PlanOutdated(Outdated::RestartsAll));
         }
-        if planned.running_tasks != service.desired_count {
-            let (was, is) = (planned.running_tasks, service.desired_count);
-            return Err(LeftAlone::PlanOutdated(Outdated::DesiredCount { was, is }));
+        if let Some(outdated) = planned.outdated(service) {
+            return Err(LeftAlone::PlanOutdated(outdated));
         }
         let (mut holding, mut first) = (BTreeSet::new(), None);
         for a_move in &planned.moves {
@@ -114,11 +121,14 @@ impl Reviewed {
         for (name, planned) in &self.services {
             let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
             for a_move in planned.moves.iter().filter(|a_move| !made.contains(&a_move.task)) {
-                let reason = match plan.left_alone.get(name) {
-                    _ if !cluster.services.contains_key(name) => "the service is gone".to_owned(),
-                    Some(left_alone) => left_alone.to_string(),
-                    None if spread::misplaced(cluster, name) == 0 => Outdated::NoHelp.to_string(),
-                    None => outdated(cluster, name, a_move).unwrap_or(Outdated::NoHelp).to_string(),
+                let reason = match (cluster.services.get(name), plan.left_alone.get(name)) {
+                    (None, _) => "the service is gone".to_owned(),
+                    (Some(_), Some(left_alone)) => left_alone.to_string(),
+                    (Some(service), None) => planned
+                        .outdated(service)
+                        .or_else(|| outdated(cluster, name, a_move))
+                        .unwrap_or(Outdated::NoHelp)
+                        .to_string(),
                 };
                 *by_reason.entry(reason).or_default() += 1;
             }

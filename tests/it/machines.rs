@@ -1,9 +1,18 @@
 //! Machines: with every service spread, tasks go from full container instances to idle ones, and no spread gets worse.
 
-use ecs_rebalancer::report::{Outcome, Report};
+use std::fs;
+
+use ecs_rebalancer::{
+    config::Config,
+    rehearsal::Rehearsal,
+    report::{Outcome, Report, json},
+};
 use ecs_simulator::behaviour::SWITCHES;
 
-use crate::support::{leftovers, options, rehearse, spread_of};
+use crate::{
+    snapshot::folder,
+    support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of},
+};
 
 /// Four services of one task each: spread wherever that is, and all on one instance.
 const ONE_FULL: &str = "a i-1 s0 s1 s2 s3\na i-2\na i-3\nservice s0 desired=1\nservice s1 desired=1\nservice s2 desired=1\n\
@@ -36,6 +45,54 @@ fn without_steering_or_below_the_threshold_machines_are_left_as_they_are() {
         let (report, _) = rehearse(ONE_FULL, settings, options(0, &[], &[]));
         assert_eq!((report.outcome, moved(&report)), (Outcome::Balanced, 0), "{settings}: {report:#?}");
     }
+}
+
+/// What was reviewed on one cluster, done on another: moves, warnings, and where the services' tasks are then.
+fn reviewed(name: &str, before: &str, after: &str) -> (u32, Vec<String>, Vec<String>) {
+    let file = folder("machines").join(name);
+    let settings = config("STEER=true LOAD_THRESHOLD=10");
+    let run = |drawing: &str, config: &Config| {
+        in_simulated_time(async {
+            let rehearsal = Rehearsal::new(&snapshot(drawing), options(0, &[], &[])).unwrap();
+            let report = rehearsal.run(config, CLUSTER, "run-1").await;
+            (report, rehearsal)
+        })
+    };
+    let (planned, _) = run(before, &Config { dry_run: true, ..settings.clone() });
+    assert_eq!((planned.outcome, planned.plan.len()), (Outcome::Planned, 2), "{planned:#?}");
+    fs::write(&file, json::document(&planned).unwrap()).unwrap();
+    let (report, rehearsal) = run(after, &Config { plan: Some(file), ..settings }.ready().unwrap());
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    let places = ["s0", "s1", "s2"].map(|service| format!("{service} {}", spread_of(&rehearsal, service)));
+    (moved(&report), report.warnings, places.to_vec())
+}
+
+#[test]
+fn a_reviewed_plan_is_followed_as_far_as_it_holds() {
+    let services = "service s0 desired=1\nservice s1 desired=1\nservice s2 desired=1";
+    let before = format!("a i-1 s0 s1 s2\na i-2\na i-3\n{services}");
+    let (moves, warnings, places) = reviewed("same.json", &before, &before);
+    assert_eq!((moves, warnings), (2, Vec::new()));
+    assert_eq!(places, ["s0 i-2=1", "s1 i-1=1", "s2 i-3=1"]);
+    // s0 was opted out; i-4 has joined, and nobody has reviewed a move to it.
+    let after = format!(
+        "a i-1 s0 s1 s2\na i-2\na i-3\na i-4\n{}",
+        services.replacen("=1", "=1 tag.ecs-rebalancer:enabled=false", 1)
+    );
+    let (moves, warnings, places) = reviewed("opted-out.json", &before, &after);
+    assert_eq!(warnings, ["s0: 1 of 1 reviewed moves left out: moving what was to go would no longer help"]);
+    assert_eq!((moves, places), (1, ["s0 i-1=1", "s1 i-1=1", "s2 i-3=1"].map(str::to_owned).to_vec()));
+    // i-3 drains, and s0 was moved by somebody else.
+    let after = format!("a i-1 s1 s2\na i-2 s0\na i-3 status=DRAINING\na i-4\n{services}");
+    let (moves, warnings, _) = reviewed("drained.json", &before, &after);
+    assert_eq!(moves, 0, "{warnings:?}");
+    assert_eq!(
+        warnings,
+        [
+            "s0: 1 of 1 reviewed moves left out: what was to go is gone",
+            "s2: 1 of 1 reviewed moves left out: i-3 takes no tasks any more",
+        ]
+    );
 }
 
 #[test]

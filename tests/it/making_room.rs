@@ -116,6 +116,23 @@ fn a_dry_run_says_what_it_would_move_and_a_reviewed_plan_is_followed() {
 }
 
 #[test]
+fn to_consolidate_too_room_is_made_first() {
+    // i-4 could be emptied into i-3 as well.
+    let drawing = format!("{ONE_MOVE}\na i-4 y cpu=256\na i-5 cpu=512\nservice y desired=1 cpu=256");
+    let settings = "STEER=true MODE=consolidate HEADROOM=0 COOLDOWN=0";
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(&drawing), options(0, &[], &[])).unwrap();
+        let report = rehearsal.run(&config(settings), CLUSTER, "run-1").await;
+        assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+        assert_eq!((moved(&report), report.consolidation.is_none()), (1, true), "{report:#?}");
+        text::render(&report, false);
+        let report = rehearsal.run(&config(settings), CLUSTER, "run-2").await;
+        assert!(report.consolidation.is_some(), "{report:#?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn it_holds_under_every_behaviour() {
     let every = SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
     for behaviour in every {

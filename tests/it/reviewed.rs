@@ -97,7 +97,7 @@ service extra";
             "job: 1 of 1 reviewed moves left out: its tag ecs-rebalancer:enabled is false",
             "log: 1 of 1 reviewed moves left out: the service is gone",
             "new: 1 of 1 reviewed moves left out: the service is gone",
-            "old: 1 of 1 reviewed moves left out: what was to go is not misplaced any more",
+            "old: 1 of 1 reviewed moves left out: what was to go is gone",
         ]
     );
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());

@@ -81,7 +81,7 @@ fn wished(reviewed: &Reviewed, sites: &[Site<'_>], kinds: &[Kind<'_>], items: &[
         let service = kinds[item.kind].relocatable.service;
         let planned = reviewed.services.get(&service.name)?;
         let a_move = planned.moves.iter().find(|a_move| a_move.task == item.task.arn)?;
-        let holds = planned.running_tasks == service.desired_count && sites[item.home].instance.arn == a_move.from;
+        let holds = planned.outdated(service).is_none() && sites[item.home].instance.arn == a_move.from;
         site_of.get(&a_move.to).copied().filter(|_| holds)
     };
     items.iter().enumerate().filter_map(|(number, item)| Some((number, target(item)?))).collect()

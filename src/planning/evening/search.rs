@@ -12,11 +12,12 @@ use super::{
     mover::{Mover, Paths},
 };
 use crate::planning::{
-    model::{ServiceName, Task},
+    model::{ContainerInstanceArn, ServiceName, Task},
     placement::{Index, Levels},
     planner::Move,
     policy::Policy,
     relocation::Relocatable,
+    reviewed::Reviewed,
 };
 
 /// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights
@@ -127,6 +128,56 @@ impl<'b, 'a> State<'b, 'a> {
             self.undo_all();
             self.make_all(&declining);
         }
+    }
+
+    /// Makes the moves of a reviewed plan that hold and help still, as long as they are needed, and gives them by service.
+    pub(super) fn follow(&mut self, reviewed: &Reviewed) -> Vec<(ServiceName, Vec<Move>)> {
+        let mut followed: BTreeMap<usize, Vec<Move>> = BTreeMap::new();
+        let mut left: Vec<(usize, &Move)> = Vec::new();
+        for (number, mover) in self.movers.iter().enumerate() {
+            let service = mover.relocatable.service;
+            let planned = reviewed.services.get(&service.name);
+            let holding = planned.filter(|planned| planned.outdated(service).is_none());
+            left.extend(holding.into_iter().flat_map(|planned| &planned.moves).map(|a_move| (number, a_move)));
+        }
+        loop {
+            let before = left.len();
+            // What evens out nothing yet may, once others are made.
+            left.retain(|(number, a_move)| {
+                let is_made = self.make_again(*number, a_move);
+                if is_made {
+                    followed.entry(*number).or_default().push(Move::clone(a_move));
+                }
+                !is_made
+            });
+            if left.len() == before {
+                break;
+            }
+        }
+        let named =
+            followed.into_iter().map(|(number, moves)| (self.movers[number].relocatable.service.name.clone(), moves));
+        named.collect()
+    }
+
+    /// Makes one move if its task is where it was, may go where it is to, and that evens something out.
+    fn make_again(&mut self, number: usize, a_move: &Move) -> bool {
+        let (mover, field) = (&self.movers[number], &self.field);
+        let place = |arn: &ContainerInstanceArn| field.number_of.get(arn).copied();
+        let (Some(from), Some(to)) = (place(&a_move.from), place(&a_move.to)) else { return false };
+        let is_there = || mover.tasks_on(field.instances[from]).iter().any(|task| task.arn == a_move.task);
+        let (leaves, comes) = (field.change(from, &mover.size, false), field.change(to, &mover.size, true));
+        let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
+        let holds = !field.is_even()
+            && self.made.len() < self.most_moves
+            && self.may_move(number, from)
+            && is_there()
+            && self.is_open(mover, from, to)
+            && field.is_sound(change)
+            && field.worth(change, weights(MOST_WEIGHT)) > 0;
+        if holds {
+            self.make(Made { mover: number, from, to });
+        }
+        holds
     }
 
     /// The moves by service, in the order of their first move. Of several tasks on one instance the youngest go.
@@ -290,6 +341,16 @@ impl<'b, 'a> State<'b, 'a> {
             && !(is_new && self.moves_of.len() >= self.most_services)
     }
 
+    /// Whether one of its tasks may go from one instance to another, and fits there.
+    fn is_open(&self, mover: &Mover<'_, '_>, from: usize, to: usize) -> bool {
+        to != from
+            && self.field.free[to].holds(&mover.size)
+            && mover.may_be_on(&self.field, to)
+            && mover.keeps_spread(&self.field, from, to)
+            && mover.has_room_on(&self.field, to)
+            && !mover.ports().any(|(tcp, port)| self.taken_ports.contains(&(to, tcp, port)))
+    }
+
     /// Where the task is worth the most.
     fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
         let (mover, field) = (&self.movers[number], &self.field);
@@ -302,13 +363,7 @@ impl<'b, 'a> State<'b, 'a> {
         let mut looked = 0;
         for (_, to) in &field.by_emptiness {
             self.looks = self.looks.saturating_sub(1);
-            if *to == from
-                || !field.free[*to].holds(&mover.size)
-                || !mover.may_be_on(field, *to)
-                || !mover.keeps_spread(field, from, *to)
-                || !mover.has_room_on(field, *to)
-                || mover.ports().any(|(tcp, port)| self.taken_ports.contains(&(*to, tcp, port)))
-            {
+            if !self.is_open(mover, from, *to) {
                 continue;
             }
             looked += 1;

@@ -127,7 +127,7 @@ fn a_task_that_is_not_misplaced_any_more_stays() {
                 view::insert(cluster, new);
             }
         },
-        "api: opted-out\nweb: 2 of 2 reviewed moves left out: what was to go is not misplaced any more",
+        "api: opted-out\nweb: 2 of 2 reviewed moves left out: moving what was to go would no longer help",
     );
 }
 
