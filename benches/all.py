@@ -26,6 +26,16 @@ SIMULATOR, REHEARSE = ROOT / "target/debug/ecs-simulator", ROOT / "target/debug/
 PRODUCTION = ROOT / "../shared/data/production.json"
 BOTO3 = [sys.executable, str(ROOT / "benches/peers/read_and_count.py")]
 LIFTED = {"MAX_MOVES": "1000", "MAX_SERVICES": "100", "DEADLINE": "2h", "THRESHOLD": "0"}
+# What is planned, which of benches/plan.rs that is, on which clusters, and how many milliseconds it may take.
+PLANNING = [
+    ("measured", "fleet/measure", ("10", "1000", "5000", "production"), None),
+    ("50 moves of spread", "fleet/plan", ("1000", "5000", "production"), 2000),
+    ("50 moves of machines", "machines/one-run", ("1000", "5000", "production"), 2000),
+    ("50 moves of consolidate", "consolidate/one-run", ("1000", "5000", "production"), 2000),
+    ("all moves of spread", "fleet/plan-unlimited", ("production",), 2000),
+    ("all moves of machines", "machines/unlimited", ("production",), 2000),
+    ("all moves of consolidate", "consolidate/unlimited", ("production",), 2000),
+]
 # A registry's megabytes and Fargate's are a million bytes.
 MB = 1e6
 
@@ -141,27 +151,13 @@ def add_planning(table):
     """By size, with the planning code built alone and for speed."""
     folder = ROOT / "target/planning"
     cargo("bench", "--locked", "--bench", "plan", "--manifest-path", "benches/planning/Cargo.toml", CARGO_TARGET_DIR=str(folder))
-    for size in ("10", "1000", "5000", "production"):
-        found = folder / "criterion/fleet/measure" / size / "new/estimates.json"
-        if found.exists():
-            milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
-            table.row(f"planning: measured, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds)
-    for size in ("1000", "5000", "production"):
-        found = folder / "criterion/machines/one-run" / size / "new/estimates.json"
-        if found.exists():
-            milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
-            table.row(f"planning: 50 moves of machines, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds)
-    found = folder / "criterion/machines/unlimited/production/new/estimates.json"
-    if found.exists():
-        milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
-        table.row("planning: all moves of machines, production, ms", milliseconds, allowed="2,000", most=2000)
-    for limits, what in (("one-run", "50 moves of consolidate"), ("unlimited", "all moves of consolidate")):
-        for size in ("1000", "5000", "production"):
-            found = folder / "criterion/consolidate" / limits / size / "new/estimates.json"
+    for what, bench, sizes, most in PLANNING:
+        for size in sizes:
+            found = folder / "criterion" / bench / size / "new/estimates.json"
             if found.exists():
                 milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
-                most = {"allowed": "2,000", "most": 2000} if limits == "one-run" else {}
-                table.row(f"planning: {what}, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds, **most)
+                allowed = {"allowed": f"{most:,}", "most": most} if most else {}
+                table.row(f"planning: {what}, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds, **allowed)
     add_peaks(table, folder)
 
 
