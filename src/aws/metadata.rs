@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::{
     http::HttpConnector,
     orchestrator::{HttpRequest, HttpResponse},
@@ -14,6 +13,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use serde::Deserialize;
 
+use super::transport;
 use crate::planning::model::TaskArn;
 
 /// The agent answers from its memory, on the same machine.
@@ -44,7 +44,7 @@ pub async fn own_task(uri: &str) -> Result<OwnTask> {
 async fn get(address: &str) -> Result<Vec<u8>> {
     let mut request = HttpRequest::new(SdkBody::empty());
     request.set_uri(address)?;
-    let response: HttpResponse = Connector::builder().build_http().call(request).await?;
+    let response: HttpResponse = transport::direct().call(request).await?;
     ensure!(response.status().is_success(), "it answered with HTTP status {}", response.status());
     Ok(ByteStream::new(response.into_body()).collect().await?.to_vec())
 }

@@ -58,7 +58,7 @@ impl Clients {
     /// # Errors
     /// When no region is to be found, or finding it takes too long.
     pub async fn from_environment() -> Result<Self> {
-        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(transport::client()?);
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(transport::client());
         let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader).load())
             .await
             .context("finding the AWS region and credentials took too long; set AWS_REGION and check the task role")?;

@@ -99,24 +99,40 @@ def check_tls(job, simulator_command, folder):
         check("which is said", "UnknownIssuer" in " ".join(report["errors"]), True)
 
 
-def check_proxy(job, scheme, variable, expected):
-    """What the first line is that a proxy is sent."""
+NOBODY = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+
+
+def check_proxy(job, scheme, variable, expected, user=""):
+    """What the first line is that a proxy is sent, and whether it is told who asks."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(RUN_SECONDS)
-        environment = {
-            "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing",
-            "AWS_ENDPOINT_URL": f"{scheme}://aws.invalid", variable: f"http://127.0.0.1:{listener.getsockname()[1]}",
-        }  # fmt: skip
+        proxy = f"http://{user}127.0.0.1:{listener.getsockname()[1]}"
+        environment = {**NOBODY, "AWS_ENDPOINT_URL": f"{scheme}://aws.invalid", variable: proxy}
         process = subprocess.Popen(
             [job], env={**environment, **DRY}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             connection, _ = listener.accept()
             with connection, connection.makefile("rb") as sent:
-                check(f"what a proxy named by {variable} is asked", sent.readline().decode().strip(), expected)
+                lines = [line.decode().strip() for line in iter(sent.readline, b"\r\n")]
+            check(f"what a proxy named by {variable} is asked", lines[0], expected)
+            told = [line.split(": ")[1] for line in lines if line.lower().startswith("proxy-authorization: ")]
+            # user:word, by base64.
+            check("who asks", told, ["Basic dXNlcjp3b3Jk"] if user else [])
         finally:
             process.kill()
             process.wait()
+
+
+def check_other_proxies(job, simulator_command):
+    """A proxy that isn't meant for the host is not asked; one that can't be reached so is told of."""
+    with simulator(simulator_command, 1) as environment:
+        status, _ = run(job, {**environment, "HTTP_PROXY": "http://proxy.invalid", "NO_PROXY": "127.0.0.1"})
+        check("exit status where NO_PROXY names the host", status, 0)
+        status, report = run(job, {**environment, "HTTP_PROXY": "https://user:word@proxy.invalid"})
+        check("exit status where the proxy's address is not http://", status, 1)
+        told = " ".join(report["errors"])
+        check("which is said, without the password", ("give an http:// address" in told, "word@" in told), (True, False))
 
 
 def main():
@@ -126,6 +142,9 @@ def main():
         check_tls(job, simulator_command, folder)
     check_proxy(job, "http", "HTTP_PROXY", "POST http://aws.invalid/ HTTP/1.1")
     check_proxy(job, "https", "HTTPS_PROXY", "CONNECT aws.invalid:443 HTTP/1.1")
+    check_proxy(job, "http", "HTTP_PROXY", "POST http://aws.invalid/ HTTP/1.1", user="user:word@")
+    check_proxy(job, "https", "HTTPS_PROXY", "CONNECT aws.invalid:443 HTTP/1.1", user="user:word@")
+    check_other_proxies(job, simulator_command)
 
 
 if __name__ == "__main__":
