@@ -13,16 +13,14 @@ mod floor;
 mod largest;
 mod price;
 mod search;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use self::{
-    floor::{Floor, State},
-    search::best,
-};
+use self::{floor::Floor, search::best, state::State};
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
     ordered::Ordered,

@@ -35,7 +35,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     let paint = Paint::new(colour);
     let mut text = String::new();
     if let Some(before) = &report.before {
-        text.push_str(&instances::render(&report.container_instances, before, &paint));
+        text.push_str(&instances::render(report, before, &paint));
         text.push('\n');
         text.push_str(&figures(report, before));
         text.push('\n');
@@ -46,6 +46,9 @@ pub fn render(report: &Report, colour: bool) -> String {
         text.push_str(&services::render(&report.services, &paint));
     }
     if let Some(played) = &report.rehearsal {
+        if !text.ends_with("\n\n") {
+            text.push('\n');
+        }
         text.push_str(&played::render(played, &compared(report), &paint));
     }
     // One empty line, whichever part came last.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 use ecs_rebalancer::{
     config::{Clusters, Config},
     rehearsal::Rehearsal,
-    report::text,
+    report::{Report, text},
 };
 use ecs_simulator::{
     Options,
@@ -28,6 +28,12 @@ fn pages() -> PathBuf {
 #[track_caller]
 fn check(page: &str, section: &str, expected: &str) {
     held(&pages().join(page), section, expected);
+}
+
+/// What the job prints of a run, as a page shows it.
+#[track_caller]
+pub(crate) fn shown(page: &str, section: &str, report: &Report) {
+    check(page, section, &block(&text::render(report, false)));
 }
 
 fn block(text: &str) -> String {

@@ -7,7 +7,10 @@ use ecs_rebalancer::{
 };
 use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
 
-use crate::support::{in_simulated_time, leftovers, options};
+use crate::{
+    book::shown,
+    support::{in_simulated_time, leftovers, options},
+};
 
 fn snapshot() -> Option<Snapshot> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/production.json");
@@ -166,6 +169,7 @@ fn a_task_that_fits_nowhere_gets_room() {
         let report = rehearsal.run(&settings, "production", "run-1").await;
         let planted = report.services.iter().find(|service| service.name == "planted").unwrap();
         assert_eq!(planted.reason, "room was made: 1 task started", "{:?} {:?}", report.plan, report.errors);
+        shown("fleet.md", "room", &report);
         println!("{memory} MiB by {} moves in {} s", report.plan.len(), report.duration_seconds);
         assert!(report.plan.len() <= 2, "{:?}", report.plan);
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
@@ -188,6 +192,9 @@ fn its_machines_are_evened_out_once_it_is_spread() {
         let report = rehearsal.run(&config(&settings), "production", "run-2").await;
         (report, rehearsal)
     });
+    if plays_all() {
+        shown("fleet.md", "machines", &report);
+    }
     let (before, predicted) = (report.before.unwrap(), report.predicted.unwrap());
     assert!(
         before.load_imbalance_percent > 38.0 && predicted.load_imbalance_percent <= 25.0,
@@ -234,6 +241,7 @@ fn its_instances_come_free() {
     assert!(free * 100 >= possible * 95, "{free} of {possible} come free");
     println!("{} moves: {free} of {possible} instances come free", report.plan.len());
     let Some(after) = &report.after else { return };
+    shown("fleet.md", "consolidation", &report);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert_eq!(after.empty_instances, predicted.empty_instances, "what was planned came");
     let requests: u64 = report.api_calls.values().sum();

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::floor::{Floor, State};
+use super::{floor::Floor, state::State};
 
 /// How many sites may be looked at in all while an outcome is bettered: about a second's work. A count, so that the same
 /// cluster gives the same plan on any machine.
@@ -154,12 +154,12 @@ impl State<'_, '_> {
         self.close_idle();
     }
 
-    /// One that holds nothing would be removed like any other free one, so it may not be what headroom rests on: rather less
-    /// is emptied.
+    /// One that holds nothing would be removed like any other free one, so it may not be what headroom rests on: it gets one of
+    /// the tasks that go elsewhere; rather less is emptied.
     fn close_idle(&mut self) {
         loop {
             let Some(idle) = self.opened_sites().into_iter().find(|site| self.holds(*site) == 0) else { return };
-            if self.empty(idle).is_ok() {
+            if self.empty(idle).is_ok() || self.seat(idle) {
                 continue;
             }
             let Some(last) = self.emptied().last().copied() else { return };

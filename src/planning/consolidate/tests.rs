@@ -60,6 +60,14 @@ fn headroom_and_room_for_the_largest_task_are_kept() {
 }
 
 #[test]
+fn a_free_instance_that_keeps_room_for_the_largest_task_holds_one_of_those_that_go() {
+    // The largest task has room on the free i-5 alone. Were that left free, it might be removed.
+    let sizes = "service big cpu=3072 memory=64\nservice web cpu=512 memory=64";
+    let full = "a i-1 big cpu=3072\na i-2 web cpu=2048\na i-3 web cpu=2048\na i-4 web cpu=2048\na i-5";
+    check(&format!("{full}\n{sizes}"), 0, "i-2(web>i-5) i-3(web>i-4) no-room=2 largest-task=1");
+}
+
+#[test]
 fn what_can_t_go_keeps_its_instance_and_daemons_do_not() {
     check("a i-1 web web log\na i-2 web log\nservice log daemon=true", 10, "i-2(web>i-1) no-room=1");
     let closed = "service own desired=1 tag.ecs-rebalancer:enabled=false";

@@ -1,74 +1,134 @@
-//! The picture: a bar for each container instance, or, where there are many, for each degree of fullness.
+//! The picture: a bar for each container instance, or, where there are many, for each degree of fullness; now and, beside it, as
+//! the plan or the run left it.
 
-use super::{Paint, percent};
-use crate::report::{InstanceReport, Summary};
+use super::{Paint, WIDTH, percent};
+use crate::report::{InstanceReport, Report, Summary};
 
 /// More than this many bars are no picture any more.
 const BARS: usize = 24;
-/// A full bar.
+/// A full bar, where there is one in a line.
 const BAR_WIDTH: usize = 32;
+/// What follows a bar beside another: how full an instance is, and its tasks.
+const FILL_WIDTH: usize = 13;
+/// Between a time's column and the next.
+const GAP: usize = 2;
 /// Upper bounds of the degrees of fullness, in percent, beside "empty".
 const DEGREES: [u32; 5] = [20, 40, 60, 80, 100];
 
+/// The container instances at one time, and what that time is called.
+type State<'a> = (&'static str, &'a [InstanceReport]);
+
 /// Draws the instances.
-pub(super) fn render(instances: &[InstanceReport], summary: &Summary, paint: &Paint) -> String {
+pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> String {
     let head = format!(
         "{} container instances, reserved {} of CPU and {} of memory\n",
         summary.container_instances,
         percent(summary.cpu_reservation_percent),
         percent(summary.memory_reservation_percent)
     );
-    head + &if instances.len() <= BARS { each(instances, paint) } else { by_fullness(instances, paint) }
+    let after: State<'_> = ("after", &report.container_instances_after);
+    let predicted: State<'_> = ("predicted", &report.container_instances_predicted);
+    let is_told = |(_, instances): &State<'_>| !instances.is_empty() && !report.plan.is_empty();
+    let later = Some(after).filter(is_told).or(Some(predicted).filter(is_told));
+    let states: Vec<State<'_>> = [("found", &*report.container_instances)].into_iter().chain(later).collect();
+    let fits = states.iter().all(|(_, instances)| instances.len() <= BARS);
+    head + &if fits { each(&states, paint) } else { by_fullness(&states, paint) }
 }
 
-fn each(instances: &[InstanceReport], paint: &Paint) -> String {
-    let width = |part: fn(&InstanceReport) -> &str| {
-        instances.iter().map(|instance| part(instance).chars().count()).max().unwrap_or(0)
-    };
+/// As wide as the bars of so many columns can be behind what a line begins with.
+fn bar_width(states: &[State<'_>], indent: usize, fill: usize) -> usize {
+    let columns = states.len();
+    ((WIDTH - indent).saturating_sub((columns - 1) * GAP) / columns).saturating_sub(fill).clamp(1, BAR_WIDTH)
+}
+
+fn each(states: &[State<'_>], paint: &Paint) -> String {
+    let mut rows: Vec<&InstanceReport> = states.iter().flat_map(|(_, instances)| *instances).collect();
+    rows.sort_by_key(|row| (&row.availability_zone, &row.name, &row.arn));
+    rows.dedup_by_key(|row| &row.arn);
+    let width = |part: fn(&InstanceReport) -> &str| rows.iter().map(|row| part(row).chars().count()).max().unwrap_or(0);
     let zone_width = width(|instance| &instance.availability_zone).min(16);
     let name_width = width(|instance| &instance.name).min(20);
+    let indent = zone_width + name_width + 6;
+    let bar_width = bar_width(states, indent, FILL_WIDTH);
+    let column = bar_width + FILL_WIDTH + GAP;
     let mut text = String::new();
-    for instance in instances {
-        let filled = (reserved(instance) as usize * BAR_WIDTH).div_ceil(100);
-        let bar = bar(filled.min(BAR_WIDTH), BAR_WIDTH, paint);
-        let tasks = match instance.running_tasks {
-            1 => "1 task".to_owned(),
-            tasks => format!("{tasks} tasks"),
-        };
-        let mark = if instance.usable { "" } else { "  not usable" };
-        text.push_str(&format!(
-            "  {:zone_width$}  {:name_width$}  {bar} {:>4}  {tasks}{mark}\n",
-            cut(&instance.availability_zone, zone_width),
-            cut(&instance.name, name_width),
-            format!("{} %", reserved(instance)),
-        ));
+    if states.len() > 1 {
+        text.push_str(&" ".repeat(indent));
+        for (name, _) in states {
+            text.push_str(&format!("{name:0$}{1:>7}  ", bar_width + 6, "tasks"));
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    for row in rows {
+        let (zone, name) = (cut(&row.availability_zone, zone_width), cut(&row.name, name_width));
+        let mut line = format!("  {zone:zone_width$}  {name:name_width$}  ");
+        for (_, instances) in states {
+            let instance = instances.iter().find(|instance| instance.arn == row.arn);
+            line.push_str(&match instance {
+                None => format!("{:column$}", "not there"),
+                Some(instance) if states.len() == 1 => alone(instance, paint),
+                Some(instance) => format!("{} {:>6}  ", fill(instance, bar_width, paint), instance.running_tasks),
+            });
+        }
+        text.push_str(line.trim_end());
+        text.push_str(if row.usable { "\n" } else { "  not usable\n" });
     }
     text
 }
 
-fn by_fullness(instances: &[InstanceReport], paint: &Paint) -> String {
-    let mut classes: Vec<(String, usize)> = vec![("empty".to_owned(), 0)];
+/// An instance that has the line to itself.
+fn alone(instance: &InstanceReport, paint: &Paint) -> String {
+    let noun = if instance.running_tasks == 1 { "task" } else { "tasks" };
+    format!("{}  {} {noun}", fill(instance, BAR_WIDTH, paint), instance.running_tasks)
+}
+
+/// A bar, and how full it is.
+fn fill(instance: &InstanceReport, width: usize, paint: &Paint) -> String {
+    let filled = (reserved(instance) as usize * width).div_ceil(100);
+    format!("{} {:>5}", bar(filled.min(width), width, paint), format!("{} %", reserved(instance)))
+}
+
+fn by_fullness(states: &[State<'_>], paint: &Paint) -> String {
+    let mut degrees = vec!["empty".to_owned()];
     let mut lower = 0;
     for upper in DEGREES {
-        classes.push((format!("{lower} to {upper} %"), 0));
+        degrees.push(format!("{lower} to {upper} %"));
         lower = upper;
     }
-    for instance in instances {
-        let class = if instance.running_tasks == 0 {
-            0
-        } else {
-            1 + DEGREES.iter().position(|upper| reserved(instance) <= *upper).unwrap_or(DEGREES.len() - 1)
-        };
-        classes[class].1 += 1;
+    let counts: Vec<Vec<usize>> = states.iter().map(|(_, instances)| counted(instances)).collect();
+    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let (indent, fill, noun) = (16, 6, " instances");
+    let width = bar_width(states, indent + noun.len(), fill);
+    let mut text = String::new();
+    if states.len() > 1 {
+        text.push_str(&format!("{:indent$}", ""));
+        for (name, _) in states {
+            text.push_str(&format!("{name:0$}", width + fill + GAP));
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
-    let most = classes.iter().map(|class| class.1).max().unwrap_or(0).max(1);
-    classes
-        .iter()
-        .map(|(name, count)| {
-            let bar = bar((count * BAR_WIDTH).div_ceil(most), BAR_WIDTH, paint);
-            format!("  {name:>12}  {bar} {count:>5} instances\n")
-        })
-        .collect()
+    for (degree, name) in degrees.iter().enumerate() {
+        text.push_str(&format!("  {name:>12}"));
+        for counts in &counts {
+            let bar = bar((counts[degree] * width).div_ceil(most), width, paint);
+            text.push_str(&format!("  {bar} {:>5}", counts[degree]));
+        }
+        text.push_str(noun);
+        text.push('\n');
+    }
+    text
+}
+
+/// How many instances are empty, and how many are of each degree.
+fn counted(instances: &[InstanceReport]) -> Vec<usize> {
+    let mut counts = vec![0; DEGREES.len() + 1];
+    for instance in instances {
+        let degree = || DEGREES.iter().position(|upper| reserved(instance) <= *upper).unwrap_or(DEGREES.len() - 1);
+        counts[if instance.running_tasks == 0 { 0 } else { 1 + degree() }] += 1;
+    }
+    counts
 }
 
 /// The larger of reserved CPU and memory: what the next task would run into.
