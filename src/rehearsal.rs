@@ -3,7 +3,7 @@
 mod seed_policy;
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
@@ -25,9 +25,24 @@ use crate::{
 /// A request to AWS from the same Region and back.
 pub const LATENCY: Duration = Duration::from_millis(30);
 
+/// Runs a future, within which rehearsals are played, on a clock that stands still but for what is waited for: waiting takes no
+/// time.
+///
+/// # Errors
+/// When the runtime can't be started.
+pub fn in_simulated_time<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    Ok(runtime.block_on(async {
+        // Timers go off at whole milliseconds since the runtime was made, and the clock was stopped a moment later: from here on
+        // the two agree, so that the same is played on however busy a machine.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        future.await
+    }))
+}
+
 /// A simulated cluster, and a clock that starts when it does.
 ///
-/// Only within a tokio runtime whose clock is paused: then waiting takes no time.
+/// Only within [`in_simulated_time`].
 #[derive(Clone)]
 pub struct Rehearsal {
     simulator: Arc<Mutex<Simulator>>,

@@ -7,7 +7,7 @@ use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, PREFIX},
     progress::Progress,
-    rehearsal::{Policy, Rehearsal, compare},
+    rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
     report,
 };
 use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
@@ -66,8 +66,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         faults: Faults::from_settings(&arguments.fault)?,
     };
     let config = config(&snapshot, &arguments.report)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let report = runtime.block_on(async {
+    let report = in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
         let progress = Progress::on_terminal();
         let mut report = rehearsal.run_showing(&config, snapshot.cluster_name(), "rehearsal", progress).await;
@@ -81,7 +80,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
             report.rehearsal.iter_mut().for_each(|played| played.instead.push(other.clone()));
         }
         anyhow::Ok(report)
-    })?;
+    })??;
     let colour = console::Term::stdout().features().colors_supported();
     print!("{}", report::text::render(&report, colour));
     let status = report.exit_status();

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
+use ecs_rebalancer::{
+    config::Config,
+    rehearsal::{self, Rehearsal},
+    report::Report,
+};
 use ecs_simulator::{Options, Simulator, behaviour::Behaviour, drawing::Drawing, faults::Faults, snapshot::Snapshot};
 
 /// The name of every drawn cluster.
@@ -31,7 +35,7 @@ pub(crate) fn options(seed: u64, behaviour: &[&str], faults: &[&str]) -> Options
 
 /// Runs a future on tokio's paused clock.
 pub(crate) fn in_simulated_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+    rehearsal::in_simulated_time(future).unwrap()
 }
 
 /// A drawn cluster, and one run on it.
