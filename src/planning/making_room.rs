@@ -17,7 +17,7 @@ use self::{
 use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     placement::Index,
     planner::{LeftAlone, Move},
     policy::Policy,
@@ -101,7 +101,7 @@ pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
     // The one that lacks the larger part of its tasks has waited the more urgently.
     let has =
         |service: &Service| index.tasks_of(service).len() as u64 * 1_000 / u64::from(service.desired_count.max(1));
-    services.sort_unstable_by_key(|service| (has(service), &service.name));
+    services.put_in_order_by_key(|service| (has(service), &service.name));
     let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).into_set());
     let mut state = State::default();
     for service in services {

@@ -12,7 +12,7 @@ use super::{
     imbalance::{Measure, Spread, measure},
     making_room::{self, Making, Room},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     policy::{Mode, Percent, Policy, Strategy},
     relocation::Fixed,
     reviewed::Outdated,
@@ -285,7 +285,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             Err(reason) => drop(left_alone.insert(name.clone(), reason)),
         }
     }
-    candidates.sort_unstable_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
+    candidates.put_in_order_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
     let spent: usize = services.iter().map(|service| service.moves.len()).sum();
     let mut moves_left = policy.max_moves.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
     for (service, _, settings, strategy) in candidates {

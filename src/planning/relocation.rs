@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     eligibility::{Blocked, Unmeasured, blocked, unmeasured},
     model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
+    ordered::Sortable,
     parts::{self, Part, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
@@ -39,7 +40,7 @@ impl<'a> Relocatable<'a> {
     pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && is_placed(task);
         let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
-        tasks.sort_unstable_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+        tasks.put_in_order_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
         tasks
     }
 }

@@ -10,7 +10,7 @@ use super::{
     eligibility::Unmeasured,
     imbalance,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     parts::{Part, Shapes, nest, parts_over, room},
     placement::{Index, Levels},
     step::Tasks,
@@ -565,7 +565,7 @@ impl<'a> Candidate<'a> {
 
 /// Marks the tasks that make up each domain's surplus.
 fn mark_surplus(candidates: &mut [Candidate<'_>], surplus: &BTreeMap<Vec<&str>, u32>) {
-    candidates.sort_unstable_by(|a, b| b.age_order(a));
+    candidates.put_in_order_by(|a, b| b.age_order(a));
     let mut left = surplus.clone();
     for candidate in candidates.iter_mut() {
         if let Some(left) = left.get_mut(candidate.leaf.as_slice()).filter(|left| **left > 0) {

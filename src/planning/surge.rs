@@ -17,7 +17,7 @@ use super::{
         Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
         Timestamp,
     },
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     planner::{Move, PATIENCE},
     reviewed::Reviewed,
     spread,
@@ -506,14 +506,14 @@ fn victims(
     let excess = tasks.all.len().saturating_sub(mark.from as usize);
     let mut unready: Vec<_> =
         tasks.all.values().filter(|task| !tasks.ready.contains(&task.arn) && !spared.contains(&task.arn)).collect();
-    unready.sort_unstable_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    unready.put_in_order_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
     let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).into_set();
     let more = u32::try_from(excess - victims.len()).unwrap_or(u32::MAX);
     victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
     // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
     let is_chosen = barred.len() > spared.len();
     let mut newest: Vec<_> = tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
-    newest.sort_unstable_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    newest.put_in_order_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
     for task in newest {
         if victims.len() >= excess {
             break;

@@ -7,6 +7,7 @@ use crate::planning::{
     even,
     imbalance::Measure,
     model::{Cluster, ServiceName},
+    ordered::Sortable,
     planner::Plan,
     view,
 };
@@ -58,7 +59,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
         })
         .collect();
-    reports.sort_unstable();
+    reports.put_in_order();
     reports
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn},
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     placement::Index,
     policy::Policy,
 };
@@ -201,7 +201,7 @@ impl<'a> Field<'a> {
     pub(super) fn fewest(&self, changes: &[Change]) -> usize {
         let of = |kind: usize| {
             let mut sizes: Vec<i128> = changes.iter().map(|change| change[kind]).collect();
-            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            sizes.put_in_order_by(|a, b| b.cmp(a));
             let mut needs = self.resources[kind].needs();
             let needed = sizes.into_iter().take_while(|size| {
                 let is_needed = needs > 0;

@@ -12,7 +12,7 @@ use crate::planning::{
         Capacity, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition,
         Timestamp,
     },
-    ordered::Ordered,
+    ordered::{Ordered, Sortable},
     parts::is_placed,
     placement::{Index, Levels, Requirement},
     planner::Move,
@@ -101,7 +101,7 @@ impl<'a> Ground<'a> {
                 }
             }
             for (number, mut tasks) in by_instance {
-                tasks.sort_unstable_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+                tasks.put_in_order_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
                 movable[number].push((movers.len(), tasks));
             }
             let asker = Asker { service, requirement: part.requirement, definition, levels: part.levels };

@@ -8,7 +8,7 @@ use std::{
 
 use super::ground::{Asker, Ground, Homes, State, Step};
 use crate::planning::model::Capacity;
-use crate::planning::ordered::Ordered;
+use crate::planning::ordered::{Ordered, Sortable};
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
 const MOST_MOVES: usize = 12;
@@ -108,7 +108,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .iter()
             .map(|(number, path)| ((1..=path.len()).map(|depth| crowds[&path[..depth]]).collect(), *number))
             .collect();
-        order.sort_unstable();
+        order.put_in_order();
         order.into_iter().map(|(_, number)| number).collect()
     }
 
@@ -171,7 +171,7 @@ impl<'g, 'a> Search<'g, 'a> {
         let mut least = 1;
         for of in RESOURCES {
             let mut of_each: Vec<(u32, usize)> = sizes.iter().map(|(size, tasks)| (of(size), *tasks)).collect();
-            of_each.sort_unstable_by_key(|(size, _)| Reverse(*size));
+            of_each.put_in_order_by_key(|(size, _)| Reverse(*size));
             least = least.max(fewest(&of_each, of(&lacks))?);
         }
         Some(least)
@@ -198,7 +198,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .filter(|mover| self.may_move(state, *mover))
             .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
             .collect();
-        movers.sort_unstable_by_key(|mover| (Reverse(share(*mover)), *mover));
+        movers.put_in_order_by_key(|mover| (Reverse(share(*mover)), *mover));
         movers
     }
 

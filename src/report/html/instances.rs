@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{EACH, afterwards, counted, grouped, scrolled, section};
-use crate::planning::ordered::Ordered;
+use crate::planning::ordered::{Ordered, Sortable};
 use crate::report::{InstanceReport, Report};
 
 /// The degrees of fullness, beside empty: an upper bound in percent, and its name.
@@ -55,7 +55,7 @@ fn by_zone(instances: &[InstanceReport]) -> BTreeMap<&str, Vec<InstanceReport>> 
         zones.entry(&instance.availability_zone).or_default().push(instance.clone());
     }
     for instances in zones.values_mut() {
-        instances.sort_unstable_by(|a, b| {
+        instances.put_in_order_by(|a, b| {
             let load =
                 |it: &InstanceReport| (it.reserved_cpu_percent.max(it.reserved_memory_percent), it.running_tasks);
             load(b).cmp(&load(a)).then_with(|| a.name.cmp(&b.name))
