@@ -1,6 +1,6 @@
 //! The container instances of a cluster as pictures show them, now and as a plan comes to.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{InstanceReport, TasksOfService};
 use crate::planning::{
@@ -12,6 +12,9 @@ use crate::planning::{
     view,
 };
 
+/// More uneven services than this are no picture any more, and for each all container instances are looked at.
+pub(super) const PICTURED: usize = 40;
+
 /// Every container instance, by zone and name.
 pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
     let mut tasks: BTreeMap<String, BTreeMap<String, TasksOfService>> = BTreeMap::new();
@@ -21,11 +24,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             of_instance.entry(service.to_string()).or_default().running += 1;
         }
     }
-    let is_uneven = |name: &&ServiceName| {
-        let spread = measure.services.get(*name).and_then(|service| service.spread.as_ref().ok());
-        spread.is_some_and(|spread| spread.misplaced_tasks > 0)
-    };
-    for name in cluster.services.keys().filter(is_uneven) {
+    for name in most_uneven(measure) {
         let shares = even::shares(cluster, name);
         for (instance, of_instance) in &mut tasks {
             // Where nothing of it should be, that is none.
@@ -61,6 +60,14 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
         .collect();
     reports.put_in_order();
     reports
+}
+
+/// The services that are compared with an even arrangement, those first of which the most tasks are misplaced.
+fn most_uneven(measure: &Measure) -> impl Iterator<Item = &ServiceName> {
+    let spreads = measure.services.iter().filter_map(|(name, service)| Some((name, service.spread.as_ref().ok()?)));
+    let mut uneven: Vec<_> = spreads.filter(|(_, spread)| spread.misplaced_tasks > 0).collect();
+    uneven.put_in_order_by_key(|(name, spread)| (Reverse((spread.misplaced_tasks, spread.skew)), *name));
+    uneven.into_iter().map(|(name, _)| name).take(PICTURED)
 }
 
 /// The same once the plan's moves are made, each replacement where it is expected.

@@ -116,3 +116,13 @@ fn many_instances_are_shown_by_zone_and_fullness() {
     );
     assert!(page.contains("the limit of moves"), "why the rest was left");
 }
+
+#[test]
+fn of_very_many_uneven_services_the_worst_are_pictured() {
+    let names: Vec<String> = (10..55).map(|number| format!("s{number} s{number}")).collect();
+    let (report, _) = rehearse(&format!("a i-1 {}\nb i-2", names.join(" ")), "DRY_RUN=true", options(0, &[], &[]));
+    let compared = report.container_instances[0].tasks.values().filter(|tasks| tasks.even_hundredths.is_some());
+    assert_eq!(compared.count(), 40);
+    let page = html::document(&report);
+    assert!(page.contains("and 5 more"), "{page}");
+}

@@ -9,7 +9,10 @@ use maud::{Markup, html};
 use self::columns::{Column, level};
 use super::{afterwards, counted, scrolled, section};
 use crate::planning::ordered::Sortable;
-use crate::report::{InstanceReport, Report, ServiceReport};
+use crate::report::{InstanceReport, Report, ServiceReport, instances::PICTURED};
+
+/// Rows of services that are spread: at ECS's quotas the page would be tens of megabytes.
+const MOST_EVEN: usize = 200;
 
 /// The uneven services; the others on demand.
 pub(super) fn render(report: &Report) -> Markup {
@@ -37,12 +40,12 @@ pub(super) fn render(report: &Report) -> Markup {
         @if uneven.is_empty() {
             p { "No service has misplaced tasks." }
         } @else {
-            (scrolled("Services with misplaced tasks, by container instance", &matrix.table("Services with misplaced tasks, the most uneven first", &uneven)))
+            (scrolled("Services with misplaced tasks, by container instance", &matrix.table("Services with misplaced tasks, the most uneven first", &uneven, PICTURED)))
         }
         @if !even.is_empty() {
             details {
                 summary { (counted(even.len(), "service has", "services have")) " no misplaced tasks" }
-                (scrolled("Services without misplaced tasks, by container instance", &matrix.table("Services without misplaced tasks", &even)))
+                (scrolled("Services without misplaced tasks, by container instance", &matrix.table("Services without misplaced tasks", &even, MOST_EVEN)))
             }
         }
     };
@@ -105,7 +108,8 @@ impl Matrix {
         Self { columns, is_aggregated, counts, has_after: after.is_some() }
     }
 
-    fn table(&self, caption: &str, services: &[&ServiceReport]) -> Markup {
+    fn table(&self, caption: &str, services: &[&ServiceReport], most: usize) -> Markup {
+        let more = services.len().saturating_sub(most);
         html! {
             table.matrix {
                 caption { (caption) }
@@ -121,7 +125,10 @@ impl Matrix {
                     tr { @for column in &self.columns { th class=[column.begins_zone.then_some("zone")] scope="col" { (column.name) } } }
                 }
                 tbody {
-                    @for service in services { (self.row(service)) }
+                    @for service in services.iter().take(most) { (self.row(service)) }
+                }
+                @if more > 0 {
+                    tfoot { tr { th scope="row" { "and " (counted(more, "more", "more")) } td colspan=(self.columns.len() + 2) {} } }
                 }
             }
         }
