@@ -16,7 +16,7 @@ pub(super) fn render(report: &Report) -> Markup {
         @if first.is_empty() {
             p { "None can be set free." }
         } @else {
-            (scrolled("Container instances set free", &table(first)))
+            (scrolled("Container instances set free, the first of them", &table(first)))
         }
         @if !more.is_empty() {
             details {
