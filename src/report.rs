@@ -392,9 +392,14 @@ impl Report {
         let below = of_spread.all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
-            match moves {
-                0 => self.conclude(Outcome::Balanced, "no container instance can be set free".to_owned()),
-                _ => self.conclude(Outcome::Planned, format!("{instances} would come free, by {} moved", tasks(moves))),
+            if moves == 0 {
+                self.conclude(Outcome::Balanced, "no container instance can be set free".to_owned());
+            } else {
+                let used = consolidation.used(self.before.as_ref(), &plan.predicted);
+                self.conclude(
+                    Outcome::Planned,
+                    format!("{instances} would come free, by {} moved{used}", tasks(moves)),
+                );
             }
         } else if misplaced == 0 && moves == 0 && without_room > 0 {
             let services = counted(without_room, "service lacks", "services lack");

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::Summary;
 use crate::planning::{
     consolidate::{Consolidation, came_free},
+    imbalance::Measure,
     model::{Cluster, ContainerInstanceArn},
     planner::Plan,
 };
@@ -92,5 +94,16 @@ impl ConsolidationReport {
     /// How many came free, or, where nothing was done, would.
     pub fn number(&self) -> usize {
         self.freed.iter().filter(|freed| freed.is_free != Some(false)).count()
+    }
+
+    /// How many will take tasks that are free now, as the end of a sentence: nothing where none does.
+    pub(super) fn used(&self, before: Option<&Summary>, predicted: &Measure) -> String {
+        let empty = before.map_or(0, |before| before.empty_instances);
+        let more = predicted.empty_instances.saturating_sub(empty) as usize;
+        match self.number().saturating_sub(more) {
+            0 => String::new(),
+            1 => "; 1 that is free would take tasks".to_owned(),
+            used => format!("; {used} that are free would take tasks"),
+        }
     }
 }

@@ -240,7 +240,10 @@ fn its_instances_come_free() {
     let (free, possible) = (predicted.empty_instances - 577, 1_523 - 519 - 577);
     assert!(free * 100 >= possible * 95, "{free} of {possible} come free");
     println!("{} moves: {free} of {possible} instances come free", report.plan.len());
-    let Some(after) = &report.after else { return };
+    let Some(after) = &report.after else {
+        assert!(report.outcome_reason.ends_with(" that are free would take tasks"), "{}", report.outcome_reason);
+        return;
+    };
     shown("fleet.md", "consolidation", &report);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert_eq!(after.empty_instances, predicted.empty_instances, "what was planned came");
