@@ -197,8 +197,10 @@ impl Target<'_> {
             match answer {
                 // One of the container instances is gone, and the attribute with it: for the others it is asked again.
                 Err(CallError { code, .. }) if code == "TargetNotFoundException" => {
-                    for one in batch.chunks(1).filter(|_| batch.len() > 1) {
-                        Box::pin(self.delete_attribute(one, name)).await?;
+                    if batch.len() > 1 {
+                        for one in batch.chunks(1) {
+                            Box::pin(self.delete_attribute(one, name)).await?;
+                        }
                     }
                 }
                 answer => {

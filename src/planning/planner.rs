@@ -246,13 +246,13 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
     let Making { rooms, movers, left_alone: not_helped, places } = making;
     let mut foreseen = cluster.clone();
     let mut left_alone = BTreeMap::new();
-    let (services, consolidation) = if movers.is_empty() {
+    let (services, places, consolidation) = if movers.is_empty() {
         let planned = consolidation(cluster, policy, now);
         left_alone.extend(planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))));
         let freed = consolidate::by_service(&planned.freed);
-        (relocations(&mut foreseen, freed, Aim::Consolidation), Some(planned))
+        (relocations(&mut foreseen, freed, Aim::Consolidation), Vec::new(), Some(planned))
     } else {
-        (make_room(&mut foreseen, movers, &places), None)
+        (make_room(&mut foreseen, movers, &places), places, None)
     };
     for (name, service) in &found.services {
         if service.spread.as_ref().is_ok_and(|spread| spread.misplaced_tasks > 0) {
@@ -263,7 +263,6 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
     for service in &services {
         left_alone.remove(&service.name);
     }
-    let places = if rooms.is_empty() { Vec::new() } else { places };
     Plan { services, rooms, places, left_alone, consolidation, predicted: measure(&foreseen, policy, now) }
 }
 

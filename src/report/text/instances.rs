@@ -42,6 +42,15 @@ fn bar_width(states: &[State<'_>], indent: usize, fill: usize) -> usize {
     ((WIDTH - indent).saturating_sub((columns - 1) * GAP) / columns).saturating_sub(fill).clamp(1, BAR_WIDTH)
 }
 
+/// A line with the name of each time over its column, where there are several.
+fn heads(states: &[State<'_>], indent: usize, head: impl Fn(&str) -> String) -> String {
+    if states.len() == 1 {
+        return String::new();
+    }
+    let heads: String = states.iter().map(|(name, _)| head(name)).collect();
+    format!("{:indent$}{}\n", "", heads.trim_end())
+}
+
 fn each(states: &[State<'_>], paint: &Paint) -> String {
     let mut rows: Vec<&InstanceReport> = states.iter().flat_map(|(_, instances)| *instances).collect();
     rows.put_in_order_by_key(|row| (&row.availability_zone, &row.name, &row.arn));
@@ -52,15 +61,7 @@ fn each(states: &[State<'_>], paint: &Paint) -> String {
     let indent = zone_width + name_width + 6;
     let bar_width = bar_width(states, indent, FILL_WIDTH);
     let column = bar_width + FILL_WIDTH + GAP;
-    let mut text = String::new();
-    if states.len() > 1 {
-        text.push_str(&" ".repeat(indent));
-        for (name, _) in states {
-            text.push_str(&format!("{name:0$}{1:>7}  ", bar_width + 6, "tasks"));
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
+    let mut text = heads(states, indent, |name| format!("{name:0$}{1:>7}  ", bar_width + 6, "tasks"));
     for row in rows {
         let (zone, name) = (cut(&row.availability_zone, zone_width), cut(&row.name, name_width));
         let mut line = format!("  {zone:zone_width$}  {name:name_width$}  ");
@@ -101,15 +102,7 @@ fn by_fullness(states: &[State<'_>], paint: &Paint) -> String {
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let (indent, fill, noun) = (16, 6, " instances");
     let width = bar_width(states, indent + noun.len(), fill);
-    let mut text = String::new();
-    if states.len() > 1 {
-        text.push_str(&format!("{:indent$}", ""));
-        for (name, _) in states {
-            text.push_str(&format!("{name:0$}", width + fill + GAP));
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
+    let mut text = heads(states, indent, |name| format!("{name:0$}", width + fill + GAP));
     for (degree, name) in degrees.iter().enumerate() {
         text.push_str(&format!("  {name:>12}"));
         for counts in &counts {
