@@ -20,7 +20,7 @@ pub use self::{
     settings::{Setting, VARIABLES},
 };
 use crate::{
-    planning::{model::ContainerInstanceArn, ordered::Ordered, policy::Policy},
+    planning::{model::ContainerInstanceArn, policy::Policy},
     report::Configured,
 };
 
@@ -137,7 +137,7 @@ impl Config {
         let given = readable(variables, &mut problems);
         let mut config = Self::default();
         config.read(&given, &mut problems);
-        let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.variable.clone()).into_set();
+        let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.variable.clone()).collect();
         problems.extend(contradictions::of(&config, &wrong));
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
     }
@@ -178,7 +178,7 @@ fn readable(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
-    let ordered: BTreeMap<OsString, OsString> = variables.into_iter().into_map();
+    let ordered: BTreeMap<OsString, OsString> = variables.into_iter().collect();
     let mut given = BTreeMap::new();
     for (name, value) in ordered {
         let name = name.to_string_lossy().into_owned();

@@ -19,7 +19,6 @@ use crate::{
     planning::{
         marks::SurgeMark,
         model::{Cluster, Service, ServiceName},
-        ordered::Ordered,
         planner::{Plan, Turn, floor},
         policy::Policy,
         step::{Ending, Stop},
@@ -220,7 +219,7 @@ async fn work(
                     .enumerate()
                     .filter(|(other, _)| *other != index)
                     .flat_map(|(_, hand)| hand.targets())
-                    .into_set(),
+                    .collect(),
             };
             let service = seen.get(&hands[index].name).cloned();
             hands[index].take_steps(cluster, service, &round).await;

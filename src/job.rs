@@ -6,7 +6,6 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 
-use crate::planning::ordered::Sortable;
 use crate::{
     config::{Config, LogFormat},
     exit,
@@ -43,7 +42,7 @@ pub async fn job(
         print(&report, format, colour, out).context("cannot print the report")?;
         reports.push((place, report));
     }
-    reports.put_in_order_by_key(|(place, _)| *place);
+    reports.sort_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
     report::write(&reports, &config.reports)?;
     Ok(status(&reports, edge.shutdown.is_asked()))

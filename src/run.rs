@@ -23,7 +23,6 @@ use crate::{
         imbalance::{Measure, measure},
         marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
-        ordered::Ordered,
         planner::{Plan, definitions_needed, plan},
         policy::Mode,
     },
@@ -281,7 +280,7 @@ impl Story<'_> {
         // The measure needs the definitions of uneven services only; a rehearsal needs them all, and the run goes on without.
         let named = cluster.services.values().map(|service| &service.task_definition);
         let named = named.chain(cluster.tasks.values().map(|task| &task.task_definition));
-        let missing = named.filter(|arn| !cluster.task_definitions.contains_key(*arn)).cloned().into_set();
+        let missing = named.filter(|arn| !cluster.task_definitions.contains_key(*arn)).cloned().collect();
         read::task_definitions(clients, missing, progress).await.context("cannot read all that a snapshot needs")?;
         progress.done();
         let snapshot = clients.observer.take_snapshot(&report.cluster, own_task.as_ref(), self.now());
@@ -296,7 +295,7 @@ impl Story<'_> {
         let mut cluster = self.read(report).await?;
         if self.config.policy.mode == Mode::Consolidate {
             let instances = cluster.container_instances.values();
-            let names: BTreeSet<String> = instances.filter_map(|it| it.capacity_provider.clone()).into_set();
+            let names: BTreeSet<String> = instances.filter_map(|it| it.capacity_provider.clone()).collect();
             let read = providers::capacity_providers(&self.edge.clients, &cluster.name, &names).await?;
             let (capacity_providers, warnings) = read;
             cluster.capacity_providers = capacity_providers;
@@ -319,7 +318,7 @@ impl Story<'_> {
             .filter_map(|name| cluster.services.get(name))
             .map(|service| service.task_definition.clone())
             .filter(|arn| !cluster.task_definitions.contains_key(arn))
-            .into_set();
+            .collect();
         let (definitions, _) = read::task_definitions(&self.edge.clients, missing, &self.edge.progress)
             .await
             .context("cannot read how large the tasks of all services in question are")?;
@@ -385,7 +384,7 @@ impl Leftovers {
             (mark.is_some() || is_steered).then(|| (service.name.clone(), mark))
         });
         let instances = cluster.container_instances.values().filter(|instance| is_target(instance));
-        Self { services: services.into_map(), instances: instances.map(|instance| instance.arn.clone()).collect() }
+        Self { services: services.collect(), instances: instances.map(|instance| instance.arn.clone()).collect() }
     }
 
     fn is_empty(&self) -> bool {

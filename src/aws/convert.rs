@@ -13,7 +13,6 @@ use crate::planning::model::{
     DeploymentStrategy, Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
     ServiceEvent, ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus, Timestamp,
 };
-use crate::planning::ordered::Ordered;
 use crate::planning::readiness::TargetHealth;
 
 /// Puts a cluster together.
@@ -26,8 +25,8 @@ pub(super) fn cluster(
 ) -> Cluster {
     let mut cluster = Cluster {
         name: name.rsplit('/').next().unwrap_or(name).to_owned(),
-        container_instances: instances.into_iter().map(|it| (it.arn.clone(), it.into())).into_map(),
-        services: services.into_iter().map(|service| (service.name.clone(), service)).into_map(),
+        container_instances: instances.into_iter().map(|it| (it.arn.clone(), it.into())).collect(),
+        services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
         capacity_providers: BTreeMap::new(),
@@ -152,7 +151,7 @@ pub(super) fn service(answer: &types::Service) -> Service {
             .tags()
             .iter()
             .filter_map(|tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default())))
-            .into_map(),
+            .collect(),
     }
 }
 
@@ -199,14 +198,14 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
             .iter()
             .flat_map(types::Container::network_bindings)
             .filter_map(|binding| binding.host_port.and_then(|port| u16::try_from(port).ok()))
-            .into_set(),
+            .collect(),
         addresses: answer
             .containers()
             .iter()
             .flat_map(types::Container::network_interfaces)
             .flat_map(|interface| [interface.private_ipv4_address.clone(), interface.ipv6_address.clone()])
             .flatten()
-            .into_set(),
+            .collect(),
         cpu_units: answer.cpu.as_deref().and_then(|units| units.parse().ok()),
         memory_mib: answer.memory.as_deref().and_then(|mebibytes| mebibytes.parse().ok()),
         created_at: answer.created_at.as_ref().map(timestamp),
@@ -310,7 +309,7 @@ fn host_ports(answer: &types::TaskDefinition, protocol: &types::TransportProtoco
         .filter_map(|mapping| mapping.host_port.or(if on_host { mapping.container_port } else { None }))
         .filter_map(|port| u16::try_from(port).ok())
         .filter(|port| *port != 0)
-        .into_set()
+        .collect()
 }
 
 /// A service has a launch type or a capacity provider strategy, never both; only Fargate's providers have fixed names.
@@ -414,7 +413,7 @@ fn capacity(resources: &[types::Resource]) -> Capacity {
 
 fn ports(resources: &[types::Resource], name: &str) -> BTreeSet<u16> {
     let listed = resource(resources, name).map(types::Resource::string_set_value).unwrap_or_default();
-    listed.iter().filter_map(|port| port.parse().ok()).into_set()
+    listed.iter().filter_map(|port| port.parse().ok()).collect()
 }
 
 fn resource<'a>(resources: &'a [types::Resource], name: &str) -> Option<&'a types::Resource> {
@@ -422,7 +421,7 @@ fn resource<'a>(resources: &'a [types::Resource], name: &str) -> Option<&'a type
 }
 
 fn attributes(attributes: &[types::Attribute]) -> BTreeMap<String, Option<String>> {
-    attributes.iter().map(|attribute| (attribute.name.clone(), attribute.value.clone())).into_map()
+    attributes.iter().map(|attribute| (attribute.name.clone(), attribute.value.clone())).collect()
 }
 
 /// A size as task definitions have it: a plain number, or with a unit (`2 vCPU`, `4GB`), whose `factor` is 1024 either way.

@@ -10,7 +10,6 @@ use super::{act::Target, call::call, convert, limits::Class, read, shared};
 use crate::planning::{
     marks::{LEASE_TAG, LeaseMark},
     model::{Service, ServiceName, Task, TaskArn, Timestamp},
-    ordered::Ordered,
     readiness::TargetHealth,
 };
 
@@ -39,7 +38,7 @@ impl Target<'_> {
             anyhow::Ok(answer.services.unwrap_or_default())
         });
         let answers: Vec<Vec<types::Service>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
-        Ok(answers.iter().flatten().map(convert::service).map(|service| (service.name.clone(), service)).into_map())
+        Ok(answers.iter().flatten().map(convert::service).map(|service| (service.name.clone(), service)).collect())
     }
 
     /// The ARNs of a service's tasks whose desired status is RUNNING.
@@ -101,7 +100,7 @@ impl Target<'_> {
             anyhow::Ok(answer.protected_tasks.unwrap_or_default())
         });
         let answers: Vec<Vec<types::ProtectedTask>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
-        Ok(answers.iter().flatten().filter_map(convert::protection).into_map())
+        Ok(answers.iter().flatten().filter_map(convert::protection).collect())
     }
 
     /// The targets of a target group, and how they are.

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use serde::Deserialize;
 
-use super::transport;
+use super::http;
 use crate::planning::model::TaskArn;
 
 /// The agent answers from its memory, on the same machine.
@@ -44,7 +44,7 @@ pub async fn own_task(uri: &str) -> Result<OwnTask> {
 async fn get(address: &str) -> Result<Vec<u8>> {
     let mut request = HttpRequest::new(SdkBody::empty());
     request.set_uri(address)?;
-    let response: HttpResponse = transport::direct().call(request).await?;
+    let response: HttpResponse = http::direct().call(request).await?;
     ensure!(response.status().is_success(), "it answered with HTTP status {}", response.status());
     Ok(ByteStream::new(response.into_body()).collect().await?.to_vec())
 }

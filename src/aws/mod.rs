@@ -3,6 +3,7 @@
 pub mod act;
 pub mod call;
 mod convert;
+mod http;
 #[cfg(feature = "rehearsal")]
 pub mod in_process;
 pub mod limits;
@@ -14,7 +15,6 @@ pub mod publish;
 pub mod read;
 mod shared;
 mod snapshot;
-mod transport;
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Clients {
     /// # Errors
     /// When no region is to be found, or finding it takes too long.
     pub async fn from_environment() -> Result<Self> {
-        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(transport::client());
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http::client());
         let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader).load())
             .await
             .context("finding the AWS region and credentials took too long; set AWS_REGION and check the task role")?;

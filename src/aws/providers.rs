@@ -13,7 +13,6 @@ use super::{
     read::{Vanished, vanished},
 };
 use crate::planning::model::CapacityProvider;
-use crate::planning::ordered::Ordered;
 
 /// DescribeCapacityProviders takes 100 names, but answers with ten a page [API, DescribeCapacityProviders].
 const PROVIDER_BATCH: usize = 10;
@@ -44,7 +43,7 @@ pub async fn capacity_providers(
     warnings.extend(gone.into_iter().map(|gone| {
         format!("container instances name capacity provider {}, which ECS can't describe: {}", gone.arn, gone.reason)
     }));
-    let groups: BTreeSet<String> = described.iter().filter_map(group_name).map(str::to_owned).into_set();
+    let groups: BTreeSet<String> = described.iter().filter_map(group_name).map(str::to_owned).collect();
     let minimums = describe_groups(clients, &groups).await.map(Some).or_else(|error| {
         let what = format!("cannot read how few instances Auto Scaling groups {} keep", listed(&groups));
         warnings.push(unless_denied(&format!("{what} (cluster {cluster})"), error)?);

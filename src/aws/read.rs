@@ -17,7 +17,6 @@ use crate::{
     planning::{
         imbalance,
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
-        ordered::Ordered,
     },
     progress::{Counter, Kind, Progress},
 };
@@ -80,8 +79,7 @@ pub async fn cluster(
     }
     let (definitions, gone_definitions) =
         task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
-    cluster.task_definitions =
-        definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).into_map();
+    cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
     progress.done();
     let vanished = [gone_services, gone_instances, gone_tasks, gone_definitions].into_iter().flatten().collect();
     Ok(Reading { cluster, vanished, oddities })

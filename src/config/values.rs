@@ -6,7 +6,7 @@ use tracing_subscriber::filter::Targets;
 use wildmatch::WildMatch;
 
 use super::{ReportFile, ReportFormat};
-use crate::planning::{model::ContainerInstanceArn, ordered::Ordered, policy::Percent};
+use crate::planning::{model::ContainerInstanceArn, policy::Percent};
 
 /// How alike, from 0 to 1, a word must be to one that is allowed before it is taken for a slip of the pen.
 const SLIP_OF_THE_PEN: f64 = 0.8;
@@ -181,7 +181,7 @@ pub(super) fn clusters(text: &str) -> Result<Vec<String>, Wrong> {
         return Err(wrong().hint(format!("{twice} is named twice")));
     }
     let regions: BTreeSet<&str> =
-        clusters.iter().filter_map(|cluster| Arn::parse(cluster, "cluster")).map(|arn| arn.region).into_set();
+        clusters.iter().filter_map(|cluster| Arn::parse(cluster, "cluster")).map(|arn| arn.region).collect();
     if regions.len() > 1 {
         let regions: Vec<&str> = regions.into_iter().collect();
         return Err(wrong().hint(format!("one run works in one Region, and these are in {}", regions.join(" and "))));

@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::hand::Round;
 use crate::planning::{
     model::{Cluster, ContainerInstanceArn, Service, Task, TaskArn, TaskStatus, Timestamp},
-    ordered::Ordered,
     readiness::{TargetGroups, is_ready},
     step::Tasks,
 };
@@ -87,11 +86,11 @@ fn judged(
     };
     let running = all.values().filter(|task| task.last_status == TaskStatus::Running);
     let running_since: BTreeMap<TaskArn, Timestamp> =
-        running.map(|task| (task.arn.clone(), known_running_since.get(&task.arn).copied().unwrap_or(now))).into_map();
+        running.map(|task| (task.arn.clone(), known_running_since.get(&task.arn).copied().unwrap_or(now))).collect();
     let is_ready = |task: &&Task| {
         let since = running_since.get(&task.arn).copied().unwrap_or(now);
         is_ready(task, service, definition, instance_id(task.container_instance.as_ref()), groups, since, now)
     };
-    let ready = all.values().filter(is_ready).map(|task| task.arn.clone()).into_set();
+    let ready = all.values().filter(is_ready).map(|task| task.arn.clone()).collect();
     Tasks { all, ready, running_since }
 }

@@ -23,7 +23,6 @@ use std::{
 use self::{floor::Floor, search::best, state::State};
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
-    ordered::Ordered,
     placement::Index,
     planner::Move,
     policy::Policy,
@@ -178,7 +177,7 @@ pub fn came_free(
     let is_free = |arn: &ContainerInstanceArn| {
         cluster.container_instances.get(arn).is_none_or(|instance| index.is_empty(instance))
     };
-    planned.filter(is_free).into_set()
+    planned.filter(is_free).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use super::{
     eligibility::{Blocked, Unmeasured, blocked, unmeasured},
     load::Load,
     model::{Cluster, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
-    ordered::Ordered,
     parts::{Part, Shapes, parts},
     placement::Index,
     policy::{Policy, Share},
@@ -101,7 +100,7 @@ pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
             && parts(&index, service, None, &mut shapes)
                 .is_ok_and(|parts| parts.iter().any(|part| part.domains.missing(part.placed) > 0))
     };
-    cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).into_set()
+    cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).collect()
 }
 
 /// Measures a cluster whose needed task definitions were read.
@@ -119,7 +118,7 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
             };
             (service.name.clone(), measure)
         })
-        .into_map();
+        .collect();
     let spreads = || services.values().filter_map(|service| service.spread.as_ref().ok());
     let usable = || cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable());
     let cpu = Load::of(usable(), |capacity| capacity.cpu_units);

@@ -17,7 +17,6 @@ use self::{
 use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
-    ordered::{Ordered, Sortable},
     placement::Index,
     planner::{LeftAlone, Move},
     policy::Policy,
@@ -71,7 +70,7 @@ pub fn may_be_helped(cluster: &Cluster, policy: &Policy, now: Timestamp) -> BTre
     }
     let index = Index::new(cluster);
     let helped = short(&index).filter(|service| not_helped(service, index.tasks_of(service), policy, now).is_none());
-    helped.map(|service| service.name.clone()).into_set()
+    helped.map(|service| service.name.clone()).collect()
 }
 
 /// Whether a look at the services alone tells that none lacks a task: on most clusters, most of the time.
@@ -101,8 +100,8 @@ pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
     // The one that lacks the larger part of its tasks has waited the more urgently.
     let has =
         |service: &Service| index.tasks_of(service).len() as u64 * 1_000 / u64::from(service.desired_count.max(1));
-    services.put_in_order_by_key(|service| (has(service), &service.name));
-    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).into_set());
+    services.sort_by_key(|service| (has(service), &service.name));
+    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).collect());
     let mut state = State::default();
     for service in services {
         state = make_room(&ground, state, service, policy, now, &mut making);

@@ -21,7 +21,6 @@ pub mod load;
 pub mod making_room;
 pub mod marks;
 pub mod model;
-pub mod ordered;
 pub mod parts;
 pub mod placement;
 pub mod planner;

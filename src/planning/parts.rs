@@ -6,7 +6,6 @@ use super::{
     domains::Domain,
     eligibility::Unmeasured,
     model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
-    ordered::Ordered,
     placement::{Index, Levels, Requirement},
 };
 
@@ -161,7 +160,7 @@ pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_l
             let domain = if instance_is_last { Domain::level(domains) } else { domains.pop()? };
             Some((path, domain))
         })
-        .into_map();
+        .collect();
     loop {
         let depth = nodes.keys().map(Vec::len).max().unwrap_or(0);
         if depth == 0 {
@@ -172,7 +171,7 @@ pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_l
             path.pop();
             above.entry(path).or_default().push(domain);
         }
-        nodes = above.into_iter().map(|(path, domains)| (path, Domain::level(domains))).into_map();
+        nodes = above.into_iter().map(|(path, domains)| (path, Domain::level(domains))).collect();
     }
 }
 
@@ -196,7 +195,7 @@ impl Shape {
             for instance in &eligible {
                 add(instance, 1);
             }
-            Eligible::Instances(eligible.into_iter().map(|instance| instance.arn.clone()).into_set())
+            Eligible::Instances(eligible.into_iter().map(|instance| instance.arn.clone()).collect())
         };
         Self { eligible, instances_by_path }
     }

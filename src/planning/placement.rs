@@ -12,7 +12,6 @@ use super::{
         Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
-    ordered::Ordered,
     query::Query,
 };
 
@@ -286,7 +285,7 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
     let definitions = cluster.task_definitions.values();
     asked.extend(definitions.flat_map(|definition| definition.required_attributes.keys().cloned()));
     // Many services share an expression; each is read once.
-    for constraint in constraints(cluster).into_set() {
+    for constraint in constraints(cluster).collect::<BTreeSet<_>>() {
         if let PlacementConstraint::MemberOf(expression) = constraint
             && let Ok(query) = Query::parse(expression)
         {
@@ -402,7 +401,7 @@ impl<'a> Index<'a> {
     }
 
     fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {
-        self.tasks_on(instance).iter().map(|task| task.group.to_string()).into_set()
+        self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
     }
 
     /// The tasks on an instance, those without a service included.

@@ -12,7 +12,6 @@ use super::{
     imbalance::{Measure, Spread, measure},
     making_room::{self, Making, Room},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
-    ordered::{Ordered, Sortable},
     policy::{Mode, Percent, Policy, Strategy},
     relocation::Fixed,
     reviewed::Outdated,
@@ -223,7 +222,7 @@ pub fn definitions_needed(
     };
     let short = making_room::may_be_helped(cluster, policy, now);
     let helps = policy.steer && !short.is_empty();
-    if helps || relocates() { cluster.services.keys().cloned().into_set() } else { short }
+    if helps || relocates() { cluster.services.keys().cloned().collect() } else { short }
 }
 
 /// As the reasons say it.
@@ -271,7 +270,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     let mut foreseen = cluster.clone();
     let Making { rooms, movers, left_alone: not_helped, places } = making;
     let mut services = make_room(&mut foreseen, movers, &places);
-    let in_hand: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).into_set();
+    let in_hand: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let mut left_alone = BTreeMap::new();
     let mut candidates: Vec<(&Service, &Spread, ServiceSettings, Strategy)> = Vec::new();
     for (name, service_measure) in &found.services {
@@ -284,7 +283,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             Err(reason) => drop(left_alone.insert(name.clone(), reason)),
         }
     }
-    candidates.put_in_order_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
+    candidates.sort_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
     let spent: usize = services.iter().map(|service| service.moves.len()).sum();
     let mut moves_left = policy.max_moves.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
     for (service, _, settings, strategy) in candidates {
@@ -444,7 +443,7 @@ fn foresee(
         };
         let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
             let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
-            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task)).into_set()
+            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task)).collect()
         });
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers { steering::targets(foreseen, name, &barred, most, patience > 0) } else { None };

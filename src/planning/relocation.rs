@@ -5,7 +5,6 @@ use std::fmt;
 use super::{
     eligibility::{Blocked, Unmeasured, blocked, unmeasured},
     model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
-    ordered::Sortable,
     parts::{self, Part, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
@@ -40,7 +39,7 @@ impl<'a> Relocatable<'a> {
     pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && is_placed(task);
         let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
-        tasks.put_in_order_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+        tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
         tasks
     }
 }

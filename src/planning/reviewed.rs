@@ -7,7 +7,6 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
-    ordered::Ordered,
     planner::{LeftAlone, Move, Plan},
     policy::Strategy,
     spread,
@@ -80,7 +79,7 @@ impl Reviewed {
     pub fn barred(&self, service: &ServiceName, tasks: &Tasks) -> BTreeSet<TaskArn> {
         let planned = self.services.get(service);
         let may_go = |task: &TaskArn| planned.is_some_and(|planned| planned.moves.iter().any(|it| it.task == *task));
-        tasks.all.keys().filter(|task| !may_go(task)).cloned().into_set()
+        tasks.all.keys().filter(|task| !may_go(task)).cloned().collect()
     }
 
     /// Whether a service may be taken at all, and if so, which of its tasks may go. `now` is what would be planned without a
@@ -117,7 +116,7 @@ impl Reviewed {
     /// The reviewed moves that a plan doesn't hold, and why, in a sentence for each service and reason.
     pub fn not_made(&self, cluster: &Cluster, plan: &Plan) -> Vec<String> {
         let mut sentences = Vec::new();
-        let made: BTreeSet<&TaskArn> = plan.moves().map(|(_, a_move)| &a_move.task).into_set();
+        let made: BTreeSet<&TaskArn> = plan.moves().map(|(_, a_move)| &a_move.task).collect();
         for (name, planned) in &self.services {
             let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
             for a_move in planned.moves.iter().filter(|a_move| !made.contains(&a_move.task)) {

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 use super::{
     domains::Domain,
     model::{ContainerInstance, Service},
-    ordered::Ordered,
     parts::{Part, nest, room},
     placement::Index,
 };
@@ -114,7 +113,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
         }
     }
     let domains = groups.into_iter().map(|(path, group)| (path, group.into_domains(part)));
-    nest(domains.into_map(), part.levels.instance)
+    nest(domains.collect(), part.levels.instance)
 }
 
 /// Instances of one path.

@@ -10,7 +10,6 @@ use super::{
     eligibility::Unmeasured,
     imbalance,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
-    ordered::{Ordered, Sortable},
     parts::{Part, Shapes, nest, parts_over, room},
     placement::{Index, Levels},
     step::Tasks,
@@ -80,7 +79,7 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
     if placed == 0 {
         return 0;
     }
-    let spared = spared.union(&new).cloned().into_set();
+    let spared = spared.union(&new).cloned().collect();
     let victims = choose(&foreseen, service, &Tasks::all_ready(&foreseen, service), &spared, placed, Order::Needy);
     if goes_on_after(&foreseen, service, &victims) { placed } else { 0 }
 }
@@ -110,7 +109,7 @@ pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<T
 /// Whether after a round of `number` one more, whichever of equal instances ECS takes, cures all that is left.
 fn ends_with_next(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, number: u32) -> bool {
     let (foreseen, new) = started(cluster, service, number);
-    let spared: BTreeSet<TaskArn> = spared.union(&new).cloned().into_set();
+    let spared: BTreeSet<TaskArn> = spared.union(&new).cloned().collect();
     let tasks = Tasks::all_ready(&foreseen, service);
     let foreseen = without(&foreseen, &victims(&foreseen, service, &tasks, &spared, number));
     let left = misplaced(&foreseen, service);
@@ -188,7 +187,7 @@ fn next_one_cures(cluster: &Cluster, service: &ServiceName) -> bool {
     let equals = spots.iter().filter(|spot| spot.room > 0 && spot.tasks == spots[best].tasks);
     // Instances of one zone that hold equally many are as good as one another; one of each zone tells.
     let one_of_each: BTreeMap<&[&str], &Spot<'_>> =
-        equals.map(|spot| (&spot.path[..spot.path.len().saturating_sub(1)], spot)).into_map();
+        equals.map(|spot| (&spot.path[..spot.path.len().saturating_sub(1)], spot)).collect();
     let before = part.domains.missing(part.placed);
     one_of_each.values().all(|spot| {
         let placed = BTreeMap::from([(spot.instance.arn.clone(), 1)]);
@@ -308,7 +307,7 @@ impl<'a> View<'a> {
     fn domains(&self, index: &Index<'a>) -> u32 {
         let Some(part) = self.largest_part() else { return 0 };
         let spots = spots(index, self.service, part);
-        let domains: BTreeSet<&str> = spots.iter().filter_map(|spot| spot.path.first().copied()).into_set();
+        let domains: BTreeSet<&str> = spots.iter().filter_map(|spot| spot.path.first().copied()).collect();
         u32::try_from(domains.len()).unwrap_or(u32::MAX)
     }
 }
@@ -421,7 +420,7 @@ impl<'a> Balance<'a> {
     /// Against a balanced arrangement of `total` tasks.
     fn of(index: &Index<'a>, part: &Part<'a>, total: u32) -> Self {
         let have = tasks_by_leaf(index, part);
-        let wanted: BTreeMap<Vec<&str>, u32> = tree(index, part, &|_| 0).arrange(total).into_iter().into_map();
+        let wanted: BTreeMap<Vec<&str>, u32> = tree(index, part, &|_| 0).arrange(total).into_iter().collect();
         let mut needs: BTreeMap<&str, u32> = BTreeMap::new();
         for (leaf, wanted) in &wanted {
             let missing = wanted.saturating_sub(have.get(leaf).copied().unwrap_or(0));
@@ -435,7 +434,7 @@ impl<'a> Balance<'a> {
                 let surplus = tasks.saturating_sub(wanted.get(&leaf).copied().unwrap_or(0));
                 (leaf, surplus)
             })
-            .into_map();
+            .collect();
         Self { surplus, needs }
     }
 }
@@ -565,7 +564,7 @@ impl<'a> Candidate<'a> {
 
 /// Marks the tasks that make up each domain's surplus.
 fn mark_surplus(candidates: &mut [Candidate<'_>], surplus: &BTreeMap<Vec<&str>, u32>) {
-    candidates.put_in_order_by(|a, b| b.age_order(a));
+    candidates.sort_by(|a, b| b.age_order(a));
     let mut left = surplus.clone();
     for candidate in candidates.iter_mut() {
         if let Some(left) = left.get_mut(candidate.leaf.as_slice()).filter(|left| **left > 0) {

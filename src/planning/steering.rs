@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     marks::owners_constraints,
     model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
-    ordered::Sortable,
     parts::Part,
     placement::Index,
     spread::{Spot, View, equal_spots, fill, leaf, spots, take, tasks_by_leaf, tree},
@@ -69,7 +68,7 @@ pub fn targets(
     let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
     let mut spots = spots(&index, view.service, part);
     spots.retain(|spot| spot.room > 0);
-    spots.put_in_order_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
+    spots.sort_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
     let zones_stay = view.service.availability_zone_rebalancing && part.levels.begin_with_zones();
     let missing = missing(&index, part, &spots, zones_stay);
     let (first, _) = missing.first()?;
@@ -99,7 +98,7 @@ pub fn to(
     let part = steerable_part(cluster, &view)?;
     let mut spots = spots(&index, view.service, part);
     spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
-    spots.put_in_order_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
+    spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
     let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room);
     let alone = vec![spots.iter().rev().max_by_key(wants)?.clone()];
     let mut choices = vec![alone];
@@ -175,7 +174,7 @@ fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_sta
             (lacks > 0).then_some((leaf, lacks))
         })
         .collect();
-    missing.put_in_order_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    missing.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
     missing
 }
 

@@ -8,7 +8,6 @@ use std::{
 use super::{
     marks::{LastMark, SurgeMark},
     model::{Cluster, ContainerInstanceArn, PlacementConstraint, Service, ServiceName, Task, TaskArn, Timestamp},
-    ordered::Ordered,
 };
 
 /// A service as it was seen last. What was not asked for yet is absent.
@@ -27,7 +26,7 @@ pub struct Seen {
 impl Seen {
     /// What must be asked first: the protection of those of the tasks of which it was not asked yet.
     pub fn unread<'a>(&self, tasks: impl Iterator<Item = &'a TaskArn>) -> Option<What> {
-        let unread: BTreeSet<TaskArn> = tasks.filter(|task| !self.protections.contains_key(*task)).cloned().into_set();
+        let unread: BTreeSet<TaskArn> = tasks.filter(|task| !self.protections.contains_key(*task)).cloned().collect();
         (!unread.is_empty()).then_some(What::Protections(unread))
     }
 }
@@ -47,8 +46,8 @@ impl Tasks {
     /// A service's tasks as a cluster holds them, all of them taken for ready.
     pub fn all_ready(cluster: &Cluster, service: &ServiceName) -> Self {
         let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service));
-        let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), Task::clone(task))).into_map();
-        let ready = all.keys().cloned().into_set();
+        let all: BTreeMap<TaskArn, Task> = of_it.map(|task| (task.arn.clone(), Task::clone(task))).collect();
+        let ready = all.keys().cloned().collect();
         Self { all, ready, running_since: BTreeMap::new() }
     }
 }

@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     model::{Cluster, Service, Timestamp},
-    ordered::Ordered,
     planner::floor,
     reviewed::Reviewed,
     spread,
@@ -74,7 +73,7 @@ fn stop_some(
     }
     // Nothing documents that StopTask is refused for a protected task, so such a task is never stopped.
     let protected = seen.protections.iter().filter(|(_, until)| until.is_some());
-    let mut spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).into_set();
+    let mut spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).collect();
     if let Some(reviewed) = limits.reviewed {
         spared.extend(reviewed.barred(&service.name, tasks));
     }

@@ -17,7 +17,6 @@ use super::{
         Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
         Timestamp,
     },
-    ordered::{Ordered, Sortable},
     planner::{Move, PATIENCE},
     reviewed::Reviewed,
     spread,
@@ -246,7 +245,7 @@ fn begin(
     }
     let protections = protections(progress, seen);
     let spared: BTreeSet<TaskArn> =
-        protections.keys().filter(|task| !progress.ours.contains_key(*task)).cloned().into_set();
+        protections.keys().filter(|task| !progress.ours.contains_key(*task)).cloned().collect();
     if spared.len() > SPARED_TASKS {
         let why = format!("{} tasks are protected by the application, too many to note", spared.len());
         return end(Ending::Undone(why));
@@ -351,7 +350,7 @@ fn await_replacements(
     }
     let protections = protections(progress, seen);
     let ours = our_protections(progress, Some(mark), &protections);
-    let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().into_set();
+    let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
     let barred = barred(progress, cluster, limits, service, tasks, &spared);
     let victims = victims(cluster, service, tasks, &spared, &barred, mark);
     let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
@@ -506,14 +505,14 @@ fn victims(
     let excess = tasks.all.len().saturating_sub(mark.from as usize);
     let mut unready: Vec<_> =
         tasks.all.values().filter(|task| !tasks.ready.contains(&task.arn) && !spared.contains(&task.arn)).collect();
-    unready.put_in_order_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
-    let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).into_set();
+    unready.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
     let more = u32::try_from(excess - victims.len()).unwrap_or(u32::MAX);
     victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
     // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
     let is_chosen = barred.len() > spared.len();
     let mut newest: Vec<_> = tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
-    newest.put_in_order_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
+    newest.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn)));
     for task in newest {
         if victims.len() >= excess {
             break;
@@ -568,7 +567,7 @@ fn our_protections(
         (None, Some(mark)) if mark.run_id != progress.run_id => !mark.spares(task) && is_from(mark, until),
         (None, _) => false,
     };
-    protections.iter().filter(|(task, until)| is_ours(task, **until)).map(|(task, _)| task.clone()).into_set()
+    protections.iter().filter(|(task, until)| is_ours(task, **until)).map(|(task, _)| task.clone()).collect()
 }
 
 /// Whether a protection that ends then may have been set by the run that wrote the note: within its own lifetime, which is

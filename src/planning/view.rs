@@ -7,7 +7,6 @@ use super::{
         Cluster, ContainerInstanceArn, Health, Launch, PlacementConstraint, Service, ServiceName, Task, TaskArn,
         TaskDefinition, TaskStatus, Timestamp,
     },
-    ordered::Ordered,
     placement,
     query::Query,
 };
@@ -21,7 +20,7 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     }
     let mut alone = Cluster {
         name: cluster.name.clone(),
-        services: cluster.services.get_key_value(name).map(owned).into_iter().into_map(),
+        services: cluster.services.get_key_value(name).map(owned).into_iter().collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
         capacity_providers: BTreeMap::new(),
@@ -29,16 +28,16 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     };
     let definitions = alone.services.values().map(|service| &service.task_definition);
     let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);
-    alone.task_definitions = read.into_map();
+    alone.task_definitions = read.collect();
     let usable = cluster.container_instances.iter().filter(|(_, instance)| instance.is_usable());
-    alone.container_instances = usable.map(owned).into_map();
+    alone.container_instances = usable.map(owned).collect();
     let looks_at_others = alone.task_definitions.values().any(|definition| definition.takes_network_interface)
         || placement::constraints(&alone).any(|constraint| match constraint {
             PlacementConstraint::MemberOf(expression) => Query::parse(expression).is_ok_and(|query| !query.is_static()),
             PlacementConstraint::DistinctInstance | PlacementConstraint::Unknown(_) => false,
         });
     let tasks = cluster.tasks.iter().filter(|(_, task)| looks_at_others || task.service.as_ref() == Some(name));
-    alone.tasks = tasks.map(owned).into_map();
+    alone.tasks = tasks.map(owned).collect();
     // What its tasks take when they come or go; some may be of an older revision.
     let definitions = alone.tasks.values().map(|task| &task.task_definition);
     let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);

@@ -7,7 +7,6 @@ use crate::planning::{
     even,
     imbalance::Measure,
     model::{Cluster, ServiceName},
-    ordered::Sortable,
     planner::Plan,
     view,
 };
@@ -58,7 +57,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
         })
         .collect();
-    reports.put_in_order();
+    reports.sort();
     reports
 }
 
@@ -66,7 +65,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
 fn most_uneven(measure: &Measure) -> impl Iterator<Item = &ServiceName> {
     let spreads = measure.services.iter().filter_map(|(name, service)| Some((name, service.spread.as_ref().ok()?)));
     let mut uneven: Vec<_> = spreads.filter(|(_, spread)| spread.misplaced_tasks > 0).collect();
-    uneven.put_in_order_by_key(|(name, spread)| (Reverse((spread.misplaced_tasks, spread.skew)), *name));
+    uneven.sort_by_key(|(name, spread)| (Reverse((spread.misplaced_tasks, spread.skew)), *name));
     uneven.into_iter().map(|(name, _)| name).take(PICTURED)
 }
 

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task},
-    ordered::Ordered,
     placement::Index,
     policy::Policy,
     relocation::Relocatable,
@@ -98,7 +97,7 @@ impl<'a> Floor<'a> {
         let cluster = index.cluster;
         let kinds: Vec<Kind<'a>> = relocatable.into_iter().map(|one| Kind::new(index, one)).collect();
         let kind_of: BTreeMap<&str, usize> =
-            kinds.iter().enumerate().map(|(number, kind)| (kind.relocatable.service.name.as_str(), number)).into_map();
+            kinds.iter().enumerate().map(|(number, kind)| (kind.relocatable.service.name.as_str(), number)).collect();
         let usable: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let mut providers: Vec<Provider> = Vec::new();

@@ -3,7 +3,6 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{floor::Floor, state::State};
-use crate::planning::ordered::Sortable;
 
 /// How many sites may be looked at in all while an outcome is bettered: about a second's work. A count, so that the same
 /// cluster gives the same plan on any machine.
@@ -95,7 +94,7 @@ pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
 fn sizes_to_open(floor: &Floor<'_>) -> Vec<u64> {
     let start = State::new(floor);
     let mut sizes: Vec<u64> = start.closed_sites().map(|site| floor.volume_of_site(site)).collect();
-    sizes.put_in_order();
+    sizes.sort_unstable();
     sizes.dedup();
     let mut places: Vec<usize> = (0..4).map(|quarter| sizes.len() * quarter / 4).collect();
     places.dedup();
@@ -116,7 +115,7 @@ fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 
         closed.entry(best.floor.likeness(site)).or_insert(site);
     }
     let mut closed: Vec<usize> = closed.into_values().collect();
-    closed.put_in_order_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
+    closed.sort_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
     for site in closed {
         if *budget == 0 {
             return None;
@@ -139,7 +138,7 @@ impl State<'_, '_> {
     fn empty_all(&mut self, order: Order, kept: Option<usize>) {
         let mut sites: Vec<usize> =
             self.open_sites().filter(|site| Some(*site) != kept && self.floor.can_empty(*site)).collect();
-        sites.put_in_order_by_key(|site| (order.key(self.floor, *site), *site));
+        sites.sort_by_key(|site| (order.key(self.floor, *site), *site));
         for site in sites {
             // Why one stays is told when all is decided.
             drop(self.empty(site));
@@ -148,7 +147,7 @@ impl State<'_, '_> {
 
     /// Closes again what was opened, as far as it isn't needed: what holds the least first.
     fn close(&mut self, mut opened: Vec<usize>) {
-        opened.put_in_order_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
+        opened.sort_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
         for site in opened {
             drop(self.empty(site));
         }

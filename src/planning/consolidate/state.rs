@@ -9,7 +9,6 @@ use super::{
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance},
-    ordered::Sortable,
     placement::network_interfaces_for_tasks,
 };
 
@@ -113,7 +112,7 @@ impl<'f, 'a> State<'f, 'a> {
     /// Where the tasks that are to come to a site are now, in order.
     pub(super) fn homes_of_guests(&self, site: usize) -> Vec<usize> {
         let mut homes: Vec<usize> = self.guests[site].iter().map(|item| self.floor.items[*item].home).collect();
-        homes.put_in_order();
+        homes.sort_unstable();
         homes
     }
 
@@ -179,7 +178,7 @@ impl<'f, 'a> State<'f, 'a> {
             .chain(self.guests[site].clone())
             .collect();
         self.check_limits(site, &leaving)?;
-        leaving.put_in_order_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
+        leaving.sort_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
         self.is_open[site] = false;
         let kept_for = self.kept_for.clone();
         for (number, largest) in floor.largest.iter().enumerate() {

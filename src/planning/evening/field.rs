@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn},
-    ordered::{Ordered, Sortable},
     placement::Index,
     policy::Policy,
 };
@@ -71,7 +70,7 @@ impl<'a> Field<'a> {
         let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
-        let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).into_map();
+        let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
         let reserved = |instance: &ContainerInstance, of: fn(&Capacity) -> u32| {
             i128::from(of(&instance.registered).saturating_sub(of(&instance.remaining)))
         };
@@ -95,7 +94,7 @@ impl<'a> Field<'a> {
         let factors = resources.map(|resource| resource.worth());
         let mut field =
             Self { instances, number_of, class_of, beyond, free, resources, factors, by_emptiness: BTreeSet::new() };
-        field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).into_set();
+        field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field
     }
 
@@ -201,7 +200,7 @@ impl<'a> Field<'a> {
     pub(super) fn fewest(&self, changes: &[Change]) -> usize {
         let of = |kind: usize| {
             let mut sizes: Vec<i128> = changes.iter().map(|change| change[kind]).collect();
-            sizes.put_in_order_by(|a, b| b.cmp(a));
+            sizes.sort_by(|a, b| b.cmp(a));
             let mut needs = self.resources[kind].needs();
             let needed = sizes.into_iter().take_while(|size| {
                 let is_needed = needs > 0;

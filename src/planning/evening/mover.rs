@@ -8,7 +8,6 @@ use std::{
 use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, Task},
-    ordered::Ordered,
     placement::{Index, Levels},
     relocation::Relocatable,
 };
@@ -84,14 +83,14 @@ impl<'b, 'a> Mover<'b, 'a> {
             Eligible::Classes(index.admitted_classes(requirement))
         } else {
             let instances = index.eligible(requirement);
-            Eligible::Instances(instances.iter().filter_map(|it| field.number_of.get(&it.arn).copied()).into_set())
+            Eligible::Instances(instances.iter().filter_map(|it| field.number_of.get(&it.arn).copied()).collect())
         };
         let tasks: BTreeMap<usize, u32> = relocatable
             .part
             .tasks
             .iter()
             .filter_map(|(arn, tasks)| Some((field.number_of.get(*arn).copied()?, *tasks)))
-            .into_map();
+            .collect();
         let mut crowds = BTreeMap::new();
         for (instance, tasks) in &tasks {
             for domain in paths.of(*instance) {

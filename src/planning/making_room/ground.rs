@@ -12,7 +12,6 @@ use crate::planning::{
         Capacity, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition,
         Timestamp,
     },
-    ordered::{Ordered, Sortable},
     parts::is_placed,
     placement::{Index, Levels, Requirement},
     planner::Move,
@@ -86,7 +85,7 @@ impl<'a> Ground<'a> {
         let usable = index.cluster.container_instances.values().map(AsRef::as_ref);
         let instances: Vec<&ContainerInstance> = usable.filter(|instance| instance.is_usable()).collect();
         let number_of: BTreeMap<_, _> =
-            instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).into_map();
+            instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
         let tasks = instances.iter().map(|instance| index.tasks_on(&instance.arn)).collect();
         let mut movers = Vec::new();
         let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
@@ -101,7 +100,7 @@ impl<'a> Ground<'a> {
                 }
             }
             for (number, mut tasks) in by_instance {
-                tasks.put_in_order_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
+                tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
                 movable[number].push((movers.len(), tasks));
             }
             let asker = Asker { service, requirement: part.requirement, definition, levels: part.levels };

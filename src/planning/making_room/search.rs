@@ -8,7 +8,6 @@ use std::{
 
 use super::ground::{Asker, Ground, Homes, State, Step};
 use crate::planning::model::Capacity;
-use crate::planning::ordered::{Ordered, Sortable};
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
 const MOST_MOVES: usize = 12;
@@ -108,7 +107,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .iter()
             .map(|(number, path)| ((1..=path.len()).map(|depth| crowds[&path[..depth]]).collect(), *number))
             .collect();
-        order.put_in_order();
+        order.sort();
         order.into_iter().map(|(_, number)| number).collect()
     }
 
@@ -157,7 +156,7 @@ impl<'g, 'a> Search<'g, 'a> {
     /// How many tasks of these movers have to leave at least; none where all of them would not be enough.
     fn least_moves(&self, state: &State<'a>, number: usize, movers: impl Iterator<Item = usize>) -> Option<usize> {
         let counts: BTreeMap<usize, usize> =
-            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).into_map();
+            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).collect();
         let sizes: Vec<(Capacity, usize)> = movers
             .filter_map(|mover| {
                 let asker = &self.ground.movers[mover].asker;
@@ -171,7 +170,7 @@ impl<'g, 'a> Search<'g, 'a> {
         let mut least = 1;
         for of in RESOURCES {
             let mut of_each: Vec<(u32, usize)> = sizes.iter().map(|(size, tasks)| (of(size), *tasks)).collect();
-            of_each.put_in_order_by_key(|(size, _)| Reverse(*size));
+            of_each.sort_by_key(|(size, _)| Reverse(*size));
             least = least.max(fewest(&of_each, of(&lacks))?);
         }
         Some(least)
@@ -198,7 +197,7 @@ impl<'g, 'a> Search<'g, 'a> {
             .filter(|mover| self.may_move(state, *mover))
             .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
             .collect();
-        movers.put_in_order_by_key(|mover| (Reverse(share(*mover)), *mover));
+        movers.sort_by_key(|mover| (Reverse(share(*mover)), *mover));
         movers
     }
 

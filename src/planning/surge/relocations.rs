@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
     model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
-    ordered::Ordered,
     planner::Move,
     steering::Steering,
     step::Tasks,
@@ -35,7 +34,7 @@ impl Relocations {
     /// Remembers what ran before a round.
     pub(super) fn begin_round(&mut self, cluster: &Cluster, service: &ServiceName) {
         let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service));
-        self.old_tasks = of_it.map(|task| task.arn.clone()).into_set();
+        self.old_tasks = of_it.map(|task| task.arn.clone()).collect();
     }
 
     /// The tasks that may go: before a round all that are to; in one, for each task that started somewhere one that was to go
@@ -53,7 +52,7 @@ impl Relocations {
         self.outstanding(cluster)
             .filter(|a_move| !in_a_round || is_replaced(a_move))
             .map(|a_move| &a_move.task)
-            .into_set()
+            .collect()
     }
 
     /// Whether most of the instances that tasks are to go to are steered to by others just now: then a round would cost as many

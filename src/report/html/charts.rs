@@ -6,7 +6,6 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
 use super::{counted, scrolled, section};
-use crate::planning::ordered::Sortable;
 use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, Report, WatchedService, compared};
 
 const SIZE: (u32, u32) = (760, 260);
@@ -43,7 +42,7 @@ fn watched(services: &[WatchedService]) -> Markup {
     if lines.is_empty() {
         return html! {};
     }
-    lines.put_in_order_by_key(|line| (std::cmp::Reverse(line.moments.len()), line.title));
+    lines.sort_by_key(|line| (std::cmp::Reverse(line.moments.len()), line.title));
     let content = html! {
         p { "As the run saw it each few seconds." }
         (key(false))
@@ -78,7 +77,7 @@ fn key(shows_healthy: bool) -> Markup {
 
 fn busiest(services: &[PlayedService]) -> Vec<&PlayedService> {
     let mut busiest: Vec<&PlayedService> = services.iter().collect();
-    busiest.put_in_order_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
+    busiest.sort_by(|a, b| (b.stopped + b.started, &a.name).cmp(&(a.stopped + a.started, &b.name)));
     busiest
 }
 
@@ -108,7 +107,7 @@ impl<'a> Line<'a> {
 /// The sums over services, at each moment that one of them changed.
 fn together(services: &[Line<'_>]) -> Line<'static> {
     let mut times: Vec<u64> = services.iter().flat_map(|it| it.moments.iter().map(|moment| moment.seconds)).collect();
-    times.put_in_order();
+    times.sort_unstable();
     times.dedup();
     let mut next = vec![0; services.len()];
     let moments = times.into_iter().map(|seconds| {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{EACH, afterwards, counted, grouped, scrolled, section};
-use crate::planning::ordered::{Ordered, Sortable};
 use crate::report::{InstanceReport, Report};
 
 /// The degrees of fullness, beside empty: an upper bound in percent, and its name.
@@ -55,7 +54,7 @@ fn by_zone(instances: &[InstanceReport]) -> BTreeMap<&str, Vec<InstanceReport>> 
         zones.entry(&instance.availability_zone).or_default().push(instance.clone());
     }
     for instances in zones.values_mut() {
-        instances.put_in_order_by(|a, b| {
+        instances.sort_by(|a, b| {
             let load =
                 |it: &InstanceReport| (it.reserved_cpu_percent.max(it.reserved_memory_percent), it.running_tasks);
             load(b).cmp(&load(a)).then_with(|| a.name.cmp(&b.name))
@@ -68,7 +67,7 @@ type After<'a> = Option<(&'a [InstanceReport], &'static str)>;
 
 fn table(found: &[InstanceReport], after: After<'_>, with_zone_and_bars: bool) -> Markup {
     let later: BTreeMap<&str, &InstanceReport> = after
-        .map(|(instances, _)| instances.iter().map(|instance| (instance.arn.as_str(), instance)).into_map())
+        .map(|(instances, _)| instances.iter().map(|instance| (instance.arn.as_str(), instance)).collect())
         .unwrap_or_default();
     html! {
         table.instances {

@@ -8,7 +8,6 @@ use maud::{Markup, html};
 
 use self::columns::{Column, level};
 use super::{afterwards, counted, scrolled, section};
-use crate::planning::ordered::Sortable;
 use crate::report::{InstanceReport, Report, ServiceReport, instances::PICTURED};
 
 /// Rows of services that are spread: at ECS's quotas the page would be tens of megabytes.
@@ -23,10 +22,8 @@ pub(super) fn render(report: &Report) -> Markup {
     let matrix = Matrix::new(&report.container_instances, after.map(|(instances, _)| instances));
     let (mut uneven, mut even): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
         report.services.iter().partition(|service| service.misplaced_tasks > 0 || service.moved > 0);
-    uneven.put_in_order_by(|a, b| {
-        (b.misplaced_tasks, b.task_skew, &a.name).cmp(&(a.misplaced_tasks, a.task_skew, &b.name))
-    });
-    even.put_in_order_by(|a, b| (b.task_skew, &a.name).cmp(&(a.task_skew, &b.name)));
+    uneven.sort_by(|a, b| (b.misplaced_tasks, b.task_skew, &a.name).cmp(&(a.misplaced_tasks, a.task_skew, &b.name)));
+    even.sort_by(|a, b| (b.task_skew, &a.name).cmp(&(a.task_skew, &b.name)));
     let when = after.map_or("found", |(_, when)| when);
     let content = html! {
         p {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{counted, scrolled, section};
-use crate::planning::ordered::Ordered;
 use crate::report::{InstanceReport, PlannedMove, Report};
 
 /// More moves than this are shown on demand.
@@ -17,7 +16,7 @@ pub(super) fn render(report: &Report) -> Markup {
         return html! {};
     }
     let known: BTreeMap<&str, &InstanceReport> =
-        report.container_instances.iter().map(|instance| (instance.arn.as_str(), instance)).into_map();
+        report.container_instances.iter().map(|instance| (instance.arn.as_str(), instance)).collect();
     let moves = scrolled("Planned moves", &table(&report.plan, &known));
     let content = html! {
         p { "As planned; where ECS puts a replacement is ECS’s choice." }

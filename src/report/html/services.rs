@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{counted, scrolled, section};
-use crate::planning::ordered::Sortable;
 use crate::report::{Action, Report, ServiceReport};
 
 /// Services with something to say, worst first; the others are counted.
@@ -19,7 +18,7 @@ pub(super) fn render(report: &Report) -> Markup {
     if report.services.is_empty() {
         return html! {};
     }
-    told.put_in_order_by(|a, b| (b.misplaced_tasks, &a.name).cmp(&(a.misplaced_tasks, &b.name)));
+    told.sort_by(|a, b| (b.misplaced_tasks, &a.name).cmp(&(a.misplaced_tasks, &b.name)));
     let spread = report.services.iter().filter(|service| service.action == Action::None).count();
     let mut unmeasured: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for service in report.services.iter().filter(|service| service.action == Action::NotMeasured) {

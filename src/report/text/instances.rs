@@ -2,7 +2,6 @@
 //! the plan or the run left it.
 
 use super::{Paint, WIDTH, percent};
-use crate::planning::ordered::Sortable;
 use crate::report::{InstanceReport, Report, Summary};
 
 /// More than this many bars are no picture any more.
@@ -53,7 +52,7 @@ fn heads(states: &[State<'_>], indent: usize, head: impl Fn(&str) -> String) -> 
 
 fn each(states: &[State<'_>], paint: &Paint) -> String {
     let mut rows: Vec<&InstanceReport> = states.iter().flat_map(|(_, instances)| *instances).collect();
-    rows.put_in_order_by_key(|row| (&row.availability_zone, &row.name, &row.arn));
+    rows.sort_by_key(|row| (&row.availability_zone, &row.name, &row.arn));
     rows.dedup_by_key(|row| &row.arn);
     let width = |part: fn(&InstanceReport) -> &str| rows.iter().map(|row| part(row).chars().count()).max().unwrap_or(0);
     let zone_width = width(|instance| &instance.availability_zone).min(16);

@@ -5,7 +5,6 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::{Paint, WIDTH, wrapped};
-use crate::planning::ordered::Sortable;
 use crate::report::{Action, ServiceReport};
 
 /// More rows than this are for the JSON report.
@@ -16,7 +15,7 @@ pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
     let mut text = String::new();
     let mut uneven: Vec<&ServiceReport> =
         services.iter().filter(|service| service.misplaced_tasks > 0 || is_told(service.action)).collect();
-    uneven.put_in_order_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
+    uneven.sort_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
     if !uneven.is_empty() {
         text.push_str(&table(&uneven[..uneven.len().min(ROWS)], paint));
         text.push('\n');

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::planning::ordered::Ordered;
 use crate::report::{
     InstanceReport,
     html::{EACH, instances::fullness},
@@ -35,7 +34,7 @@ pub(super) fn level(count: u32, even_hundredths: u32) -> &'static str {
 
 /// The columns, and whether they are more than one instance each. What was there only before, or only after, is in it too.
 pub(super) fn of(before: &[InstanceReport], after: &[InstanceReport]) -> (Vec<Column>, bool) {
-    let known: BTreeSet<&str> = before.iter().map(|instance| instance.arn.as_str()).into_set();
+    let known: BTreeSet<&str> = before.iter().map(|instance| instance.arn.as_str()).collect();
     let mut all: Vec<&InstanceReport> = before.iter().collect();
     all.extend(after.iter().filter(|instance| !known.contains(instance.arn.as_str())));
     let is_aggregated = all.len() > EACH;
