@@ -20,10 +20,10 @@ use crate::{
     execute::{Finished, Watched},
     planning::{
         imbalance::{Measure, ServiceMeasure},
-        making_room::Room,
         model::{Cluster, ServiceName},
-        planner::{LeftAlone, Plan},
+        plan::{Plan, Room},
         policy::{Mode, Policy, Share},
+        reason::LeftAlone,
         step::Ending,
     },
 };

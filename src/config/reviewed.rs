@@ -7,9 +7,8 @@ use serde::Deserialize;
 use super::{Clusters, Config, Problem, Problems, values};
 use crate::planning::{
     model::ServiceName,
-    planner::Move,
+    moves::{Move, Reviewed, ReviewedService},
     policy::Mode,
-    reviewed::{Reviewed, ReviewedService},
 };
 
 /// As much of a report as a plan needs; the contract names these.

@@ -15,95 +15,17 @@ mod price;
 mod search;
 mod state;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::{floor::Floor, search::best, state::State};
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
     placement::Index,
-    planner::Move,
+    plan::{Consolidation, Freed, Move},
     policy::Policy,
-    relocation::{Fixed, one_relocatable},
+    reason::{Fixed, Kept},
+    relocation::one_relocatable,
 };
-
-/// What is to be done so that instances come free.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consolidation {
-    /// The instances that come free, in the order in which they are emptied.
-    pub freed: Vec<Freed>,
-    /// Why the others that hold tasks stay, and how many stay for each reason.
-    pub kept: BTreeMap<Kept, u32>,
-    /// The services whose tasks can't be sent elsewhere, and why.
-    pub fixed: BTreeMap<ServiceName, Fixed>,
-}
-
-/// A container instance that comes free, and the moves of its tasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Freed {
-    /// The instance.
-    pub instance: ContainerInstanceArn,
-    /// Each task's move.
-    pub moves: Vec<(ServiceName, Move)>,
-}
-
-/// Why an instance that holds tasks is not emptied.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kept {
-    /// It holds tasks that can't be sent elsewhere: those of no service, or of one that is left alone.
-    FixedTasks,
-    /// For some of its tasks there is no room on those that stay.
-    NoRoom,
-    /// Those that stay would have less free than `REBALANCER_HEADROOM`.
-    Headroom,
-    /// None that stays would have room for the largest task.
-    LargestTask,
-    /// Its capacity provider keeps that many instances whether they hold tasks or not.
-    Minimum(String, u32),
-    /// `REBALANCER_MAX_MOVES`, or a service's own limit.
-    MaxMoves,
-    /// `REBALANCER_MAX_SERVICES`.
-    MaxServices,
-    /// A reviewed plan is followed, which doesn't empty it just so.
-    NotInPlan,
-}
-
-impl Kept {
-    /// A short name for machines, which doesn't change.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::FixedTasks => "fixed-tasks",
-            Self::NoRoom => "no-room",
-            Self::Headroom => "headroom",
-            Self::LargestTask => "largest-task",
-            Self::Minimum(..) => "minimum",
-            Self::MaxMoves => "max-moves",
-            Self::MaxServices => "max-services",
-            Self::NotInPlan => "not-in-plan",
-        }
-    }
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FixedTasks => formatter.write_str("with tasks that can't be sent elsewhere"),
-            Self::NoRoom => formatter.write_str("with tasks for which there is no room on others"),
-            Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
-            Self::LargestTask => formatter.write_str("needed so that the largest task has room"),
-            Self::Minimum(provider, instances) => {
-                write!(formatter, "among the {instances} that capacity provider {provider} keeps")
-            }
-            Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),
-            Self::MaxMoves => formatter.write_str("with more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
-            Self::MaxServices => {
-                formatter.write_str("with tasks of more services than may be changed (REBALANCER_MAX_SERVICES)")
-            }
-        }
-    }
-}
 
 /// Which instances come free, within the policy's limits. The cluster's task definitions must have been read: tasks of a
 /// service whose definition is missing stay.

@@ -13,7 +13,7 @@ use super::{
     imbalance::Measure,
     model::{Cluster, ServiceName, Timestamp},
     placement::Index,
-    planner::Move,
+    plan::Move,
     policy::{Mode, Policy},
     relocation::{Relocatable, relocatable},
 };

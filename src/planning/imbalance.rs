@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    eligibility::{Blocked, Unmeasured, blocked, unmeasured},
+    eligibility::{blocked, unmeasured},
     load::Load,
     model::{Cluster, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
     parts::{Part, Shapes, parts},
     placement::Index,
     policy::{Policy, Share},
+    reason::{Blocked, Unmeasured},
     room::without_room,
 };
 

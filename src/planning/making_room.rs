@@ -18,9 +18,12 @@ use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
     placement::Index,
-    planner::{LeftAlone, Move},
+    plan::Move,
     policy::Policy,
+    reason::LeftAlone,
 };
+
+pub use super::plan::Room;
 
 /// What is planned for the services whose tasks fit nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,23 +36,6 @@ pub struct Making {
     pub left_alone: BTreeMap<ServiceName, LeftAlone>,
     /// Where each lacking task is expected, of those that had room without any move as well.
     pub places: Vec<(ServiceName, ContainerInstanceArn)>,
-}
-
-/// Room that is made for one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// The service.
-    pub service: ServiceName,
-    /// For how many of its tasks that fit nowhere.
-    pub tasks: u32,
-    /// How many of its tasks fit nowhere.
-    pub lacking: u32,
-    /// How many tasks it has once these run.
-    pub wanted: u32,
-    /// Whose tasks go elsewhere for it.
-    pub movers: BTreeSet<ServiceName>,
-    /// How many of them.
-    pub moves: u32,
 }
 
 /// The tasks of one service that go elsewhere.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     domains::Domain,
-    eligibility::Unmeasured,
     model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
     placement::{Index, Levels, Requirement},
+    reason::Unmeasured,
 };
 
 /// A service's tasks on one capacity provider, or on none.

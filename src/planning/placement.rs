@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    eligibility::Unmeasured,
     marks::is_steering,
     model::{
         Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
     query::Query,
+    reason::Unmeasured,
 };
 
 /// The attribute that ECS itself spreads over first.

@@ -1,20 +1,15 @@
 //! (cluster, policy, now) → what is moved, and for all that is left alone the reason.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    consolidate::{self, Consolidation, consolidation},
-    eligibility::Blocked,
+    consolidate::{self, consolidation},
     evening,
     imbalance::{Measure, Spread, measure},
-    making_room::{self, Making, Room},
+    making_room::{self, Making},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
-    policy::{Mode, Percent, Policy, Strategy},
-    relocation::Fixed,
-    reviewed::Outdated,
+    policy::{Mode, Policy, Strategy},
+    reason::{Blocked, LeftAlone, Outdated},
     settings::ServiceSettings,
     spread, steering,
     step::Tasks,
@@ -22,191 +17,13 @@ use super::{
     view,
 };
 
+pub use super::plan::{Aim, Move, Plan, ServicePlan, Turn};
+
 /// Rounds of a surge that are foreseen: more than any service needs, since one of two rounds cures at least one of its tasks.
 const ROUNDS: usize = 10_000;
 
 /// Rounds in a row that may cure nothing: one that invests, and one that ECS's choice among equals spoils.
 pub const PATIENCE: u32 = 2;
-
-/// What a run will do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// In the order in which they are taken.
-    pub services: Vec<ServicePlan>,
-    /// For which services room is made, by those of the services above whose aim that is.
-    pub rooms: Vec<Room>,
-    /// Where tasks are expected that services lack, and that have room now or are to have it.
-    pub places: Vec<(ServiceName, ContainerInstanceArn)>,
-    /// The services with misplaced tasks, that fit nowhere or are in the way, that are left alone, and why.
-    pub left_alone: BTreeMap<ServiceName, LeftAlone>,
-    /// Which container instances come free and why others don't, where that is the aim.
-    pub consolidation: Option<Consolidation>,
-    /// What the cluster will look like.
-    pub predicted: Measure,
-}
-
-impl Plan {
-    /// All moves.
-    pub fn moves(&self) -> impl Iterator<Item = (&ServiceName, &Move)> {
-        self.services.iter().flat_map(|service| service.moves.iter().map(move |a_move| (&service.name, a_move)))
-    }
-}
-
-/// What is done to one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServicePlan {
-    /// The service.
-    pub name: ServiceName,
-    /// How; never `Auto`.
-    pub strategy: Strategy,
-    /// Task by task, as foreseen: where ECS puts a replacement is ECS's choice.
-    pub moves: Vec<Move>,
-    /// How many moves the limits leave it.
-    pub allowance: u32,
-    /// What it is done for.
-    pub aim: Aim,
-}
-
-impl ServicePlan {
-    /// Services of one turn may be moved at the same time, once those of the turn before have been: room that is made is not to
-    /// be taken by others.
-    pub fn turn(&self) -> Turn {
-        match self.aim {
-            Aim::Room { waits: false } => Turn::MakingRoom,
-            Aim::Room { waits: true } => Turn::MakingRoomWhereOthersLeft,
-            Aim::Spread | Aim::Machines | Aim::Consolidation => Turn::Rest,
-        }
-    }
-}
-
-/// When a service's turn comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turn {
-    /// First, those that make room.
-    MakingRoom,
-    /// Then those that make room by going where others left.
-    MakingRoomWhereOthersLeft,
-    /// Then all others.
-    Rest,
-}
-
-impl Turn {
-    /// In order.
-    pub const ALL: [Self; 3] = [Self::MakingRoom, Self::MakingRoomWhereOthersLeft, Self::Rest];
-}
-
-/// What a service's tasks are moved for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aim {
-    /// Its spread. Which tasks go is decided anew at each look.
-    Spread,
-    /// The container instances: just the planned tasks go just where they are planned to.
-    Machines,
-    /// Container instances that come free: the same.
-    Consolidation,
-    /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to.
-    Room {
-        /// Whether one goes where another service's task has to leave first.
-        waits: bool,
-    },
-}
-
-/// One task that goes, and where its replacement is expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The task that goes.
-    pub task: TaskArn,
-    /// Where it is.
-    pub from: ContainerInstanceArn,
-    /// Where the replacement is expected.
-    pub to: ContainerInstanceArn,
-}
-
-/// Why a service with misplaced tasks is left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeftAlone {
-    /// A guard; see [`Blocked`].
-    Blocked(Blocked),
-    /// Neither it nor the cluster has reached the threshold.
-    BelowThreshold(Percent),
-    /// Some of its tasks fit nowhere, and making room takes moves that are steered.
-    NeedsSteering {
-        /// How many.
-        tasks: u32,
-    },
-    /// Some of its tasks fit nowhere, and within the limits no moves of others' tasks make room.
-    NoRoomToMake {
-        /// How many.
-        tasks: u32,
-        /// What ECS says of it, in its own words.
-        told: Option<String>,
-    },
-    /// `REBALANCER_MAX_SERVICES` others come first.
-    MaxServices(u32),
-    /// `REBALANCER_MAX_MOVES` are planned for others already, or its owner allows none.
-    MaxMoves(u32),
-    /// As far as can be foreseen, no move would help.
-    NoHelp,
-    /// Tasks are packed, not spread.
-    Consolidating,
-    /// Where tasks are sent to container instances of our choice, its own can't be.
-    Fixed(Fixed),
-    /// A reviewed plan is followed, and doesn't name it.
-    NotInPlan,
-    /// A reviewed plan is followed, and what it says of it no longer holds.
-    PlanOutdated(Outdated),
-}
-
-impl LeftAlone {
-    /// A short name for machines, which doesn't change.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Blocked(blocked) => blocked.code(),
-            Self::BelowThreshold(_) => "below-threshold",
-            Self::NeedsSteering { .. } => "needs-steering",
-            Self::NoRoomToMake { .. } => "no-room-to-make",
-            Self::MaxServices(_) => "max-services",
-            Self::MaxMoves(_) => "max-moves",
-            Self::NoHelp => "no-help",
-            Self::Consolidating => "consolidating",
-            Self::Fixed(fixed) => fixed.code(),
-            Self::NotInPlan => "not-in-plan",
-            Self::PlanOutdated(_) => "plan-outdated",
-        }
-    }
-}
-
-impl fmt::Display for LeftAlone {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
-            Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
-            Self::NeedsSteering { tasks } => write!(
-                formatter,
-                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make room",
-                fit_nowhere(*tasks)
-            ),
-            Self::NoRoomToMake { tasks, told } => {
-                let nowhere = fit_nowhere(*tasks);
-                write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make room")?;
-                told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
-            }
-            Self::MaxServices(services) => {
-                write!(formatter, "{services} other services come first (REBALANCER_MAX_SERVICES)")
-            }
-            Self::MaxMoves(moves) => {
-                write!(formatter, "the limit of {moves} moves is used up (REBALANCER_MAX_MOVES, or its tag)")
-            }
-            Self::NoHelp => {
-                formatter.write_str("no move would help: its replacements would land where it is full already")
-            }
-            Self::Consolidating => formatter.write_str("in mode consolidate tasks are packed, not spread"),
-            Self::Fixed(fixed) => write!(formatter, "{fixed}"),
-            Self::NotInPlan => formatter.write_str("not in the reviewed plan (REBALANCER_PLAN)"),
-            Self::PlanOutdated(outdated) => write!(formatter, "the reviewed plan no longer holds: {outdated}"),
-        }
-    }
-}
 
 /// The services whose task definitions must be read, beside those that the measure needs, before `plan` can look for what may
 /// be moved: all, where tasks are sent elsewhere one by one; else of those that lack tasks, to see whether these fit.
@@ -223,11 +40,6 @@ pub fn definitions_needed(
     let short = making_room::may_be_helped(cluster, policy, now);
     let helps = policy.steer && !short.is_empty();
     if helps || relocates() { cluster.services.keys().cloned().collect() } else { short }
-}
-
-/// As the reasons say it.
-fn fit_nowhere(tasks: u32) -> String {
-    if tasks == 1 { "1 of its tasks fits nowhere".to_owned() } else { format!("{tasks} of its tasks fit nowhere") }
 }
 
 /// Plans a run on a cluster that was measured.

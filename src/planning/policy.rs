@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use wildmatch::WildMatch;
 
-use super::{model::ServiceName, reviewed::Reviewed};
+use super::{model::ServiceName, moves::Reviewed};
 
 /// The settings of a run that decide what is moved.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,12 @@
 //! Relocation: which tasks may be sent to a container instance of our choice, by a surge that is steered.
 
-use std::fmt;
-
 use super::{
-    eligibility::{Blocked, Unmeasured, blocked, unmeasured},
+    eligibility::{blocked, unmeasured},
     model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
     parts::{self, Part, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
+    reason::{Blocked, Fixed, Unmeasured},
     settings::ServiceSettings,
     spread::View,
     steering::steerable_part,
@@ -41,62 +40,6 @@ impl<'a> Relocatable<'a> {
         let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
         tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
         tasks
-    }
-}
-
-/// Why no task of a service can be sent elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fixed {
-    /// A daemon's tasks belong on every container instance.
-    Daemon,
-    /// Its tasks are not placed on container instances by ECS's scheduler.
-    Elsewhere(Unmeasured),
-    /// A guard.
-    Blocked(Blocked),
-    /// Its strategy starts no replacement first.
-    Strategy(Strategy),
-    /// Its task definition was not read.
-    UnknownSize,
-    /// It has several capacity providers, or ten placement constraints, or one that can't be understood.
-    Unsteerable,
-    /// Its constraints look at other services' tasks, which move as well.
-    LooksAtOthers,
-}
-
-impl Fixed {
-    /// A short name for machines, which doesn't change.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Daemon => "daemon",
-            Self::Elsewhere(_) => "elsewhere",
-            Self::Blocked(blocked) => blocked.code(),
-            Self::Strategy(_) => "strategy",
-            Self::UnknownSize => "unknown-size",
-            Self::Unsteerable => "unsteerable",
-            Self::LooksAtOthers => "looks-at-others",
-        }
-    }
-}
-
-impl fmt::Display for Fixed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Daemon => formatter.write_str("a daemon's tasks belong on every container instance"),
-            Self::Elsewhere(unmeasured) => write!(formatter, "{unmeasured}"),
-            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
-            Self::Strategy(strategy) => {
-                write!(
-                    formatter,
-                    "strategy {} can't send a task to a container instance of our choice",
-                    strategy.name()
-                )
-            }
-            Self::UnknownSize => formatter.write_str("its task definition is not known"),
-            Self::Unsteerable => formatter.write_str(
-                "it can't be steered: several capacity providers, ten constraints, or one that can't be read",
-            ),
-            Self::LooksAtOthers => formatter.write_str("its constraints look at other services' tasks"),
-        }
     }
 }
 

@@ -1,70 +1,18 @@
 //! A reviewed plan: which tasks may go, and whether the cluster is still as it was when somebody looked at it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
-    planner::{LeftAlone, Move, Plan},
+    plan::{Move, Plan},
     policy::Strategy,
+    reason::{LeftAlone, Outdated},
     spread,
     step::Tasks,
     view,
 };
 
-/// The moves that were planned by an earlier dry run, by service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reviewed {
-    /// The cluster's name.
-    pub cluster: String,
-    /// The services that were to be changed.
-    pub services: BTreeMap<ServiceName, ReviewedService>,
-}
-
-/// What was planned for one service, and what was seen of it then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReviewedService {
-    /// As many tasks ran, and as many were desired, or it would not have been taken.
-    pub running_tasks: u32,
-    /// Task by task.
-    pub moves: Vec<Move>,
-}
-
-/// Why what was planned for a service, or one of its moves, no longer holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outdated {
-    /// Its owner, or auto scaling, asks for another number of tasks.
-    DesiredCount {
-        /// At the time of the plan.
-        was: u32,
-        /// Now.
-        is: u32,
-    },
-    /// The tasks that were to go are gone.
-    TasksGone,
-    /// A container instance that a task was to leave or to come to takes no tasks any more.
-    Instance(ContainerInstanceArn),
-    /// Nothing is misplaced or uneven any more, or not by the tasks that were to go.
-    NoHelp,
-    /// The strategy in force restarts every task, which nobody has planned.
-    RestartsAll,
-}
-
-impl fmt::Display for Outdated {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DesiredCount { was, is } => write!(formatter, "{was} tasks were desired then, {is} are now"),
-            Self::TasksGone => formatter.write_str("what was to go is gone"),
-            Self::Instance(instance) => write!(formatter, "{} takes no tasks any more", instance.short()),
-            Self::NoHelp => formatter.write_str("moving what was to go would no longer help"),
-            Self::RestartsAll => {
-                formatter.write_str("its strategy restarts every task, and the plan names single ones")
-            }
-        }
-    }
-}
+pub use super::moves::{Reviewed, ReviewedService};
 
 impl ReviewedService {
     /// Why none of its moves holds any more; none where that is not so.

@@ -1,58 +1,14 @@
 //! Room: which of the missing tasks would find a place now, and what is short where one doesn't.
 
-use std::{collections::BTreeMap, fmt, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     domains::Domain,
     model::{ContainerInstance, Service},
     parts::{Part, nest, room},
     placement::Index,
+    reason::{Resource, Shortage},
 };
-
-/// What is short on the instance that comes closest to taking one more task.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shortage {
-    /// The instance that comes closest, by its EC2 id or the end of its ARN; none where no instance is eligible.
-    pub closest: Option<String>,
-    /// What is short there.
-    pub resource: Resource,
-    /// By how much.
-    pub by: u32,
-}
-
-/// What can be short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
-    /// CPU units.
-    Cpu,
-    /// Mebibytes of memory.
-    Memory,
-    /// GPUs.
-    Gpu,
-    /// Network interfaces for tasks in network mode `awsvpc`.
-    NetworkInterface,
-    /// A static host port, which another task has taken.
-    Port(u16),
-    /// An instance without a task of the service, which takes at most one on each.
-    Instance,
-}
-
-impl fmt::Display for Shortage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(closest) = &self.closest else {
-            return formatter.write_str("no room: no other container instance may take its tasks");
-        };
-        write!(formatter, "no room where a task is missing: closest is {closest}, ")?;
-        match self.resource {
-            Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
-            Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
-            Resource::Gpu => write!(formatter, "{} GPUs short", self.by),
-            Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
-            Resource::Port(port) => write!(formatter, "where port {port} is taken"),
-            Resource::Instance => formatter.write_str("where the one task that it may have is already"),
-        }
-    }
-}
 
 /// A domain of the last level, with room counted as tasks.
 #[derive(Clone, Debug)]

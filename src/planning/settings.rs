@@ -1,10 +1,9 @@
 //! What a service's owner says by tags, over the run's own settings.
 
-use std::fmt;
-
 use super::{
     model::Service,
     policy::{Percent, Policy, Strategy},
+    reason::TagProblem,
 };
 
 /// The settings in force for one service.
@@ -18,23 +17,6 @@ pub struct ServiceSettings {
     pub threshold: Percent,
     /// `ecs-rebalancer:max-moves`; the run's own limit holds beside it.
     pub max_moves: u32,
-}
-
-/// A tag that can't be read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TagProblem {
-    /// Which.
-    pub key: &'static str,
-    /// What it holds.
-    pub value: String,
-    /// What it may hold.
-    pub allowed: &'static str,
-}
-
-impl fmt::Display for TagProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "its tag {} is {:?}, where {} is allowed", self.key, self.value, self.allowed)
-    }
 }
 
 impl ServiceSettings {

@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     domains::Domain,
-    eligibility::Unmeasured,
     imbalance,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
     parts::{Part, Shapes, nest, parts_over, room},
     placement::{Index, Levels},
+    reason::Unmeasured,
     step::Tasks,
     view,
 };

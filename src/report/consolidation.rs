@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::Summary;
 use crate::planning::{
-    consolidate::{Consolidation, came_free},
+    consolidate::came_free,
     imbalance::Measure,
     model::{Cluster, ContainerInstanceArn},
-    planner::Plan,
+    plan::{Consolidation, Plan},
 };
 
 /// What mode `consolidate` comes to.

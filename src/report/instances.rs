@@ -7,7 +7,7 @@ use crate::planning::{
     even,
     imbalance::Measure,
     model::{Cluster, ServiceName},
-    planner::Plan,
+    plan::Plan,
     view,
 };
 

@@ -6,10 +6,8 @@ use std::{fs, path::Path};
 use ecs_rebalancer::{
     config::VARIABLES,
     planning::{
-        eligibility::{Blocked, Unmeasured},
-        planner::LeftAlone,
         policy::Policy,
-        reviewed::Outdated,
+        reason::{Blocked, LeftAlone, Outdated, Unmeasured},
     },
     rehearsal::Rehearsal,
     report::text,

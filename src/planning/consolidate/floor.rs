@@ -8,10 +8,10 @@ use super::{
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task},
+    moves::Reviewed,
     placement::Index,
     policy::Policy,
     relocation::Relocatable,
-    reviewed::Reviewed,
 };
 
 /// What doesn't change: instances, services, tasks, limits.

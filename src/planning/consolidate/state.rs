@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Kept,
     floor::{Floor, Item, RESOURCES},
     largest::{Largest, less},
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance},
     placement::network_interfaces_for_tasks,
+    reason::Kept,
 };
 
 /// How far the emptying is.

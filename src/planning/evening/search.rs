@@ -13,11 +13,11 @@ use super::{
 };
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName, Task},
+    moves::Reviewed,
     placement::{Index, Levels},
-    planner::Move,
+    plan::Move,
     policy::Policy,
     relocation::Relocatable,
-    reviewed::Reviewed,
 };
 
 /// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights

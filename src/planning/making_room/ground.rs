@@ -7,15 +7,15 @@ use std::{
 };
 
 use crate::planning::{
-    eligibility::Unmeasured,
     model::{
         Capacity, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition,
         Timestamp,
     },
     parts::is_placed,
     placement::{Index, Levels, Requirement},
-    planner::Move,
+    plan::Move,
     policy::Policy,
+    reason::Unmeasured,
     relocation::{Relocatable, relocatable},
 };
 

@@ -7,7 +7,7 @@ use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert
 use super::*;
 use crate::planning::{
     imbalance::definitions_needed,
-    policy::ServiceFilter,
+    policy::{Percent, ServiceFilter},
     testing::{self, NOW},
 };
 

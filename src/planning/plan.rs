@@ -1,0 +1,132 @@
+//! What a run will do: plain data, which `planner` makes, `execute` carries out and reports show.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    imbalance::Measure,
+    model::{ContainerInstanceArn, ServiceName},
+    policy::Strategy,
+    reason::{Fixed, Kept, LeftAlone},
+};
+
+pub use super::moves::Move;
+
+/// What a run will do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In the order in which they are taken.
+    pub services: Vec<ServicePlan>,
+    /// For which services room is made, by those of the services above whose aim that is.
+    pub rooms: Vec<Room>,
+    /// Where tasks are expected that services lack, and that have room now or are to have it.
+    pub places: Vec<(ServiceName, ContainerInstanceArn)>,
+    /// The services with misplaced tasks, that fit nowhere or are in the way, that are left alone, and why.
+    pub left_alone: BTreeMap<ServiceName, LeftAlone>,
+    /// Which container instances come free and why others don't, where that is the aim.
+    pub consolidation: Option<Consolidation>,
+    /// What the cluster will look like.
+    pub predicted: Measure,
+}
+
+impl Plan {
+    /// All moves.
+    pub fn moves(&self) -> impl Iterator<Item = (&ServiceName, &Move)> {
+        self.services.iter().flat_map(|service| service.moves.iter().map(move |a_move| (&service.name, a_move)))
+    }
+}
+
+/// What is done to one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// The service.
+    pub name: ServiceName,
+    /// How; never `Auto`.
+    pub strategy: Strategy,
+    /// Task by task, as foreseen: where ECS puts a replacement is ECS's choice.
+    pub moves: Vec<Move>,
+    /// How many moves the limits leave it.
+    pub allowance: u32,
+    /// What it is done for.
+    pub aim: Aim,
+}
+
+impl ServicePlan {
+    /// Services of one turn may be moved at the same time, once those of the turn before have been: room that is made is not to
+    /// be taken by others.
+    pub fn turn(&self) -> Turn {
+        match self.aim {
+            Aim::Room { waits: false } => Turn::MakingRoom,
+            Aim::Room { waits: true } => Turn::MakingRoomWhereOthersLeft,
+            Aim::Spread | Aim::Machines | Aim::Consolidation => Turn::Rest,
+        }
+    }
+}
+
+/// When a service's turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// First, those that make room.
+    MakingRoom,
+    /// Then those that make room by going where others left.
+    MakingRoomWhereOthersLeft,
+    /// Then all others.
+    Rest,
+}
+
+impl Turn {
+    /// In order.
+    pub const ALL: [Self; 3] = [Self::MakingRoom, Self::MakingRoomWhereOthersLeft, Self::Rest];
+}
+
+/// What a service's tasks are moved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Its spread. Which tasks go is decided anew at each look.
+    Spread,
+    /// The container instances: just the planned tasks go just where they are planned to.
+    Machines,
+    /// Container instances that come free: the same.
+    Consolidation,
+    /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to.
+    Room {
+        /// Whether one goes where another service's task has to leave first.
+        waits: bool,
+    },
+}
+
+/// Room that is made for one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The service.
+    pub service: ServiceName,
+    /// For how many of its tasks that fit nowhere.
+    pub tasks: u32,
+    /// How many of its tasks fit nowhere.
+    pub lacking: u32,
+    /// How many tasks it has once these run.
+    pub wanted: u32,
+    /// Whose tasks go elsewhere for it.
+    pub movers: BTreeSet<ServiceName>,
+    /// How many of them.
+    pub moves: u32,
+}
+
+/// What is to be done so that instances come free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consolidation {
+    /// The instances that come free, in the order in which they are emptied.
+    pub freed: Vec<Freed>,
+    /// Why the others that hold tasks stay, and how many stay for each reason.
+    pub kept: BTreeMap<Kept, u32>,
+    /// The services whose tasks can't be sent elsewhere, and why.
+    pub fixed: BTreeMap<ServiceName, Fixed>,
+}
+
+/// A container instance that comes free, and the moves of its tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freed {
+    /// The instance.
+    pub instance: ContainerInstanceArn,
+    /// Each task's move.
+    pub moves: Vec<(ServiceName, Move)>,
+}

@@ -1,0 +1,552 @@
+//! Why nothing was done: every reason of the job's, in one place, each with a short name for machines and a sentence for people.
+//!
+//! - [`Unmeasured`]: why the spread of a service is not measured;
+//! - [`Blocked`]: why its misplaced tasks can't be moved now, [`Shortage`] which capacity is short, [`TagProblem`] which tag can't be read;
+//! - [`Fixed`]: why its tasks can't be sent to a container instance of our choice;
+//! - [`LeftAlone`]: why a plan leaves a service alone, [`Outdated`] why a reviewed plan no longer holds;
+//! - [`Kept`]: why a container instance doesn't come free.
+
+use std::fmt;
+
+use super::{
+    model::ContainerInstanceArn,
+    policy::{Percent, Strategy},
+};
+
+/// Why a service's spread is not measured: it doesn't ask to be spread, or nothing is known of where its tasks may go.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmeasured {
+    /// Scheduling strategy DAEMON.
+    Daemon,
+    /// Launch type or capacity providers of Fargate.
+    Fargate,
+    /// Launch type EXTERNAL.
+    External,
+    /// ECS Managed Instances.
+    ManagedInstances,
+    /// The placement strategy begins with binpack.
+    Binpack,
+    /// The placement strategy begins with random.
+    Random,
+    /// A scheduling strategy that this version doesn't know.
+    UnknownSchedulingStrategy(String),
+    /// A launch type that this version doesn't know.
+    UnknownLaunchType(String),
+    /// A placement strategy that this version doesn't know.
+    UnknownStrategy(String),
+    /// A placement constraint of a type that this version doesn't know.
+    UnknownConstraint(String),
+    /// A `memberOf` expression that can't be read.
+    UnreadableConstraint {
+        /// The expression.
+        expression: String,
+        /// What is wrong with it.
+        error: String,
+    },
+}
+
+impl Unmeasured {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Fargate => "fargate",
+            Self::External => "external",
+            Self::ManagedInstances => "managed-instances",
+            Self::Binpack => "binpack",
+            Self::Random => "random",
+            Self::UnknownSchedulingStrategy(_) => "unknown-scheduling-strategy",
+            Self::UnknownLaunchType(_) => "unknown-launch-type",
+            Self::UnknownStrategy(_) => "unknown-placement-strategy",
+            Self::UnknownConstraint(_) => "unknown-placement-constraint",
+            Self::UnreadableConstraint { .. } => "unreadable-placement-constraint",
+        }
+    }
+
+    /// One of each, for tests that the documents name them all.
+    pub fn examples() -> Vec<Self> {
+        let unknown = || "SOMETHING".to_owned();
+        vec![
+            Self::Daemon,
+            Self::Fargate,
+            Self::External,
+            Self::ManagedInstances,
+            Self::Binpack,
+            Self::Random,
+            Self::UnknownSchedulingStrategy(unknown()),
+            Self::UnknownLaunchType(unknown()),
+            Self::UnknownStrategy(unknown()),
+            Self::UnknownConstraint(unknown()),
+            Self::UnreadableConstraint { expression: "attribute:rack ==".to_owned(), error: "no value".to_owned() },
+        ]
+    }
+}
+
+impl fmt::Display for Unmeasured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon => formatter.write_str("a daemon runs one task on every container instance"),
+            Self::Fargate => formatter.write_str("on Fargate there are no container instances to be uneven on"),
+            Self::External => formatter.write_str("external instances are placed without strategies"),
+            Self::ManagedInstances => formatter.write_str("ECS places and consolidates Managed Instances by itself"),
+            Self::Binpack => formatter.write_str("its placement strategy begins with binpack: it asks to be packed"),
+            Self::Random => {
+                formatter.write_str("its placement strategy begins with random: it doesn't ask to be spread")
+            }
+            Self::UnknownSchedulingStrategy(name) => write!(formatter, "unknown scheduling strategy {name:?}"),
+            Self::UnknownLaunchType(name) => write!(formatter, "unknown launch type {name:?}"),
+            Self::UnknownStrategy(name) => write!(formatter, "unknown placement strategy {name:?}"),
+            Self::UnknownConstraint(name) => write!(formatter, "unknown type of placement constraint {name:?}"),
+            Self::UnreadableConstraint { expression, error } => {
+                write!(formatter, "its constraint {expression:?} can't be read: {error}")
+            }
+        }
+    }
+}
+
+/// Why misplaced tasks can't be moved now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blocked {
+    /// Not among `REBALANCER_INCLUDE`, or among `REBALANCER_EXCLUDE`.
+    NotIncluded,
+    /// The owner's tag `ecs-rebalancer:enabled` is `false`.
+    OptedOut,
+    /// One of the owner's tags can't be read.
+    UnreadableTag(TagProblem),
+    /// The service is being deleted, or in a state that this version doesn't know.
+    NotActive(String),
+    /// An express service.
+    ManagedByEcs,
+    /// Deployed by CodeDeploy, by a controller outside AWS, or by one that this version doesn't know.
+    Controller(String),
+    /// A deployment is under way.
+    Deploying,
+    /// The newest deployment did not complete.
+    DeploymentFailed(String),
+    /// Another run's unfinished step, or what it left.
+    MarkedByRun,
+    /// The ARN has the old short form, so that the service can't be tagged.
+    ShortArn,
+    /// Running and desired count differ.
+    CountsDiffer {
+        /// Running.
+        running: u32,
+        /// Desired.
+        desired: u32,
+    },
+    /// Tasks are starting.
+    Pending(u32),
+    /// Tasks are unhealthy.
+    Unhealthy(u32),
+    /// Tasks of an older deployment are still there.
+    OldTasks(u32),
+    /// The service changed, or was rebalanced, within the cooldown.
+    TooYoung {
+        /// Seconds until it may be moved.
+        seconds_left: u64,
+    },
+    /// Moves did not help before.
+    BackingOff {
+        /// How many times in a row.
+        misses: u32,
+        /// Seconds until it may be moved.
+        seconds_left: u64,
+    },
+    /// ECS is evening out the zones just now.
+    ZoneRebalancingInProgress,
+    /// What is misplaced between zones is for ECS's availability-zone rebalancing to move.
+    LeftToZoneRebalancing,
+    /// No instance that may take a task has room for it now.
+    NoRoom(Shortage),
+    /// Strategy `stop`, and minimumHealthyPercent allows no task fewer.
+    NoSlack(u32),
+}
+
+impl Blocked {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotIncluded => "not-included",
+            Self::OptedOut => "opted-out",
+            Self::UnreadableTag(_) => "unreadable-tag",
+            Self::NotActive(_) => "not-active",
+            Self::ManagedByEcs => "managed-by-ecs",
+            Self::Controller(_) => "deployment-controller",
+            Self::Deploying => "deploying",
+            Self::DeploymentFailed(_) => "deployment-failed",
+            Self::MarkedByRun => "marked-by-run",
+            Self::ShortArn => "short-arn",
+            Self::CountsDiffer { .. } => "counts-differ",
+            Self::Pending(_) => "pending",
+            Self::Unhealthy(_) => "unhealthy",
+            Self::OldTasks(_) => "old-tasks",
+            Self::TooYoung { .. } => "too-young",
+            Self::BackingOff { .. } => "backing-off",
+            Self::ZoneRebalancingInProgress => "zone-rebalancing-in-progress",
+            Self::LeftToZoneRebalancing => "left-to-zone-rebalancing",
+            Self::NoRoom(_) => "no-room",
+            Self::NoSlack(_) => "no-slack",
+        }
+    }
+
+    /// One of each, for tests that the documents name them all.
+    pub fn examples() -> Vec<Self> {
+        let problem =
+            TagProblem { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
+        let shortage = Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256 };
+        vec![
+            Self::NotIncluded,
+            Self::OptedOut,
+            Self::UnreadableTag(problem),
+            Self::NotActive("being deleted".to_owned()),
+            Self::ManagedByEcs,
+            Self::Controller("CODE_DEPLOY".to_owned()),
+            Self::Deploying,
+            Self::DeploymentFailed("FAILED".to_owned()),
+            Self::MarkedByRun,
+            Self::ShortArn,
+            Self::CountsDiffer { running: 3, desired: 4 },
+            Self::Pending(1),
+            Self::Unhealthy(1),
+            Self::OldTasks(1),
+            Self::TooYoung { seconds_left: 60 },
+            Self::BackingOff { misses: 2, seconds_left: 600 },
+            Self::ZoneRebalancingInProgress,
+            Self::LeftToZoneRebalancing,
+            Self::NoRoom(shortage),
+            Self::NoSlack(100),
+        ]
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotIncluded => formatter.write_str("not among REBALANCER_INCLUDE, or among REBALANCER_EXCLUDE"),
+            Self::OptedOut => formatter.write_str("its tag ecs-rebalancer:enabled is false"),
+            Self::UnreadableTag(problem) => write!(formatter, "{problem}"),
+            Self::NotActive(status) => write!(formatter, "the service is {status}"),
+            Self::ManagedByEcs => formatter.write_str("an express service is managed by ECS"),
+            Self::Controller(name) => write!(formatter, "its deployment controller is {name}"),
+            Self::Deploying => formatter.write_str("a deployment is under way"),
+            Self::DeploymentFailed(state) => write!(formatter, "its newest deployment is {state}"),
+            Self::MarkedByRun => formatter.write_str("another run is at work on it, or left something behind"),
+            Self::ShortArn => formatter.write_str("its ARN has the old short form, which can't be tagged"),
+            Self::CountsDiffer { running, desired } => write!(formatter, "{running} tasks run, {desired} are desired"),
+            Self::Pending(tasks) => write!(formatter, "{tasks} of its tasks are starting"),
+            Self::Unhealthy(tasks) => write!(formatter, "{tasks} of its tasks are unhealthy"),
+            Self::OldTasks(tasks) => write!(formatter, "{tasks} of its tasks are from an older deployment"),
+            Self::TooYoung { seconds_left } => {
+                write!(formatter, "it changed within the cooldown, which lasts {seconds_left} s more")
+            }
+            Self::BackingOff { misses, seconds_left } => {
+                write!(formatter, "moving did not help {misses} times in a row; left alone for {seconds_left} s more")
+            }
+            Self::ZoneRebalancingInProgress => formatter.write_str("ECS is evening out its zones just now"),
+            Self::LeftToZoneRebalancing => formatter.write_str("between zones: left to ECS's own zone rebalancing"),
+            Self::NoRoom(shortage) => write!(formatter, "{shortage}"),
+            Self::NoSlack(percent) => {
+                write!(formatter, "strategy stop, and its minimumHealthyPercent of {percent} allows no task fewer")
+            }
+        }
+    }
+}
+
+/// What is short on the instance that comes closest to taking one more task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shortage {
+    /// The instance that comes closest, by its EC2 id or the end of its ARN; none where no instance is eligible.
+    pub closest: Option<String>,
+    /// What is short there.
+    pub resource: Resource,
+    /// By how much.
+    pub by: u32,
+}
+
+/// What can be short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// CPU units.
+    Cpu,
+    /// Mebibytes of memory.
+    Memory,
+    /// GPUs.
+    Gpu,
+    /// Network interfaces for tasks in network mode `awsvpc`.
+    NetworkInterface,
+    /// A static host port, which another task has taken.
+    Port(u16),
+    /// An instance without a task of the service, which takes at most one on each.
+    Instance,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(closest) = &self.closest else {
+            return formatter.write_str("no room: no other container instance may take its tasks");
+        };
+        write!(formatter, "no room where a task is missing: closest is {closest}, ")?;
+        match self.resource {
+            Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
+            Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
+            Resource::Gpu => write!(formatter, "{} GPUs short", self.by),
+            Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
+            Resource::Port(port) => write!(formatter, "where port {port} is taken"),
+            Resource::Instance => formatter.write_str("where the one task that it may have is already"),
+        }
+    }
+}
+
+/// A tag that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagProblem {
+    /// Which.
+    pub key: &'static str,
+    /// What it holds.
+    pub value: String,
+    /// What it may hold.
+    pub allowed: &'static str,
+}
+
+impl fmt::Display for TagProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "its tag {} is {:?}, where {} is allowed", self.key, self.value, self.allowed)
+    }
+}
+
+/// Why no task of a service can be sent elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// A daemon's tasks belong on every container instance.
+    Daemon,
+    /// Its tasks are not placed on container instances by ECS's scheduler.
+    Elsewhere(Unmeasured),
+    /// A guard.
+    Blocked(Blocked),
+    /// Its strategy starts no replacement first.
+    Strategy(Strategy),
+    /// Its task definition was not read.
+    UnknownSize,
+    /// It has several capacity providers, or ten placement constraints, or one that can't be understood.
+    Unsteerable,
+    /// Its constraints look at other services' tasks, which move as well.
+    LooksAtOthers,
+}
+
+impl Fixed {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Blocked(blocked) => blocked.code(),
+            Self::Strategy(_) => "strategy",
+            Self::UnknownSize => "unknown-size",
+            Self::Unsteerable => "unsteerable",
+            Self::LooksAtOthers => "looks-at-others",
+        }
+    }
+}
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon => formatter.write_str("a daemon's tasks belong on every container instance"),
+            Self::Elsewhere(unmeasured) => write!(formatter, "{unmeasured}"),
+            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
+            Self::Strategy(strategy) => {
+                write!(
+                    formatter,
+                    "strategy {} can't send a task to a container instance of our choice",
+                    strategy.name()
+                )
+            }
+            Self::UnknownSize => formatter.write_str("its task definition is not known"),
+            Self::Unsteerable => formatter.write_str(
+                "it can't be steered: several capacity providers, ten constraints, or one that can't be read",
+            ),
+            Self::LooksAtOthers => formatter.write_str("its constraints look at other services' tasks"),
+        }
+    }
+}
+
+/// Why a service with misplaced tasks is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftAlone {
+    /// A guard; see [`Blocked`].
+    Blocked(Blocked),
+    /// Neither it nor the cluster has reached the threshold.
+    BelowThreshold(Percent),
+    /// Some of its tasks fit nowhere, and making room takes moves that are steered.
+    NeedsSteering {
+        /// How many.
+        tasks: u32,
+    },
+    /// Some of its tasks fit nowhere, and within the limits no moves of others' tasks make room.
+    NoRoomToMake {
+        /// How many.
+        tasks: u32,
+        /// What ECS says of it, in its own words.
+        told: Option<String>,
+    },
+    /// `REBALANCER_MAX_SERVICES` others come first.
+    MaxServices(u32),
+    /// `REBALANCER_MAX_MOVES` are planned for others already, or its owner allows none.
+    MaxMoves(u32),
+    /// As far as can be foreseen, no move would help.
+    NoHelp,
+    /// Tasks are packed, not spread.
+    Consolidating,
+    /// Where tasks are sent to container instances of our choice, its own can't be.
+    Fixed(Fixed),
+    /// A reviewed plan is followed, and doesn't name it.
+    NotInPlan,
+    /// A reviewed plan is followed, and what it says of it no longer holds.
+    PlanOutdated(Outdated),
+}
+
+impl LeftAlone {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Blocked(blocked) => blocked.code(),
+            Self::BelowThreshold(_) => "below-threshold",
+            Self::NeedsSteering { .. } => "needs-steering",
+            Self::NoRoomToMake { .. } => "no-room-to-make",
+            Self::MaxServices(_) => "max-services",
+            Self::MaxMoves(_) => "max-moves",
+            Self::NoHelp => "no-help",
+            Self::Consolidating => "consolidating",
+            Self::Fixed(fixed) => fixed.code(),
+            Self::NotInPlan => "not-in-plan",
+            Self::PlanOutdated(_) => "plan-outdated",
+        }
+    }
+}
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
+            Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
+            Self::NeedsSteering { tasks } => write!(
+                formatter,
+                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make room",
+                fit_nowhere(*tasks)
+            ),
+            Self::NoRoomToMake { tasks, told } => {
+                let nowhere = fit_nowhere(*tasks);
+                write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make room")?;
+                told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
+            }
+            Self::MaxServices(services) => {
+                write!(formatter, "{services} other services come first (REBALANCER_MAX_SERVICES)")
+            }
+            Self::MaxMoves(moves) => {
+                write!(formatter, "the limit of {moves} moves is used up (REBALANCER_MAX_MOVES, or its tag)")
+            }
+            Self::NoHelp => {
+                formatter.write_str("no move would help: its replacements would land where it is full already")
+            }
+            Self::Consolidating => formatter.write_str("in mode consolidate tasks are packed, not spread"),
+            Self::Fixed(fixed) => write!(formatter, "{fixed}"),
+            Self::NotInPlan => formatter.write_str("not in the reviewed plan (REBALANCER_PLAN)"),
+            Self::PlanOutdated(outdated) => write!(formatter, "the reviewed plan no longer holds: {outdated}"),
+        }
+    }
+}
+
+/// Why what was planned for a service, or one of its moves, no longer holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outdated {
+    /// Its owner, or auto scaling, asks for another number of tasks.
+    DesiredCount {
+        /// At the time of the plan.
+        was: u32,
+        /// Now.
+        is: u32,
+    },
+    /// The tasks that were to go are gone.
+    TasksGone,
+    /// A container instance that a task was to leave or to come to takes no tasks any more.
+    Instance(ContainerInstanceArn),
+    /// Nothing is misplaced or uneven any more, or not by the tasks that were to go.
+    NoHelp,
+    /// The strategy in force restarts every task, which nobody has planned.
+    RestartsAll,
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DesiredCount { was, is } => write!(formatter, "{was} tasks were desired then, {is} are now"),
+            Self::TasksGone => formatter.write_str("what was to go is gone"),
+            Self::Instance(instance) => write!(formatter, "{} takes no tasks any more", instance.short()),
+            Self::NoHelp => formatter.write_str("moving what was to go would no longer help"),
+            Self::RestartsAll => {
+                formatter.write_str("its strategy restarts every task, and the plan names single ones")
+            }
+        }
+    }
+}
+
+/// Why an instance that holds tasks is not emptied.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// It holds tasks that can't be sent elsewhere: those of no service, or of one that is left alone.
+    FixedTasks,
+    /// For some of its tasks there is no room on those that stay.
+    NoRoom,
+    /// Those that stay would have less free than `REBALANCER_HEADROOM`.
+    Headroom,
+    /// None that stays would have room for the largest task.
+    LargestTask,
+    /// Its capacity provider keeps that many instances whether they hold tasks or not.
+    Minimum(String, u32),
+    /// `REBALANCER_MAX_MOVES`, or a service's own limit.
+    MaxMoves,
+    /// `REBALANCER_MAX_SERVICES`.
+    MaxServices,
+    /// A reviewed plan is followed, which doesn't empty it just so.
+    NotInPlan,
+}
+
+impl Kept {
+    /// A short name for machines, which doesn't change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::FixedTasks => "fixed-tasks",
+            Self::NoRoom => "no-room",
+            Self::Headroom => "headroom",
+            Self::LargestTask => "largest-task",
+            Self::Minimum(..) => "minimum",
+            Self::MaxMoves => "max-moves",
+            Self::MaxServices => "max-services",
+            Self::NotInPlan => "not-in-plan",
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FixedTasks => formatter.write_str("with tasks that can't be sent elsewhere"),
+            Self::NoRoom => formatter.write_str("with tasks for which there is no room on others"),
+            Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
+            Self::LargestTask => formatter.write_str("needed so that the largest task has room"),
+            Self::Minimum(provider, instances) => {
+                write!(formatter, "among the {instances} that capacity provider {provider} keeps")
+            }
+            Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),
+            Self::MaxMoves => formatter.write_str("with more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
+            Self::MaxServices => {
+                formatter.write_str("with tasks of more services than may be changed (REBALANCER_MAX_SERVICES)")
+            }
+        }
+    }
+}
+
+/// As the reasons say it.
+fn fit_nowhere(tasks: u32) -> String {
+    if tasks == 1 { "1 of its tasks fits nowhere".to_owned() } else { format!("{tasks} of its tasks fit nowhere") }
+}
