@@ -9,6 +9,7 @@ mod deaths;
 mod deploy;
 mod edge;
 mod html;
+mod imports;
 mod machines;
 mod making_room;
 mod processes;

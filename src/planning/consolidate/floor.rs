@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    largest::{Largest, largest},
+    largest::{Largest, RESOURCES, largest},
     price::prices,
 };
 use crate::planning::{
@@ -89,8 +89,6 @@ pub(super) struct Provider {
     pub(super) name: String,
     pub(super) minimum: u32,
 }
-
-pub(super) const RESOURCES: [fn(&Capacity) -> u32; 2] = [|capacity| capacity.cpu_units, |capacity| capacity.memory_mib];
 
 impl<'a> Floor<'a> {
     pub(super) fn new(index: &Index<'a>, relocatable: Vec<Relocatable<'a>>, policy: &Policy) -> Self {

@@ -1,10 +1,12 @@
 //! The largest tasks, for which room is kept.
 
-use super::floor::RESOURCES;
 use crate::planning::{
     model::{Capacity, SchedulingStrategy, TaskDefinition},
     placement::{Index, Requirement},
 };
+
+/// What the packing is about.
+pub(super) const RESOURCES: [fn(&Capacity) -> u32; 2] = [|capacity| capacity.cpu_units, |capacity| capacity.memory_mib];
 
 /// The size of a task for which room is kept, and which classes of instances admit it.
 pub(super) struct Largest {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    floor::{Floor, Item, RESOURCES},
-    largest::{Largest, less},
+    floor::{Floor, Item},
+    largest::{Largest, RESOURCES, less},
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance},
