@@ -1,42 +1,50 @@
-//! Carries a plan out: asks planning for the next step of each service in hand, does it, looks again, until done or deadline.
-//! Chooses nothing itself.
+//! Carries a plan out: asks each service's strategy for the next step, does it, tells the strategy how that went, looks again,
+//! until done or the time is over. Chooses nothing itself, and always gives back what was done.
+//!
+//! Services are in hand side by side. A call waits for its own service alone: while one is throttled, the others go on.
 
+mod act;
+mod board;
 mod hand;
 mod look;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use anyhow::Result;
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
 
-pub use self::hand::Finished;
-use self::hand::{Hand, Round};
+use self::{board::Board, hand::Hand};
 use crate::{
-    aws::act::Target,
+    aws::{
+        Target,
+        look::{SERVICE_BATCH, Sighting},
+    },
+    clock::Clock,
     planning::{
-        marks::SurgeMark,
+        bounds::floor,
         model::{Cluster, Service, ServiceName},
-        planner::{Plan, Turn, floor},
+        plan::{Plan, Turn},
         policy::Policy,
-        step::{Ending, Stop},
+        strategy::{Distrust, Ending, Failure, Record, Stop, surge::Leftover},
     },
     progress::Progress,
-    run::Clock,
     shutdown::Shutdown,
 };
 
 /// How often a service that changes is looked at. The scheduler itself looks each 10 s or so; half of that adds little to a
 /// run and costs one DescribeServices for ten services.
 const POLL: Duration = Duration::from_secs(5);
-/// The next look, where nothing but what was just written is waited for.
+/// The next look, where nothing but what was just written is waited for. Looks are made at whole such spans, so that services
+/// that are due at about the same time are looked at by one request.
 const SOON: Duration = Duration::from_secs(1);
 /// So much of the run's time, at most a quarter, is kept for ending it: lowering counts, waiting, clearing.
 const TO_END: Duration = Duration::from_secs(90);
-/// ECS kills a task 30 s after SIGTERM, unless told otherwise; by then everything is in order or noted.
-const AFTER_SIGNAL: Duration = Duration::from_secs(22);
+/// Where so little time is left, what can't be seen any more is decided by the last look.
+const LAST_CHANCE: Duration = Duration::from_secs(8);
 
 /// What a run may spend.
 #[derive(Clone, Debug)]
@@ -73,6 +81,19 @@ pub struct Counts {
     pub least: u32,
 }
 
+/// How it ended for one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The service.
+    pub name: ServiceName,
+    /// How.
+    pub ending: Ending,
+    /// What was done.
+    pub record: Record,
+    /// Whether it was only cleared up after an earlier run.
+    pub recovery: bool,
+}
+
 impl Bounds<'_> {
     /// Whether and why nothing new is begun.
     fn stop(&self) -> Option<Stop> {
@@ -84,14 +105,12 @@ impl Bounds<'_> {
         (self.elapsed() >= last_start).then_some(Stop::Deadline)
     }
 
-    fn watch<'s>(&self, services: impl Iterator<Item = &'s Service>) {
+    fn watch(&self, service: &Service) {
         let mut watched = self.watched.borrow_mut();
-        for service in services {
-            let (desired, running, least) = (service.desired_count, service.running_count, floor(service));
-            let counts = watched.entry(service.name.clone()).or_default();
-            if counts.last().is_none_or(|last| (last.desired, last.running) != (desired, running)) {
-                counts.push(Counts { at: self.elapsed(), desired, running, least });
-            }
+        let (desired, running, least) = (service.desired_count, service.running_count, floor(service));
+        let counts = watched.entry(service.name.clone()).or_default();
+        if counts.last().is_none_or(|last| (last.desired, last.running) != (desired, running)) {
+            counts.push(Counts { at: self.elapsed(), desired, running, least });
         }
     }
 
@@ -99,53 +118,76 @@ impl Bounds<'_> {
         self.clock.elapsed().saturating_sub(self.began)
     }
 
-    /// Minutes that protection lasts: beyond the deadline, so that it holds as long as it is needed, and a killed run heals by
-    /// itself soon after. ECS takes 1 to 2,880 [API, UpdateTaskProtection].
+    /// Minutes that protection lasts: beyond the deadline and the lease, so that it holds until the next run may finish what a
+    /// killed run began, and heals by itself soon after. ECS takes 1 to 2,880 [API, UpdateTaskProtection].
     fn protect_minutes(&self) -> u32 {
-        u32::try_from(self.policy.deadline.as_secs().div_ceil(60) + 5).unwrap_or(2_880).min(2_880)
+        u32::try_from(self.policy.deadline.as_secs().div_ceil(60) + 10).unwrap_or(2_880).min(2_880)
+    }
+}
+
+/// What all services in hand share.
+struct Shared<'a> {
+    target: Target<'a>,
+    /// As it was read, with what was seen since of the services in hand.
+    cluster: RefCell<&'a mut Cluster>,
+    bounds: &'a Bounds<'a>,
+    board: RefCell<Board>,
+    /// Tasks that may be started, over all services.
+    max_moves: u32,
+    /// Whether ECS was seen to do what surge and steering rest on.
+    trust: &'a Trust,
+}
+
+/// What ECS was seen not to do in this run.
+#[derive(Debug, Default)]
+struct Trust {
+    /// It stopped tasks that were protected.
+    stopped_protected: Cell<bool>,
+    /// It placed a task where the constraint forbids it.
+    steered_elsewhere: Cell<bool>,
+}
+
+impl Trust {
+    fn hear(&self, ending: &Ending) {
+        match ending {
+            Ending::Distrust(Distrust::WrongTasksStopped(_)) => self.stopped_protected.set(true),
+            Ending::Distrust(Distrust::SteeringMissed(_)) => self.steered_elsewhere.set(true),
+            _ => {}
+        }
     }
 }
 
 /// Finishes what an earlier run left on these services.
-///
-/// # Errors
-/// When the services can't even be looked at.
 pub async fn recover(
     target: Target<'_>,
     cluster: &mut Cluster,
-    marks: BTreeMap<ServiceName, Option<SurgeMark>>,
+    leftovers: BTreeMap<ServiceName, Leftover>,
     bounds: &Bounds<'_>,
-) -> Result<Vec<Finished>> {
-    let queue = marks
+) -> Vec<Finished> {
+    let queue = leftovers
         .into_iter()
-        .filter_map(|(name, mark)| Some(Hand::recovered(cluster.services.get(&name)?, mark, bounds.run_id)))
+        .filter_map(|(name, leftover)| Some(Hand::recovered(cluster.services.get(&name)?, leftover, bounds)))
         .collect();
-    work(target, cluster, queue, bounds, u32::MAX).await
+    work(target, cluster, queue, bounds, u32::MAX, &Trust::default()).await
 }
 
 /// Carries a plan out.
-///
-/// # Errors
-/// When the services can't even be looked at.
-pub async fn execute(
-    target: Target<'_>,
-    cluster: &mut Cluster,
-    plan: &Plan,
-    bounds: &Bounds<'_>,
-) -> Result<Vec<Finished>> {
+pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bounds: &Bounds<'_>) -> Vec<Finished> {
     let mut finished: Vec<Finished> = Vec::new();
+    let trust = Trust::default();
     for turn in Turn::ALL {
         if turn == Turn::Rest {
-            // Before others move: room that is made is nobody else's.
-            let arrivals = await_arrivals(target, cluster, plan, &finished, bounds).await?;
+            // Before others move: capacity that was freed for these is nobody else's.
+            let arrivals = await_arrivals(target, cluster, plan, &finished, bounds, &trust).await;
             finished.extend(arrivals);
         }
-        let moved: u32 = finished.iter().map(|finished| finished.moved).sum();
-        let in_turn = plan.services.iter().enumerate().filter(|(_, service)| service.turn() == turn);
-        let queue = in_turn.map(|(number, service)| Hand::planned(number, service, bounds.run_id)).collect();
-        finished.extend(work(target, cluster, queue, bounds, bounds.policy.max_moves.saturating_sub(moved)).await?);
+        let starts: u32 = finished.iter().map(|finished| finished.record.starts()).sum();
+        let in_turn = plan.services.iter().filter(|service| service.turn() == turn);
+        let queue = in_turn.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
+        let max_moves = bounds.policy.max_moves.saturating_sub(starts);
+        finished.extend(work(target, cluster, queue, bounds, max_moves, &trust).await);
     }
-    Ok(finished)
+    finished
 }
 
 /// Waits for the tasks for which room was made.
@@ -155,90 +197,107 @@ async fn await_arrivals(
     plan: &Plan,
     moved: &[Finished],
     bounds: &Bounds<'_>,
-) -> Result<Vec<Finished>> {
+    trust: &Trust,
+) -> Vec<Finished> {
     let (mut finished, mut queue) = (Vec::new(), VecDeque::new());
     for room in &plan.rooms {
-        let of_it = moved.iter().filter(|done| room.movers.contains(&done.name));
-        let spoilt = of_it.into_iter().find(|done| done.ending != Ending::Relocated);
-        match spoilt {
-            None => queue.push_back(Hand::awaited(room)),
+        let mut of_it = moved.iter().filter(|done| room.movers.contains(&done.name));
+        match of_it.find(|done| done.ending != Ending::Relocated) {
+            None => queue.extend(Hand::awaited(room, cluster, bounds)),
             Some(Finished { name, ending, .. }) => {
                 let ending = Ending::RoomNotMade(format!("{name}: {ending}"));
-                finished.push(Finished { name: room.service.clone(), ending, moved: 0, recovery: false });
+                let record = Record::default();
+                finished.push(Finished { name: room.service.clone(), ending, record, recovery: false });
             }
         }
     }
-    finished.extend(work(target, cluster, queue, bounds, 0).await?);
-    Ok(finished)
+    finished.extend(work(target, cluster, queue, bounds, 0, trust).await);
+    finished
 }
 
-/// All services, so many at a time: one look at all in hand, then a step for each.
+/// What has come of a call.
+enum Event {
+    Looked(Vec<Hand>, Result<BTreeMap<ServiceName, Sighting>, Failure>),
+    Stepped(Box<Hand>),
+}
+
+/// All services, so many at a time: each is looked at, takes its steps, and waits for its next look.
 async fn work(
     target: Target<'_>,
     cluster: &mut Cluster,
     mut queue: VecDeque<Hand>,
     bounds: &Bounds<'_>,
     max_moves: u32,
-) -> Result<Vec<Finished>> {
-    let mut hands: Vec<Hand> = Vec::new();
+    trust: &Trust,
+) -> Vec<Finished> {
+    let board = RefCell::new(Board::default());
+    let shared = &Shared { target, cluster: RefCell::new(cluster), bounds, board, max_moves, trust };
     let mut finished: Vec<Finished> = Vec::new();
-    let mut signalled: Option<Duration> = None;
+    let mut waiting: Vec<Hand> = Vec::new();
+    let mut under_way: FuturesUnordered<LocalBoxFuture<'_, Event>> = FuturesUnordered::new();
+    let (mut in_hand, mut is_over, mut is_signalled) = (0_usize, false, false);
     loop {
-        let stop = bounds.stop();
-        while hands.len() < bounds.policy.parallel as usize {
+        while in_hand < bounds.policy.parallel as usize && !is_over {
             let Some(hand) = queue.pop_front() else { break };
-            match stop {
+            match bounds.stop() {
                 Some(stop) if !hand.is_recovery() => finished.push(hand.never_begun(stop)),
-                _ => hands.push(hand),
+                _ => {
+                    in_hand += 1;
+                    waiting.push(hand);
+                }
             }
         }
-        if hands.is_empty() {
-            return Ok(finished);
+        if is_over {
+            // What is unfinished is noted in the cluster, and the next run's to finish.
+            in_hand -= waiting.len();
+            finished.extend(waiting.drain(..).chain(queue.drain(..)).map(Hand::abandoned));
         }
-        let names: Vec<ServiceName> = hands.iter().map(|hand| hand.name.clone()).collect();
-        let seen = target.services(&names).await?;
-        bounds.watch(seen.values());
-        for index in 0..hands.len() {
-            let spent: u32 = finished.iter().map(|finished| finished.moved).sum::<u32>()
-                + hands.iter().map(Hand::moves_spent).sum::<u32>();
-            let round = Round {
-                target,
-                now: bounds.clock.now(),
-                policy: bounds.policy,
-                protect_minutes: bounds.protect_minutes(),
-                stop,
-                moves_left: max_moves.saturating_sub(spent),
-                others: hands
-                    .iter()
-                    .enumerate()
-                    .filter(|(other, _)| *other != index)
-                    .filter_map(|(_, hand)| hand.in_flight())
-                    .collect(),
-                others_targets: hands
-                    .iter()
-                    .enumerate()
-                    .filter(|(other, _)| *other != index)
-                    .flat_map(|(_, hand)| hand.targets())
-                    .collect(),
-            };
-            let service = seen.get(&hands[index].name).cloned();
-            hands[index].take_steps(cluster, service, &round).await;
+        if in_hand == 0 {
+            return finished;
         }
-        let (done, rest): (Vec<Hand>, Vec<Hand>) = hands.into_iter().partition(Hand::is_finished);
-        finished.extend(done.into_iter().filter_map(Hand::into_finished));
-        hands = rest;
-        if hands.is_empty() && queue.is_empty() {
-            return Ok(finished);
+        let due: Vec<Hand> = waiting.extract_if(.., |hand| hand.wakes_at <= Instant::now()).collect();
+        let mut due = due.into_iter().peekable();
+        while due.peek().is_some() {
+            let batch: Vec<Hand> = due.by_ref().take(SERVICE_BATCH).collect();
+            under_way.push(look_at(target, batch).boxed_local());
         }
-        if stop == Some(Stop::Signal) && bounds.elapsed() >= *signalled.get_or_insert(bounds.elapsed()) + AFTER_SIGNAL
-            || bounds.elapsed() >= bounds.policy.deadline
-        {
-            // What is unfinished is noted in the cluster, protected, and the next run's to clear.
-            finished.extend(hands.into_iter().map(Hand::abandon));
-            return Ok(finished);
+        let next_look = waiting.iter().map(|hand| hand.wakes_at).min();
+        tokio::select! {
+            Some(event) = under_way.next(), if !under_way.is_empty() => match event {
+                Event::Looked(hands, sightings) => {
+                    for mut hand in hands {
+                        hand.take_look(&sightings, shared);
+                        under_way.push(async move {
+                            hand.take_steps(shared).await;
+                            Event::Stepped(Box::new(hand))
+                        }.boxed_local());
+                    }
+                }
+                Event::Stepped(hand) => {
+                    if let Some(done) = (*hand).into_finished_or(&mut waiting) {
+                        in_hand -= 1;
+                        shared.board.borrow_mut().forget(&done.name);
+                        trust.hear(&done.ending);
+                        finished.push(done);
+                    }
+                    let waits = waiting.iter().map(Hand::waits_for);
+                    bounds.progress.waiting(bounds.elapsed(), bounds.policy.deadline, waits);
+                }
+            },
+            () = async { sleep_until(next_look.unwrap_or_else(Instant::now)).await }, if next_look.is_some() => {}
+            _ = bounds.shutdown.asked(), if !is_signalled => {
+                is_signalled = true;
+                for hand in &mut waiting {
+                    hand.wakes_at = Instant::now();
+                }
+            }
+            _ = target.clients.patience.over(), if !is_over => is_over = true,
         }
-        bounds.progress.waiting(bounds.elapsed(), bounds.policy.deadline, hands.iter().map(Hand::waits_for));
-        let pause = if hands.iter().any(Hand::goes_on_soon) { SOON } else { POLL };
-        bounds.shutdown.sleep(pause).await;
     }
+}
+
+async fn look_at(target: Target<'_>, hands: Vec<Hand>) -> Event {
+    let names: Vec<ServiceName> = hands.iter().map(|hand| hand.name.clone()).collect();
+    let sightings = target.services(&names).await;
+    Event::Looked(hands, sightings)
 }

@@ -1,6 +1,7 @@
 //! Measures how unevenly the tasks of an Amazon ECS cluster sit on its container instances, publishes that, and rebalances.
 
 pub mod aws;
+pub mod clock;
 pub mod config;
 pub mod execute;
 pub mod exit;

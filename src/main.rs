@@ -37,7 +37,7 @@ fn begin(config: &Config, began: Timestamp) -> Result<u8> {
     let (progress, colour) = (Progress::on_terminal(), console::Term::stdout().features().colors_supported());
     log::start(&config.log, format, progress.beside())?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let (shutdown, clock) = (on_signal()?, run::Clock::starting_at(began));
+        let (shutdown, clock) = (on_signal()?, ecs_rebalancer::clock::Clock::starting_at(began));
         let (place, clients) = match (start::place(config).await, Clients::from_environment().await) {
             (Ok(place), Ok(clients)) => (place, clients),
             (Err(error), _) | (_, Err(error)) => return Ok(misconfigured(format_args!("{error:#}"))),

@@ -45,6 +45,10 @@ pub struct Done {
     pub services_skipped: u32,
     /// Whatever failed.
     pub failures: u32,
+    /// Tasks that were started, landed badly and went again.
+    pub starts_in_vain: u32,
+    /// Tasks that are still misplaced though by the settings they were to be moved.
+    pub misplaced_left: u32,
 }
 
 /// The data points of a run: what was found before anything moved, and what was done.
@@ -76,6 +80,8 @@ pub fn data_points(
         count("ServicesRebalanced", done.services_rebalanced),
         count("ServicesSkipped", done.services_skipped),
         count("RebalanceFailures", done.failures),
+        count("StartsInVain", done.starts_in_vain),
+        count("MisplacedTasksLeft", done.misplaced_left),
         ("RunDuration", Unit::Seconds, duration.as_secs_f64()),
     ]
     .into_iter()

@@ -14,11 +14,12 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     aws::{Clients, in_process::FarSide},
+    clock::Clock,
     config::Config,
     planning::{model::Timestamp, policy::Strategy},
     progress::Progress,
     report::{Comparison, Moment as Shown, Played, PlayedService, Report},
-    run::{self, Clock, Edge},
+    run::{self, Edge},
     shutdown::Shutdown,
 };
 

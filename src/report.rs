@@ -24,12 +24,13 @@ use crate::{
         plan::{Plan, Room},
         policy::{Mode, Policy, Share},
         reason::LeftAlone,
-        step::Ending,
+        strategy::{Ending, Stop},
     },
 };
 
 /// The report of one run on one cluster, in the contract's names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Report {
     /// Which run this was; its marks in the cluster carry the same.
     pub run_id: String,
@@ -51,6 +52,10 @@ pub struct Report {
     pub predicted: Option<Summary>,
     /// What is left.
     pub after: Option<Summary>,
+    /// The services that are left at a desired count that their owners did not set; the next run restores it.
+    pub left_raised: Vec<LeftRaised>,
+    /// Tasks that were started and went again.
+    pub starts_in_vain: u32,
     /// Every service, by name.
     pub services: Vec<ServiceReport>,
     /// Every container instance, by zone and name. For people's pictures only: JSON has what the contract lists.
@@ -84,6 +89,15 @@ pub struct Report {
     /// Whether more is left than was predicted, for no reason that the run knows of.
     #[serde(skip)]
     pub differs_unexplained: bool,
+    /// Whether a service ended otherwise than planned, which explains that more is left than was predicted.
+    #[serde(skip)]
+    is_explained: bool,
+    /// Whether the deadline ended it for a service.
+    #[serde(skip)]
+    ended_by_deadline: bool,
+    /// For whom room was made, as an appendix to the reason.
+    #[serde(skip)]
+    made_room: String,
     /// What happened to the services, where the cluster was simulated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<Played>,
@@ -111,20 +125,35 @@ pub fn write(reports: &[Report], files: &[ReportFile]) -> Result<()> {
     Ok(())
 }
 
-/// How a run ended.
+/// How a run ended: the first of these that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Nothing is over the threshold.
-    Balanced,
-    /// Tasks were moved.
-    Rebalanced,
+    /// The run was not wanted: another is at work, or its trigger is none.
+    Skipped,
+    /// Something failed, or a service is left raised.
+    Failed,
+    /// A signal or the deadline ended it.
+    Interrupted,
     /// A dry run found something to move.
     Planned,
-    /// Something is over the threshold, but none of it may or can be moved; or the run was not wanted.
-    Skipped,
-    /// Something failed; every service was left whole.
-    Failed,
+    /// At least one task was moved.
+    Rebalanced,
+    /// Some tasks were to be moved, and none was.
+    Unchanged,
+    /// Nothing was to be moved.
+    Balanced,
+}
+
+/// A service that is left at a desired count that its owner did not set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftRaised {
+    /// The service.
+    pub service: String,
+    /// The desired count that it is left at.
+    pub count: u32,
+    /// The desired count that is meant.
+    pub count_meant: u32,
 }
 
 /// A cluster's figures at one moment.
@@ -303,10 +332,12 @@ impl Report {
             dry_run: facts.dry_run,
             trigger: facts.trigger,
             outcome: Outcome::Failed,
-            outcome_reason: "the run did not come to its end".to_owned(),
+            outcome_reason: String::new(),
             before: None,
             predicted: None,
             after: None,
+            left_raised: Vec::new(),
+            starts_in_vain: 0,
             services: Vec::new(),
             container_instances: Vec::new(),
             container_instances_after: Vec::new(),
@@ -320,6 +351,9 @@ impl Report {
             errors: Vec::new(),
             warnings: Vec::new(),
             differs_unexplained: false,
+            is_explained: false,
+            ended_by_deadline: false,
+            made_room: String::new(),
             rehearsal: None,
         }
     }
@@ -335,12 +369,7 @@ impl Report {
     pub fn met(&mut self, vanished: &[Vanished], oddities: Vec<String>) {
         let gone =
             vanished.iter().map(|gone| format!("{} was listed, but could not be described: {}", gone.arn, gone.reason));
-        for warning in gone.chain(oddities) {
-            if !self.warnings.contains(&warning) {
-                tracing::warn!("{warning}");
-                self.warnings.push(warning);
-            }
-        }
+        self.warn(gone.chain(oddities).collect());
     }
 
     /// Takes over a plan. If nothing follows, that is how the run ends.
@@ -417,7 +446,7 @@ impl Report {
             self.conclude(Outcome::Balanced, reason);
         } else {
             let reason = format!("{} misplaced, of which none can be moved now", tasks(misplaced as usize));
-            self.conclude(Outcome::Skipped, reason);
+            self.conclude(Outcome::Unchanged, reason);
         }
     }
 
@@ -426,19 +455,38 @@ impl Report {
         self.watched = watched.iter().map(|(name, counts)| WatchedService::of(name.as_str(), counts)).collect();
     }
 
-    /// Takes over what was done, and what it came to.
-    pub fn done(&mut self, finished: &[Finished], cluster: &Cluster, after: &Measure) {
-        self.after = Some(Summary::of(after));
-        self.container_instances_after = instances::of(cluster, after);
+    /// Takes over what was measured after an earlier run's leftovers were cleared: of the services, what was done stays.
+    pub fn found_after_recovery(&mut self, cluster: &Cluster, measure: &Measure) {
+        let moved: BTreeMap<String, u32> =
+            self.services.iter().map(|service| (service.name.clone(), service.moved)).collect();
+        self.found(cluster, measure);
+        for service in &mut self.services {
+            service.moved = moved.get(&service.name).copied().unwrap_or(0);
+        }
+    }
+
+    /// Takes over what was done, before it is seen what it came to.
+    pub fn did(&mut self, finished: &[Finished]) {
         for done in finished {
             let failed = done.ending.is_failure();
             if failed {
-                self.errors.push(format!("{}: {}", done.name, done.ending));
+                self.error(format!("{}: {}", done.name, done.ending));
             } else if done.recovery {
-                self.warnings.push(format!("{}: {}", done.name, done.ending));
+                self.warn(vec![format!("{}: {}", done.name, done.ending)]);
             }
+            let remarks = done.record.remarks.iter().map(|remark| format!("{}: {remark}", done.name));
+            self.warn(remarks.collect());
+            if let Some((count, count_meant)) = done.record.left_raised {
+                let name = done.name.to_string();
+                self.error(format!(
+                    "{name} is left at {count} tasks, and {count_meant} are meant; the next run restores that"
+                ));
+                self.left_raised.push(LeftRaised { service: name, count, count_meant });
+            }
+            self.starts_in_vain += done.record.in_vain;
+            self.ended_by_deadline |= done.ending == Ending::Limit(Stop::Deadline);
             if let Some(service) = self.services.iter_mut().find(|service| service.name == done.name.as_str()) {
-                service.moved += done.moved;
+                service.moved += done.record.moved();
                 // What a task was moved for says more than that it went.
                 let says_what_for = done.ending == Ending::Relocated && !service.reason.is_empty();
                 if (!done.recovery || failed) && !says_what_for {
@@ -446,14 +494,26 @@ impl Report {
                 }
             }
         }
-        let moved: u32 = finished.iter().map(|done| done.moved).sum();
-        let left = after.misplaced_tasks;
+        let of_plan: Vec<&Finished> = finished.iter().filter(|done| !done.recovery).collect();
         // Where a service ended otherwise than planned, that explains why more is left than was predicted.
-        let as_planned =
-            |ending: &Ending| matches!(ending, Ending::Spread | Ending::Relocated | Ending::Started { .. });
-        let is_explained = finished.iter().any(|done| !as_planned(&done.ending));
+        self.is_explained = finished.iter().any(|done| !done.ending.is_as_planned());
+        self.made_room = rooms(finished);
+        let moved = finished.iter().map(|done| done.record.moved()).sum::<u32>();
+        if moved > 0 {
+            self.conclude(Outcome::Rebalanced, format!("{} moved", tasks(moved as usize)));
+        } else if !of_plan.is_empty() {
+            self.conclude(Outcome::Unchanged, format!("none of {} was moved", tasks(self.plan.len())));
+        }
+    }
+
+    /// Takes over how the cluster is after the run.
+    pub fn looked_again(&mut self, cluster: &Cluster, after: &Measure) {
+        self.after = Some(Summary::of(after));
+        self.container_instances_after = instances::of(cluster, after);
+        let moved: u32 = self.services.iter().map(|service| service.moved).sum();
+        let left = after.misplaced_tasks;
         let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
-        if left > predicted && !is_explained {
+        if left > predicted && !self.is_explained {
             self.differs_unexplained = true;
             self.warnings.push(format!(
                 "{left} misplaced tasks are left where {predicted} were predicted, though every service in hand ended spread: \
@@ -465,7 +525,7 @@ impl Report {
             Some(consolidation) => {
                 consolidation.done(cluster);
                 let (free, planned) = (consolidation.number(), consolidation.freed.len());
-                if free < planned && !is_explained {
+                if free < planned && !self.is_explained {
                     self.differs_unexplained = true;
                     self.warnings.push(format!(
                         "{} hold tasks again, though all of theirs were moved: ECS placed others there meanwhile",
@@ -475,11 +535,37 @@ impl Report {
                 format!("{} moved, {free} of {} came free", tasks(moved as usize), container_instances(planned))
             }
         };
-        if !self.errors.is_empty() {
-            self.conclude(Outcome::Failed, format!("{came_of_it}; see the errors"));
-        } else if !finished.is_empty() {
-            self.conclude(Outcome::Rebalanced, format!("{came_of_it}{}", rooms(finished)));
+        self.outcome_reason = format!("{came_of_it}{}", self.made_room);
+    }
+
+    /// Tasks still misplaced at the end that by the settings were to be moved: not stuck, not below the threshold, not left out.
+    pub fn misplaced_left(&self) -> u32 {
+        let of_service = |service: &ServiceReport| match service.action {
+            Action::Rebalance | Action::MakeRoom => {
+                service.misplaced_tasks.saturating_sub(service.stuck_tasks).saturating_sub(service.moved)
+            }
+            // A limit of the run's leaves it for a later one.
+            Action::LeaveAlone if matches!(service.reason_code, "max-services" | "max-moves") => {
+                service.misplaced_tasks.saturating_sub(service.stuck_tasks)
+            }
+            Action::LeaveAlone | Action::None | Action::NotMeasured => 0,
+        };
+        if self.mode == "consolidate" { 0 } else { self.services.iter().map(of_service).sum() }
+    }
+
+    /// Takes over what is worth knowing, once.
+    pub fn warn(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                tracing::warn!(cluster = self.cluster, "{warning}");
+                self.warnings.push(warning);
+            }
         }
+    }
+
+    fn error(&mut self, error: String) {
+        tracing::error!(cluster = self.cluster, "{error}");
+        self.errors.push(error);
     }
 
     /// Says how the run ends.
@@ -490,9 +576,7 @@ impl Report {
 
     /// Something failed that ends the run, or that nobody would learn of otherwise.
     pub fn fail(&mut self, error: &anyhow::Error) {
-        tracing::error!(cluster = self.cluster, "{error:#}");
-        self.errors.push(format!("{error:#}"));
-        self.conclude(Outcome::Failed, "see the errors".to_owned());
+        self.error(format!("{error:#}"));
     }
 
     /// Services with misplaced tasks, or with tasks in the way of a consolidation, that were left alone.
@@ -508,12 +592,28 @@ impl Report {
     pub fn exit_status(&self) -> u8 {
         match self.outcome {
             Outcome::Failed => 1,
-            Outcome::Balanced | Outcome::Rebalanced | Outcome::Planned | Outcome::Skipped => 0,
+            Outcome::Skipped
+            | Outcome::Interrupted
+            | Outcome::Planned
+            | Outcome::Rebalanced
+            | Outcome::Unchanged
+            | Outcome::Balanced => 0,
         }
     }
 
-    /// Closes the report.
-    pub fn finish(&mut self, duration: Duration, api_calls: BTreeMap<String, u64>) {
+    /// Closes the report: what failed, and then what ended the run early, goes before what it came to.
+    pub fn finish(&mut self, duration: Duration, api_calls: BTreeMap<String, u64>, was_told_to_end: bool) {
+        let came_to = std::mem::take(&mut self.outcome_reason);
+        let after = |what: &str| if came_to.is_empty() { what.to_owned() } else { format!("{came_to}; {what}") };
+        (self.outcome, self.outcome_reason) = match self.outcome {
+            _ if !self.errors.is_empty() => (Outcome::Failed, after("see the errors")),
+            Outcome::Skipped | Outcome::Interrupted => (self.outcome, came_to),
+            _ if was_told_to_end => (Outcome::Interrupted, after("the run was told to end (SIGTERM)")),
+            _ if self.ended_by_deadline => {
+                (Outcome::Interrupted, after("the run's deadline (REBALANCER_DEADLINE) had come"))
+            }
+            outcome => (outcome, came_to),
+        };
         self.duration_seconds = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
         self.api_calls = api_calls;
     }

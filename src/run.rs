@@ -1,9 +1,10 @@
 //! One run as a story: read the cluster, measure, plan, act, look again, publish, report.
 
 mod lease;
+mod trigger;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
@@ -13,18 +14,21 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{sync::Mutex, time::Instant};
 
+use self::lease::Taken;
+
 use crate::{
-    aws::{Clients, act::Target, providers, publish, read},
+    aws::{Clients, Target, providers, publish, read},
+    clock::Clock,
     config::Config,
-    execute::{self, Bounds, Finished},
+    execute::{self, Bounds},
     metrics::{self, Done},
     planning::{
-        eligibility::trigger,
         imbalance::{Measure, measure},
-        marks::{SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering, is_target},
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
+        notes::{SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan},
         policy::Mode,
+        strategy::surge::Leftover,
     },
     progress::Progress,
     report::{Facts, Outcome, Report},
@@ -78,30 +82,6 @@ impl Edge {
     }
 }
 
-/// The moment that the run began, and how long ago that is by tokio's clock: real, or simulated where that is paused.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    began: Timestamp,
-    since: Instant,
-}
-
-impl Clock {
-    /// A clock that shows `began` now.
-    pub fn starting_at(began: Timestamp) -> Self {
-        Self { began, since: Instant::now() }
-    }
-
-    /// How long the clock has run.
-    pub fn elapsed(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The time.
-    pub fn now(&self) -> Timestamp {
-        Timestamp(self.began.0.saturating_add(i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX)))
-    }
-}
-
 /// Runs on one cluster. Whatever fails is in the report; the report always comes.
 pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
     let began = edge.clock.elapsed();
@@ -113,21 +93,21 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
         trigger: config.trigger_instance.as_ref().map(ToString::to_string),
         configuration: config.in_force(),
     });
-    let story = Story { config, edge, target: Target { clients: &edge.clients, cluster }, began };
-    let measured = match story.tell(&mut report).await {
-        Ok(measured) => measured,
-        Err(error) => {
-            report.fail(&error);
-            None
-        }
-    };
-    if let Some(measured) = measured
-        && let Err(error) = story.publish(&measured, &report).await
+    let clients = edge.clients.ending_with(edge.shutdown.clone());
+    clients.patience.set_deadline(Instant::now() + config.policy.deadline);
+    let target = Target { clients: &clients, cluster };
+    let story = Story { config, edge, target, began: Cell::new(began), found: RefCell::default() };
+    if let Err(error) = Box::pin(story.tell(&mut report)).await {
+        report.fail(&error);
+    }
+    clients.patience.allow_last_calls();
+    if let Some(found) = story.found.take()
+        && let Err(error) = Box::pin(story.publish(&found, &report)).await
     {
         report.fail(&error);
     }
     edge.progress.done();
-    report.finish(story.elapsed(), edge.clients.observer.take());
+    report.finish(edge.clock.elapsed().saturating_sub(began), clients.observer.take(), edge.shutdown.is_asked());
     report
 }
 
@@ -136,121 +116,160 @@ struct Story<'a> {
     config: &'a Config,
     edge: &'a Edge,
     target: Target<'a>,
-    began: Duration,
+    /// When the cluster's own time began.
+    began: Cell<Duration>,
+    /// What was measured before anything was moved.
+    found: RefCell<Option<Measure>>,
 }
 
 impl Story<'_> {
-    /// Gives what was measured before anything was moved.
-    async fn tell(&self, report: &mut Report) -> Result<Option<Measure>> {
-        let Some(mut looked) = self.look(report).await? else { return Ok(None) };
+    /// Whatever it ends with, what was measured and done stands in the report by then.
+    async fn tell(&self, report: &mut Report) -> Result<()> {
+        let shutdown = &self.edge.shutdown;
+        let ended = || "the run was told to end while it read the cluster".to_owned();
+        let Some(looked) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
+            report.conclude(Outcome::Interrupted, ended());
+            return Ok(());
+        };
+        let Some(mut looked) = looked? else { return Ok(()) };
         if self.is_done(&looked, report).await? {
-            return Ok(Some(looked.found));
+            return Ok(());
         }
-        let mut began = self.began;
         let _turn = if let Ok(turn) = self.edge.turn.try_lock() {
             turn
         } else {
-            let turn = self.edge.turn.lock().await;
-            if self.edge.shutdown.is_asked() {
-                report.conclude(Outcome::Skipped, "the run was ended before it was this cluster's turn".to_owned());
-                return Ok(Some(looked.found));
-            }
+            let Some(turn) = shutdown.unless_asked(self.edge.turn.lock()).await else {
+                report.conclude(Outcome::Interrupted, "the run was ended before it was this cluster's turn".to_owned());
+                return Ok(());
+            };
             // What was seen is old by now, and this cluster's time begins here.
-            began = self.edge.clock.elapsed();
-            match self.look(report).await? {
+            self.began.set(self.edge.clock.elapsed());
+            self.target.clients.patience.set_deadline(Instant::now() + self.config.policy.deadline);
+            let Some(anew) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
+                report.conclude(Outcome::Interrupted, ended());
+                return Ok(());
+            };
+            match anew? {
                 Some(anew) => looked = anew,
-                None => return Ok(Some(looked.found)),
+                None => return Ok(()),
             }
             if self.is_done(&looked, report).await? {
-                return Ok(Some(looked.found));
+                return Ok(());
             }
             turn
         };
-        let lease = match lease::take(self.target, &self.edge.run_id, self.now(), self.config.policy.deadline).await? {
-            Ok(lease) => lease,
-            Err(other) => {
-                report.conclude(Outcome::Skipped, format!("run {} is at work on the cluster", other.run_id));
-                return Ok(Some(looked.found));
+        let deadline = self.config.policy.deadline;
+        let (taken, told) =
+            Box::pin(lease::take(self.target, &self.edge.run_id, self.edge.clock, deadline, shutdown)).await?;
+        report.warn(told);
+        let lease = match taken {
+            Taken::Held(lease) => lease,
+            Taken::Withdrawn(other) => {
+                let who = other.map_or_else(|| "another run".to_owned(), |other| format!("run {other}"));
+                report.conclude(Outcome::Skipped, format!("{who} is at work on the cluster"));
+                return Ok(());
+            }
+            Taken::Ended => {
+                report.conclude(Outcome::Interrupted, "the run was told to end before it changed anything".to_owned());
+                return Ok(());
             }
         };
-        let acted = self.act(&mut looked, began, report).await;
+        let acted = Box::pin(self.act(&mut looked, report)).await;
+        self.target.clients.patience.allow_last_calls();
         let released = lease.release(self.target).await;
         acted?;
         released?;
-        Ok(Some(looked.found))
+        Ok(())
     }
 
     /// Reads, measures and plans; nothing where the run is not to go on.
     async fn look(&self, report: &mut Report) -> Result<Option<Looked>> {
-        let mut cluster = Box::pin(self.read_first(report)).await?;
-        if let Some(instance) = &self.config.trigger_instance
-            && let Err(why) = trigger(&cluster, instance)
-        {
-            report.conclude(Outcome::Skipped, why);
-            return Ok(None);
+        if let Some(instance) = &self.config.trigger_instance {
+            let own_task = self.edge.own_task.as_ref();
+            let mut why = trigger::unwanted(self.target, instance, own_task).await?;
+            if why.is_none() && !self.config.dry_run {
+                let holder = lease::holder(self.target, &self.edge.run_id, self.now()).await?;
+                why = holder.map(|run| format!("run {run} is at work on the cluster"));
+            }
+            if let Some(why) = why {
+                report.conclude(Outcome::Skipped, why);
+                return Ok(None);
+            }
         }
+        let mut cluster = Box::pin(self.read_first(report)).await?;
         let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
-        let leftovers = Leftovers::of(&cluster);
+        self.found.replace(Some(found.clone()));
+        let leftovers = Leftovers::of(&cluster, self.now());
         if let Some(reviewed) = &self.config.policy.reviewed
             && reviewed.cluster != report.cluster
         {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
         let planned = self.plan(&mut cluster, &found).await?;
-        Ok(Some(Looked { cluster, found, planned, leftovers }))
+        Ok(Some(Looked { cluster, planned, leftovers }))
     }
 
     /// Whether there is nothing to act on, or nothing may be; then that is reported.
     async fn is_done(&self, looked: &Looked, report: &mut Report) -> Result<bool> {
         if self.config.dry_run {
-            report.warnings.extend(
-                looked
-                    .leftovers
-                    .services
-                    .keys()
-                    .map(|name| format!("an earlier run left a note or constraint on {name}; the next run clears it")),
-            );
+            report.warn(looked.leftovers.told());
             self.planned(&looked.cluster, &looked.planned, report);
             return Ok(true);
         }
         if looked.leftovers.is_empty() && looked.planned.services.is_empty() {
             self.planned(&looked.cluster, &looked.planned, report);
-            lease::sweep(self.target, self.now()).await?;
+            report.warn(lease::sweep(self.target, self.now()).await?);
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// Clears what an earlier run left, carries the plan out, and measures again.
-    async fn act(&self, looked: &mut Looked, began: Duration, report: &mut Report) -> Result<()> {
-        let Looked { cluster, found, planned, leftovers } = looked;
+    /// Clears what an earlier run left, carries the plan out, and measures again. What was done is in the report before anything
+    /// else is tried.
+    async fn act(&self, looked: &mut Looked, report: &mut Report) -> Result<()> {
+        let Looked { cluster, planned, leftovers } = looked;
         let policy = &self.config.policy;
+        let watched = RefCell::default();
         let bounds = Bounds {
             policy,
             clock: self.edge.clock,
-            began,
+            began: self.began.get(),
             shutdown: self.edge.shutdown.clone(),
             run_id: &self.edge.run_id,
             progress: &self.edge.progress,
-            watched: &RefCell::default(),
+            watched: &watched,
         };
-        let mut finished: Vec<Finished> = Vec::new();
         if !leftovers.is_empty() {
             self.read_definitions(cluster, leftovers.services.keys()).await?;
-            finished = execute::recover(self.target, cluster, std::mem::take(&mut leftovers.services), &bounds).await?;
-            *cluster = self.read_to_plan(report).await?;
+            let recovered =
+                execute::recover(self.target, cluster, std::mem::take(&mut leftovers.services), &bounds).await;
+            report.did(&recovered);
+            let Some(anew) = self.edge.shutdown.unless_asked(self.read_to_plan(report)).await else {
+                report.conclude(Outcome::Interrupted, "the run was told to end".to_owned());
+                return Ok(());
+            };
+            *cluster = anew?;
             self.sweep_targets(cluster).await?;
-            *found = measure(cluster, policy, self.now());
-            report.found(cluster, found);
-            *planned = self.plan(cluster, found).await?;
+            let found = measure(cluster, policy, self.now());
+            report.found_after_recovery(cluster, &found);
+            *planned = self.plan(cluster, &found).await?;
+            self.found.replace(Some(found));
         }
         self.planned(cluster, planned, report);
-        finished.extend(execute::execute(self.target, cluster, planned, &bounds).await?);
+        let finished = execute::execute(self.target, cluster, planned, &bounds).await;
+        report.did(&finished);
         self.edge.progress.done();
-        report.watched(&bounds.watched.borrow());
-        let cluster = self.read(report).await?;
-        report.done(&finished, &cluster, &measure(&cluster, policy, self.now()));
+        report.watched(&watched.borrow());
+        if finished.is_empty() {
+            return Ok(());
+        }
+        // After a signal nothing is read any more but what must be.
+        let Some(after) = self.edge.shutdown.unless_asked(self.read(report)).await else { return Ok(()) };
+        match after {
+            Ok(after) => report.looked_again(&after, &measure(&after, policy, self.now())),
+            Err(error) => report.fail(&error.context("what was moved is reported, but not what came of it")),
+        }
         Ok(())
     }
 
@@ -274,7 +293,8 @@ impl Story<'_> {
     /// Reads the cluster as it is found, and writes its snapshot where one is wanted, before anything is decided or moved.
     async fn read_first(&self, report: &mut Report) -> Result<Cluster> {
         let Some(path) = &self.config.snapshot else { return self.read_to_plan(report).await };
-        let Edge { clients, own_task, progress, .. } = self.edge;
+        let Edge { own_task, progress, .. } = self.edge;
+        let clients = self.target.clients;
         clients.observer.keep_answers();
         let cluster = self.read_to_plan(report).await?;
         // The measure needs the definitions of uneven services only; a rehearsal needs them all, and the run goes on without.
@@ -296,7 +316,7 @@ impl Story<'_> {
         if self.config.policy.mode == Mode::Consolidate {
             let instances = cluster.container_instances.values();
             let names: BTreeSet<String> = instances.filter_map(|it| it.capacity_provider.clone()).collect();
-            let read = providers::capacity_providers(&self.edge.clients, &cluster.name, &names).await?;
+            let read = providers::capacity_providers(self.target.clients, &cluster.name, &names).await?;
             let (capacity_providers, warnings) = read;
             cluster.capacity_providers = capacity_providers;
             report.met(&[], warnings);
@@ -306,7 +326,7 @@ impl Story<'_> {
 
     async fn read(&self, report: &mut Report) -> Result<Cluster> {
         let Self { edge, target, .. } = self;
-        let reading = read::cluster(&edge.clients, target.cluster, edge.own_task.as_ref(), &edge.progress).await?;
+        let reading = read::cluster(target.clients, target.cluster, edge.own_task.as_ref(), &edge.progress).await?;
         report.met(&reading.vanished, reading.oddities);
         Ok(reading.cluster)
     }
@@ -319,7 +339,7 @@ impl Story<'_> {
             .map(|service| service.task_definition.clone())
             .filter(|arn| !cluster.task_definitions.contains_key(arn))
             .collect();
-        let (definitions, _) = read::task_definitions(&self.edge.clients, missing, &self.edge.progress)
+        let (definitions, _) = read::task_definitions(self.target.clients, missing, &self.edge.progress)
             .await
             .context("cannot read how large the tasks of all services in question are")?;
         cluster.task_definitions.extend(definitions.into_iter().map(|definition| (definition.arn.clone(), definition)));
@@ -335,7 +355,8 @@ impl Story<'_> {
         if is_constrained {
             return Ok(());
         }
-        self.target.delete_attribute(&Leftovers::of(cluster).instances, TARGET_ATTRIBUTE).await
+        let instances = Leftovers::of(cluster, self.now()).instances;
+        Ok(self.target.delete_attribute(&instances, TARGET_ATTRIBUTE).await?)
     }
 
     async fn publish(&self, found: &Measure, report: &Report) -> Result<()> {
@@ -344,9 +365,11 @@ impl Story<'_> {
             services_rebalanced: count(report.services.iter().filter(|service| service.moved > 0).count()),
             services_skipped: report.left_alone(),
             failures: count(report.errors.len()) + u32::from(report.differs_unexplained),
+            starts_in_vain: report.starts_in_vain,
+            misplaced_left: report.misplaced_left(),
         };
         let points = metrics::data_points(&report.cluster, found, done, self.elapsed(), self.config.metrics);
-        publish::publish(&self.edge.clients, &self.config.metric_namespace, &points, self.now()).await
+        publish::publish(self.target.clients, &self.config.metric_namespace, &points, self.now()).await
     }
 
     fn now(&self) -> Timestamp {
@@ -354,37 +377,54 @@ impl Story<'_> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.edge.clock.elapsed().saturating_sub(self.began)
+        self.edge.clock.elapsed().saturating_sub(self.began.get())
     }
 }
 
 /// What was seen of a cluster, and what is to be done.
 struct Looked {
     cluster: Cluster,
-    found: Measure,
     planned: Plan,
     leftovers: Leftovers,
 }
 
 /// What earlier runs left.
 struct Leftovers {
-    /// Services with a note, or only with the constraint that steers. A note that can't be read is nobody's to clear, and keeps
-    /// the service from being moved.
-    services: BTreeMap<ServiceName, Option<SurgeMark>>,
+    /// On services.
+    services: BTreeMap<ServiceName, Leftover>,
     /// Container instances with the attribute that steers.
     instances: Vec<ContainerInstanceArn>,
 }
 
 impl Leftovers {
-    fn of(cluster: &Cluster) -> Self {
+    fn of(cluster: &Cluster, now: Timestamp) -> Self {
         let services = cluster.services.values().filter_map(|service| {
-            let mark = service.tags.get(SURGE_TAG).and_then(|value| SurgeMark::parse(value));
             let is_steered =
                 service.status == ServiceStatus::Active && service.placement_constraints.iter().any(is_steering);
-            (mark.is_some() || is_steered).then(|| (service.name.clone(), mark))
+            let leftover = match SurgeNote::of(service, now) {
+                Ok(Some(note)) => Some(Leftover::Note(note)),
+                Err(impossible) => Some(Leftover::Impossible(impossible.to_string())),
+                Ok(None) => is_steered.then_some(Leftover::Constraint),
+            };
+            Some((service.name.clone(), leftover?))
         });
         let instances = cluster.container_instances.values().filter(|instance| is_target(instance));
         Self { services: services.collect(), instances: instances.map(|instance| instance.arn.clone()).collect() }
+    }
+
+    /// What a dry run says of them.
+    fn told(&self) -> Vec<String> {
+        let tell = |(name, leftover): (&ServiceName, &Leftover)| match leftover {
+            Leftover::Note(_) | Leftover::Constraint => {
+                format!("an earlier run left a note or constraint on {name}; the next run that is no dry run clears it")
+            }
+            Leftover::Impossible(what) => {
+                format!(
+                    "the tag {SURGE_TAG} of {name} is no note of a run: {what}; the next run that is no dry run takes it off"
+                )
+            }
+        };
+        self.services.iter().map(tell).collect()
     }
 
     fn is_empty(&self) -> bool {

@@ -1,19 +1,20 @@
-//! One small function a call that changes something; each says what it did it to.
+//! One small function a call that changes something; each says what it did it to. Each is one attempt: whoever wants another
+//! looks first.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result};
 use aws_sdk_ecs::types;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Clients,
-    call::{CallError, call},
+    Target, UNDER_WAY,
+    call::{CallError, change, persistently},
     convert,
     limits::Class,
-    look::UNDER_WAY,
+    once,
 };
-use crate::planning::model::{ContainerInstanceArn, PlacementConstraint, ServiceName, TaskArn, Timestamp};
+use crate::planning::{
+    model::{ContainerInstanceArn, PlacementConstraint, ServiceName, TaskArn},
+    strategy::{Done, Failure, FailureKind},
+};
 
 /// UpdateTaskProtection takes at most this many tasks.
 const PROTECTION_BATCH: usize = 10;
@@ -21,15 +22,6 @@ const PROTECTION_BATCH: usize = 10;
 const ATTRIBUTE_BATCH: usize = 10;
 /// Appears as the stopped task's `stoppedReason`.
 const STOP_REASON: &str = "ecs-rebalancer: this task was misplaced; its replacement is placed anew";
-
-/// The cluster that calls are about.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The clients.
-    pub clients: &'a Clients,
-    /// The cluster's name or ARN.
-    pub cluster: &'a str,
-}
 
 /// What changes of a service; whatever is not named stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,124 +36,140 @@ pub struct ServiceChange {
     pub force_new_deployment: bool,
 }
 
+impl ServiceChange {
+    /// What is to change, for a sentence.
+    fn told(&self) -> String {
+        let count = self.desired_count.map(|count| format!("its desired count to {count}"));
+        let constraints =
+            self.placement_constraints.as_ref().map(|all| format!("its {} placement constraints", all.len()));
+        let definition = self.task_definition.as_ref().map(|definition| format!("its task definition to {definition}"));
+        let deploys = self.force_new_deployment.then(|| "a new deployment".to_owned());
+        [count, constraints, definition, deploys].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// A failed call, and what it was for.
+fn failure(what: &str, error: &CallError) -> Failure {
+    Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
+}
+
 impl Target<'_> {
     /// UpdateService.
     ///
     /// # Errors
     /// Names the service, what was to change, and ECS's answer.
-    pub async fn update_service(self, service: &ServiceName, change: &ServiceChange) -> Result<()> {
+    pub async fn update_service(self, service: &ServiceName, what: &ServiceChange) -> Result<(), Failure> {
         let Self { clients, cluster } = self;
-        let constraints = change.placement_constraints.as_ref().map(|constraints| {
+        let constraints = what.placement_constraints.as_ref().map(|constraints| {
             constraints.iter().filter_map(convert::placement_constraint_request).collect::<Vec<_>>()
         });
-        call(&clients.limits, Class::ServiceModify, "UpdateService", async || {
+        change(clients, Class::ServiceModify, "UpdateService", async || {
             let mut request = clients.ecs.update_service().cluster(cluster).service(service.as_str());
             request = request
-                .set_desired_count(change.desired_count.and_then(|count| i32::try_from(count).ok()))
+                .set_desired_count(what.desired_count.and_then(|count| i32::try_from(count).ok()))
                 .set_placement_constraints(constraints.clone())
-                .set_task_definition(change.task_definition.clone());
-            if change.force_new_deployment {
+                .set_task_definition(what.task_definition.clone());
+            if what.force_new_deployment {
                 request = request.force_new_deployment(true);
             }
-            request.send().await
+            request.customize().config_override(once()).send().await
         })
         .await
-        .with_context(|| format!("cannot update service {service} (cluster {cluster}): {change:?}"))?;
+        .map_err(|error| {
+            failure(&format!("cannot set {} of service {service} (cluster {cluster})", what.told()), &error)
+        })?;
         Ok(())
     }
 
-    /// Protects tasks from scale-in for so many minutes. Adds to `protected`, for each that is protected now, when that ends; a
-    /// task that ECS refuses (it is gone, as a rule) is missing there.
+    /// Protects tasks from scale-in for so many minutes, or takes protection away where there are none. Tells which are protected
+    /// now and until when, and which ECS refused and why.
     ///
     /// # Errors
-    /// Names the cluster, and ECS's answer. What ECS did in other requests is added all the same.
-    pub async fn protect(
-        self,
-        tasks: &[TaskArn],
-        minutes: u32,
-        protected: &mut BTreeMap<TaskArn, Timestamp>,
-    ) -> Result<()> {
-        self.update_protection(tasks, Some(minutes), protected).await
-    }
-
-    /// Takes protection from scale-in away.
-    ///
-    /// # Errors
-    /// Names the cluster, and ECS's answer.
-    pub async fn unprotect(self, tasks: &[TaskArn]) -> Result<()> {
-        self.update_protection(tasks, None, &mut BTreeMap::new()).await
-    }
-
-    async fn update_protection(
-        self,
-        tasks: &[TaskArn],
-        minutes: Option<u32>,
-        protected: &mut BTreeMap<TaskArn, Timestamp>,
-    ) -> Result<()> {
+    /// Names the cluster, and ECS's answer; what other requests came to is told as well.
+    pub async fn set_protection(self, tasks: &[TaskArn], minutes: Option<u32>) -> Result<Done, Failure> {
         let Self { clients, cluster } = self;
         let batches = tasks.chunks(PROTECTION_BATCH).map(|batch| async move {
             let arns: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let answer = call(&clients.limits, Class::TaskProtection, "UpdateTaskProtection", async || {
+            change(clients, Class::TaskProtection, "UpdateTaskProtection", async || {
                 let request = clients.ecs.update_task_protection().cluster(cluster).set_tasks(Some(arns.clone()));
                 let request = request.protection_enabled(minutes.is_some());
-                request.set_expires_in_minutes(minutes.and_then(|minutes| i32::try_from(minutes).ok())).send().await
+                let minutes = minutes.and_then(|minutes| i32::try_from(minutes).ok());
+                request.set_expires_in_minutes(minutes).customize().config_override(once()).send().await
             })
             .await
-            .with_context(|| format!("cannot set the protection of {} tasks (cluster {cluster})", batch.len()))?;
-            anyhow::Ok(answer.protected_tasks.unwrap_or_default())
+            .map_err(|error| {
+                failure(&format!("cannot set the protection of {} tasks (cluster {cluster})", batch.len()), &error)
+            })
         });
         // All are waited for: what was protected and is not known as ours would be taken for the application's.
-        let answers: Vec<Result<Vec<types::ProtectedTask>>> = stream::iter(batches).buffered(UNDER_WAY).collect().await;
-        let mut failed = Ok(());
+        let answers: Vec<_> = stream::iter(batches).buffered(UNDER_WAY).collect().await;
+        let (mut done, mut failed) = (Done::default(), None);
         for answer in answers {
             match answer {
-                Ok(tasks) => protected.extend(tasks.iter().filter_map(convert::protection)),
-                Err(error) => failed = failed.and(Err(error)),
+                Ok(answer) => {
+                    done.protected.extend(answer.protected_tasks().iter().filter_map(convert::protection));
+                    let refused = answer.failures().iter().filter_map(|failure| {
+                        let reason = failure.reason().or(failure.detail()).unwrap_or("no reason given");
+                        Some((TaskArn::from(failure.arn()?), reason.to_owned()))
+                    });
+                    done.refused.extend(refused);
+                }
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed
+        failed.map_or(Ok(done.clone()), |failed| Err(Failure { before: done, ..failed }))
     }
 
-    /// Stops one task of a service; ECS starts its replacement.
+    /// Stops tasks of a service one after the other; ECS starts their replacements.
     ///
     /// # Errors
-    /// Names the task, and ECS's answer.
-    pub async fn stop_task(self, task: &TaskArn) -> Result<()> {
+    /// Names the task, and ECS's answer; those that were stopped before it are told.
+    pub async fn stop_tasks(self, tasks: &[TaskArn]) -> Result<Done, Failure> {
         let Self { clients, cluster } = self;
-        call(&clients.limits, Class::ClusterResourceModify, "StopTask", async || {
-            clients.ecs.stop_task().cluster(cluster).task(task.as_str()).reason(STOP_REASON).send().await
-        })
-        .await
-        .with_context(|| format!("cannot stop task {} (cluster {cluster})", task.short()))?;
-        Ok(())
+        let mut done = Done::default();
+        for task in tasks {
+            change(clients, Class::ClusterResourceModify, "StopTask", async || {
+                let request = clients.ecs.stop_task().cluster(cluster).task(task.as_str()).reason(STOP_REASON);
+                request.customize().config_override(once()).send().await
+            })
+            .await
+            .map_err(|error| Failure {
+                before: done.clone(),
+                ..failure(&format!("cannot stop task {} (cluster {cluster})", task.short()), &error)
+            })?;
+            done.stopped.push(task.clone());
+        }
+        Ok(done)
     }
 
     /// Writes one tag of a service or cluster.
     ///
     /// # Errors
     /// Names the resource, and ECS's answer.
-    pub async fn tag(self, resource_arn: &str, key: &str, value: &str) -> Result<()> {
+    pub async fn tag(self, resource_arn: &str, key: &str, value: &str) -> Result<(), Failure> {
         let clients = self.clients;
-        call(&clients.limits, Class::TagModify, "TagResource", async || {
+        change(clients, Class::TagModify, "TagResource", async || {
             let tag = types::Tag::builder().key(key).value(value).build();
-            clients.ecs.tag_resource().resource_arn(resource_arn).tags(tag).send().await
+            let request = clients.ecs.tag_resource().resource_arn(resource_arn).tags(tag);
+            request.customize().config_override(once()).send().await
         })
         .await
-        .with_context(|| format!("cannot tag {resource_arn} with {key}"))?;
+        .map_err(|error| failure(&format!("cannot tag {resource_arn} with {key}"), &error))?;
         Ok(())
     }
 
-    /// Takes one tag away from a service or cluster; one that isn't there is no fault.
+    /// Takes tags away from a service or cluster; one that isn't there is no fault.
     ///
     /// # Errors
     /// Names the resource, and ECS's answer.
-    pub async fn untag(self, resource_arn: &str, key: &str) -> Result<()> {
+    pub async fn untag(self, resource_arn: &str, keys: &[String]) -> Result<(), Failure> {
         let clients = self.clients;
-        call(&clients.limits, Class::TagModify, "UntagResource", async || {
-            clients.ecs.untag_resource().resource_arn(resource_arn).tag_keys(key).send().await
+        change(clients, Class::TagModify, "UntagResource", async || {
+            let request = clients.ecs.untag_resource().resource_arn(resource_arn).set_tag_keys(Some(keys.to_vec()));
+            request.customize().config_override(once()).send().await
         })
         .await
-        .with_context(|| format!("cannot take tag {key} away from {resource_arn}"))?;
+        .map_err(|error| failure(&format!("cannot take tag {} away from {resource_arn}", keys.join(", ")), &error))?;
         Ok(())
     }
 
@@ -169,15 +177,23 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Names the attribute, and ECS's answer.
-    pub async fn put_attribute(self, instances: &[ContainerInstanceArn], name: &str, value: &str) -> Result<()> {
+    pub async fn put_attribute(
+        self,
+        instances: &[ContainerInstanceArn],
+        name: &str,
+        value: &str,
+    ) -> Result<(), Failure> {
         let Self { clients, cluster } = self;
         for batch in instances.chunks(ATTRIBUTE_BATCH) {
             let attributes = attributes(batch, name, Some(value))?;
-            call(&clients.limits, Class::ClusterResourceModify, "PutAttributes", async || {
-                clients.ecs.put_attributes().cluster(cluster).set_attributes(Some(attributes.clone())).send().await
+            change(clients, Class::ClusterResourceModify, "PutAttributes", async || {
+                let request = clients.ecs.put_attributes().cluster(cluster).set_attributes(Some(attributes.clone()));
+                request.customize().config_override(once()).send().await
             })
             .await
-            .with_context(|| format!("cannot put attribute {name} on {} container instances", batch.len()))?;
+            .map_err(|error| {
+                failure(&format!("cannot put attribute {name} on {} container instances", batch.len()), &error)
+            })?;
         }
         Ok(())
     }
@@ -186,12 +202,13 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Names the attribute, and ECS's answer.
-    pub async fn delete_attribute(self, instances: &[ContainerInstanceArn], name: &str) -> Result<()> {
+    pub async fn delete_attribute(self, instances: &[ContainerInstanceArn], name: &str) -> Result<(), Failure> {
         let Self { clients, cluster } = self;
         for batch in instances.chunks(ATTRIBUTE_BATCH) {
             let attributes = attributes(batch, name, None)?;
-            let answer = call(&clients.limits, Class::ClusterResourceModify, "DeleteAttributes", async || {
-                clients.ecs.delete_attributes().cluster(cluster).set_attributes(Some(attributes.clone())).send().await
+            let answer = change(clients, Class::ClusterResourceModify, "DeleteAttributes", async || {
+                let request = clients.ecs.delete_attributes().cluster(cluster).set_attributes(Some(attributes.clone()));
+                request.customize().config_override(once()).send().await
             })
             .await;
             match answer {
@@ -204,8 +221,11 @@ impl Target<'_> {
                     }
                 }
                 answer => {
-                    answer.with_context(|| {
-                        format!("cannot take attribute {name} off {} container instances", batch.len())
+                    answer.map_err(|error| {
+                        failure(
+                            &format!("cannot take attribute {name} off {} container instances", batch.len()),
+                            &error,
+                        )
                     })?;
                 }
             }
@@ -218,20 +238,27 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Names the task definition, and ECS's answer.
-    pub async fn register_identical_revision(self, arn: &str) -> Result<String> {
+    #[expect(deprecated, reason = "a task definition that still names inference accelerators is to keep them")]
+    pub async fn register_identical_revision(self, arn: &str) -> Result<String, Failure> {
         let clients = self.clients;
-        let answer = call(&clients.limits, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
+        let answer = persistently(clients, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
             let request = clients.ecs.describe_task_definition().task_definition(arn);
             request.include(types::TaskDefinitionField::Tags).send().await
         })
         .await
-        .with_context(|| format!("cannot read task definition {arn}"))?;
-        let definition = answer.task_definition.with_context(|| format!("ECS gave no task definition for {arn}"))?;
+        .map_err(|error| Failure {
+            // Nothing was changed yet.
+            kind: if error.kind == FailureKind::Refused { FailureKind::Refused } else { FailureKind::NotNow },
+            ..failure(&format!("cannot read task definition {arn}"), &error)
+        })?;
+        let unclear = |what: String| Failure { text: what, kind: FailureKind::Unclear, before: Done::default() };
+        let definition =
+            answer.task_definition.ok_or_else(|| unclear(format!("ECS gave no task definition for {arn}")))?;
         // An empty list of tags is refused.
         let tags = answer.tags.filter(|tags| !tags.is_empty());
-        let registered = call(&clients.limits, Class::TaskDefinitionModify, "RegisterTaskDefinition", async || {
+        let registered = change(clients, Class::TaskDefinitionModify, "RegisterTaskDefinition", async || {
             let definition = definition.clone();
-            clients
+            let request = clients
                 .ecs
                 .register_task_definition()
                 .set_family(definition.family)
@@ -248,27 +275,53 @@ impl Target<'_> {
                 .set_pid_mode(definition.pid_mode)
                 .set_ipc_mode(definition.ipc_mode)
                 .set_proxy_configuration(definition.proxy_configuration)
+                .set_inference_accelerators(definition.inference_accelerators)
                 .set_ephemeral_storage(definition.ephemeral_storage)
                 .set_runtime_platform(definition.runtime_platform)
-                .set_enable_fault_injection(definition.enable_fault_injection)
-                .send()
-                .await
+                .set_enable_fault_injection(definition.enable_fault_injection);
+            request.customize().config_override(once()).send().await
         })
         .await
-        .with_context(|| format!("cannot register a new revision of {arn}"))?;
+        .map_err(|error| failure(&format!("cannot register a new revision of {arn}"), &error))?;
         registered
             .task_definition
             .and_then(|definition| definition.task_definition_arn)
-            .with_context(|| format!("ECS gave no ARN of the new revision of {arn}"))
+            .ok_or_else(|| unclear(format!("ECS gave no ARN of the new revision of {arn}")))
     }
 }
 
-fn attributes(instances: &[ContainerInstanceArn], name: &str, value: Option<&str>) -> Result<Vec<types::Attribute>> {
+fn attributes(
+    instances: &[ContainerInstanceArn],
+    name: &str,
+    value: Option<&str>,
+) -> Result<Vec<types::Attribute>, Failure> {
     instances
         .iter()
         .map(|instance| {
             let attribute = types::Attribute::builder().name(name).set_value(value.map(str::to_owned));
-            Ok(attribute.target_type(types::TargetType::ContainerInstance).target_id(instance.as_str()).build()?)
+            attribute.target_type(types::TargetType::ContainerInstance).target_id(instance.as_str()).build().map_err(
+                |error| Failure { text: error.to_string(), kind: FailureKind::Refused, before: Done::default() },
+            )
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    /// The fields of RegisterTaskDefinition's input, by the SDK's own shape: one that the SDK gains must be carried over too.
+    #[test]
+    fn an_identical_revision_carries_every_field_of_the_input() {
+        let input =
+            format!("{:?}", aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput::builder());
+        let source = include_str!("act.rs");
+        let fields: Vec<&str> = input
+            .split(['{', ','])
+            .filter_map(|part| part.split_once(':').map(|(name, _)| name.trim()))
+            .filter(|name| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'))
+            .collect();
+        assert!(fields.len() >= 18, "{fields:?}");
+        for field in fields {
+            assert!(source.contains(&format!(".set_{field}(")), "{field} is not carried over");
+        }
+    }
 }

@@ -1,18 +1,25 @@
-//! What each call goes through: the limiter before it, patience with throttling, a sentence for its failure.
+//! What each call goes through: the limiter before it, the run's time around it, a sentence for its failure.
 
 use std::{fmt, time::Duration};
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::limits::{Class, Limits};
+use super::{
+    Clients,
+    limits::Class,
+    patience::{Over, Patience},
+};
+use crate::planning::strategy::FailureKind;
 
-/// How often a call is made anew after the SDK gave up on throttling; with the waits below some two minutes.
-const THROTTLE_ROUNDS: u32 = 6;
-/// The first wait after that; doubled each time.
-const THROTTLE_WAIT: Duration = Duration::from_secs(2);
-/// The longest wait.
-const THROTTLE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The first wait before a call that a run can't do without is made anew; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// So long such a call is made again and again: longer than an outage that passes by itself as a rule.
+const KEEPS_ON: Duration = Duration::from_mins(3);
+/// How much of an answer that is none of AWS's is quoted.
+const QUOTED_CHARACTERS: usize = 80;
 
 /// Why a call failed, in the words of whoever refused it.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub struct CallError {
     pub message: String,
     /// For AWS's support; empty when no answer came.
     pub request_id: String,
+    /// How certain it is that nothing was done.
+    pub kind: FailureKind,
 }
 
 impl CallError {
@@ -54,12 +63,12 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// Makes one call: waits for a token of its class, and when AWS throttles nevertheless, slows down and calls again.
+/// Makes one call: waits for a token of its class, and no longer than the run has time.
 ///
 /// # Errors
-/// What AWS, or the way there, answered in the end.
+/// What AWS, or the way there, answered in the end; or that the run's time is over.
 pub async fn call<T, E>(
-    limits: &Limits,
+    clients: &Clients,
     class: Class,
     operation: &'static str,
     send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
@@ -67,23 +76,112 @@ pub async fn call<T, E>(
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let mut wait = THROTTLE_WAIT;
-    let mut round = 0;
+    clients.wait(class, operation).await?;
+    answered(clients, class, operation, send).await
+}
+
+async fn answered<T, E>(
+    clients: &Clients,
+    class: Class,
+    operation: &'static str,
+    send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let answer = tokio::select! {
+        answer = Box::pin(send()) => answer.map_err(|error| call_error(operation, &error)),
+        why = clients.patience.over() => Err(over(operation, why)),
+    };
+    if let Err(error) = &answer
+        && is_throttle(&error.code)
+    {
+        clients.limits.drain(class);
+        tracing::info!(operation, "throttled by AWS; slowing down");
+    }
+    answer
+}
+
+/// Makes a call that changes something, once: unless the run's lease may have lapsed. The SDK is to make no attempt of its own
+/// besides, so that each is made by a fresh look.
+///
+/// # Errors
+/// As [`call`].
+pub async fn change<T, E>(
+    clients: &Clients,
+    class: Class,
+    operation: &'static str,
+    send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    // The limiter's wait comes before the question, for it may be long.
+    clients.wait(class, operation).await?;
+    if !clients.patience.may_write() {
+        return Err(over(operation, Over::LeaseLapsed));
+    }
+    answered(clients, class, operation, send).await
+}
+
+/// Makes a call that the run can't do without, as [`patiently`] does.
+///
+/// # Errors
+/// As [`call`].
+pub async fn persistently<T, E>(
+    clients: &Clients,
+    class: Class,
+    operation: &'static str,
+    send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    patiently(&clients.patience, async || call(clients, class, operation, &send).await).await
+}
+
+/// Makes a call that the run can't do without again and again, while nobody refuses it: for some minutes, and no longer than the
+/// run has time.
+///
+/// # Errors
+/// The last one's.
+pub async fn patiently<T>(
+    patience: &Patience,
+    attempt: impl AsyncFn() -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let began = tokio::time::Instant::now();
+    let mut wait = FIRST_WAIT;
     loop {
-        limits.wait(class).await;
-        let error = match send().await {
+        let error = match Box::pin(attempt()).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => call_error(operation, &error),
+            Err(error) => error,
         };
-        if !is_throttle(&error.code) || round == THROTTLE_ROUNDS {
+        if error.kind == FailureKind::Refused || began.elapsed() + wait > KEEPS_ON {
             return Err(error);
         }
-        limits.drain(class);
-        tracing::info!(operation, wait_seconds = wait.as_secs(), "throttled by AWS; slowing down");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(THROTTLE_WAIT_MAX);
-        round += 1;
+        tracing::info!(operation = error.operation, wait_seconds = wait.as_secs(), reason = %error, "calling again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = patience.over() => return Err(error),
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+impl Clients {
+    /// Waits for a token, and no longer than the run has time.
+    async fn wait(&self, class: Class, operation: &'static str) -> Result<(), CallError> {
+        tokio::select! {
+            () = self.limits.wait(class) => Ok(()),
+            why = self.patience.over() => Err(CallError { kind: FailureKind::NotNow, ..over(operation, why) }),
+        }
+    }
+}
+
+fn over(operation: &'static str, why: Over) -> CallError {
+    // Nothing is sent any more; what was sent may take effect yet.
+    let kind = if why == Over::LeaseLapsed { FailureKind::NotNow } else { FailureKind::Unanswered };
+    CallError { operation, code: String::new(), message: why.to_string(), request_id: String::new(), kind }
 }
 
 fn call_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> CallError
@@ -101,9 +199,42 @@ where
         .to_owned();
     let message = match metadata.and_then(|meta| meta.message()) {
         Some(message) => message.to_owned(),
+        None if code.is_empty() => error.raw_response().map_or_else(|| chain(error), quoted),
         None => chain(error),
     };
-    CallError { operation, code, message, request_id }
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    CallError { operation, kind: kind(error, &code, status), code, message, request_id }
+}
+
+/// How certain it is that nothing was done.
+fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> FailureKind {
+    if is_throttle(code) || is_expired(code) {
+        return FailureKind::NotNow;
+    }
+    match error {
+        SdkError::ConstructionFailure(_) => FailureKind::Refused,
+        // An answer came, so what was asked is done or is not; later it won't be.
+        SdkError::ResponseError(_) => FailureKind::Unclear,
+        SdkError::ServiceError(_) => match status {
+            Some(400..=499) if !code.is_empty() && code != "ServerException" => FailureKind::Refused,
+            _ => FailureKind::Unclear,
+        },
+        // No answer came in time, or the connection broke.
+        _ => FailureKind::Unanswered,
+    }
+}
+
+/// An answer that is none of AWS's, as a proxy's page: its status and first words.
+fn quoted(response: &HttpResponse) -> String {
+    let body = response.body().bytes().unwrap_or_default();
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * QUOTED_CHARACTERS)]);
+    let words: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARACTERS).collect();
+    let status = response.status().as_u16();
+    if words.is_empty() {
+        format!("HTTP status {status}, and no answer of AWS's")
+    } else {
+        format!("HTTP status {status}, and what is no answer of AWS's: {words:?}")
+    }
 }
 
 /// An error and what caused it, joined by colons: an `SdkError` alone says only "dispatch failure".
@@ -123,6 +254,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn is_throttle(code: &str) -> bool {
     matches!(code, "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException")
+}
+
+/// Credentials that had just expired: the next call has new ones.
+fn is_expired(code: &str) -> bool {
+    matches!(code, "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" | "RequestTimeTooSkewed")
 }
 
 fn permission(operation: &str) -> String {

@@ -2,85 +2,208 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
 use aws_sdk_ecs::types;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{act::Target, call::call, convert, limits::Class, read, shared};
+use super::{
+    Target, UNDER_WAY,
+    call::{CallError, call, persistently},
+    convert,
+    limits::Class,
+    read, shared,
+};
 use crate::planning::{
-    marks::{LEASE_TAG, LeaseMark},
-    model::{Service, ServiceName, Task, TaskArn, Timestamp},
+    model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, ServiceStatus, Task, TaskArn, Timestamp},
     readiness::TargetHealth,
+    strategy::{Done, Failure, FailureKind, Stopped},
 };
 
 /// DescribeServices takes at most this many.
-const SERVICE_BATCH: usize = 10;
-/// DescribeTasks and GetTaskProtection take at most this many.
-const TASK_BATCH: usize = 100;
-/// Requests under way at once: enough to hide the latency, few enough for one connection pool.
-pub(super) const UNDER_WAY: usize = 8;
+pub const SERVICE_BATCH: usize = 10;
+/// DescribeTasks, DescribeContainerInstances and GetTaskProtection take at most this many.
+const BATCH: usize = 100;
+
+/// What a look at a service showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// It is there.
+    There(Box<Service>),
+    /// ECS says MISSING: it may be gone, or that answer lags.
+    Missing,
+    /// It is INACTIVE: deleted.
+    Deleted,
+}
+
+/// A failed look, and what was looked at.
+fn failure(what: &str, error: &CallError) -> Failure {
+    Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
+}
+
+/// An answer that leaves out what was asked for.
+fn incomplete(what: String) -> Failure {
+    Failure { text: what, kind: FailureKind::Unclear, before: Done::default() }
+}
 
 impl Target<'_> {
-    /// The services as they are now; one that is gone is missing.
+    /// The services as they are now, at most [`SERVICE_BATCH`] of them.
     ///
     /// # Errors
-    /// Names the cluster, and ECS's answer.
-    pub async fn services(self, names: &[ServiceName]) -> Result<BTreeMap<ServiceName, Service>> {
+    /// Names the cluster, and ECS's answer; also where that has neither a service nor a failure for it.
+    pub async fn services(self, names: &[ServiceName]) -> Result<BTreeMap<ServiceName, Sighting>, Failure> {
         let Self { clients, cluster } = self;
-        let batches = names.chunks(SERVICE_BATCH).map(|batch| async move {
-            let batch: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let answer = call(&clients.limits, Class::ServiceRead, "DescribeServices", async || {
-                let request = clients.ecs.describe_services().cluster(cluster).set_services(Some(batch.clone()));
-                request.include(types::ServiceField::Tags).send().await
-            })
-            .await
-            .with_context(|| format!("cannot look at services {} (cluster {cluster})", batch.join(", ")))?;
-            anyhow::Ok(answer.services.unwrap_or_default())
-        });
-        let answers: Vec<Vec<types::Service>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
-        Ok(answers.iter().flatten().map(convert::service).map(|service| (service.name.clone(), service)).collect())
+        let asked: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let what = || format!("cannot look at services {} (cluster {cluster})", asked.join(", "));
+        let answer = call(clients, Class::ServiceRead, "DescribeServices", async || {
+            let request = clients.ecs.describe_services().cluster(cluster).set_services(Some(asked.clone()));
+            request.include(types::ServiceField::Tags).send().await
+        })
+        .await
+        .map_err(|error| failure(&what(), &error))?;
+        let mut seen: BTreeMap<ServiceName, Sighting> = BTreeMap::new();
+        for failure in answer.failures().iter().filter(|failure| failure.reason() == Some("MISSING")) {
+            let name = failure.arn().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            seen.insert(name.into(), Sighting::Missing);
+        }
+        for service in answer.services().iter().map(convert::service) {
+            let is_deleted = service.status == ServiceStatus::Inactive;
+            let sighting = if is_deleted { Sighting::Deleted } else { Sighting::There(Box::new(service.clone())) };
+            seen.insert(service.name, sighting);
+        }
+        match names.iter().find(|name| !seen.contains_key(*name)) {
+            Some(name) => Err(incomplete(format!("{}: ECS's answer has neither {name} nor a failure for it", what()))),
+            None => Ok(seen),
+        }
     }
 
     /// The ARNs of a service's tasks whose desired status is RUNNING.
     ///
     /// # Errors
     /// Names the service, and ECS's answer.
-    pub async fn task_arns(self, service: &ServiceName) -> Result<BTreeSet<TaskArn>> {
+    pub async fn task_arns(self, service: &ServiceName) -> Result<BTreeSet<TaskArn>, Failure> {
+        self.list_tasks(&format!("service {service}"), Some(service.as_str()), None).await
+    }
+
+    /// The ARNs of the tasks on a container instance whose desired status is RUNNING.
+    ///
+    /// # Errors
+    /// Names the container instance, and ECS's answer.
+    pub async fn task_arns_on(self, instance: &ContainerInstanceArn) -> Result<BTreeSet<TaskArn>, Failure> {
+        self.list_tasks(&format!("container instance {}", instance.short()), None, Some(instance.as_str())).await
+    }
+
+    async fn list_tasks(
+        self,
+        whose: &str,
+        service: Option<&str>,
+        instance: Option<&str>,
+    ) -> Result<BTreeSet<TaskArn>, Failure> {
         let Self { clients, cluster } = self;
+        let what = || format!("cannot list the tasks of {whose} (cluster {cluster})");
         let mut arns = BTreeSet::new();
         let mut token = None;
         for _ in 0..read::PAGES {
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "ListTasks", async || {
-                let request = clients.ecs.list_tasks().cluster(cluster).service_name(service.as_str());
-                request.max_results(read::PAGE).set_next_token(token.clone()).send().await
+            let answer = call(clients, Class::ClusterResourceRead, "ListTasks", async || {
+                let request = clients.ecs.list_tasks().cluster(cluster).max_results(read::PAGE);
+                let request = request.set_service_name(service.map(str::to_owned));
+                let request = request.set_container_instance(instance.map(str::to_owned));
+                request.set_next_token(token.clone()).send().await
             })
             .await
-            .with_context(|| format!("cannot list the tasks of service {service} (cluster {cluster})"))?;
-            arns.extend(answer.task_arns().iter().map(|arn| TaskArn::from(arn.as_str())));
+            .map_err(|error| failure(&what(), &error))?;
+            // An answer `{}` lists nothing, and says nothing either.
+            let Some(listed) = answer.task_arns else {
+                return Err(incomplete(format!("{}: ECS's answer has no list", what())));
+            };
+            arns.extend(listed.iter().map(|arn| TaskArn::from(arn.as_str())));
             token = answer.next_token;
             if token.is_none() {
-                break;
+                return Ok(arns);
             }
         }
-        Ok(arns)
+        Err(incomplete(format!("{}: ECS gave {} pages and still more", what(), read::PAGES)))
     }
 
     /// Tasks as they are now; those that are gone, or whose end is decided, are missing.
     ///
     /// # Errors
     /// Names the cluster, and ECS's answer.
-    pub async fn tasks(self, arns: &[TaskArn]) -> Result<Vec<Task>> {
+    pub async fn tasks(self, arns: &[TaskArn]) -> Result<Vec<Task>, Failure> {
+        let answers = self.describe_tasks(arns).await?;
+        Ok(answers.iter().flat_map(|(found, _)| convert::tasks(found, &shared::Shared::default())).collect())
+    }
+
+    /// Why tasks stopped that are listed no longer. One that ECS doesn't know any more is over.
+    ///
+    /// # Errors
+    /// Names the cluster, and ECS's answer.
+    pub async fn stopped(self, arns: &[TaskArn]) -> Result<BTreeMap<TaskArn, Stopped>, Failure> {
+        let answers = self.describe_tasks(arns).await?;
+        let mut stopped: BTreeMap<TaskArn, Stopped> = BTreeMap::new();
+        for (found, missing) in &answers {
+            let unknown = || Stopped { is_over: true, ..Stopped::default() };
+            stopped.extend(missing.iter().map(|arn| (arn.clone(), unknown())));
+            for task in found {
+                let Some(arn) = task.task_arn() else { continue };
+                let told = Stopped {
+                    is_over: matches!(task.last_status(), Some("STOPPED" | "DELETED")),
+                    code: task.stop_code().map_or_else(String::new, |code| code.as_str().to_owned()),
+                    reason: task.stopped_reason().unwrap_or_default().to_owned(),
+                };
+                stopped.insert(arn.into(), told);
+            }
+        }
+        Ok(stopped)
+    }
+
+    async fn describe_tasks(self, arns: &[TaskArn]) -> Result<Vec<(Vec<types::Task>, Vec<TaskArn>)>, Failure> {
         let Self { clients, cluster } = self;
-        let batches = arns.chunks(TASK_BATCH).map(|batch| async move {
-            let batch: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "DescribeTasks", async || {
-                clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(batch.clone())).send().await
+        let batches = arns.chunks(BATCH).map(|batch| async move {
+            let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
+            let what = || format!("cannot look at {} tasks (cluster {cluster})", batch.len());
+            let answer = call(clients, Class::ClusterResourceRead, "DescribeTasks", async || {
+                clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(asked.clone())).send().await
             })
             .await
-            .with_context(|| format!("cannot look at {} tasks (cluster {cluster})", batch.len()))?;
-            anyhow::Ok(convert::tasks(answer.tasks(), &shared::Shared::default()))
+            .map_err(|error| failure(&what(), &error))?;
+            let missing: Vec<TaskArn> = answer.failures().iter().filter_map(|it| it.arn()).map(TaskArn::from).collect();
+            let found = answer.tasks.unwrap_or_default();
+            let is_told = |task: &&TaskArn| {
+                missing.contains(task) || found.iter().any(|found| found.task_arn() == Some(task.as_str()))
+            };
+            match batch.iter().find(|task| !is_told(task)) {
+                Some(task) => Err(incomplete(format!(
+                    "{}: ECS's answer has neither {} nor a failure for it",
+                    what(),
+                    task.short()
+                ))),
+                None => Ok((found, missing)),
+            }
         });
-        let answers: Vec<Vec<Task>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
+        stream::iter(batches).buffered(UNDER_WAY).try_collect().await
+    }
+
+    /// Container instances as they are now; one that is gone is missing.
+    ///
+    /// # Errors
+    /// Names the cluster, and ECS's answer.
+    pub async fn container_instances(self, arns: &[ContainerInstanceArn]) -> Result<Vec<ContainerInstance>, Failure> {
+        let Self { clients, cluster } = self;
+        let batches = arns.chunks(BATCH).map(|batch| async move {
+            let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
+            let what = || format!("cannot look at {} container instances (cluster {cluster})", batch.len());
+            let answer = call(clients, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
+                let request = clients.ecs.describe_container_instances().cluster(cluster);
+                request.set_container_instances(Some(asked.clone())).send().await
+            })
+            .await
+            .map_err(|error| failure(&what(), &error))?;
+            if answer.container_instances().len() + answer.failures().len() < batch.len() {
+                return Err(incomplete(format!("{}: ECS's answer leaves some out", what())));
+            }
+            let shared = shared::Shared::default();
+            Ok(answer.container_instances().iter().map(|it| convert::container_instance(it, &shared)).collect())
+        });
+        let answers: Vec<Vec<ContainerInstance>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
         Ok(answers.into_iter().flatten().collect())
     }
 
@@ -88,16 +211,20 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Names the cluster, and ECS's answer.
-    pub async fn protections(self, tasks: &[TaskArn]) -> Result<BTreeMap<TaskArn, Timestamp>> {
+    pub async fn protections(self, tasks: &[TaskArn]) -> Result<BTreeMap<TaskArn, Timestamp>, Failure> {
         let Self { clients, cluster } = self;
-        let batches = tasks.chunks(TASK_BATCH).map(|batch| async move {
-            let batch: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let answer = call(&clients.limits, Class::TaskProtection, "GetTaskProtection", async || {
-                clients.ecs.get_task_protection().cluster(cluster).set_tasks(Some(batch.clone())).send().await
+        let batches = tasks.chunks(BATCH).map(|batch| async move {
+            let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
+            let what = || format!("cannot read the protection of {} tasks (cluster {cluster})", batch.len());
+            let answer = call(clients, Class::TaskProtection, "GetTaskProtection", async || {
+                clients.ecs.get_task_protection().cluster(cluster).set_tasks(Some(asked.clone())).send().await
             })
             .await
-            .with_context(|| format!("cannot read the protection of {} tasks (cluster {cluster})", batch.len()))?;
-            anyhow::Ok(answer.protected_tasks.unwrap_or_default())
+            .map_err(|error| failure(&what(), &error))?;
+            if answer.protected_tasks().len() + answer.failures().len() < batch.len() {
+                return Err(incomplete(format!("{}: ECS's answer leaves some out", what())));
+            }
+            Ok(answer.protected_tasks.unwrap_or_default())
         });
         let answers: Vec<Vec<types::ProtectedTask>> = stream::iter(batches).buffered(UNDER_WAY).try_collect().await?;
         Ok(answers.iter().flatten().filter_map(convert::protection).collect())
@@ -107,30 +234,29 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Names the target group, and Elastic Load Balancing's answer.
-    pub async fn target_health(self, target_group: &str) -> Result<Vec<TargetHealth>> {
+    pub async fn target_health(self, target_group: &str) -> Result<Vec<TargetHealth>, Failure> {
         let clients = self.clients;
-        let answer = call(&clients.limits, Class::Elsewhere, "DescribeTargetHealth", async || {
+        let answer = call(clients, Class::Elsewhere, "DescribeTargetHealth", async || {
             clients.load_balancing.describe_target_health().target_group_arn(target_group).send().await
         })
         .await
-        .with_context(|| format!("cannot look at the targets of {target_group}"))?;
+        .map_err(|error| failure(&format!("cannot look at the targets of {target_group}"), &error))?;
         Ok(answer.target_health_descriptions().iter().filter_map(convert::target_health).collect())
     }
 
-    /// The run at work on the cluster, and the cluster's ARN.
+    /// The cluster's ARN and its tags.
     ///
     /// # Errors
     /// Names the cluster, and ECS's answer.
-    pub async fn lease(self) -> Result<(String, Option<LeaseMark>)> {
+    pub async fn cluster_tags(self) -> Result<(String, BTreeMap<String, String>), Failure> {
         let Self { clients, cluster } = self;
-        let answer = call(&clients.limits, Class::ClusterRead, "DescribeClusters", async || {
+        let answer = persistently(clients, Class::ClusterRead, "DescribeClusters", async || {
             clients.ecs.describe_clusters().clusters(cluster).include(types::ClusterField::Tags).send().await
         })
         .await
-        .with_context(|| format!("cannot look at cluster {cluster}"))?;
-        let found = answer.clusters().first().with_context(|| format!("cluster {cluster} does not exist"))?;
-        let tag = found.tags().iter().find(|tag| tag.key() == Some(LEASE_TAG));
-        let lease = tag.and_then(|tag| LeaseMark::parse(tag.value().unwrap_or_default()));
-        Ok((found.cluster_arn().unwrap_or_default().to_owned(), lease))
+        .map_err(|error| failure(&format!("cannot look at cluster {cluster}"), &error))?;
+        let found = answer.clusters().first().ok_or_else(|| incomplete(format!("cluster {cluster} does not exist")))?;
+        let tags = found.tags().iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned())));
+        Ok((found.cluster_arn().unwrap_or_default().to_owned(), tags.collect()))
     }
 }

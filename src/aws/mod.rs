@@ -10,6 +10,7 @@ pub mod limits;
 pub mod look;
 pub mod metadata;
 pub mod observe;
+pub mod patience;
 pub mod providers;
 pub mod publish;
 pub mod read;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use self::{limits::Limits, observe::Observer};
+use self::{limits::Limits, observe::Observer, patience::Patience};
+use crate::shutdown::Shutdown;
 
 /// The SDK sets no time-out but that of connecting: a peer that reads and never answers would hang the run for ever.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,10 +31,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one call with all its attempts and the waits between them.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Attempts of one call, unless `AWS_MAX_ATTEMPTS` says otherwise. Throttling gets more: see `call`.
+/// Attempts of one call that reads, unless `AWS_MAX_ATTEMPTS` says otherwise; one that changes something gets one: see `call`.
 const MAX_ATTEMPTS: u32 = 5;
 /// Of finding region and credentials: a dead credentials endpoint takes the SDK 8.7 s by itself.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Requests of one look or one change under way at once: enough to hide the latency, few enough for one connection pool.
+const UNDER_WAY: usize = 8;
+
+/// The cluster that calls are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The clients.
+    pub clients: &'a Clients,
+    /// The cluster's name or ARN.
+    pub cluster: &'a str,
+}
+
+/// For a call that changes something: one attempt.
+fn once() -> aws_sdk_ecs::config::Builder {
+    aws_sdk_ecs::Config::builder().retry_config(RetryConfig::disabled())
+}
 
 /// The clients of a run, with the one limiter and the one observer that all their calls go through.
 #[derive(Clone, Debug)]
@@ -49,6 +68,8 @@ pub struct Clients {
     pub(crate) limits: Limits,
     /// Counts every attempt.
     pub observer: Observer,
+    /// How long calls are waited for.
+    pub patience: Patience,
     config: SdkConfig,
 }
 
@@ -86,8 +107,15 @@ impl Clients {
             ),
             limits: Limits::default(),
             observer,
+            patience: Patience::new(Shutdown::never()),
             config: config.clone(),
         }
+    }
+
+    /// The same, whose calls end with the run: by its deadline, or a while after it was told to end.
+    #[must_use]
+    pub fn ending_with(&self, shutdown: Shutdown) -> Self {
+        Self { patience: Patience::new(shutdown), ..self.clone() }
     }
 
     /// Clients for another cluster's run at the same time: connections and limits are shared, and what is observed is not.

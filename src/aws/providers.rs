@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Clients,
-    call::{CallError, call},
+    call::{CallError, persistently},
     limits::Class,
     read::{Vanished, vanished},
 };
@@ -79,7 +79,7 @@ async fn describe_providers(
     for batch in batches(names, PROVIDER_BATCH) {
         let mut token = None;
         for _ in 0..PAGES {
-            let answer = call(&clients.limits, Class::CapacityProviderRead, "DescribeCapacityProviders", async || {
+            let answer = persistently(clients, Class::CapacityProviderRead, "DescribeCapacityProviders", async || {
                 // With the cluster ECS tells of its Managed Instances as well.
                 let request = clients.ecs.describe_capacity_providers().cluster(cluster);
                 request.set_capacity_providers(Some(batch.clone())).set_next_token(token.clone()).send().await
@@ -102,7 +102,7 @@ async fn describe_groups(clients: &Clients, names: &BTreeSet<String>) -> Result<
     for batch in batches(names, GROUP_BATCH) {
         let mut token = None;
         for _ in 0..PAGES {
-            let answer = call(&clients.limits, Class::Elsewhere, "DescribeAutoScalingGroups", async || {
+            let answer = persistently(clients, Class::Elsewhere, "DescribeAutoScalingGroups", async || {
                 let request = clients.auto_scaling.describe_auto_scaling_groups();
                 request.set_auto_scaling_group_names(Some(batch.clone())).set_next_token(token.clone()).send().await
             })

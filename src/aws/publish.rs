@@ -8,7 +8,7 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, MetricDatum, StandardUnit},
 };
 
-use super::{Clients, call::call, limits::Class};
+use super::{Clients, call::persistently, limits::Class};
 use crate::{
     metrics::{DataPoint, Unit},
     planning::model::Timestamp,
@@ -26,7 +26,7 @@ pub async fn publish(clients: &Clients, namespace: &str, points: &[DataPoint], n
     let timestamp = DateTime::from(std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
     for batch in points.chunks(BATCH) {
         let data: Vec<MetricDatum> = batch.iter().map(|point| datum(point, timestamp)).collect();
-        call(&clients.limits, Class::Elsewhere, "PutMetricData", async || {
+        persistently(clients, Class::Elsewhere, "PutMetricData", async || {
             clients.cloudwatch.put_metric_data().namespace(namespace).set_metric_data(Some(data.clone())).send().await
         })
         .await

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::{
     Clients,
-    call::{CallError, call},
+    call::{CallError, persistently},
     convert,
     limits::Class,
     shared::Shared,
@@ -32,8 +32,8 @@ const DEFINITION_BATCH: usize = 1;
 /// Describes of one kind under way at once: as many as hide the latency. Each may hold a connection and half a megabyte of
 /// answer.
 const UNDER_WAY: usize = 4;
-/// A cluster holds at most 5,000 instances; ten million tasks and more than that is a listing that never ends.
-pub(super) const PAGES: usize = 100_000;
+/// More pages than any cluster has: a million tasks, 200 on each of 5,000 container instances, and those are ECS's quotas.
+pub(super) const PAGES: usize = 10_000;
 
 /// A cluster as it was read, and what was met on the way.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ pub async fn task_definitions(
         progress.of(Kind::TaskDefinitions),
         async |_| Ok(Page { ids: pages.pop().unwrap_or_default(), next: None }),
         async |ids: Vec<String>| {
-            let answer = call(&clients.limits, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
+            let answer = persistently(clients, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
                 clients.ecs.describe_task_definition().task_definition(&ids[0]).send().await
             })
             .await;
@@ -121,7 +121,7 @@ async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Resu
         SERVICE_BATCH,
         progress.of(Kind::Services),
         async |token| {
-            let answer = call(&clients.limits, Class::ServiceRead, "ListServices", async || {
+            let answer = persistently(clients, Class::ServiceRead, "ListServices", async || {
                 clients
                     .ecs
                     .list_services()
@@ -134,7 +134,7 @@ async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Resu
             answer.await.map(|answer| Page { ids: answer.service_arns.unwrap_or_default(), next: answer.next_token })
         },
         async |ids: Vec<String>| {
-            let answer = call(&clients.limits, Class::ServiceRead, "DescribeServices", async || {
+            let answer = persistently(clients, Class::ServiceRead, "DescribeServices", async || {
                 let request = clients.ecs.describe_services().cluster(cluster).set_services(Some(ids.clone()));
                 request.include(types::ServiceField::Tags).send().await
             })
@@ -156,7 +156,7 @@ async fn container_instances(
         progress.of(Kind::ContainerInstances),
         async |token| {
             // Without a status: all but INACTIVE ones, DRAINING included.
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "ListContainerInstances", async || {
+            let answer = persistently(clients, Class::ClusterResourceRead, "ListContainerInstances", async || {
                 let request = clients.ecs.list_container_instances().cluster(cluster).max_results(PAGE);
                 request.set_next_token(token.clone()).send().await
             });
@@ -165,7 +165,7 @@ async fn container_instances(
                 .map(|answer| Page { ids: answer.container_instance_arns.unwrap_or_default(), next: answer.next_token })
         },
         async |ids: Vec<String>| {
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
+            let answer = persistently(clients, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
                 let request = clients.ecs.describe_container_instances().cluster(cluster);
                 request.set_container_instances(Some(ids.clone())).send().await
             })
@@ -189,13 +189,13 @@ async fn tasks(
         progress.of(Kind::Tasks),
         async |token| {
             // Without a desired status: RUNNING, which those in PENDING have too.
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "ListTasks", async || {
+            let answer = persistently(clients, Class::ClusterResourceRead, "ListTasks", async || {
                 clients.ecs.list_tasks().cluster(cluster).max_results(PAGE).set_next_token(token.clone()).send().await
             });
             answer.await.map(|answer| Page { ids: answer.task_arns.unwrap_or_default(), next: answer.next_token })
         },
         async |ids: Vec<String>| {
-            let answer = call(&clients.limits, Class::ClusterResourceRead, "DescribeTasks", async || {
+            let answer = persistently(clients, Class::ClusterResourceRead, "DescribeTasks", async || {
                 clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(ids.clone())).send().await
             })
             .await?;

@@ -1,598 +1,338 @@
-//! One service in hand: sees what its strategy asks to see, does what it asks to do.
-
-mod in_flight;
-mod waits;
+//! One service in hand: shows its strategy what it asks to see, does what it asks to do.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use tokio::time::Instant;
 
-use self::in_flight::{InFlight, with_others_in_flight};
-use super::look;
+use super::{Bounds, Finished, LAST_CHANCE, POLL, SOON, Shared, act, look};
 use crate::{
-    aws::act::{ServiceChange, Target},
+    aws::look::Sighting,
     planning::{
-        arrival,
         making_room::Room,
-        marks::{LAST_TAG, LastMark, SURGE_TAG, SurgeMark, TARGET_ATTRIBUTE, is_steering},
-        model::{
-            Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp,
+        model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
+        planner::{Aim, ServicePlan},
+        policy,
+        settings::ServiceSettings,
+        strategy::{
+            Action, CONSISTENCY, Ending, Failure, Limits, Need, Record, Seen, Step, Stop, Stopped, Strategy, Tasks,
+            arrival::Arrival,
+            redeploy::{Kind, Redeploy},
+            stop::StopTasks,
+            surge::{Leftover, Surge},
         },
-        planner::{Aim, ServicePlan, surge_size},
-        policy::{Policy, Strategy},
-        redeploy,
-        steering::Steering,
-        step::{Action, Ending, Seen, Step, Stop, Tasks, What},
-        stop, surge, view,
+        view,
     },
 };
 
-/// Steps without a pause; a chain longer than this goes on at the next look.
+/// Steps by one look; a chain longer than this goes on at the next one.
 const STEPS: usize = 16;
-/// A call that fails so often is given up on; each time the SDK has tried it several times itself.
-const FAILURES: u32 = 3;
-
-/// What a round of steps may use, and what else is going on.
-pub(super) struct Round<'a> {
-    pub(super) target: Target<'a>,
-    pub(super) now: Timestamp,
-    pub(super) policy: &'a Policy,
-    pub(super) protect_minutes: u32,
-    pub(super) stop: Option<Stop>,
-    pub(super) moves_left: u32,
-    /// Other services in hand that have tasks asked for.
-    pub(super) others: Vec<InFlight>,
-    /// The container instances that carry the attribute by which others steer, or are about to.
-    pub(super) others_targets: BTreeSet<ContainerInstanceArn>,
-}
-
-/// How it ended for one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// The service.
-    pub name: ServiceName,
-    /// How.
-    pub ending: Ending,
-    /// Tasks moved.
-    pub moved: u32,
-    /// Whether it was only cleared up after an earlier run.
-    pub recovery: bool,
-}
+/// A service that is MISSING in so many looks over half a minute is gone; one such answer may lag.
+const MISSING_LOOKS: u32 = 3;
 
 /// A service in hand.
 pub(super) struct Hand {
     pub(super) name: ServiceName,
+    strategy: Box<dyn Strategy>,
+    /// Task starts that the limits leave it.
     allowance: u32,
-    work: Work,
+    /// As it was seen last; none when it is gone.
     service: Option<Service>,
+    looked_at: Timestamp,
+    is_fresh: bool,
+    /// Since when it is MISSING, and in how many looks.
+    missing: Option<(Timestamp, u32)>,
     known: Option<Tasks>,
-    /// What was seen when it last had to wait though all tasks were ready.
-    waiting: Option<Seen>,
-    failures: u32,
     failure: Option<String>,
-    touched: bool,
-    /// Whether what it did last is seen soon, and is all that it waits for.
-    goes_on_soon: bool,
-    finished: Option<Ending>,
-    recovery: bool,
+    failures: u32,
+    pub(super) wakes_at: Instant,
+    ending: Option<Ending>,
 }
 
-enum Work {
-    Surge(Box<surge::Progress>),
-    Stop { phase: stop::Phase, moved: u32 },
-    Redeploy { kind: redeploy::Kind, phase: redeploy::Phase },
-    Arrival { phase: arrival::Phase, awaited: arrival::Awaited },
+/// What is asked for by one look, beside the service itself.
+#[derive(Default)]
+struct Asked {
+    has_tasks: bool,
+    protections: BTreeMap<TaskArn, Option<Timestamp>>,
+    stopped: BTreeMap<TaskArn, Stopped>,
+    fresh_instances: BTreeSet<ContainerInstanceArn>,
 }
 
-/// What is remembered once an action was done.
-type Then = Box<dyn FnOnce(&mut Work, &Cluster, &ServiceName)>;
-
-/// A step of any strategy, with the way to go on.
-enum Next {
-    See(What),
-    Wait,
-    Act(Action, Then),
-    Go,
-    Done(Ending),
+impl Asked {
+    /// What was read of protections before is read no more where that was changed since.
+    fn take_over(&mut self, action: &Action) {
+        match action {
+            Action::Protect(tasks, _) => self.protections.retain(|task, _| !tasks.contains(task)),
+            Action::Unprotect(tasks) => self.protections.extend(tasks.iter().map(|task| (task.clone(), None))),
+            _ => {}
+        }
+    }
 }
 
 impl Hand {
-    pub(super) fn planned(number: usize, plan: &ServicePlan, run_id: &str) -> Self {
-        let work = match plan.strategy {
-            Strategy::Auto | Strategy::Surge => Work::Surge(Box::new(match plan.aim {
-                Aim::Spread => surge::Progress::new(run_id),
-                Aim::Machines | Aim::Consolidation => {
-                    surge::Progress::relocating(run_id, number, plan.moves.clone(), false)
-                }
-                Aim::Room { waits } => surge::Progress::relocating(run_id, number, plan.moves.clone(), waits),
-            })),
-            Strategy::Stop => Work::Stop { phase: stop::Phase::Between, moved: 0 },
-            Strategy::Redeploy => Work::Redeploy { kind: redeploy::Kind::Redeploy, phase: redeploy::Phase::Begin },
-            Strategy::Revision => Work::Redeploy { kind: redeploy::Kind::Revision, phase: redeploy::Phase::Begin },
+    /// A service that a plan moves; none where the cluster doesn't have it.
+    pub(super) fn planned(plan: &ServicePlan, cluster: &Cluster, bounds: &Bounds<'_>) -> Option<Self> {
+        let relocating = |waits| Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits);
+        let strategy: Box<dyn Strategy> = match plan.strategy {
+            policy::Strategy::Auto | policy::Strategy::Surge => Box::new(match plan.aim {
+                Aim::Spread => Surge::new(bounds.run_id, &plan.name),
+                Aim::Machines | Aim::Consolidation => relocating(false),
+                Aim::Room { waits } => relocating(waits),
+            }),
+            policy::Strategy::Stop => Box::new(StopTasks::new()),
+            policy::Strategy::Redeploy => Box::new(Redeploy::new(Kind::Redeploy)),
+            policy::Strategy::Revision => Box::new(Redeploy::new(Kind::Revision)),
         };
-        Self::new(plan.name.clone(), plan.allowance, work, false)
+        Some(Self::new(cluster.services.get(&plan.name)?, strategy, plan.allowance, bounds))
     }
 
     /// A service for which room was made: nothing is done to it, but it is seen whether its tasks start.
-    pub(super) fn awaited(room: &Room) -> Self {
-        let awaited = arrival::Awaited { tasks: room.tasks, wanted: room.wanted };
-        Self::new(room.service.clone(), 0, Work::Arrival { phase: arrival::Phase::Begin, awaited }, false)
+    pub(super) fn awaited(room: &Room, cluster: &Cluster, bounds: &Bounds<'_>) -> Option<Self> {
+        let strategy = Box::new(Arrival::new(room.tasks, room.wanted));
+        Some(Self::new(cluster.services.get(&room.service)?, strategy, 0, bounds))
     }
 
-    pub(super) fn recovered(service: &Service, mark: Option<SurgeMark>, run_id: &str) -> Self {
-        let work = Work::Surge(Box::new(surge::Progress::recovered(run_id, mark, service)));
-        Self::new(service.name.clone(), 0, work, true)
+    /// A service on which an earlier run left something.
+    pub(super) fn recovered(service: &Service, leftover: Leftover, bounds: &Bounds<'_>) -> Self {
+        Self::new(service, Box::new(Surge::recovered(bounds.run_id, service, leftover)), 0, bounds)
     }
 
-    fn new(name: ServiceName, allowance: u32, work: Work, recovery: bool) -> Self {
+    fn new(service: &Service, strategy: Box<dyn Strategy>, allowance: u32, bounds: &Bounds<'_>) -> Self {
         Self {
-            name,
+            name: service.name.clone(),
+            strategy,
             allowance,
-            work,
-            service: None,
+            service: Some(service.clone()),
+            looked_at: bounds.clock.now(),
+            is_fresh: false,
+            missing: None,
             known: None,
-            waiting: None,
-            failures: 0,
             failure: None,
-            touched: false,
-            goes_on_soon: false,
-            finished: None,
-            recovery,
+            failures: 0,
+            wakes_at: Instant::now(),
+            ending: None,
         }
     }
 
     pub(super) fn is_recovery(&self) -> bool {
-        self.recovery
+        self.strategy.is_recovery()
     }
 
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.is_some()
-    }
-
-    /// The last victims are given the time to stop, before it is measured how things are.
-    fn is_clearing(&self) -> bool {
-        matches!(&self.work, Work::Surge(progress) if matches!(progress.phase, surge::Phase::Clearing(..)))
-    }
-
-    /// Whether the next look is worthwhile in a moment already.
-    pub(super) fn goes_on_soon(&self) -> bool {
-        self.goes_on_soon
-    }
-
-    pub(super) fn into_finished(self) -> Option<Finished> {
-        let moved = self.moved();
-        Some(Finished { name: self.name, ending: self.finished?, moved, recovery: self.recovery })
+    /// What it waits for, as `web: 3 of 4 tasks healthy`.
+    pub(super) fn waits_for(&self) -> String {
+        format!("{}: {}", self.name, self.strategy.waits_for(self.service.as_ref(), self.known.as_ref()))
     }
 
     pub(super) fn never_begun(self, stop: Stop) -> Finished {
-        Finished { name: self.name, ending: Ending::Limit(stop), moved: 0, recovery: self.recovery }
+        Finished { name: self.name, ending: Ending::Limit(stop), record: Record::default(), recovery: false }
     }
 
-    /// What is left of it when the time is up.
-    pub(super) fn abandon(self) -> Finished {
-        let moved = self.moved();
-        let why =
-            self.failure.clone().unwrap_or_else(|| "the time was up before the last step was finished".to_owned());
-        let ending = Ending::Failed(format!("{why}; the next run clears what is left"));
-        Finished { name: self.name, ending, moved, recovery: self.recovery }
+    /// What is left of it when the time is over.
+    pub(super) fn abandoned(self) -> Finished {
+        let ending = self.strategy.abandoned(self.service.as_ref(), self.failure.as_deref());
+        self.finished(ending)
     }
 
-    fn moved(&self) -> u32 {
-        match &self.work {
-            Work::Surge(progress) => progress.moved,
-            Work::Stop { moved, .. } => *moved,
-            Work::Redeploy { .. } | Work::Arrival { .. } => 0,
+    /// How it ended; where it didn't, it waits on.
+    pub(super) fn into_finished_or(mut self, waiting: &mut Vec<Self>) -> Option<Finished> {
+        if let Some(ending) = self.ending.take() {
+            return Some(self.finished(ending));
         }
+        waiting.push(self);
+        None
     }
 
-    /// Moves made, and those under way.
-    pub(super) fn moves_spent(&self) -> u32 {
-        self.moved() + self.surge_under_way().map_or(0, |mark| mark.to - mark.from)
+    fn finished(self, ending: Ending) -> Finished {
+        let (record, recovery) = (self.strategy.record().clone(), self.strategy.is_recovery());
+        tracing::info!(service = self.name.as_str(), moved = record.moved(), reason = %ending, "done with a service");
+        Finished { name: self.name, ending, record, recovery }
     }
 
-    fn surge_under_way(&self) -> Option<&SurgeMark> {
-        match &self.work {
-            Work::Surge(progress) => match &progress.phase {
-                surge::Phase::Marked(mark, _) | surge::Phase::Raised(mark, _) | surge::Phase::Protected(mark, ..) => {
-                    Some(mark)
+    /// Takes over what a look showed, or that it failed.
+    pub(super) fn take_look(
+        &mut self,
+        sightings: &Result<BTreeMap<ServiceName, Sighting>, Failure>,
+        shared: &Shared<'_>,
+    ) {
+        let now = shared.bounds.clock.now();
+        self.is_fresh = false;
+        match sightings.as_ref().map(|sightings| sightings.get(&self.name)) {
+            Ok(Some(Sighting::There(service))) => {
+                shared.bounds.watch(service);
+                self.missing = None;
+                self.service = Some(Service::clone(service));
+                (self.looked_at, self.is_fresh) = (now, true);
+            }
+            Ok(Some(Sighting::Deleted)) => self.service = None,
+            Ok(Some(Sighting::Missing) | None) => {
+                let (since, looks) = self.missing.map_or((now, 1), |(since, looks)| (since, looks + 1));
+                self.missing = Some((since, looks));
+                let span = Duration::from_millis(u64::try_from(now.milliseconds_since(since)).unwrap_or(0));
+                if looks >= MISSING_LOOKS && span >= CONSISTENCY {
+                    self.service = None;
                 }
-                surge::Phase::Between | surge::Phase::Lowered(..) | surge::Phase::Clearing(..) => None,
-            },
-            Work::Stop { .. } | Work::Redeploy { .. } | Work::Arrival { .. } => None,
+            }
+            Err(failure) => self.fail(None, failure, &Asked::default(), shared),
         }
     }
 
-    /// Tasks that are asked for.
-    pub(super) fn in_flight(&self) -> Option<InFlight> {
-        let mark = self.surge_under_way()?;
-        Some(InFlight { name: self.name.clone(), tasks: mark.to, targets: self.targets() })
-    }
-
-    /// The container instances that it steers to, or is about to.
-    pub(super) fn targets(&self) -> BTreeSet<ContainerInstanceArn> {
-        let Work::Surge(progress) = &self.work else { return BTreeSet::new() };
-        let mut targets = progress.targets.clone();
-        if let surge::Phase::Marked(_, planned) = &progress.phase {
-            targets.extend(planned.iter().cloned());
-        }
-        targets
-    }
-
-    /// Takes as many steps as can be taken now.
-    pub(super) async fn take_steps(&mut self, cluster: &mut Cluster, service: Option<Service>, round: &Round<'_>) {
-        self.service.clone_from(&service);
-        let mut seen = match self.waiting.take() {
-            // Nothing was done to it and nothing happened to it: it is as it was.
-            Some(seen) if seen.service == service => Seen { at: round.now, ..seen },
-            _ => Seen { at: round.now, service, tasks: None, protections: BTreeMap::new() },
-        };
-        let mut acted = false;
-        self.goes_on_soon = false;
+    /// Takes as many steps as can be taken by one look, and says when the next look is.
+    pub(super) async fn take_steps(&mut self, shared: &Shared<'_>) {
+        let mut asked = Asked::default();
         for _ in 0..STEPS {
-            match self.next(cluster, &seen, round) {
-                Next::Wait if acted => return,
-                Next::Wait => {
-                    let all_are_ready = seen.tasks.as_ref().is_some_and(|tasks| tasks.ready.len() == tasks.all.len());
-                    self.waiting = all_are_ready.then_some(seen);
+            let step = self.next(&asked, shared);
+            shared.board.borrow_mut().note(&self.name, &*self.strategy);
+            match step {
+                Step::Wait(after) => return self.wake_in(after.unwrap_or(POLL), shared),
+                Step::Done(ending) => {
+                    self.ending = Some(ending);
                     return;
                 }
-                Next::Go => {}
-                Next::Done(ending) => return self.finish(ending, &seen, round).await,
-                Next::See(what) => {
-                    if let Err(error) = self.see(what, cluster, &mut seen, round).await {
-                        return self.fail(&error, &seen);
+                Step::See(need) => {
+                    if let Err(failure) = self.see(need, &mut asked, shared).await {
+                        self.fail(None, &failure, &asked, shared);
+                        return self.wake_after_failure(shared);
                     }
                 }
-                Next::Act(action, then) => {
-                    if let Err(error) = self.act(&action, cluster, round).await {
-                        return self.fail(&error, &seen);
+                Step::Act(action) => {
+                    let service = self.service.as_ref();
+                    let arn = service.map(|service| service.arn.clone()).unwrap_or_default();
+                    let done = act::act(&action, &self.name, &arn, shared).await;
+                    match done {
+                        Ok(done) => {
+                            self.failures = 0;
+                            asked.take_over(&action);
+                            self.with_seen(&asked, shared, |strategy, seen| strategy.done(&action, &done, seen));
+                        }
+                        Err(failure) => {
+                            self.fail(Some(&action), &failure, &asked, shared);
+                            shared.board.borrow_mut().note(&self.name, &*self.strategy);
+                            return self.wake_after_failure(shared);
+                        }
                     }
-                    acted = true;
-                    self.failures = 0;
-                    then(&mut self.work, cluster, &self.name);
-                    if !goes_on_after(&action) {
-                        let desired = self.service.as_ref().map_or(0, |service| service.desired_count);
-                        self.goes_on_soon = !self.is_clearing() && goes_on_soon_after(&action, desired);
-                        return;
+                    shared.board.borrow_mut().note(&self.name, &*self.strategy);
+                    if !action.leaves_the_look_valid() {
+                        let after =
+                            if act::is_seen_soon(&action, service_count(self.service.as_ref())) { SOON } else { POLL };
+                        return self.wake_in(after, shared);
                     }
-                }
-            }
-        }
-    }
-
-    fn next(&mut self, cluster: &Cluster, seen: &Seen, round: &Round<'_>) -> Next {
-        // What an earlier run began is finished as that run meant it.
-        let reviewed = round.policy.reviewed.as_ref().filter(|_| !self.recovery);
-        let moves = round.moves_left.min(self.allowance.saturating_sub(self.moves_spent()));
-        match &mut self.work {
-            Work::Surge(progress) => {
-                let desired = seen.service.as_ref().map_or(0, |service| service.desired_count);
-                let limits = surge::Limits {
-                    moves,
-                    surge: surge_size(desired, round.policy),
-                    task_timeout: round.policy.task_timeout,
-                    protect_minutes: round.protect_minutes,
-                    stop: round.stop,
-                    steering: round.policy.steer.then(|| Steering {
-                        value: progress.steer_value.clone(),
-                        has_own_value: progress.relocations.is_some(),
-                        others_targets: round.others_targets.clone(),
-                    }),
-                    reviewed: reviewed.cloned(),
-                };
-                let crowded = if progress.chooses_next(seen) {
-                    with_others_in_flight(cluster, &round.others)
-                } else {
-                    Cow::Borrowed(cluster)
-                };
-                match surge::next(progress, &crowded, seen, &limits) {
-                    Step::See(what) => Next::See(what),
-                    Step::Wait => Next::Wait,
-                    Step::Done(ending) => Next::Done(ending),
-                    Step::Go(phase) => {
-                        progress.enter(phase, cluster, &self.name);
-                        Next::Go
-                    }
-                    Step::Act(action, phase) => Next::Act(
-                        action,
-                        Box::new(|work, cluster, name| {
-                            if let Work::Surge(progress) = work {
-                                progress.enter(phase, cluster, name);
-                            }
-                        }),
-                    ),
-                }
-            }
-            Work::Stop { phase, .. } => {
-                let (task_timeout, stop) = (round.policy.task_timeout, round.stop);
-                let limits = stop::Limits { moves, task_timeout, stop, reviewed };
-                match stop::next(phase, cluster, seen, limits) {
-                    Step::See(what) => Next::See(what),
-                    Step::Wait => Next::Wait,
-                    Step::Done(ending) => Next::Done(ending),
-                    Step::Go(next) => {
-                        *phase = next;
-                        Next::Go
-                    }
-                    Step::Act(action, next) => {
-                        let victims = if let Action::Stop(tasks) = &action { tasks.len() } else { 0 };
-                        let victims = u32::try_from(victims).unwrap_or(u32::MAX);
-                        Next::Act(action, Box::new(move |work, _, _| *work = after_stop(work, next, victims)))
-                    }
-                }
-            }
-            Work::Arrival { phase, awaited } => {
-                match arrival::next(*phase, *awaited, seen, round.policy.task_timeout, round.stop) {
-                    Step::See(what) => Next::See(what),
-                    Step::Wait => Next::Wait,
-                    Step::Done(ending) => Next::Done(ending),
-                    Step::Go(next) => {
-                        *phase = next;
-                        Next::Go
-                    }
-                    Step::Act(action, next) => Next::Act(
-                        action,
-                        Box::new(move |work, _, _| {
-                            if let Work::Arrival { phase, .. } = work {
-                                *phase = next;
-                            }
-                        }),
-                    ),
-                }
-            }
-            Work::Redeploy { kind, phase } => {
-                let timeout = round.policy.task_timeout;
-                match redeploy::next(*kind, phase, cluster, seen, timeout, round.stop) {
-                    Step::See(what) => Next::See(what),
-                    Step::Wait => Next::Wait,
-                    Step::Done(ending) => Next::Done(ending),
-                    Step::Go(next) => {
-                        *phase = next;
-                        Next::Go
-                    }
-                    Step::Act(action, next) => Next::Act(
-                        action,
-                        Box::new(|work, _, _| {
-                            if let Work::Redeploy { phase, .. } = work {
-                                *phase = next;
-                            }
-                        }),
-                    ),
                 }
             }
         }
+        self.wake_in(SOON, shared);
     }
 
-    async fn see(&mut self, what: What, cluster: &mut Cluster, seen: &mut Seen, round: &Round<'_>) -> Result<()> {
-        let Some(service) = &seen.service else { return Ok(()) };
-        match what {
-            What::Tasks => {
-                let tasks = look::tasks(self.known.take().unwrap_or_default(), cluster, service, round).await?;
-                view::see(cluster, service, &tasks.all);
-                self.known = Some(tasks.clone());
-                seen.tasks = Some(tasks);
+    fn next(&mut self, asked: &Asked, shared: &Shared<'_>) -> Step {
+        let limits = self.limits(shared);
+        self.with_seen(asked, shared, |strategy, seen| strategy.next(seen, &limits))
+    }
+
+    /// Shows the strategy what is known now.
+    fn with_seen<T>(
+        &mut self,
+        asked: &Asked,
+        shared: &Shared<'_>,
+        what: impl FnOnce(&mut dyn Strategy, &Seen<'_>) -> T,
+    ) -> T {
+        let cluster = shared.cluster.borrow();
+        let promised = shared.board.borrow().promised_to_others(&self.name);
+        let seen = Seen {
+            now: shared.bounds.clock.now(),
+            looked_at: self.looked_at,
+            is_fresh: self.is_fresh,
+            service: self.service.as_ref(),
+            tasks: self.known.as_ref().filter(|_| asked.has_tasks),
+            protections: asked.protections.clone(),
+            stopped: asked.stopped.clone(),
+            fresh_instances: asked.fresh_instances.clone(),
+            cluster: &cluster,
+            promised: &promised,
+        };
+        what(&mut *self.strategy, &seen)
+    }
+
+    fn limits(&self, shared: &Shared<'_>) -> Limits {
+        let Shared { bounds, trust, .. } = shared;
+        let board = shared.board.borrow();
+        let own = self.strategy.record().starts().saturating_add(self.strategy.starts_under_way());
+        let moves = shared.max_moves.saturating_sub(board.starts()).min(self.allowance.saturating_sub(own));
+        let patience = &shared.target.clients.patience;
+        let left = patience.end().map(|end| end.saturating_duration_since(Instant::now()));
+        let settings = self.service.as_ref().and_then(|service| ServiceSettings::of(service, bounds.policy).ok());
+        let distrusted = trust.stopped_protected.get() && !self.is_recovery();
+        Limits {
+            moves,
+            surge: bounds.policy.surge,
+            task_timeout: bounds.policy.task_timeout,
+            protect_minutes: bounds.protect_minutes(),
+            stop: bounds.stop().or(distrusted.then_some(Stop::Distrust)),
+            is_last_chance: left.is_some_and(|left| left < LAST_CHANCE),
+            holds_lease: patience.may_write(),
+            steers: bounds.policy.steer && !trust.steered_elsewhere.get(),
+            others_targets: board.targets_of_others(&self.name),
+            reviewed: bounds.policy.reviewed.clone(),
+            is_enabled: settings.is_some_and(|settings| settings.enabled),
+        }
+    }
+
+    async fn see(&mut self, need: Need, asked: &mut Asked, shared: &Shared<'_>) -> Result<(), Failure> {
+        let Some(service) = &self.service else { return Ok(()) };
+        let target = shared.target;
+        match need {
+            Need::Tasks => {
+                let known = self.known.take().unwrap_or_default();
+                let tasks = look::tasks(known, service, shared).await?;
+                view::see(&mut shared.cluster.borrow_mut(), service, &tasks.all);
+                self.known = Some(tasks);
+                asked.has_tasks = true;
             }
-            What::Protections(tasks) => {
-                let asked: Vec<TaskArn> = tasks.into_iter().collect();
-                let protected = round.target.protections(&asked).await?;
-                let read = asked.into_iter().map(|task| (protected.get(&task).copied(), task));
-                seen.protections.extend(read.map(|(until, task)| (task, until)));
+            Need::Protections(tasks) => {
+                let listed: Vec<TaskArn> = tasks.into_iter().collect();
+                let protected = target.protections(&listed).await?;
+                let read = listed.into_iter().map(|task| (protected.get(&task).copied(), task));
+                asked.protections.extend(read.map(|(until, task)| (task, until)));
+            }
+            Need::Stopped(tasks) => {
+                let listed: Vec<TaskArn> = tasks.into_iter().collect();
+                asked.stopped.extend(target.stopped(&listed).await?);
+            }
+            Need::Instances(instances) => {
+                let listed: Vec<ContainerInstanceArn> = instances.iter().cloned().collect();
+                let seen = target.container_instances(&listed).await?;
+                look::take_over_instances(&mut shared.cluster.borrow_mut(), &listed, seen);
+                asked.fresh_instances.extend(instances);
             }
         }
         Ok(())
     }
 
-    async fn act(&mut self, action: &Action, cluster: &mut Cluster, round: &Round<'_>) -> Result<()> {
-        let target = round.target;
-        let service = self.service.as_ref().or_else(|| cluster.services.get(&self.name));
-        let arn = service.map(|service| service.arn.clone()).context("the service is gone")?;
-        let name = self.name.as_str();
-        self.touched = true;
-        match action {
-            Action::Mark(mark) => {
-                tracing::info!(service = name, from = mark.from, to = mark.to, "starting tasks on top");
-                target.tag(&arn, SURGE_TAG, &mark.to_string()).await
-            }
-            Action::ClearMark => target.untag(&arn, SURGE_TAG).await,
-            Action::NoteLast(last) => target.tag(&arn, LAST_TAG, &last.to_string()).await,
-            Action::SetDesiredCount(count, constraints) => {
-                tracing::info!(service = name, desired_count = count, "setting the desired count");
-                let change = ServiceChange {
-                    desired_count: Some(*count),
-                    placement_constraints: constraints.clone(),
-                    ..ServiceChange::default()
-                };
-                self.constrain(&change, round).await
-            }
-            Action::SetConstraints(constraints) => {
-                tracing::info!(service = name, "restoring the placement constraints");
-                let change =
-                    ServiceChange { placement_constraints: Some(constraints.clone()), ..ServiceChange::default() };
-                self.constrain(&change, round).await
-            }
-            Action::PutTarget(instances, value) => {
-                tracing::info!(service = name, container_instances = instances.len(), "steering");
-                let listed: Vec<_> = instances.iter().cloned().collect();
-                if let Work::Surge(progress) = &mut self.work {
-                    progress.targets.extend(listed.iter().cloned());
-                }
-                target.put_attribute(&listed, TARGET_ATTRIBUTE, value).await?;
-                if let Work::Surge(progress) = &mut self.work {
-                    progress.put.extend(listed);
-                }
-                Ok(())
-            }
-            Action::DeleteTarget(instances) => {
-                // Where another service steers to the same instance, it is for that one to take the attribute off.
-                let listed: Vec<_> = instances.difference(&round.others_targets).cloned().collect();
-                target.delete_attribute(&listed, TARGET_ATTRIBUTE).await?;
-                if let Work::Surge(progress) = &mut self.work {
-                    progress.targets.retain(|instance| !instances.contains(instance));
-                    progress.put.retain(|instance| !instances.contains(instance));
-                }
-                Ok(())
-            }
-            Action::Protect(tasks, minutes) => {
-                let mut protected = BTreeMap::new();
-                let done = target.protect(tasks, *minutes, &mut protected).await;
-                if let Work::Surge(progress) = &mut self.work {
-                    progress.ours.extend(protected);
-                }
-                done
-            }
-            Action::Unprotect(tasks) => {
-                target.unprotect(tasks).await?;
-                if let Work::Surge(progress) = &mut self.work {
-                    progress.ours.retain(|task, _| !tasks.contains(task));
-                }
-                Ok(())
-            }
-            Action::Stop(tasks) => {
-                for task in tasks {
-                    tracing::info!(service = name, task = task.short(), "stopping a misplaced task");
-                    target.stop_task(task).await?;
-                }
-                Ok(())
-            }
-            Action::ForceNewDeployment => {
-                tracing::info!(service = name, "deploying anew");
-                let change = ServiceChange { force_new_deployment: true, ..ServiceChange::default() };
-                target.update_service(&self.name, &change).await
-            }
-            Action::NewRevision(definition) => {
-                let revision = target.register_identical_revision(definition).await?;
-                tracing::info!(service = name, revision, "deploying an identical revision");
-                let known = cluster.task_definitions.values().find(|known| known.arn.as_str() == definition.as_str());
-                if let Some(known) = known.cloned() {
-                    let arn = TaskDefinitionArn::from(revision.as_str());
-                    cluster.task_definitions.insert(arn.clone(), TaskDefinition { arn, ..known });
-                }
-                let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
-                target.update_service(&self.name, &change).await
-            }
-            Action::Deploy(definition) => {
-                tracing::info!(service = name, definition, "going back to the task definition from before");
-                let change = ServiceChange { task_definition: Some(definition.clone()), ..ServiceChange::default() };
-                target.update_service(&self.name, &change).await
-            }
-        }
-    }
-
-    /// Changes a service, and remembers whether it may have the constraint that steers now.
-    async fn constrain(&mut self, change: &ServiceChange, round: &Round<'_>) -> Result<()> {
-        let steers = change.placement_constraints.as_ref().map(|constraints| constraints.iter().any(is_steering));
-        if let (Some(true), Work::Surge(progress)) = (steers, &mut self.work) {
-            progress.constrained = true;
-        }
-        round.target.update_service(&self.name, change).await?;
-        if let (Some(false), Work::Surge(progress)) = (steers, &mut self.work) {
-            progress.constrained = false;
-        }
-        Ok(())
-    }
-
-    /// A call failed. It is tried again at the next looks; then what was begun is taken back, as far as that goes.
-    fn fail(&mut self, error: &anyhow::Error, seen: &Seen) {
-        tracing::warn!(service = self.name.as_str(), "{error:#}");
+    /// A call failed; the strategy is told, and looks again.
+    fn fail(&mut self, action: Option<&Action>, failure: &Failure, asked: &Asked, shared: &Shared<'_>) {
+        tracing::warn!(service = self.name.as_str(), reason = failure.text, "a call failed; looking again");
         self.failures += 1;
         // It may have been about a task that is gone: the next look is a full one.
         self.known = None;
-        self.failure = Some(format!("{error:#}"));
-        if self.failures < FAILURES {
-            return;
-        }
-        self.failures = 0;
-        let ending = Ending::Failed(format!("{error:#}"));
-        let Work::Surge(progress) = &mut self.work else {
-            self.finished = Some(ending);
-            return;
-        };
-        let desired = seen.service.as_ref().map(|service| service.desired_count);
-        progress.phase = match &progress.phase {
-            // Without protection ECS chooses who goes: the spread may suffer, the count does not.
-            surge::Phase::Raised(mark, since) | surge::Phase::Protected(mark, since, _) if desired == Some(mark.to) => {
-                surge::Phase::Protected(mark.clone(), *since, Some(ending))
-            }
-            surge::Phase::Marked(mark, _) | surge::Phase::Lowered(mark, ..) => {
-                surge::Phase::Clearing(Some(mark.clone()), ending)
-            }
-            _ => {
-                self.finished = Some(ending);
-                return;
-            }
-        };
+        self.failure = Some(failure.text.clone());
+        let asked = Asked { has_tasks: false, ..Asked { protections: asked.protections.clone(), ..Asked::default() } };
+        self.with_seen(&asked, shared, |strategy, seen| strategy.failed(action, failure, seen));
     }
 
-    /// Notes how it went, for the runs to come.
-    async fn finish(&mut self, ending: Ending, seen: &Seen, round: &Round<'_>) {
-        let helped = match &ending {
-            Ending::Spread | Ending::Relocated | Ending::Limit(_) => Some(true),
-            Ending::NoHelp { .. } | Ending::Undone(_) | Ending::DeploymentFailed(_) | Ending::NotStarted { .. } => {
-                Some(false)
-            }
-            Ending::Started { .. }
-            | Ending::RoomNotMade(_)
-            | Ending::Recovered
-            | Ending::OthersChanged(_)
-            | Ending::Gone
-            | Ending::Failed(_) => None,
-        };
-        // Where room was made in vain, it is not to be made again and again.
-        let is_noted = self.touched || matches!(ending, Ending::NotStarted { .. });
-        if let (Some(helped), Some(service), true) = (helped, &seen.service, is_noted) {
-            let before =
-                service.tags.get(LAST_TAG).and_then(|value| LastMark::parse(value)).map_or(0, |last| last.misses);
-            let misses = if helped { 0 } else { before.saturating_add(1) };
-            let last = LastMark { at: round.now, misses };
-            if let Err(error) = round.target.tag(&service.arn, LAST_TAG, &last.to_string()).await {
-                tracing::warn!(service = self.name.as_str(), "{error:#}");
-            }
-        }
-        tracing::info!(service = self.name.as_str(), moved = self.moved(), reason = %ending, "done with a service");
-        self.finished = Some(ending);
+    fn wake_after_failure(&mut self, shared: &Shared<'_>) {
+        self.wake_in(if self.failures > 1 { POLL } else { SOON }, shared);
+    }
+
+    /// At a whole second from the run's begin, so that others that are due then are looked at by the same request; and soon where
+    /// the run is about to end.
+    fn wake_in(&mut self, after: Duration, shared: &Shared<'_>) {
+        let after = if shared.bounds.stop().is_some() { after.min(SOON) } else { after };
+        let due = shared.bounds.elapsed() + after;
+        let seconds = due.as_secs() + u64::from(due.subsec_nanos() > 0);
+        self.wakes_at = Instant::now() + Duration::from_secs(seconds).saturating_sub(shared.bounds.elapsed());
     }
 }
 
-fn after_stop(work: &Work, phase: stop::Phase, victims: u32) -> Work {
-    let before = if let Work::Stop { moved, .. } = work { *moved } else { 0 };
-    Work::Stop { phase, moved: before + victims }
-}
-
-/// Whether the next step may follow at once; after all others the service must be seen anew.
-fn goes_on_after(action: &Action) -> bool {
-    match action {
-        Action::Mark(_) | Action::ClearMark | Action::NoteLast(_) | Action::PutTarget(..) | Action::DeleteTarget(_) => {
-            true
-        }
-        Action::SetDesiredCount(..)
-        | Action::SetConstraints(_)
-        | Action::Protect(..)
-        | Action::Unprotect(_)
-        | Action::Stop(_)
-        | Action::ForceNewDeployment
-        | Action::NewRevision(_)
-        | Action::Deploy(_) => false,
-    }
-}
-
-/// Whether the next look need not wait for tasks to start: protection holds at once, and tasks that are stopped are no longer
-/// counted within seconds.
-fn goes_on_soon_after(action: &Action, desired: u32) -> bool {
-    match action {
-        Action::Protect(..) | Action::Unprotect(_) => true,
-        Action::SetDesiredCount(count, _) => *count < desired,
-        Action::Mark(_)
-        | Action::ClearMark
-        | Action::NoteLast(_)
-        | Action::SetConstraints(_)
-        | Action::PutTarget(..)
-        | Action::DeleteTarget(_)
-        | Action::Stop(_)
-        | Action::ForceNewDeployment
-        | Action::NewRevision(_)
-        | Action::Deploy(_) => false,
-    }
+fn service_count(service: Option<&Service>) -> u32 {
+    service.map_or(0, |service| service.desired_count)
 }

@@ -1,11 +1,11 @@
 //! May this service, this task, be moved now? Every guard is here, none elsewhere; each says its reason.
 
 use super::{
-    marks::{LAST_TAG, LastMark, SURGE_TAG, is_steering},
     model::{
         Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
         Service, ServiceStatus, Task, TaskStatus, Timestamp,
     },
+    notes::{LAST_TAG, LastNote, SURGE_TAG, is_steering},
     placement::Index,
     policy::Policy,
     settings::ServiceSettings,
@@ -169,7 +169,7 @@ fn by_time(service: &Service, policy: &Policy, now: Timestamp) -> Option<Blocked
     if let Some(seconds_left) = newest_deployment.and_then(|created| left(created, cooldown)) {
         return Some(Blocked::TooYoung { seconds_left });
     }
-    let last = service.tags.get(LAST_TAG).and_then(|value| LastMark::parse(value))?;
+    let last = service.tags.get(LAST_TAG).and_then(|value| LastNote::parse(value))?;
     if last.misses == 0 {
         return left(last.at, cooldown).map(|seconds_left| Blocked::TooYoung { seconds_left });
     }

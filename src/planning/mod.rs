@@ -10,18 +10,19 @@
 //! - **move**: one task replaced by a new one on another container instance;
 //! - **surge**: raising a service's desired count for a while, so that its replacements start first.
 
-pub mod arrival;
+pub mod bounds;
 pub mod consolidate;
 pub mod domains;
 pub mod eligibility;
 pub mod even;
 pub mod evening;
 pub mod imbalance;
+pub mod lease;
 pub mod load;
 pub mod making_room;
-pub mod marks;
 pub mod model;
 pub mod moves;
+pub mod notes;
 pub mod parts;
 pub mod placement;
 pub mod plan;
@@ -30,16 +31,14 @@ pub mod policy;
 pub mod query;
 pub mod readiness;
 pub mod reason;
-pub mod redeploy;
 pub mod relocation;
 pub mod reviewed;
 pub mod room;
 pub mod settings;
 pub mod spread;
 pub mod steering;
-pub mod step;
-pub mod stop;
-pub mod surge;
+pub mod strategy;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod thin;

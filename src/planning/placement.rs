@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    marks::is_steering,
     model::{
         Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
+    notes::is_steering,
     query::Query,
     reason::Unmeasured,
 };

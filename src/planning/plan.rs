@@ -11,6 +11,9 @@ use super::{
 
 pub use super::moves::Move;
 
+/// Rounds in a row that may cure nothing: one that invests, and one that ECS's choice among equals spoils.
+pub const PATIENCE: u32 = 2;
+
 /// What a run will do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    bounds::floor,
     consolidate::{self, consolidation},
     evening,
     imbalance::{Measure, Spread, measure},
@@ -12,7 +13,7 @@ use super::{
     reason::{Blocked, LeftAlone, Outdated},
     settings::ServiceSettings,
     spread, steering,
-    step::Tasks,
+    tasks::Tasks,
     thin::thin,
     view,
 };
@@ -21,9 +22,6 @@ pub use super::plan::{Aim, Move, Plan, ServicePlan, Turn};
 
 /// Rounds of a surge that are foreseen: more than any service needs, since one of two rounds cures at least one of its tasks.
 const ROUNDS: usize = 10_000;
-
-/// Rounds in a row that may cure nothing: one that invests, and one that ECS's choice among equals spoils.
-pub const PATIENCE: u32 = 2;
 
 /// The services whose task definitions must be read, beside those that the measure needs, before `plan` can look for what may
 /// be moved: all, where tasks are sent elsewhere one by one; else of those that lack tasks, to see whether these fit.
@@ -207,12 +205,6 @@ fn candidate(
     }
 }
 
-/// The fewest healthy tasks that the service's owner allows: ⌈desired × minimumHealthyPercent⌉ [API, DeploymentConfiguration].
-pub fn floor(service: &Service) -> u32 {
-    let tasks = u64::from(service.desired_count) * u64::from(service.minimum_healthy_percent);
-    u32::try_from(tasks.div_ceil(100)).unwrap_or(u32::MAX)
-}
-
 /// Misplaced tasks cured for each task restarted, in thousandths; among equals the one with more to cure.
 fn worth((service, spread, _, strategy): &(&Service, &Spread, ServiceSettings, Strategy)) -> (u64, u32) {
     let cured = u64::from(spread.misplaced_tasks.saturating_sub(spread.stuck_tasks()));
@@ -239,18 +231,18 @@ fn foresee(
     let mut alone = view::alone(cluster, name).into_owned();
     let foreseen = &mut alone;
     let tasks = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-    thin(foreseen, name, tasks + surge_size(desired, policy) as usize + 1);
+    thin(foreseen, name, tasks + policy.surge.of_at_least_one(desired) as usize + 1);
     let (mut best, mut patience) = (u32::MAX, 0);
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);
         patience = if misplaced < best { 0 } else { patience + 1 };
         best = best.min(misplaced);
-        if misplaced == 0 || patience > PATIENCE {
+        if misplaced == 0 || patience > super::plan::PATIENCE {
             break;
         }
         let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
         let most = match strategy {
-            Strategy::Surge | Strategy::Auto => surge_size(desired, policy).min(left),
+            Strategy::Surge | Strategy::Auto => policy.surge.of_at_least_one(desired).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
         let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
@@ -258,7 +250,11 @@ fn foresee(
             of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task)).collect()
         });
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
-        let targets = if steers { steering::targets(foreseen, name, &barred, most, patience > 0) } else { None };
+        let targets = if steers {
+            steering::targets(foreseen, name, &barred, most, patience > 0, &BTreeSet::new())
+        } else {
+            None
+        };
         let places = targets.map_or_else(
             || spread::placements(foreseen, name, spread::paced_surge(foreseen, name, &barred, most)),
             |targets| targets.places,
@@ -287,12 +283,6 @@ fn foresee(
     }
     view::see(cluster, &service, &Tasks::all_ready(foreseen, name).all);
     moves
-}
-
-/// How many tasks a surge may start at a time.
-pub fn surge_size(desired_count: u32, policy: &Policy) -> u32 {
-    let tasks = u64::from(desired_count) * u64::from(policy.surge.hundredths()) / 10_000;
-    u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

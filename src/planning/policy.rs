@@ -134,6 +134,12 @@ impl Percent {
         (hundredths <= 10_000).then_some(Self(hundredths))
     }
 
+    /// So much of a number, rounded down, but at least one: 25 % of 10 is 2, of 3 it is 1.
+    pub fn of_at_least_one(self, number: u32) -> u32 {
+        let share = u64::from(number) * u64::from(self.0) / 10_000;
+        u32::try_from(share).unwrap_or(u32::MAX).max(1)
+    }
+
     /// In hundredths of a percent.
     pub const fn hundredths(self) -> u32 {
         self.0

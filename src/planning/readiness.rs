@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::model::{Health, Service, Task, TaskDefinition, TaskStatus, Timestamp};
+use super::{
+    model::{Health, Service, Task, TaskDefinition, TaskStatus, Timestamp},
+    notes::CLOCKS_APART,
+};
 
 /// Without any health check ECS takes a task for healthy this long after it reached RUNNING [API, DeploymentConfiguration].
 const SETTLING: Duration = Duration::from_secs(40);
-/// By so much this machine's clock and ECS's may differ. A task that started longer ago than that has settled, whichever is
-/// right; of a younger one only the time since it was first seen running is sure.
-const CLOCKS_APART: Duration = Duration::from_mins(5);
 
 /// A target of a target group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,10 +55,19 @@ pub fn is_ready(
     if !service.target_groups.iter().all(in_service) {
         return false;
     }
-    let is_checked = checks_containers || !service.target_groups.is_empty();
-    is_checked
+    is_checked(service, definition)
         || is_past(running_since, SETTLING, now)
         || task.started_at.is_some_and(|started| is_past(started, SETTLING + CLOCKS_APART, now))
+}
+
+/// Whether there is any check of a service's tasks; else only time tells.
+pub fn is_checked(service: &Service, definition: Option<&TaskDefinition>) -> bool {
+    definition.is_some_and(|definition| definition.has_health_check) || !service.target_groups.is_empty()
+}
+
+/// When a task without any check counts as healthy that was first seen running then.
+pub fn settles_at(running_since: Timestamp) -> Timestamp {
+    Timestamp(running_since.0.saturating_add(i64::try_from(SETTLING.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// A target is an instance with a port of the task's (target type `instance`), or an address of the task's own (`ip`).

@@ -8,7 +8,7 @@ use super::{
     policy::Strategy,
     reason::{LeftAlone, Outdated},
     spread,
-    step::Tasks,
+    tasks::Tasks,
     view,
 };
 

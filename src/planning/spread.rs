@@ -12,7 +12,7 @@ use super::{
     parts::{Part, Shapes, nest, parts_over, room},
     placement::{Index, Levels},
     reason::Unmeasured,
-    step::Tasks,
+    tasks::Tasks,
     view,
 };
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    marks::owners_constraints,
     model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
+    notes::owners_constraints,
     parts::Part,
     placement::Index,
     spread::{Spot, View, equal_spots, fill, leaf, spots, take, tasks_by_leaf, tree},
@@ -15,28 +15,6 @@ use super::{
 const MOST_CONSTRAINTS: usize = 10;
 /// PutAttributes takes ten instances a call and shares its rate with StopTask and others: five calls a round.
 const MOST_INSTANCES: usize = 50;
-
-/// How a service may steer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Steering {
-    /// The attribute's value: the same for all services of the run, or this one's own. An instance has one value only.
-    pub value: String,
-    /// Whether it is this service's own.
-    pub has_own_value: bool,
-    /// The instances that other services steer to at this moment.
-    pub others_targets: BTreeSet<ContainerInstanceArn>,
-}
-
-impl Steering {
-    /// Whether steering to these now goes along with what others do: nobody else steers, or just there; or each service has
-    /// a value of its own, and nobody else steers to one of these.
-    pub fn is_free_for(&self, instances: &BTreeSet<ContainerInstanceArn>) -> bool {
-        if self.has_own_value {
-            return self.others_targets.is_disjoint(instances);
-        }
-        self.others_targets.is_empty() || self.others_targets == *instances
-    }
-}
 
 /// Where a round's tasks are to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +30,15 @@ pub struct Targets {
 ///
 /// Among the targets it is ECS that chooses, by the service's strategy. So there are several domains among them only where
 /// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
-/// most missing, then that one. Whoever `is_careful` begins with the last, which leaves ECS no choice.
+/// most missing, then that one. Whoever `is_careful` begins with the last, which leaves ECS no choice. None of those that are
+/// `taken`: an instance is one service's target at a time.
 pub fn targets(
     cluster: &Cluster,
     service: &ServiceName,
     spared: &BTreeSet<TaskArn>,
     most: u32,
     is_careful: bool,
+    taken: &BTreeSet<ContainerInstanceArn>,
 ) -> Option<Targets> {
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
@@ -67,7 +47,7 @@ pub fn targets(
     let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
     let mut spots = spots(&index, view.service, part);
-    spots.retain(|spot| spot.room > 0);
+    spots.retain(|spot| spot.room > 0 && !taken.contains(&spot.instance.arn));
     spots.sort_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
     let zones_stay = view.service.availability_zone_rebalancing && part.levels.begin_with_zones();
     let missing = missing(&index, part, &spots, zones_stay);
@@ -213,7 +193,7 @@ mod tests {
     /// Where at most `most` of service `web`'s next tasks are steered to, as `i-2 i-3*2`, the number where it isn't one.
     fn check(drawing: &str, most: u32, is_careful: bool, expected: &str) {
         let cluster = cluster(drawing);
-        let targets = targets(&cluster, &"web".into(), &BTreeSet::new(), most, is_careful);
+        let targets = targets(&cluster, &"web".into(), &BTreeSet::new(), most, is_careful, &BTreeSet::new());
         let mut places: BTreeMap<&str, u32> = BTreeMap::new();
         for place in targets.iter().flat_map(|targets| &targets.places) {
             *places.entry(place.short()).or_default() += 1;

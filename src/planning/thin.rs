@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::planning::{imbalance, planner, spread, steering, step::Tasks, testing, view};
+    use crate::planning::{imbalance, planner, spread, steering, tasks::Tasks, testing, view};
 
     proptest! {
         #[test]
@@ -80,7 +80,7 @@ mod tests {
                         imbalance::misplaced(cluster, name),
                         spread::placements(cluster, name, 2),
                         spread::paced_surge(cluster, name, &none, 2),
-                        steering::targets(cluster, name, &none, 2, false),
+                        steering::targets(cluster, name, &none, 2, false, &BTreeSet::new()),
                         spread::victims(cluster, name, &tasks, &none, 2),
                     )
                 };

@@ -10,8 +10,13 @@ use ecs_simulator::{Options, snapshot::Snapshot};
 
 use super::Rehearsal;
 use crate::{
-    aws::act::{ServiceChange, Target},
+    aws::{
+        Target,
+        act::ServiceChange,
+        look::{SERVICE_BATCH, Sighting},
+    },
     config::Config,
+    planning::model::{Service, ServiceName},
     report::{Comparison, Summary},
     shutdown::Shutdown,
 };
@@ -31,14 +36,14 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
     let cluster = snapshot.cluster_name();
     let target = Target { clients: &edge.clients, cluster };
     let names: Vec<_> = rehearsal.simulator().service_names().iter().map(|name| name.as_str().into()).collect();
-    for service in target.services(&names).await?.values() {
+    for service in &services(target, &names).await? {
         let revision = target.register_identical_revision(service.task_definition.as_str()).await?;
         let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
         target.update_service(&service.name, &change).await?;
     }
     while edge.clock.elapsed() < PATIENCE {
         tokio::time::sleep(POLL).await;
-        if target.services(&names).await?.values().all(|service| service.deployments.len() == 1) {
+        if services(target, &names).await?.iter().all(|service| service.deployments.len() == 1) {
             break;
         }
     }
@@ -46,7 +51,7 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
     let requests = edge.clients.observer.take().values().sum();
     let dry = Config { dry_run: true, snapshot: None, ..config.clone() };
     let after = rehearsal.run(&dry, cluster, "after-the-seed-policy").await;
-    let unfinished = target.services(&names).await?.values().filter(|service| service.deployments.len() > 1).count();
+    let unfinished = services(target, &names).await?.iter().filter(|service| service.deployments.len() > 1).count();
     Ok(Comparison {
         policy: "reference arch.",
         restarted: played.tasks_stopped,
@@ -56,4 +61,17 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
         simulated_seconds: took.as_secs(),
         requests,
     })
+}
+
+/// Those of the services that are there.
+async fn services(target: Target<'_>, names: &[ServiceName]) -> Result<Vec<Service>> {
+    let mut found = Vec::new();
+    for batch in names.chunks(SERVICE_BATCH) {
+        for sighting in target.services(batch).await?.into_values() {
+            if let Sighting::There(service) = sighting {
+                found.push(*service);
+            }
+        }
+    }
+    Ok(found)
 }

@@ -78,6 +78,8 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Rebalanced => "rebalanced",
         Outcome::Planned => "planned",
         Outcome::Skipped => "skipped",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Unchanged => "unchanged",
         Outcome::Failed => "failed",
     }
 }

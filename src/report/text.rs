@@ -120,6 +120,8 @@ fn outcome(report: &Report, paint: &Paint) -> String {
         Outcome::Rebalanced => ("rebalanced", &paint.good),
         Outcome::Planned => ("planned", &paint.strong),
         Outcome::Skipped => ("skipped", &paint.strong),
+        Outcome::Interrupted => ("interrupted", &paint.strong),
+        Outcome::Unchanged => ("unchanged", &paint.strong),
         Outcome::Failed => ("failed", &paint.bad),
     };
     let mut text = wrapped(&format!("{}: ", style.apply_to(word)), &report.outcome_reason);

@@ -1,66 +1,161 @@
-//! The lease on a cluster: of two runs that start at the same time exactly one goes on. It lapses by itself.
+//! Takes the lease on a cluster, and gives it back. What to do next is `planning::lease`'s to say.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use tokio::time::Instant;
 
 use crate::{
-    aws::act::Target,
+    aws::Target,
+    clock::Clock,
     planning::{
-        marks::{LEASE_TAG, LeaseMark},
+        lease::{Key, Keys, Next, SETTLES, Stage, State, lasts_until, next, writes_until},
         model::Timestamp,
+        strategy::{Failure, FailureKind},
     },
+    shutdown::Shutdown,
 };
 
-/// Between writing the lease and reading it back: longer than it takes another run to write after having read nothing.
-const SETTLES: Duration = Duration::from_secs(3);
-/// How long beyond the deadline the lease lasts, for the last calls.
-const MARGIN: Duration = Duration::from_mins(1);
+/// Between two reads while nothing is to be seen yet.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often the key is written at most, where nobody answers.
+const WRITES: u32 = 12;
 
 /// A lease that is held.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct Held {
     cluster_arn: String,
+    /// The tags that this run wrote, or tried to.
+    tags: Vec<String>,
 }
 
-/// Clears away a lease that lapsed: its run died after its work was done, and nobody else would.
+/// What became of the wish for it.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// This run has it.
+    Held(Held),
+    /// Another run has it, or is to have it; none where nobody made up their mind in time.
+    Withdrawn(Option<String>),
+    /// The run was told to end.
+    Ended,
+}
+
+/// Takes lapsed keys away: their runs died after their work was done, and nobody else would. Gives what else is to be told.
 ///
 /// # Errors
 /// When the cluster can't be looked at or tagged.
-pub(super) async fn sweep(target: Target<'_>, now: Timestamp) -> Result<()> {
-    match target.lease().await? {
-        (cluster_arn, Some(lease)) if lease.until <= now => target.untag(&cluster_arn, LEASE_TAG).await,
-        _ => Ok(()),
+pub(super) async fn sweep(target: Target<'_>, now: Timestamp) -> Result<Vec<String>, Failure> {
+    let (cluster_arn, tags) = target.cluster_tags().await?;
+    let keys = Keys::of(&tags, now);
+    if !keys.lapsed.is_empty() {
+        target.untag(&cluster_arn, &keys.lapsed).await?;
     }
+    Ok(told(&keys))
 }
 
-/// Takes the lease, or tells who has it.
+/// The run that holds the lease, if another than this one does.
+///
+/// # Errors
+/// When the cluster can't be looked at.
+pub(super) async fn holder(target: Target<'_>, run_id: &str, now: Timestamp) -> Result<Option<String>, Failure> {
+    let (_, tags) = target.cluster_tags().await?;
+    Ok(Keys::of(&tags, now).held_by_another(run_id).map(|key| key.run_id.clone()))
+}
+
+/// Keys that no run can have written.
+fn told(keys: &Keys) -> Vec<String> {
+    let tell =
+        |tag| format!("the cluster's tag {tag} is no lease that a run can have written; it is ignored, take it off");
+    keys.impossible.iter().map(tell).collect()
+}
+
+/// Takes the lease, or tells who has it. From then on nothing is changed after it may have lapsed.
 ///
 /// # Errors
 /// When the cluster can't be looked at or tagged.
 pub(super) async fn take(
     target: Target<'_>,
     run_id: &str,
-    now: Timestamp,
+    clock: Clock,
     deadline: Duration,
-) -> Result<Result<Lease, LeaseMark>> {
-    let (cluster_arn, present) = target.lease().await?;
-    if let Some(other) = present.filter(|lease| lease.run_id != run_id && lease.until > now) {
-        return Ok(Err(other));
-    }
-    let lasts = i64::try_from((deadline + MARGIN).as_millis()).unwrap_or(i64::MAX);
-    let lease = LeaseMark { run_id: run_id.to_owned(), until: Timestamp(now.0.saturating_add(lasts)) };
-    target.tag(&cluster_arn, LEASE_TAG, &lease.to_string()).await?;
-    tokio::time::sleep(SETTLES).await;
-    match target.lease().await?.1 {
-        Some(other) if other.run_id != run_id => Ok(Err(other)),
-        _ => Ok(Ok(Lease { cluster_arn })),
+    shutdown: &Shutdown,
+) -> Result<(Taken, Vec<String>), Failure> {
+    let mut own = Key { run_id: run_id.to_owned(), state: State::Asking, until: lasts_until(clock.now(), deadline) };
+    let mut held = Held { cluster_arn: String::new(), tags: Vec::new() };
+    let (mut stage, mut written_at, mut writes) = (Stage::Begun, Instant::now(), 0);
+    loop {
+        let (cluster_arn, tags) = target.cluster_tags().await?;
+        held.cluster_arn = cluster_arn;
+        let keys = Keys::of(&tags, clock.now());
+        let wanted = match next(stage, &own.run_id, &keys, written_at.elapsed()) {
+            Next::Ask => State::Asking,
+            Next::Hold => State::Holding,
+            Next::Go => {
+                let left = writes_until(own.until).milliseconds_since(clock.now());
+                let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+                target.clients.patience.set_writes_until(Instant::now() + left);
+                if !keys.lapsed.is_empty() {
+                    target.untag(&held.cluster_arn, &keys.lapsed).await?;
+                }
+                return Ok((Taken::Held(held), told(&keys)));
+            }
+            Next::Wait => {
+                if shutdown.unless_asked(tokio::time::sleep(AGAIN)).await.is_none() {
+                    return held.withdraw(target, Taken::Ended).await;
+                }
+                continue;
+            }
+            Next::Withdraw(other) => return held.withdraw(target, Taken::Withdrawn(other)).await,
+        };
+        own.state = wanted;
+        let tag = own.tag();
+        if !held.tags.contains(&tag) {
+            held.tags.push(tag.clone());
+        }
+        writes += 1;
+        match target.tag(&held.cluster_arn, &tag, &own.to_string()).await {
+            Ok(()) => stage = if wanted == State::Asking { Stage::Asked } else { Stage::Held },
+            Err(failure) if failure.kind == FailureKind::Refused || writes >= WRITES => return Err(failure),
+            // It may land later, over what is written then: so this run goes on with a key of another name.
+            Err(failure) if failure.kind == FailureKind::Unanswered => {
+                own = Key { run_id: format!("{run_id}.{}", writes + 1), state: State::Asking, ..own };
+                stage = Stage::Begun;
+            }
+            Err(_) => {}
+        }
+        written_at = Instant::now();
+        if shutdown.unless_asked(tokio::time::sleep(SETTLES)).await.is_none() {
+            return held.withdraw(target, Taken::Ended).await;
+        }
     }
 }
 
-impl Lease {
-    /// Gives the lease back.
-    pub(super) async fn release(self, target: Target<'_>) -> Result<()> {
-        target.untag(&self.cluster_arn, LEASE_TAG).await
+impl Held {
+    /// Gives the lease back: only what this run wrote.
+    ///
+    /// # Errors
+    /// When the cluster can't be tagged; the lease lapses by itself.
+    pub(super) async fn release(&self, target: Target<'_>) -> Result<(), Failure> {
+        let mut last = Ok(());
+        for _ in 0..WRITES {
+            last = target.untag(&self.cluster_arn, &self.tags).await;
+            match &last {
+                Ok(()) => return last,
+                Err(failure) if failure.kind == FailureKind::Refused => return last,
+                Err(_) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN) => {}
+                        _ = target.clients.patience.over() => return last,
+                    }
+                }
+            }
+        }
+        last
+    }
+
+    async fn withdraw(self, target: Target<'_>, taken: Taken) -> Result<(Taken, Vec<String>), Failure> {
+        if !self.tags.is_empty() {
+            self.release(target).await?;
+        }
+        Ok((taken, Vec::new()))
     }
 }

@@ -114,10 +114,10 @@ impl Served {
 
     /// Lets the lease of a dead run lapse. It does so by the job's clock, in minutes that a test can't wait.
     fn let_the_lease_lapse(&self) {
-        let lease = self.running.simulator().cluster_tags().get("ecs-rebalancer:lease").cloned();
-        if let Some(lease) = lease {
-            let (run, _) = lease.split_once(" until=").unwrap();
-            let tag = json!({"key": "ecs-rebalancer:lease", "value": format!("{run} until=1")});
+        let tags = self.running.simulator().cluster_tags().clone();
+        for (key, lease) in tags.iter().filter(|(key, _)| key.starts_with("ecs-rebalancer:lease-")) {
+            let (state, _) = lease.split_once(" until=").unwrap();
+            let tag = json!({"key": key, "value": format!("{state} until=1")});
             let arn = format!("arn:aws:ecs:us-east-1:111122223333:cluster/{}", self.cluster);
             self.call("TagResource", &json!({"resourceArn": arn, "tags": [tag]}));
         }

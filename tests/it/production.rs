@@ -53,7 +53,7 @@ fn the_measure_is_as_it_was_counted_apart() {
     let published = simulator.metrics();
     let published_misplaced = published.newest("MisplacedTasks", &[("ClusterName", "production")]).unwrap();
     assert_eq!(format!("{}", published_misplaced.value), "317");
-    assert_eq!(published.all().len(), 15 + 87 * 5, "each metric of the cluster and of every service");
+    assert_eq!(published.all().len(), 17 + 87 * 5, "each metric of the cluster and of every service");
 }
 
 #[test]

@@ -63,7 +63,10 @@ fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
             assert_eq!(report.outcome, Outcome::Rebalanced, "{what}");
             let simulator = rehearsal.simulator();
             let history = &simulator.timeline().services()["web"];
-            assert_eq!((history.started, history.stopped), (*restarts, *restarts), "{what}");
+            // ECS's own zone rebalancing may start one in between, when it looks while the count is raised.
+            let own = u32::from(drawing.contains("azrebalancing"));
+            assert!((*restarts..=restarts + own).contains(&history.started), "{what}");
+            assert_eq!(history.started, history.stopped, "{what}");
             let moved: u32 = report.services.iter().map(|service| service.moved).sum();
             assert_eq!(moved, *restarts, "{what}");
             assert!(history.lowest_healthy >= simulator.service("web").unwrap().desired_count, "{what}");

@@ -71,7 +71,8 @@ pub(crate) fn leftovers_in(simulator: &Simulator, own_protection: &[&str]) -> Ve
     let mut left = Vec::new();
     for name in simulator.service_names() {
         let Some(service) = simulator.service(&name) else { continue };
-        if service.tags.contains_key("ecs-rebalancer:surge") {
+        // One that is deleted can't be tagged any more, and has nothing left to restore.
+        if service.status != "INACTIVE" && service.tags.contains_key("ecs-rebalancer:surge") {
             left.push(format!("{name}: surge tag {}", service.tags["ecs-rebalancer:surge"]));
         }
         // A service that is being deleted can't be updated any more.
@@ -90,8 +91,10 @@ pub(crate) fn leftovers_in(simulator: &Simulator, own_protection: &[&str]) -> Ve
     for instance in simulator.instances_with_attribute("ecs-rebalancer.target").keys() {
         left.push(format!("attribute on {instance}"));
     }
-    if let Some(lease) = simulator.cluster_tags().get("ecs-rebalancer:lease") {
-        left.push(format!("lease {lease}"));
+    for (tag, lease) in simulator.cluster_tags() {
+        if tag.starts_with("ecs-rebalancer:lease-") {
+            left.push(format!("{tag} {lease}"));
+        }
     }
     left
 }

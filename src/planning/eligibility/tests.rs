@@ -151,7 +151,7 @@ fn a_service_that_changed_a_short_while_ago() {
     };
     check_service("too-young", "it changed within the cooldown, which lasts 1 s more", deployed(ago(599_001)));
     assert_eq!(blocked_after(|cluster, _| deployed(ago(600_000))(web(cluster))), None);
-    let last = |at: Timestamp, misses| tagged(LAST_TAG, &LastMark { at, misses }.to_string());
+    let last = |at: Timestamp, misses| tagged(LAST_TAG, &LastNote { at, misses }.to_string());
     check_service("too-young", "it changed within the cooldown, which lasts 540 s more", last(ago(60_000), 0));
     assert_eq!(blocked_after(|cluster, _| last(ago(600_000), 0)(web(cluster))), None);
     // Twice as long each time, up to a day.
@@ -171,7 +171,7 @@ fn a_service_that_changed_a_short_while_ago() {
 
 #[test]
 fn what_was_written_in_the_future_does_not_keep_a_service_longer_than_the_span_from_then() {
-    let in_a_day = LastMark { at: Timestamp(NOW.0 + DAY), misses: 0 };
+    let in_a_day = LastNote { at: Timestamp(NOW.0 + DAY), misses: 0 };
     check_service(
         "too-young",
         "it changed within the cooldown, which lasts 87000 s more",

@@ -8,19 +8,21 @@ use crate::planning::{
 };
 
 /// What a service in hand is asked to have.
-pub(in crate::execute) struct InFlight {
-    pub(super) name: ServiceName,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promised {
+    /// The service.
+    pub name: ServiceName,
     /// The desired count; how many of these the cluster as it was seen holds already is for the caller to find.
-    pub(super) tasks: u32,
+    pub tasks: u32,
     /// The container instances that it steers to; none where ECS chooses among all.
-    pub(super) targets: BTreeSet<ContainerInstanceArn>,
+    pub targets: BTreeSet<ContainerInstanceArn>,
 }
 
 /// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
-/// expected: so that two services are not promised the same room.
-pub(super) fn with_others_in_flight<'a>(cluster: &'a Cluster, others: &[InFlight]) -> Cow<'a, Cluster> {
+/// expected: so that two services are not promised the same capacity.
+pub fn with_promised<'a>(cluster: &'a Cluster, promised: &[Promised]) -> Cow<'a, Cluster> {
     let mut crowded = Cow::Borrowed(cluster);
-    for InFlight { name, tasks, targets } in others {
+    for Promised { name, tasks, targets } in promised {
         let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
         let missing = tasks.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
         let places = if targets.is_empty() {

@@ -1,0 +1,77 @@
+//! The table of `redeploy` and `revision`: what is remembered, what is shown, and the step that follows.
+
+use super::*;
+use crate::planning::strategy::testing::{Shown, ago, told};
+
+const TWO: &str = "a i-1 web web\nb i-2";
+const SPREAD: &str = "a i-1 web\nb i-2 web";
+
+/// `begin`, or `deploying=SECONDS` (ago) `failed` `new` (the deployment before was another).
+fn memory(kind: Kind, words: &str) -> Redeploy {
+    let mut redeploy = Redeploy::new(kind);
+    for word in words.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match (key, &mut redeploy.phase) {
+            ("begin", _) => {}
+            ("deploying", phase) => {
+                redeploy.record.touched = true;
+                redeploy.first_misplaced = Some(1);
+                *phase = Phase::Deploying {
+                    since: ago(value.parse().unwrap()),
+                    before: "ecs-svc/web".to_owned(),
+                    definition: "web:0".to_owned(),
+                    is_taken_back: false,
+                    failed: None,
+                };
+            }
+            ("new", Phase::Deploying { before, .. }) => "ecs-svc/old".clone_into(before),
+            ("failed", Phase::Deploying { failed, .. }) => *failed = Some("the deployment failed".to_owned()),
+            _ => panic!("{word} says nothing"),
+        }
+    }
+    redeploy
+}
+
+#[track_caller]
+fn check(kind: Kind, drawing: &str, remembered: &str, shown: &str, expected: &str) {
+    let shown_words = shown;
+    let shown = Shown::new(drawing, shown);
+    let step = memory(kind, remembered).next(&shown.seen(), &shown.limits);
+    assert_eq!(told(&step), expected, "{drawing}\n{remembered} | {shown_words}");
+}
+
+#[test]
+fn it_deploys_once_and_judges_what_came_of_it() {
+    use Kind::{Redeploy, Revision};
+    check(Redeploy, TWO, "begin", "", "deploy anew");
+    check(Revision, TWO, "begin", "", "deploy a new revision");
+    check(Redeploy, TWO, "begin", "tasks=unseen", "see tasks");
+    check(Redeploy, TWO, "begin", "protections=unseen", "see protections 1,2");
+    check(
+        Redeploy,
+        TWO,
+        "begin",
+        "protected=1",
+        "done: an application protects 1 of its tasks, and a deployment would wait for as long as it does",
+    );
+    check(Redeploy, TWO, "begin", "deployments=2", "done: a deployment began meanwhile; that change stands");
+    check(Redeploy, TWO, "begin", "stop=signal", "done: the run was told to end (SIGTERM)");
+    check(Redeploy, TWO, "deploying=20", "", "wait");
+    check(Redeploy, TWO, "deploying=30", "", "done: the new deployment was not seen to begin");
+    check(Redeploy, TWO, "deploying=60 new", "deployments=2", "wait");
+    check(Redeploy, SPREAD, "deploying=60 new", "", "note last, misses 0");
+    check(Redeploy, TWO, "deploying=60 new", "", "note last, misses 1");
+    check(Redeploy, TWO, "deploying=60 new", "deployments=2 stop=signal", "done: the run was told to end (SIGTERM)");
+    check(Revision, TWO, "deploying=60 new", "deployments=2 failed=10", "deploy the old revision");
+    check(Redeploy, TWO, "deploying=60 new failed", "deployments=2", "wait");
+    check(Redeploy, TWO, "begin", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
+}
+
+#[test]
+fn a_deployment_whose_answer_was_lost_is_not_begun_again() {
+    let shown = Shown::new(TWO, "");
+    let mut redeploy = memory(Kind::Redeploy, "begin");
+    let failure = Failure { text: "no".to_owned(), kind: FailureKind::Unanswered, before: Done::default() };
+    redeploy.failed(Some(&Action::ForceNewDeployment), &failure, &shown.seen());
+    assert_eq!(told(&redeploy.next(&shown.seen(), &shown.limits)), "wait");
+}

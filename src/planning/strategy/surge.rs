@@ -1,0 +1,1175 @@
+//! The strategy `surge`: start a few more, wait until they are healthy, protect all but the victims, scale in, look again.
+//!
+//! Why no service is left worse than it was found:
+//! - What is about to be done is noted on the service first, so that the next run can finish or undo it
+//!   ([`SurgeNote`]). The note goes last, once the desired count, constraint, attribute and protection are as before.
+//! - The desired count is only ever raised, and lowered to what it was: never below what its owner set. It is lowered only if it
+//!   reads just what this run wrote; whatever else it reads is somebody else's, and stands.
+//! - Each change passes the [fence](super::fence) first: this run's note, and this run's lease.
+//! - A request that was not answered may take effect later. Until it can't any more, the note stays and the service is looked at.
+//! - A failed look changes nothing: the service is looked at again. Only where the run's time is over without a fresh look, the
+//!   last one, at most a minute old, is ground for taking the constraint off and for a scale-in that was ready.
+
+mod recovery;
+mod relocations;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+pub use self::recovery::Leftover;
+use self::relocations::Relocations;
+use super::{
+    Action, CONSISTENCY, Distrust, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, OLDEST_LOOK,
+    REFUSALS, Record, SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
+    fence::{self, Whose, Written},
+    last_note,
+    promised::{Promised, with_promised},
+};
+use crate::planning::{
+    bounds::ceiling,
+    model::{
+        Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
+        Timestamp,
+    },
+    moves::Move,
+    notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
+    plan::PATIENCE,
+    spread, steering, view,
+};
+
+/// How long after a scale-in its victims may still be listed, before that is given up on.
+const SCALE_IN_TIMEOUT: Duration = Duration::from_mins(3);
+/// Phases that may be gone through without anything to be seen or done between them.
+const TRANSITIONS: usize = 8;
+/// The names of tasks that a message gives at most.
+const NAMES: usize = 5;
+
+/// Where a service in hand stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between two rounds, or before the first; nothing is raised.
+    Between,
+    /// A dead run left its note: it is to be seen whether the cluster bears it out.
+    Recovering,
+    /// The note is written; the desired count is to be raised. Where it steers, these instances are to carry the attribute.
+    Noted(BTreeSet<ContainerInstanceArn>),
+    /// The desired count is raised, since then.
+    Raised(Timestamp),
+    /// All but the victims are protected; the desired count, raised since then, is to be lowered. Perhaps that is the end.
+    Chosen { since: Timestamp, victims: BTreeSet<TaskArn>, ending: Option<Ending> },
+    /// The desired count is lowered, since then. Perhaps that is the end.
+    Lowered {
+        since: Timestamp,
+        victims: BTreeSet<TaskArn>,
+        before: BTreeMap<TaskArn, ContainerInstanceArn>,
+        ending: Option<Ending>,
+    },
+    /// What was set is to be cleared, then it ends so.
+    Clearing(Ending),
+    /// Nothing more is to be changed.
+    Over(Ending),
+}
+
+/// What a run remembers of a service in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; most of their combinations occur")]
+pub struct Surge {
+    name: ServiceName,
+    run_id: String,
+    phase: Phase,
+    /// The note in force.
+    note: Option<SurgeNote>,
+    /// Who wrote it, and when.
+    written: Option<Written>,
+    /// Whether ECS said that it is written, and nobody was asked to take it away since.
+    is_surely_written: bool,
+    /// Whether this run has taken it away.
+    is_cleared: bool,
+    /// Whether somebody else took it off.
+    is_taken_off: bool,
+    /// The protections that this run asked for, and until when they last as ECS said; none where its answer was lost.
+    ours: BTreeMap<TaskArn, Option<Timestamp>>,
+    /// When the newest of them was set.
+    protected_at: Option<Timestamp>,
+    /// The container instances that this run put the attribute on, or tried to.
+    targets: BTreeSet<ContainerInstanceArn>,
+    /// Those of them that have it.
+    put: BTreeSet<ContainerInstanceArn>,
+    /// Whether the service may have the constraint that asks for it.
+    constrained: bool,
+    /// Whether the desired count may be raised by this run.
+    is_raised: bool,
+    /// The round that is about to be noted, and where it steers to.
+    proposed: Option<(SurgeNote, BTreeSet<ContainerInstanceArn>)>,
+    /// The value of the attribute that it steers by.
+    steer_value: String,
+    /// Where a plan names each task that goes and where to: these. Else what is misplaced goes.
+    relocations: Option<Relocations>,
+    /// The tasks at the beginning of a round: whatever else runs later is new.
+    old_tasks: BTreeSet<TaskArn>,
+    /// The tasks that went in this run's scale-ins, as long as they may still be stopping.
+    leaving: BTreeSet<TaskArn>,
+    /// The fewest tasks still to be moved at the beginning of a round, and how many these were at first.
+    misplaced: u32,
+    first_misplaced: Option<u32>,
+    /// Rounds in a row that cured nothing.
+    idle_rounds: u32,
+    /// When a change was asked for that was not answered.
+    unsettled: Option<Timestamp>,
+    /// Calls in a row that AWS refused.
+    refusals: u32,
+    /// The newest failure.
+    failure: Option<String>,
+    is_last_noted: bool,
+    recovery: bool,
+    record: Record,
+}
+
+/// What follows at once, or what is asked of whoever carries it out.
+enum Turn {
+    Go(Phase),
+    Take(Step),
+}
+
+impl Surge {
+    /// A service that nothing was done to yet.
+    pub fn new(run_id: &str, service: &ServiceName) -> Self {
+        Self {
+            name: service.clone(),
+            run_id: run_id.to_owned(),
+            phase: Phase::Between,
+            note: None,
+            written: None,
+            is_surely_written: false,
+            is_cleared: false,
+            is_taken_off: false,
+            ours: BTreeMap::new(),
+            protected_at: None,
+            targets: BTreeSet::new(),
+            put: BTreeSet::new(),
+            constrained: false,
+            is_raised: false,
+            proposed: None,
+            steer_value: steer_value(run_id, service),
+            relocations: None,
+            old_tasks: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            misplaced: u32::MAX,
+            first_misplaced: None,
+            idle_rounds: 0,
+            unsettled: None,
+            refusals: 0,
+            failure: None,
+            is_last_noted: false,
+            recovery: false,
+            record: Record::default(),
+        }
+    }
+
+    /// A service of which just these tasks are to go just there. Where they go, others may have to leave first: then the capacity
+    /// `comes_later`.
+    pub fn relocating(run_id: &str, service: &ServiceName, moves: Vec<Move>, comes_later: bool) -> Self {
+        Self { relocations: Some(Relocations::new(moves, comes_later)), ..Self::new(run_id, service) }
+    }
+
+    /// The note in force. Every phase that asks for it has one; a default one would only stand still.
+    fn note(&self) -> Option<&SurgeNote> {
+        self.note.as_ref()
+    }
+
+    /// Whether the service may carry this run's note.
+    fn is_noted(&self) -> bool {
+        self.written.is_some() && !self.is_cleared
+    }
+
+    /// How many tasks are to be moved still.
+    fn left(&self, cluster: &Cluster, service: &ServiceName) -> u32 {
+        match &self.relocations {
+            Some(relocations) => u32::try_from(relocations.outstanding(cluster).count()).unwrap_or(u32::MAX),
+            None => spread::misplaced(cluster, service),
+        }
+    }
+
+    /// The tasks that this run didn't protect for sure: whether anybody did must be read.
+    fn not_ours<'a>(&'a self, tasks: &'a Tasks) -> impl Iterator<Item = &'a TaskArn> {
+        tasks.all.keys().filter(|task| !matches!(self.ours.get(*task), Some(Some(_))))
+    }
+
+    fn turn(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
+        match &self.phase {
+            Phase::Between => self.begin(service, seen, limits),
+            Phase::Recovering => self.recover(service, seen),
+            Phase::Noted(targets) => self.raise(targets, service, limits),
+            Phase::Raised(since) => self.wait_for_replacements(*since, service, seen, limits),
+            Phase::Chosen { since, victims, ending } => self.lower(*since, victims, ending.as_ref(), service, seen),
+            Phase::Lowered { since, victims, before, ending } => {
+                self.wait_for_scale_in(*since, victims, before, ending.as_ref(), service, seen)
+            }
+            Phase::Clearing(ending) => self.clear(ending, service, seen),
+            Phase::Over(ending) => Turn::Take(Step::Done(ending.clone())),
+        }
+    }
+
+    /// Goes on in another phase, remembering what that means.
+    fn enter(&mut self, phase: Phase, seen: &Seen<'_>) {
+        if let (Phase::Lowered { before, ending, .. }, Some(tasks)) = (&self.phase, seen.tasks)
+            && matches!(phase, Phase::Between | Phase::Clearing(_))
+        {
+            let (before, is_distrusted) = (before.clone(), matches!(ending, Some(Ending::Distrust(_))));
+            if !self.recovery {
+                self.settle_round(&before, is_distrusted, tasks);
+            }
+            // A request to raise that was not answered may take effect yet.
+            self.is_raised = self.is_unsettled(seen);
+        }
+        self.phase = phase;
+    }
+
+    /// Records what a round came to: which tasks went, and which of the new ones stay.
+    fn settle_round(&mut self, before: &BTreeMap<TaskArn, ContainerInstanceArn>, is_distrusted: bool, tasks: &Tasks) {
+        let gone: Vec<(&TaskArn, &ContainerInstanceArn)> =
+            before.iter().filter(|(task, _)| !tasks.all.contains_key(*task)).collect();
+        if is_distrusted && !gone.is_empty() {
+            let went: Vec<&TaskArn> = gone.iter().map(|(task, _)| *task).collect();
+            self.record.remarks.push(format!("ECS chose itself which tasks went: {}", names(&went)));
+        }
+        self.leaving.extend(gone.iter().map(|(task, _)| (*task).clone()));
+        let (old, new): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(task, _)| self.old_tasks.contains(*task));
+        let stayed = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn));
+        let places = stayed.filter_map(|task| task.container_instance.clone()).collect();
+        self.record.in_vain += count(new.len());
+        self.record.replaced(old.into_iter().map(|(task, from)| (task.clone(), from.clone())), places);
+    }
+
+    /// What is left raised, by the newest look; a look that may be too early says nothing.
+    fn see_count(&mut self, service: &Service, seen: &Seen<'_>) {
+        let Some((from, to)) = self.note().map(|note| (note.from, note.to)) else {
+            self.record.left_raised = None;
+            return;
+        };
+        if !self.is_raised || matches!(self.phase, Phase::Recovering) {
+            return;
+        }
+        if service.desired_count == to {
+            self.record.left_raised = Some((to, from));
+        } else if !matches!(self.phase, Phase::Raised(since) if seen.since(since) < CONSISTENCY) {
+            self.record.left_raised = None;
+        }
+    }
+
+    /// Begins a round, or ends it all.
+    fn begin(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
+        self.proposed = None;
+        let end = |ending| Turn::Go(Phase::Clearing(ending));
+        if self.is_taken_off {
+            return end(Ending::OthersChanged(taken_off()));
+        }
+        if let Some(stop) = limits.stop {
+            return end(Ending::Limit(stop));
+        }
+        if !limits.is_enabled {
+            return end(Ending::OptedOut);
+        }
+        if let Some(what) = change_by_others(service) {
+            return end(Ending::OthersChanged(what));
+        }
+        // A request of the round before that was not answered must not take effect in this one.
+        if self.is_unsettled(seen) {
+            return Turn::Take(Step::Wait(None));
+        }
+        if let Some(relocations) = &self.relocations
+            && relocations.wait_for_others(seen.cluster, &limits.others_targets)
+        {
+            return Turn::Take(Step::Wait(None));
+        }
+        let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+        let crowded = with_promised(seen.cluster, seen.promised);
+        let misplaced = self.left(&crowded, &service.name);
+        if misplaced == 0 {
+            return end(if self.relocations.is_some() { Ending::Relocated } else { Ending::Spread });
+        }
+        if misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
+            return end(Ending::NoHelp { misplaced });
+        }
+        if limits.moves == 0 {
+            return end(Ending::Limit(Stop::Moves));
+        }
+        if let Some(unread) = seen.unread(self.not_ours(tasks)) {
+            return Turn::Take(Step::See(unread));
+        }
+        let leaving: BTreeSet<TaskArn> =
+            self.leaving.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
+        if !leaving.is_empty() {
+            return Turn::Take(Step::See(Need::Stopped(leaving)));
+        }
+        match self.next_round(&crowded, service, tasks, seen, limits, misplaced) {
+            Ok((note, targets)) => {
+                let to_look_at: BTreeSet<ContainerInstanceArn> =
+                    targets.difference(&seen.fresh_instances).cloned().collect();
+                if !to_look_at.is_empty() {
+                    return Turn::Take(Step::See(Need::Instances(to_look_at)));
+                }
+                self.proposed = Some((note.clone(), targets));
+                Turn::Take(Step::Act(Action::Note(note)))
+            }
+            Err(turn) => turn,
+        }
+    }
+
+    /// How many tasks a round starts, and where they are steered to; or why there is none.
+    fn next_round(
+        &self,
+        crowded: &Cluster,
+        service: &Service,
+        tasks: &Tasks,
+        seen: &Seen<'_>,
+        limits: &Limits,
+        misplaced: u32,
+    ) -> Result<(SurgeNote, BTreeSet<ContainerInstanceArn>), Turn> {
+        let end = |ending| Turn::Go(Phase::Clearing(ending));
+        let protections = self.protections(seen);
+        let spared: BTreeSet<TaskArn> =
+            protections.keys().filter(|task| !self.ours.contains_key(*task)).cloned().collect();
+        if spared.len() > SPARED_TASKS {
+            let why = format!("{} tasks are protected by the application, too many to note", spared.len());
+            return Err(end(Ending::Undone(why)));
+        }
+        let barred = self.barred(crowded, limits, service, tasks, &spared);
+        let stopping = self.leaving.iter().filter(|task| seen.stopped.get(*task).is_none_or(|it| !it.is_over)).count();
+        let above = ceiling(service).saturating_sub(count(tasks.all.len())).saturating_sub(count(stopping));
+        if above == 0 {
+            // What goes still counts for maximumPercent.
+            let waits = stopping > 0;
+            return Err(if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::NoHelp { misplaced }) });
+        }
+        let most = limits.surge.of_at_least_one(service.desired_count).min(limits.moves).min(above);
+        // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
+        let is_careful = misplaced >= self.misplaced;
+        let targets = if limits.steers {
+            let taken = &limits.others_targets;
+            match &self.relocations {
+                Some(relocations) => {
+                    let wanted = relocations.wanted(crowded, &barred, taken);
+                    steering::to(crowded, &service.name, &wanted, most)
+                }
+                None => steering::targets(crowded, &service.name, &barred, most, is_careful, taken),
+            }
+        } else {
+            None
+        };
+        let (surge, targets, steer) = match targets {
+            Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
+            // Left to ECS, none of these would go where it is to.
+            None if self.relocations.is_some() => return Err(end(Ending::NoHelp { misplaced })),
+            None => (spread::paced_surge(crowded, &service.name, &barred, most), BTreeSet::new(), None),
+        };
+        if surge == 0 || !self.can_help(crowded, service, &barred, &spared, surge, misplaced) {
+            return Err(end(Ending::NoHelp { misplaced }));
+        }
+        let note = SurgeNote {
+            from: service.desired_count,
+            to: service.desired_count.saturating_add(surge),
+            run_id: self.run_id.clone(),
+            at: seen.now,
+            protect_minutes: limits.protect_minutes,
+            spared: spared.iter().map(SurgeNote::beginning_of).collect(),
+            steer,
+        };
+        Ok((note, targets))
+    }
+
+    /// Whether after such a round fewer are misplaced, where the application protects tasks: what would have to go may be just
+    /// those.
+    fn can_help(
+        &self,
+        crowded: &Cluster,
+        service: &Service,
+        barred: &BTreeSet<TaskArn>,
+        spared: &BTreeSet<TaskArn>,
+        surge: u32,
+        misplaced: u32,
+    ) -> bool {
+        if spared.is_empty() || self.relocations.is_some() {
+            return true;
+        }
+        let mut foreseen = crowded.clone();
+        let mut barred = barred.clone();
+        for (number, place) in spread::placements(crowded, &service.name, surge).iter().enumerate() {
+            if let Some(task) = view::foreseen(&foreseen, &service.name, place, number) {
+                barred.insert(task.arn.clone());
+                view::insert(&mut foreseen, task);
+            }
+        }
+        let tasks = Tasks::all_ready(&foreseen, &service.name);
+        let victims = spread::victims(&foreseen, &service.name, &tasks, &barred, surge);
+        for victim in &victims {
+            view::remove(&mut foreseen, victim);
+        }
+        victims.len() == surge as usize && spread::misplaced(&foreseen, &service.name) < misplaced
+    }
+
+    /// Raises the desired count; before that, where it steers, puts the attribute on the container instances.
+    fn raise(&self, targets: &BTreeSet<ContainerInstanceArn>, service: &Service, limits: &Limits) -> Turn {
+        let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
+        if let Some(what) = change_by_others(service) {
+            return Turn::Go(Phase::Clearing(Ending::OthersChanged(what)));
+        }
+        match service.desired_count {
+            // Done, but the answer was lost.
+            count if count == note.to => Turn::Go(Phase::Raised(note.at)),
+            count if count != note.from => Turn::Go(Phase::Clearing(others_set(count))),
+            _ if self.is_taken_off => Turn::Go(Phase::Clearing(Ending::OthersChanged(taken_off()))),
+            _ if limits.stop.is_some() => {
+                Turn::Go(Phase::Clearing(Ending::Limit(limits.stop.unwrap_or(Stop::Deadline))))
+            }
+            _ => {
+                let Some(value) = &note.steer else {
+                    return Turn::Take(Step::Act(Action::SetDesiredCount(note.to, None)));
+                };
+                if !targets.is_subset(&self.put) {
+                    return Turn::Take(Step::Act(Action::PutTarget(targets.clone(), value.clone())));
+                }
+                let mut constraints = owners_constraints(&service.placement_constraints);
+                constraints.push(steering_constraint(value));
+                Turn::Take(Step::Act(Action::SetDesiredCount(note.to, Some(constraints))))
+            }
+        }
+    }
+
+    fn wait_for_replacements(&self, since: Timestamp, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
+        let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
+        if service.desired_count != note.to {
+            if service.desired_count == note.from && seen.since(since) < CONSISTENCY {
+                return Turn::Take(Step::Wait(None));
+            }
+            return Turn::Go(Phase::Clearing(others_raised(service.desired_count, note)));
+        }
+        if let Some(what) = change_by_others(service) {
+            if service.status != ServiceStatus::Active {
+                return Turn::Go(Phase::Clearing(Ending::OthersChanged(what)));
+            }
+            // A deployment replaces the tasks anyway; what is this run's is the count.
+            let ending = Some(Ending::OthersChanged(what));
+            return Turn::Go(Phase::Chosen { since, victims: BTreeSet::new(), ending });
+        }
+        let mut trouble = self.trouble(note, since, service, seen, limits);
+        let counted = service.running_count.saturating_add(service.pending_count);
+        if note.steer.is_some() && self.constrained && trouble.is_none() {
+            if counted < note.to {
+                return Turn::Take(Step::Wait(None));
+            }
+            let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+            if tasks.placed() < note.to as usize {
+                return Turn::Take(Step::Wait(None));
+            }
+            trouble = self.landed_elsewhere(tasks);
+            if trouble.is_none() {
+                // All have a place: what outlives a killed run is to be the exception.
+                return self.unsteer(service, seen).map_or(Turn::Take(Step::Wait(None)), Turn::Take);
+            }
+        }
+        if service.running_count < note.to && trouble.is_none() {
+            return Turn::Take(Step::Wait(None));
+        }
+        let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+        if trouble.is_none() {
+            if let Some(step) = self.unsteer(service, seen) {
+                return Turn::Take(step);
+            }
+            if tasks.ready.len() < note.to as usize {
+                return Turn::Take(Step::Wait(tasks.settled_in(seen.now)));
+            }
+        }
+        self.choose(since, note, trouble, service, tasks, seen, limits)
+    }
+
+    /// Chooses the victims, and protects all others.
+    #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
+    fn choose(
+        &self,
+        since: Timestamp,
+        note: &SurgeNote,
+        trouble: Option<Ending>,
+        service: &Service,
+        tasks: &Tasks,
+        seen: &Seen<'_>,
+        limits: &Limits,
+    ) -> Turn {
+        if let Some(unread) = seen.unread(self.not_ours(tasks)) {
+            return Turn::Take(Step::See(unread));
+        }
+        // What drains is ECS's own to move; protected, it would stay.
+        let on: BTreeSet<ContainerInstanceArn> =
+            tasks.all.values().filter_map(|task| task.container_instance.clone()).collect();
+        let to_look_at: BTreeSet<ContainerInstanceArn> = on.difference(&seen.fresh_instances).cloned().collect();
+        if !to_look_at.is_empty() {
+            return Turn::Take(Step::See(Need::Instances(to_look_at)));
+        }
+        let protections = self.protections(seen);
+        let ours = self.our_protections(&protections);
+        let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
+        let crowded = with_promised(seen.cluster, seen.promised);
+        let barred = self.barred(&crowded, limits, service, tasks, &spared);
+        let victims = Self::victims(&crowded, service, tasks, &spared, &barred, note);
+        let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
+        // The application may have protected it anew since, and then it is its own.
+        if let Some(unread) = seen.unread(unprotect.iter()) {
+            return Turn::Take(Step::See(unread));
+        }
+        if !unprotect.is_empty() {
+            return Turn::Take(Step::Act(Action::Unprotect(unprotect)));
+        }
+        let stays = |task: &&Task| {
+            let instance = task.container_instance.as_ref().and_then(|arn| seen.cluster.container_instances.get(arn));
+            instance.is_some_and(|instance| instance.status == ContainerInstanceStatus::Active)
+        };
+        let unprotected: Vec<TaskArn> = tasks
+            .all
+            .values()
+            .filter(stays)
+            .map(|task| &task.arn)
+            .filter(|task| !victims.contains(*task) && !protections.contains_key(*task))
+            .cloned()
+            .collect();
+        if unprotected.is_empty() {
+            let ending = if self.recovery { Some(Ending::Recovered) } else { trouble };
+            return Turn::Go(Phase::Chosen { since, victims, ending });
+        }
+        Turn::Take(Step::Act(Action::Protect(unprotected, limits.protect_minutes)))
+    }
+
+    /// Lowers the desired count, once the scheduler knows of the protection.
+    fn lower(
+        &self,
+        since: Timestamp,
+        victims: &BTreeSet<TaskArn>,
+        ending: Option<&Ending>,
+        service: &Service,
+        seen: &Seen<'_>,
+    ) -> Turn {
+        let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
+        match service.desired_count {
+            count if count == note.from => {
+                // What was raised a moment ago may not be read yet.
+                if seen.since(since) < CONSISTENCY && !self.is_unsettled(seen) {
+                    return Turn::Take(Step::Wait(None));
+                }
+                Turn::Go(Self::lowered(seen, victims, ending))
+            }
+            count if count != note.to => Turn::Go(Phase::Clearing(others_raised(count, note))),
+            // A task was lost since: its replacement must not be what the scale-in takes.
+            _ if service.running_count < note.to && ending.is_none() => Turn::Go(Phase::Raised(since)),
+            _ => {
+                let known = self.protected_at.map_or(SCHEDULER_INTERVAL, |at| seen.since(at));
+                let waits = SCHEDULER_INTERVAL.saturating_sub(known);
+                // Where nobody is protected, there is nothing to wait for.
+                if !waits.is_zero() && !victims.is_empty() {
+                    return Turn::Take(Step::Wait(Some(waits)));
+                }
+                // Who goes is compared with who was meant to.
+                let Some(_) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+                Turn::Take(Step::Act(scale_in(note, service)))
+            }
+        }
+    }
+
+    fn lowered(seen: &Seen<'_>, victims: &BTreeSet<TaskArn>, ending: Option<&Ending>) -> Phase {
+        let before = seen.tasks.iter().flat_map(|tasks| tasks.places()).collect();
+        Phase::Lowered { since: seen.now, victims: victims.clone(), before, ending: ending.cloned() }
+    }
+
+    /// Waits for the victims to go, and compares who went with who was meant.
+    fn wait_for_scale_in(
+        &self,
+        since: Timestamp,
+        victims: &BTreeSet<TaskArn>,
+        before: &BTreeMap<TaskArn, ContainerInstanceArn>,
+        ending: Option<&Ending>,
+        service: &Service,
+        seen: &Seen<'_>,
+    ) -> Turn {
+        let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
+        match service.desired_count {
+            count if count == note.from => {}
+            count if count == note.to && seen.since(since) < CONSISTENCY => return Turn::Take(Step::Wait(None)),
+            count if count == note.to => return Turn::Take(Step::Act(scale_in(note, service))),
+            count => return Turn::Go(Phase::Clearing(others_set(count))),
+        }
+        if let Some(step) = self.unsteer(service, seen) {
+            return Turn::Take(step);
+        }
+        let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+        let is_over = tasks.all.len() <= note.from as usize;
+        let stayed = victims.iter().filter(|task| tasks.all.contains_key(*task)).count();
+        let gone = before.keys().filter(|task| !tasks.all.contains_key(*task));
+        let others_gone: BTreeSet<TaskArn> = gone.filter(|task| !victims.contains(*task)).cloned().collect();
+        if !others_gone.is_empty() && stayed > 0 {
+            let untold: BTreeSet<TaskArn> =
+                others_gone.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
+            if !untold.is_empty() {
+                return Turn::Take(Step::See(Need::Stopped(untold)));
+            }
+            // One that died, or whose container instance was lost, is no fault of the scale-in's.
+            let is_taken = |task: &&TaskArn| seen.stopped.get(*task).is_some_and(Stopped::is_scale_in);
+            let taken: Vec<&TaskArn> = others_gone.iter().filter(is_taken).collect();
+            if !taken.is_empty() {
+                let what = format!("{} of {} went instead of the chosen ones", names(&taken), service.name);
+                return Turn::Go(Phase::Clearing(Ending::Distrust(Distrust::WrongTasksStopped(what))));
+            }
+        }
+        if !is_over {
+            if seen.since(since) < SCALE_IN_TIMEOUT {
+                return Turn::Take(Step::Wait(None));
+            }
+            let why = format!("ECS did not scale in to {} tasks within {} s", note.from, SCALE_IN_TIMEOUT.as_secs());
+            return Turn::Go(Phase::Clearing(ending.cloned().unwrap_or(Ending::Undone(why))));
+        }
+        match ending {
+            Some(ending) => Turn::Go(Phase::Clearing(ending.clone())),
+            None => Turn::Go(Phase::Between),
+        }
+    }
+
+    /// Takes away what was set: what steers and protection first, the note last, so that a run that dies between finds it.
+    fn clear(&self, ending: &Ending, service: &Service, seen: &Seen<'_>) -> Turn {
+        if let Some(note) = self.note()
+            && self.is_raised
+            && service.desired_count == note.to
+            && service.status == ServiceStatus::Active
+            && !matches!(ending, Ending::NotBorneOut(_))
+        {
+            // The request that raised it had not been answered, and has taken effect since.
+            return Turn::Go(Phase::Chosen { since: note.at, victims: BTreeSet::new(), ending: Some(ending.clone()) });
+        }
+        if let Some(step) = self.unsteer(service, seen) {
+            return Turn::Take(step);
+        }
+        if self.note.is_some() || !self.ours.is_empty() {
+            let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+            if let Some(unread) =
+                seen.unread(tasks.all.keys().filter(|task| self.recovery || self.ours.contains_key(*task)))
+            {
+                return Turn::Take(Step::See(unread));
+            }
+            let mut ours = self.our_protections(&self.protections(seen));
+            ours.retain(|task| tasks.all.contains_key(task));
+            if !ours.is_empty() {
+                return Turn::Take(Step::Act(Action::Unprotect(ours.into_iter().collect())));
+            }
+        }
+        if self.is_unsettled(seen) {
+            return Turn::Take(Step::Wait(None));
+        }
+        if self.written.is_some() && !self.is_cleared {
+            return Turn::Take(Step::Act(Action::ClearNote));
+        }
+        self.end(ending, service, seen)
+    }
+
+    /// Notes how it went, where that says something, and ends.
+    fn end(&self, ending: &Ending, service: &Service, seen: &Seen<'_>) -> Turn {
+        let helped = self.first_misplaced.is_some_and(|first| self.left(seen.cluster, &service.name) < first);
+        let note = last_note(ending, helped, service, seen.now);
+        match note {
+            Some(note) if self.record.touched && !self.is_last_noted && !self.recovery => {
+                Turn::Take(Step::Act(Action::NoteLast(note)))
+            }
+            _ => Turn::Take(Step::Done(ending.clone())),
+        }
+    }
+
+    /// Takes off what steers: first the constraint, then the attribute that it asks for, since without that no task has a place.
+    fn unsteer(&self, service: &Service, seen: &Seen<'_>) -> Option<Step> {
+        let is_steered = self.constrained || service.placement_constraints.iter().any(is_steering);
+        // UpdateService refuses a service that is being deleted.
+        if is_steered && service.status == ServiceStatus::Active {
+            let constraints = owners_constraints(&service.placement_constraints);
+            return Some(Step::Act(Action::SetConstraints(constraints)));
+        }
+        // A request that puts it on may still be on its way.
+        if !self.targets.is_empty() && matches!(self.phase, Phase::Clearing(_)) && self.is_unsettled(seen) {
+            return Some(Step::Wait(None));
+        }
+        (!self.targets.is_empty()).then(|| Step::Act(Action::DeleteTarget(self.targets.clone())))
+    }
+
+    /// Whether a request that was not answered may still take effect.
+    fn is_unsettled(&self, seen: &Seen<'_>) -> bool {
+        self.unsettled.is_some_and(|at| seen.since(at) < LANDS_WITHIN)
+    }
+
+    /// Whether a new task sits on a container instance that was not meant.
+    fn landed_elsewhere(&self, tasks: &Tasks) -> Option<Ending> {
+        let is_elsewhere = |task: &&Task| {
+            !self.old_tasks.contains(&task.arn)
+                && task.container_instance.as_ref().is_some_and(|instance| !self.targets.contains(instance))
+        };
+        let astray: Vec<&TaskArn> = tasks.all.values().filter(is_elsewhere).map(|task| &task.arn).collect();
+        (!self.old_tasks.is_empty() && !astray.is_empty())
+            .then(|| Ending::Distrust(Distrust::SteeringMissed(format!("task {}", names(&astray)))))
+    }
+
+    /// What is not to go: what the application protects, what a reviewed plan doesn't name, and where tasks are to go elsewhere
+    /// one by one, all but those for which there is a place now.
+    fn barred(
+        &self,
+        cluster: &Cluster,
+        limits: &Limits,
+        service: &Service,
+        tasks: &Tasks,
+        spared: &BTreeSet<TaskArn>,
+    ) -> BTreeSet<TaskArn> {
+        let mut barred = spared.clone();
+        if let (Some(reviewed), false) = (&limits.reviewed, self.recovery) {
+            barred.extend(reviewed.barred(&service.name, tasks));
+        }
+        if let Some(relocations) = &self.relocations {
+            let in_a_round = !matches!(self.phase, Phase::Between);
+            let go = relocations.may_go(cluster, tasks, &self.old_tasks, in_a_round);
+            barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
+        }
+        barred
+    }
+
+    /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
+    fn victims(
+        cluster: &Cluster,
+        service: &Service,
+        tasks: &Tasks,
+        spared: &BTreeSet<TaskArn>,
+        barred: &BTreeSet<TaskArn>,
+        note: &SurgeNote,
+    ) -> BTreeSet<TaskArn> {
+        let excess = tasks.all.len().saturating_sub(note.from as usize);
+        let youngest_first = |a: &&Task, b: &&Task| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn));
+        let mut unready: Vec<&Task> =
+            tasks.all.values().filter(|task| !tasks.ready.contains(&task.arn) && !spared.contains(&task.arn)).collect();
+        unready.sort_by(youngest_first);
+        let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
+        let more = count(excess - victims.len());
+        victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
+        // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
+        let is_chosen = barred.len() > spared.len();
+        let mut newest: Vec<&Task> =
+            tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
+        newest.sort_by(youngest_first);
+        for task in newest {
+            if victims.len() >= excess {
+                break;
+            }
+            victims.insert(task.arn.clone());
+        }
+        victims
+    }
+
+    /// Why the replacements are waited for no longer.
+    fn trouble(
+        &self,
+        note: &SurgeNote,
+        since: Timestamp,
+        service: &Service,
+        seen: &Seen<'_>,
+        limits: &Limits,
+    ) -> Option<Ending> {
+        if let Some(stop) = limits.stop {
+            return Some(Ending::Limit(stop));
+        }
+        // A new attribute takes a moment until ECS places by it, and capacity that others leave until it is free: a first failure
+        // to place says nothing yet.
+        let may_be_early = self.relocations.as_ref().is_some_and(|it| it.room_comes_later)
+            || note.steer.is_some() && seen.since(since) < CONSISTENCY;
+        if let Some(failure) = &service.newest_failure
+            && failure.at >= note.at
+            && !may_be_early
+        {
+            return Some(Ending::Undone(failure.message.clone()));
+        }
+        let timeout = limits.task_timeout;
+        (seen.since(since) >= timeout)
+            .then(|| Ending::Undone(format!("the new tasks were not healthy within {} s", timeout.as_secs())))
+    }
+
+    /// Until when tasks are protected: as was read now, and else as this run protected them.
+    fn protections(&self, seen: &Seen<'_>) -> BTreeMap<TaskArn, Timestamp> {
+        let known = |(task, until): (&TaskArn, &Option<Timestamp>)| Some((task.clone(), (*until)?));
+        let mut protections: BTreeMap<TaskArn, Timestamp> = self.ours.iter().filter_map(known).collect();
+        for (task, until) in &seen.protections {
+            match until {
+                Some(until) => protections.insert(task.clone(), *until),
+                None => protections.remove(task),
+            };
+        }
+        protections
+    }
+
+    /// Which protections are this run's, or those of the run that left the note. An application's own stay.
+    fn our_protections(&self, protections: &BTreeMap<TaskArn, Timestamp>) -> BTreeSet<TaskArn> {
+        let note = self.note.as_ref();
+        let spares = |task: &TaskArn| note.is_some_and(|note| note.spares(task));
+        let is_ours = |task: &TaskArn, until: Timestamp| match (self.ours.get(task), note) {
+            // The application has protected it anew since, and that is its own.
+            (Some(Some(ours)), _) => until == *ours,
+            // It was asked for, and the answer was lost.
+            (Some(None), _) => !spares(task),
+            (None, Some(note)) if self.recovery => !note.spares(task) && note.may_have_set(until),
+            (None, _) => false,
+        };
+        protections.iter().filter(|(task, until)| is_ours(task, **until)).map(|(task, _)| task.clone()).collect()
+    }
+
+    /// Passes the fence, where the step is a change.
+    fn fenced(&mut self, step: Step, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Step {
+        let Step::Act(action) = &step else { return step };
+        if !limits.holds_lease {
+            return self.unfinished("the run's lease has lapsed, so it changes nothing any more");
+        }
+        // A look from before the note was written can't show it.
+        if self.written.as_ref().is_some_and(|written| written.at >= seen.looked_at) {
+            return step;
+        }
+        // It was to be written, and perhaps it wasn't: it is written again, or taken away.
+        let may_be_absent = self.is_cleared || !self.is_surely_written && !self.recovery;
+        match fence::whose(service, self.written.as_ref(), seen) {
+            Whose::Ours => step,
+            Whose::NotShownYet | Whose::TakenOff if may_be_absent => step,
+            Whose::NotShownYet => Step::Wait(None),
+            Whose::Anothers(run) => {
+                self.phase = Phase::Over(Ending::AnothersNote(run.clone()));
+                Step::Done(Ending::AnothersNote(run))
+            }
+            Whose::TakenOff => {
+                self.is_taken_off = true;
+                if matches!(action, Action::SetDesiredCount(..) if matches!(self.phase, Phase::Noted(_))) {
+                    self.phase = Phase::Clearing(Ending::OthersChanged(taken_off()));
+                    return Step::Wait(Some(Duration::ZERO));
+                }
+                step
+            }
+        }
+    }
+
+    /// The run's time is over and the last look is an old one: only what that look makes sure of is done.
+    fn blind(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Step {
+        if !limits.is_last_chance {
+            return Step::Wait(None);
+        }
+        let shows_ours = fence::whose(service, self.written.as_ref(), seen) == Whose::Ours;
+        if let Some(note) = self.note()
+            && seen.since(seen.looked_at) <= OLDEST_LOOK
+            && shows_ours
+            && limits.holds_lease
+            && service.status == ServiceStatus::Active
+        {
+            let owners = owners_constraints(&service.placement_constraints);
+            let shows_just_ours_added = note.steer.as_ref().is_some_and(|value| {
+                let mut with_ours = owners.clone();
+                with_ours.push(steering_constraint(value));
+                service.placement_constraints == with_ours
+            });
+            let constraints = (self.constrained && shows_just_ours_added).then_some(owners);
+            let is_known = self.protected_at.is_none_or(|at| seen.since(at) >= SCHEDULER_INTERVAL);
+            match &self.phase {
+                Phase::Chosen { victims, .. }
+                    if service.desired_count == note.to && !victims.is_empty() && is_known =>
+                {
+                    return Step::Act(Action::SetDesiredCount(note.from, constraints));
+                }
+                _ => {
+                    if let Some(constraints) = constraints {
+                        return Step::Act(Action::SetConstraints(constraints));
+                    }
+                }
+            }
+        }
+        self.unfinished("the service could not be looked at any more")
+    }
+
+    fn unfinished(&mut self, why: &str) -> Step {
+        let failure = self.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
+        let is_noted = self.is_noted() || self.constrained || !self.targets.is_empty();
+        let ending = if is_noted {
+            Ending::Unfinished(format!("{why}{failure}"))
+        } else {
+            Ending::Failed(format!("{why}{failure}"))
+        };
+        self.phase = Phase::Over(ending.clone());
+        Step::Done(ending)
+    }
+
+    /// What was begun is taken back, as far as that goes: AWS refuses the same call again and again.
+    fn give_up(&mut self, seen: &Seen<'_>) {
+        let why = self.failure.clone().unwrap_or_default();
+        let desired = seen.service.map(|service| service.desired_count);
+        let is_at_surge = self.note().is_some_and(|note| desired == Some(note.to));
+        self.phase = match &self.phase {
+            // Without protection ECS chooses who goes: the spread may suffer, the count does not.
+            Phase::Raised(since) if is_at_surge => {
+                Phase::Chosen { since: *since, victims: BTreeSet::new(), ending: Some(Ending::Failed(why)) }
+            }
+            Phase::Between | Phase::Recovering | Phase::Clearing(_) | Phase::Over(_) | Phase::Chosen { .. } => {
+                Phase::Over(if self.is_noted() { Ending::Unfinished(why) } else { Ending::Failed(why) })
+            }
+            Phase::Raised(_) | Phase::Noted(_) | Phase::Lowered { .. } => Phase::Clearing(Ending::Failed(why)),
+        };
+    }
+}
+
+impl Strategy for Surge {
+    fn next(&mut self, seen: &Seen<'_>, limits: &Limits) -> Step {
+        let Some(service) = seen.service else {
+            self.record.left_raised = None;
+            if self.targets.is_empty() || !limits.holds_lease {
+                return Step::Done(Ending::Gone);
+            }
+            return Step::Act(Action::DeleteTarget(self.targets.clone()));
+        };
+        if !seen.is_fresh {
+            return self.blind(service, seen, limits);
+        }
+        self.see_count(service, seen);
+        for _ in 0..TRANSITIONS {
+            match self.turn(service, seen, limits) {
+                Turn::Go(phase) => self.enter(phase, seen),
+                Turn::Take(step) => return self.fenced(step, service, seen, limits),
+            }
+        }
+        Step::Wait(None)
+    }
+
+    fn done(&mut self, action: &Action, result: &Done, seen: &Seen<'_>) {
+        self.record.touched = true;
+        self.refusals = 0;
+        match action {
+            Action::Note(note) => {
+                let cluster = seen.cluster;
+                if let Some(service) = seen.service {
+                    let misplaced = self.left(cluster, &service.name);
+                    self.first_misplaced.get_or_insert(misplaced);
+                    self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
+                    self.misplaced = self.misplaced.min(misplaced);
+                }
+                self.old_tasks = seen.tasks.iter().flat_map(|tasks| tasks.all.keys().cloned()).collect();
+                self.note = Some(note.clone());
+                self.written = Some(Written { run_id: self.run_id.clone(), at: seen.now });
+                (self.is_surely_written, self.is_cleared) = (true, false);
+                self.phase = Phase::Noted(self.proposed.take().map_or_else(BTreeSet::new, |(_, targets)| targets));
+            }
+            // A look may show it for a while yet: it is known as this run's until the end.
+            Action::ClearNote => {
+                self.note = None;
+                self.is_surely_written = false;
+                self.is_cleared = true;
+            }
+            Action::NoteLast(_) => self.is_last_noted = true,
+            Action::SetDesiredCount(count, constraints) => {
+                if let Some(constraints) = constraints {
+                    self.constrained = constraints.iter().any(is_steering);
+                }
+                let Some((from, to)) = self.note().map(|note| (note.from, note.to)) else { return };
+                if *count == to {
+                    self.is_raised = true;
+                    self.record.left_raised = Some((to, from));
+                    self.phase = Phase::Raised(seen.now);
+                } else {
+                    self.record.left_raised = (*count > from).then_some((*count, from));
+                    self.phase = match &self.phase {
+                        Phase::Chosen { victims, ending, .. } => Self::lowered(seen, victims, ending.as_ref()),
+                        Phase::Lowered { victims, before, ending, .. } => Phase::Lowered {
+                            since: seen.now,
+                            victims: victims.clone(),
+                            before: before.clone(),
+                            ending: ending.clone(),
+                        },
+                        phase => phase.clone(),
+                    };
+                }
+            }
+            Action::SetConstraints(_) => self.constrained = false,
+            Action::PutTarget(instances, _) => {
+                self.targets.extend(instances.iter().cloned());
+                self.put.extend(instances.iter().cloned());
+            }
+            Action::DeleteTarget(instances) => {
+                self.targets.retain(|instance| !instances.contains(instance));
+                self.put.retain(|instance| !instances.contains(instance));
+            }
+            Action::Protect(..) => self.is_protected(result, seen),
+            Action::Unprotect(tasks) => self.ours.retain(|task, _| !tasks.contains(task)),
+            // Not this strategy's.
+            Action::Stop(_) | Action::ForceNewDeployment | Action::NewRevision(_) | Action::Deploy(_) => {}
+        }
+    }
+
+    fn failed(&mut self, action: Option<&Action>, failure: &Failure, seen: &Seen<'_>) {
+        self.failure = Some(failure.text.clone());
+        if let Some(action) = action {
+            self.record.touched = true;
+            self.proposed = None;
+            let may_be_done = matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear);
+            if failure.kind == FailureKind::Unanswered {
+                self.unsettled = Some(seen.now);
+            }
+            match action {
+                Action::Note(note) if may_be_done => {
+                    // It may be there: then it is this run's to take away.
+                    self.note.get_or_insert_with(|| note.clone());
+                    self.written = Some(Written { run_id: self.run_id.clone(), at: seen.now });
+                }
+                Action::SetDesiredCount(count, constraints) if may_be_done => {
+                    let note = self.note().map(|note| (note.from, note.to));
+                    if let Some((from, to)) = note.filter(|(_, to)| to == count) {
+                        self.is_raised = true;
+                        self.record.left_raised = Some((to, from));
+                        self.constrained |= constraints.is_some();
+                    }
+                }
+                Action::PutTarget(instances, _) => self.targets.extend(instances.iter().cloned()),
+                Action::Protect(tasks, _) => {
+                    self.protected_at = Some(seen.now);
+                    for task in tasks {
+                        let until = failure.before.protected.get(task).copied();
+                        self.ours.entry(task.clone()).and_modify(|known| *known = until.or(*known)).or_insert(until);
+                    }
+                }
+                Action::NoteLast(_) => self.is_last_noted = true,
+                _ => {}
+            }
+        }
+        if failure.kind == FailureKind::Refused {
+            self.refusals += 1;
+            if self.refusals >= REFUSALS {
+                self.refusals = 0;
+                self.give_up(seen);
+            }
+        }
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn promised(&self) -> Option<Promised> {
+        let to = |to| Some(Promised { name: self.name.clone(), tasks: to, targets: self.targets() });
+        match &self.phase {
+            Phase::Between => self.proposed.as_ref().and_then(|(note, _)| to(note.to)),
+            Phase::Noted(_) | Phase::Raised(_) | Phase::Chosen { .. } => self.note().and_then(|note| to(note.to)),
+            Phase::Recovering | Phase::Lowered { .. } | Phase::Clearing(_) | Phase::Over(_) => None,
+        }
+    }
+
+    fn targets(&self) -> BTreeSet<ContainerInstanceArn> {
+        match (&self.phase, &self.proposed) {
+            (Phase::Noted(planned), _) | (Phase::Between, Some((_, planned))) => {
+                self.targets.union(planned).cloned().collect()
+            }
+            _ => self.targets.clone(),
+        }
+    }
+
+    fn starts_under_way(&self) -> u32 {
+        match &self.phase {
+            Phase::Between => self.proposed.as_ref().map_or(0, |(note, _)| note.added()),
+            Phase::Noted(_) | Phase::Raised(_) | Phase::Chosen { .. } | Phase::Lowered { .. } => {
+                self.note().map_or(0, SurgeNote::added)
+            }
+            Phase::Recovering | Phase::Clearing(_) | Phase::Over(_) => 0,
+        }
+    }
+
+    fn waits_for(&self, service: Option<&Service>, tasks: Option<&Tasks>) -> String {
+        let Some(note) = self.note() else { return "being looked at".to_owned() };
+        match &self.phase {
+            Phase::Between | Phase::Recovering => "being looked at".to_owned(),
+            Phase::Noted(_) => format!("{} more tasks to be started", note.added()),
+            Phase::Raised(_) => super::healthy_of(note.to, service, tasks),
+            Phase::Chosen { .. } => format!("to go back to {} tasks", note.from),
+            Phase::Lowered { .. } => format!("{} tasks to go", note.added()),
+            Phase::Clearing(_) | Phase::Over(_) => "being cleared up".to_owned(),
+        }
+    }
+
+    fn is_recovery(&self) -> bool {
+        self.recovery
+    }
+
+    fn abandoned(&self, _service: Option<&Service>, failure: Option<&str>) -> Ending {
+        let why = failure.or(self.failure.as_deref()).unwrap_or("the time was up before the last step was finished");
+        match &self.phase {
+            Phase::Over(ending) => ending.clone(),
+            _ if !self.is_noted() && !self.constrained && self.targets.is_empty() && self.ours.is_empty() => {
+                Ending::Failed(why.to_owned())
+            }
+            _ => Ending::Unfinished(why.to_owned()),
+        }
+    }
+}
+
+impl Surge {
+    /// What became of a request to protect.
+    fn is_protected(&mut self, result: &Done, seen: &Seen<'_>) {
+        self.protected_at = Some(seen.now);
+        for (task, until) in &result.protected {
+            self.ours.insert(task.clone(), Some(*until));
+        }
+        // One that has gone meanwhile is MISSING, and is lost anyway: then the next look has another picture.
+        let refused: Vec<String> = result
+            .refused
+            .iter()
+            .filter(|(_, reason)| *reason != "MISSING")
+            .map(|(task, reason)| format!("{} ({reason})", task.short()))
+            .take(NAMES)
+            .collect();
+        if !refused.is_empty()
+            && let Phase::Raised(since) = &self.phase
+        {
+            let ending = Some(Ending::Distrust(Distrust::ProtectionRefused(refused.join(", "))));
+            self.phase = Phase::Chosen { since: *since, victims: BTreeSet::new(), ending };
+        }
+    }
+}
+
+/// Back to the count of before; the same call takes our constraint off.
+fn scale_in(note: &SurgeNote, service: &Service) -> Action {
+    let is_steered = note.steer.is_some() || service.placement_constraints.iter().any(is_steering);
+    Action::SetDesiredCount(note.from, is_steered.then(|| owners_constraints(&service.placement_constraints)))
+}
+
+/// What somebody else is doing to the service, if they are.
+fn change_by_others(service: &Service) -> Option<String> {
+    if service.status != ServiceStatus::Active {
+        return Some("the service is being deleted".to_owned());
+    }
+    (service.deployments.len() > 1).then(|| "a deployment began".to_owned())
+}
+
+fn taken_off() -> String {
+    "somebody took the run's note off the service (a terraform apply that owns all of its tags does; see ignore_tags)"
+        .to_owned()
+}
+
+fn others_set(count: u32) -> Ending {
+    Ending::OthersChanged(format!("the desired count was set to {count}"))
+}
+
+/// Somebody else has set a count while this run's was up: a part of it may be this run's.
+fn others_raised(count: u32, note: &SurgeNote) -> Ending {
+    if count > note.from {
+        Ending::CountChanged { count, ours: note.added().min(count - note.from) }
+    } else {
+        others_set(count)
+    }
+}
+
+fn names(tasks: &[&TaskArn]) -> String {
+    let more = tasks.len().saturating_sub(NAMES);
+    let named: Vec<&str> = tasks.iter().take(NAMES).map(|task| task.short()).collect();
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,352 @@
+//! The table of surge: what is remembered, what is shown, and the step that follows.
+
+use super::*;
+use crate::planning::{
+    strategy::testing::{Shown, ago, numbers, task, told},
+    testing::NOW,
+};
+
+/// Two tasks on one of two container instances: one is misplaced.
+const TWO: &str = "a i-1 web web\nb i-2";
+/// The same with a third task, on the empty one.
+const THREE: &str = "a i-1 web web\nb i-2 web";
+/// This run's note, as the service carries it.
+const OURS: &str = "tag=from=2_to=3_run=r1_at=1799999940_protect=20";
+const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
+
+/// What is remembered: the phase, then words.
+///
+/// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
+/// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `protected-at=SECONDS` `victims=1`
+/// `steered` `unsettled=SECONDS` `idle=ROUNDS` `undo` (the step is to be undone).
+fn memory(words: &str) -> Surge {
+    let mut surge = Surge::new("r1", &"web".into());
+    let (mut since, mut victims, mut ending, mut written) = (60, BTreeSet::new(), None, 60);
+    let mut words = words.split_whitespace();
+    let phase = words.next().unwrap();
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match key {
+            "since" => since = value.parse().unwrap(),
+            "written" => written = value.parse().unwrap(),
+            "mine" => surge.ours.extend(numbers(value).into_iter().map(|task| (task, Some(ago(-1_200))))),
+            "asked" => surge.ours.extend(numbers(value).into_iter().map(|task| (task, None))),
+            "protected-at" => surge.protected_at = Some(ago(value.parse().unwrap())),
+            "victims" => victims = numbers(value),
+            "steered" => {
+                surge.constrained = true;
+                surge.targets = BTreeSet::from(["i-2".into()]);
+            }
+            "unsettled" => surge.unsettled = Some(ago(value.parse().unwrap())),
+            "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
+            "undo" => ending = Some(Ending::Undone("no place".to_owned())),
+            _ => panic!("{word} says nothing"),
+        }
+    }
+    if phase != "between" {
+        let steer = surge.constrained.then(|| "4f2a".to_owned());
+        let spared = Vec::new();
+        let note =
+            SurgeNote { from: 2, to: 3, run_id: "r1".to_owned(), at: ago(60), protect_minutes: 20, spared, steer };
+        surge.note = Some(note);
+        surge.written = Some(Written { run_id: "r1".to_owned(), at: ago(written) });
+        surge.is_surely_written = true;
+        surge.old_tasks = numbers("1,2");
+        surge.record.touched = true;
+        surge.is_raised = !matches!(phase, "noted");
+    }
+    let before = [("1", "i-1"), ("2", "i-1"), ("3", "i-2")].map(|(number, place)| (task(number), place.into()));
+    surge.phase = match phase {
+        "between" => Phase::Between,
+        "noted" => Phase::Noted(surge.targets.clone()),
+        "raised" => Phase::Raised(ago(since)),
+        "chosen" => Phase::Chosen { since: ago(since), victims, ending },
+        "lowered" => Phase::Lowered { since: ago(since), victims, before: before.into(), ending },
+        "clearing" => Phase::Clearing(ending.unwrap_or(Ending::Spread)),
+        _ => panic!("{phase} is no phase"),
+    };
+    surge
+}
+
+#[track_caller]
+fn check(drawing: &str, remembered: &str, shown: &str, expected: &str) {
+    let shown_words = shown;
+    let shown = Shown::new(drawing, shown);
+    let step = memory(remembered).next(&shown.seen(), &shown.limits);
+    assert_eq!(told(&step), expected, "{drawing}\n{remembered} | {shown_words}");
+}
+
+#[test]
+fn a_round_begins_with_a_note_unless_something_stands_against_it() {
+    check(TWO, "between", "", "note 2 to 3");
+    check(TWO, "between", "tasks=unseen", "see tasks");
+    check(TWO, "between", "protections=unseen", "see protections 1,2");
+    check("a i-1 web\nb i-2 web", "between", "", "done: spread");
+    check(TWO, "between", "stop=signal", "done: the run was told to end (SIGTERM)");
+    check(TWO, "between", "enabled=false", "done: its tag ecs-rebalancer:enabled no longer allows it");
+    check(TWO, "between", "deployments=2", "done: a deployment began meanwhile; that change stands");
+    check(TWO, "between", "status=draining", "done: the service is being deleted meanwhile; that change stands");
+    check(TWO, "between", "gone-service", "done: the service was deleted meanwhile");
+    check(
+        TWO,
+        "between",
+        "moves=0",
+        "done: the limit of moves (REBALANCER_MAX_MOVES, REBALANCER_PLAN, or the tag ecs-rebalancer:max-moves) is reached",
+    );
+    // Rounds that don't help end: the third without a cure is not begun.
+    check(TWO, "between idle=1", "", "note 2 to 3");
+    check(TWO, "between idle=2", "", "done: moving did not help as foreseen; 1 tasks still to be moved");
+    // maximumPercent leaves no capacity for one more.
+    let full = "a i-1 web web\nb i-2\nservice web max=100";
+    check(full, "between", "", "done: moving did not help as foreseen; 1 tasks still to be moved");
+    // Both are protected by the application: nobody could go.
+    check(TWO, "between", "protected=1,2", "done: moving did not help as foreseen; 1 tasks still to be moved");
+    check(TWO, "between unsettled=30", "", "wait");
+    check(TWO, "between unsettled=60", "", "note 2 to 3");
+    check(TWO, "between", "stale=5", "wait");
+}
+
+#[test]
+fn a_noted_count_is_raised_once() {
+    check(TWO, "noted", OURS, "count 3");
+    check(TWO, "noted", &format!("{OURS} desired=3"), "wait");
+    check(TWO, "noted written=60", "", "wait 0 s");
+    check(TWO, "noted written=5", "", "wait");
+    check(
+        TWO,
+        "noted",
+        ANOTHERS,
+        "done: run r9 has put its note on the service, so this run left everything as it was; that run or the next one finishes it",
+    );
+    check(TWO, "noted", &format!("{OURS} desired=5"), "clear note");
+    check(TWO, "noted", &format!("{OURS} stop=signal"), "clear note");
+    check(
+        TWO,
+        "noted",
+        &format!("{OURS} lease=lapsed"),
+        "done: the run's lease has lapsed, so it changes nothing any more; the next run finishes it",
+    );
+    check(TWO, "noted steered", OURS, "attribute on 1");
+}
+
+#[test]
+fn what_was_raised_waits_for_healthy_tasks_and_no_longer_than_it_may() {
+    let raised = format!("{OURS} desired=3");
+    check(TWO, "raised", &raised, "wait");
+    check(THREE, "raised", &format!("{raised} tasks=unseen"), "see tasks");
+    check(THREE, "raised", &format!("{raised} unready=3"), "wait");
+    check(THREE, "raised", &raised, "protect 2,3");
+    check(THREE, "raised", &format!("{raised} protections=unseen"), "see protections 1,2,3");
+    // The count is not shown yet; or somebody has set another.
+    check(TWO, "raised since=5", &format!("{OURS} desired=2"), "wait");
+    check(TWO, "raised since=31", &format!("{OURS} desired=2"), "clear note");
+    check(TWO, "raised", &format!("{OURS} desired=7"), "clear note");
+    // The time is up, a task found no place, or the run is to end: the new ones go, the old ones are protected.
+    check(THREE, "raised since=299", &format!("{raised} unready=3"), "wait");
+    check(THREE, "raised since=300", &format!("{raised} unready=3"), "protect 1,2");
+    check(THREE, "raised", &format!("{raised} unready=3 failed=10"), "protect 1,2");
+    check(THREE, "raised", &format!("{raised} unready=3 failed=100"), "wait");
+    check(THREE, "raised", &format!("{raised} unready=3 stop=signal"), "protect 1,2");
+    // What an application protects is no victim; what this run protected before is protected still.
+    check(THREE, "raised", &format!("{raised} protected=2"), "protect 3");
+    check(THREE, "raised mine=2,3 protected-at=4", &format!("{raised} ends=2,3"), "wait 6 s");
+    check(THREE, "raised mine=1,2,3", &format!("{raised} ends=1,2,3"), "unprotect 1");
+    // The application has protected it anew: that is not this run's to take away.
+    check(THREE, "raised mine=1", &format!("{raised} protected=1"), "protect 3");
+    check(THREE, "raised asked=1", &format!("{raised} ends=1"), "unprotect 1");
+}
+
+#[test]
+fn a_steered_service_is_free_again_as_soon_as_its_tasks_have_a_place() {
+    let raised = format!("{OURS} desired=3 constraint=4f2a");
+    check(TWO, "raised steered", &raised, "wait");
+    check(THREE, "raised steered", &format!("{raised} unready=3"), "constraints 0");
+    let elsewhere = "a i-1 web web web\nb i-2";
+    check(elsewhere, "raised steered", &raised, "protect 2,3");
+}
+
+#[test]
+fn the_count_is_lowered_once_the_scheduler_knows_of_the_protection() {
+    let raised = format!("{OURS} desired=3");
+    check(THREE, "chosen victims=2 protected-at=3", &raised, "wait 7 s");
+    check(THREE, "chosen victims=2 protected-at=10", &raised, "count 2");
+    check(THREE, "chosen victims=2 protected-at=10", &format!("{raised} tasks=unseen"), "see tasks");
+    // A task was lost since: its replacement must not be what the scale-in takes.
+    check(THREE, "chosen victims=2 protected-at=10", &format!("{raised} running=2 gone=3"), "wait");
+    check(THREE, "chosen victims=3 protected-at=10 undo", &format!("{raised} running=2"), "count 2");
+    // Somebody has set another count.
+    check(THREE, "chosen victims=2 protected-at=10", &format!("{OURS} desired=7"), "clear note");
+    check(THREE, "chosen victims=2 protected-at=10", &format!("{OURS} desired=1"), "clear note");
+    check(
+        THREE,
+        "chosen victims=2 protected-at=10",
+        &format!("{ANOTHERS} desired=3"),
+        "done: run r9 has put its note on the service, so this run left everything as it was; that run or the next one finishes it",
+    );
+    // The note was taken off: the step is finished all the same.
+    check(THREE, "chosen victims=2 protected-at=10 written=60", "desired=3", "count 2");
+    check(THREE, "chosen victims=2 protected-at=10 written=20", "desired=3", "wait");
+}
+
+#[test]
+fn who_went_is_compared_with_who_was_meant() {
+    let lowered = format!("{OURS} desired=2");
+    check(THREE, "lowered victims=2", &lowered, "wait");
+    check(THREE, "lowered victims=2", &format!("{lowered} tasks=unseen"), "see tasks");
+    check(THREE, "lowered victims=2 mine=1,3", &format!("{lowered} gone=2 ends=1,3"), "unprotect 1,3");
+    check(THREE, "lowered victims=2 since=5", &format!("{OURS} desired=3"), "wait");
+    check(THREE, "lowered victims=2 since=30", &format!("{OURS} desired=3"), "count 2");
+    check(THREE, "lowered victims=2", &format!("{OURS} desired=4"), "clear note");
+    check(THREE, "lowered victims=2", &format!("{lowered} gone=1"), "see why 1 stopped");
+    check(THREE, "lowered victims=2", &format!("{lowered} gone=1 died=1"), "clear note");
+    let mut surge = memory("lowered victims=2");
+    let shown = Shown::new(THREE, &format!("{lowered} gone=1 scaled-in=1"));
+    surge.next(&shown.seen(), &shown.limits);
+    let Phase::Clearing(ending) = &surge.phase else { panic!("{surge:?}") };
+    assert!(matches!(ending, Ending::Distrust(Distrust::WrongTasksStopped(_))), "{ending}");
+    check(THREE, "lowered victims=2 since=180", &lowered, "clear note");
+}
+
+#[test]
+fn what_was_set_is_cleared_and_the_note_goes_last() {
+    check(TWO, "clearing", OURS, "clear note");
+    check(TWO, "clearing mine=1", &format!("{OURS} ends=1"), "unprotect 1");
+    // Protected anew by the application.
+    check(TWO, "clearing mine=1", &format!("{OURS} protected=1"), "clear note");
+    check(TWO, "clearing steered", &format!("{OURS} constraint=4f2a"), "constraints 0");
+    check(TWO, "clearing unsettled=30", OURS, "wait");
+    // A request to raise that was not answered has taken effect since.
+    check(THREE, "clearing unsettled=30", &format!("{OURS} desired=3"), "count 2");
+    check(TWO, "clearing", &format!("{OURS} tasks=unseen"), "see tasks");
+}
+
+#[test]
+fn without_a_fresh_look_only_what_the_last_one_makes_sure_of_is_done() {
+    let ready = "chosen victims=2 protected-at=10";
+    let unseen = "done: the service could not be looked at any more; the next run finishes it";
+    check(THREE, ready, &format!("{OURS} desired=3 stale=30"), "wait");
+    check(THREE, ready, &format!("{OURS} desired=3 stale=30 last-chance"), "count 2");
+    check(THREE, ready, &format!("{OURS} desired=3 stale=61 last-chance"), unseen);
+    check(THREE, ready, &format!("{OURS} desired=4 stale=30 last-chance"), unseen);
+    check(THREE, ready, &format!("{ANOTHERS} desired=3 stale=30 last-chance"), unseen);
+    // Nobody is protected for sure: the count stays.
+    check(THREE, "raised", &format!("{OURS} desired=3 stale=30 last-chance"), unseen);
+    check(THREE, "chosen victims=2 protected-at=5", &format!("{OURS} desired=3 stale=30 last-chance"), unseen);
+    check(THREE, "raised steered", &format!("{OURS} desired=3 constraint=4f2a stale=30 last-chance"), "constraints 0");
+    let with_another = "a i-1 web web\nb i-2 web\nservice web constraint=distinctInstance";
+    check(
+        with_another,
+        "raised steered",
+        &format!("{OURS} desired=3 constraint=4f2a stale=30 last-chance"),
+        "constraints 1",
+    );
+    check(THREE, "raised steered", &format!("{OURS} desired=3 constraint=aaaa stale=30 last-chance"), unseen);
+}
+
+/// What a dead run left, and the first change that follows, or the ending.
+#[track_caller]
+fn check_recovery(drawing: &str, note: &str, shown: &str, expected: &str) {
+    let shown_words = shown;
+    let shown = Shown::new(drawing, &format!("tag={note} {shown}"));
+    let service = shown.service.as_ref().unwrap();
+    let leftover = match SurgeNote::of(service, NOW) {
+        Ok(note) => Leftover::Note(note.unwrap()),
+        Err(impossible) => Leftover::Impossible(impossible.to_string()),
+    };
+    let mut surge = Surge::recovered("r1", service, leftover);
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), expected, "{drawing}\n{note} | {shown_words}");
+}
+
+#[test]
+fn a_dead_run_s_note_is_finished_only_where_the_cluster_bears_it_out() {
+    let note = "from=2_to=3_run=r0_at=1799999400_protect=20";
+    // Nobody was started in its time, and three run: the owner may have set that.
+    check_recovery(THREE, note, "desired=3", "clear note");
+    // The third found no place in all that time: the two that run stay.
+    check_recovery(TWO, note, "desired=3 running=2", "protect 1,2");
+    check_recovery(TWO, note, "desired=2", "clear note");
+    check_recovery(TWO, note, "desired=4", "clear note");
+    check_recovery(THREE, "from=0_to=3_run=r0_at=1799999400_protect=20", "desired=3", "clear note");
+    check_recovery(THREE, "from=40_to=3_run=r0_at=1799999400_protect=20", "desired=3", "clear note");
+    check_recovery(THREE, "from=2_to=3_run=r0_at=1809999400_protect=20", "desired=3", "clear note");
+    // Protection that the dead run may have set goes; what it spared stays.
+    let spares = "from=2_to=3_run=r0_at=1800000000_protect=20_spared=00001";
+    check_recovery(TWO, spares, "desired=2 ends=1,2", "unprotect 2");
+}
+
+#[test]
+fn the_moves_that_are_told_are_those_that_changed_something() {
+    let shown = Shown::new(THREE, &format!("{OURS} desired=2 gone=2"));
+    let mut surge = memory("lowered victims=2");
+    surge.next(&shown.seen(), &shown.limits);
+    let made = crate::planning::strategy::Made { task: task("2"), from: "i-1".into(), to: Some("i-2".into()) };
+    assert_eq!((&surge.record.moves[..], surge.record.in_vain), (&[made][..], 0));
+    // Its replacement started where it was: a restart, and no move.
+    let same = "a i-1 web web web\nb i-2";
+    let shown = Shown::new(same, &format!("{OURS} desired=2 gone=2"));
+    let mut surge = memory("lowered victims=2");
+    surge.next(&shown.seen(), &shown.limits);
+    assert_eq!((surge.record.moves.len(), surge.record.in_vain), (0, 1));
+    // The step was undone: the new task went.
+    let shown = Shown::new(THREE, &format!("{OURS} desired=2 gone=3"));
+    let mut surge = memory("lowered victims=3 undo");
+    surge.next(&shown.seen(), &shown.limits);
+    assert_eq!((surge.record.moves.len(), surge.record.in_vain), (0, 1));
+}
+
+#[test]
+fn what_follows_a_failure() {
+    let failure = |kind| Failure { text: "no".to_owned(), kind, before: Done::default() };
+    let shown = Shown::new(THREE, &format!("{OURS} desired=3"));
+    // Refused again and again: lowered without protection.
+    let mut surge = memory("raised");
+    let protect = Action::Protect(vec![task("2"), task("3")], 20);
+    for _ in 0..REFUSALS {
+        surge.failed(Some(&protect), &failure(FailureKind::Refused), &shown.seen());
+    }
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "count 2");
+    // Not answered: tried again for as long as there is time, and what was asked for is this run's.
+    let mut surge = memory("raised");
+    for _ in 0..100 {
+        surge.failed(Some(&protect), &failure(FailureKind::Unanswered), &shown.seen());
+    }
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "protect 2,3");
+    assert!(surge.ours.contains_key(&task("2")));
+    // ECS refuses to protect a task: undone at once, whoever goes.
+    let mut surge = memory("raised");
+    let refused = BTreeMap::from([(task("2"), "DEPLOYMENT_BLOCKED".to_owned())]);
+    surge.done(&protect, &Done { refused, ..Done::default() }, &shown.seen());
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "count 2");
+    // One that has gone meanwhile is MISSING, and no reason.
+    let mut surge = memory("raised");
+    let refused = BTreeMap::from([(task("2"), "MISSING".to_owned())]);
+    surge.done(&protect, &Done { refused, ..Done::default() }, &shown.seen());
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "protect 2,3");
+}
+
+#[test]
+fn what_is_left_raised_is_told_with_its_numbers() {
+    let shown = Shown::new(TWO, OURS);
+    let mut surge = memory("noted");
+    surge.done(&Action::SetDesiredCount(3, None), &Done::default(), &shown.seen());
+    assert_eq!(surge.record.left_raised, Some((3, 2)));
+    let raised = Shown::new(TWO, &format!("{OURS} desired=3"));
+    surge.next(&raised.seen(), &raised.limits);
+    assert_eq!(surge.record.left_raised, Some((3, 2)));
+    let by_others = Shown::new(TWO, &format!("{OURS} desired=7"));
+    surge.phase = Phase::Raised(ago(60));
+    let _ = surge.next(&by_others.seen(), &by_others.limits);
+    assert_eq!(surge.record.left_raised, None);
+    let Phase::Clearing(ending) = &surge.phase else { panic!("{surge:?}") };
+    assert_eq!(*ending, Ending::CountChanged { count: 7, ours: 1 });
+    assert!(ending.is_failure());
+}
+
+#[test]
+fn the_most_tasks_an_owner_allows_is_rounded_down() {
+    for (desired, percent, expected) in [(4, 150, 6), (1, 150, 1), (3, 150, 4), (2, 100, 2), (10, 200, 20)] {
+        let mut service = Shown::new(TWO, "").service.unwrap();
+        (service.desired_count, service.maximum_percent) = (desired, percent);
+        assert_eq!(ceiling(&service), expected, "{desired} at {percent} %");
+    }
+}

@@ -1,0 +1,169 @@
+//! What the tables of the strategies share: what is shown of a service, in words, and a step in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Limits, Need, Seen, Step, Stop, Stopped, Tasks};
+use crate::planning::{
+    model::{Cluster, Service, ServiceEvent, ServiceName, ServiceStatus, TaskArn, Timestamp},
+    notes::steering_constraint,
+    policy::Policy,
+    testing::{self, NOW},
+};
+
+/// A service as it is shown: all that a [`Seen`] borrows, and the limits.
+pub(super) struct Shown {
+    pub(super) cluster: Cluster,
+    pub(super) service: Option<Service>,
+    pub(super) tasks: Option<Tasks>,
+    protections: BTreeMap<TaskArn, Option<Timestamp>>,
+    stopped: BTreeMap<TaskArn, Stopped>,
+    stale_seconds: Option<i64>,
+    pub(super) limits: Limits,
+}
+
+/// The `number`th drawn task.
+pub(super) fn task(number: &str) -> TaskArn {
+    format!("arn:aws:ecs:eu-central-1:111122223333:task/drawn/{number:0>5}").as_str().into()
+}
+
+/// Tasks as `1,2,5`.
+pub(super) fn numbers(list: &str) -> BTreeSet<TaskArn> {
+    list.split(',').filter(|number| !number.is_empty()).map(task).collect()
+}
+
+/// So many seconds before the moment of all tests.
+pub(super) fn ago(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 - seconds * 1_000)
+}
+
+impl Shown {
+    /// A drawing's service `web`, with these words over what the drawing says:
+    ///
+    /// `desired= running= pending=` (counts), `unready=1,2` `protected=1` (by anybody, until in an hour) `ends=1` (protected until
+    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `tasks=unseen protections=unseen`,
+    /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
+    /// stale=SECONDS` (old look), `gone-service`, and the limits `stop=signal|deadline moves= lease=lapsed enabled=false last-chance
+    /// steer`.
+    pub(super) fn new(drawing: &str, words: &str) -> Self {
+        let mut cluster = testing::cluster(drawing);
+        let name = ServiceName::from("web");
+        let policy = Policy::default();
+        let mut limits = Limits {
+            moves: 50,
+            surge: policy.surge,
+            task_timeout: policy.task_timeout,
+            protect_minutes: 20,
+            stop: None,
+            is_last_chance: false,
+            holds_lease: true,
+            steers: false,
+            others_targets: BTreeSet::new(),
+            reviewed: None,
+            is_enabled: true,
+        };
+        let mut service = cluster.services[&name].clone();
+        let (mut sees_tasks, mut sees_protections, mut is_there) = (true, true, true);
+        let (mut unready, mut stopped, mut stale_seconds) = (BTreeSet::new(), BTreeMap::new(), None);
+        let mut protected: BTreeMap<TaskArn, Timestamp> = BTreeMap::new();
+        for word in words.split_whitespace() {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            let number = || value.parse::<u32>().unwrap();
+            match key {
+                "desired" => service.desired_count = number(),
+                "running" => service.running_count = number(),
+                "pending" => service.pending_count = number(),
+                "unready" => unready = numbers(value),
+                "protected" => protected.extend(numbers(value).into_iter().map(|task| (task, ago(-3_600)))),
+                "ends" => protected.extend(numbers(value).into_iter().map(|task| (task, ago(-1_200)))),
+                "gone" => cluster.tasks.retain(|task, _| !numbers(value).contains(task)),
+                "died" => stopped.extend(numbers(value).into_iter().map(|task| {
+                    (
+                        task,
+                        Stopped { is_over: true, code: "EssentialContainerExited".to_owned(), reason: String::new() },
+                    )
+                })),
+                "scaled-in" => stopped.extend(numbers(value).into_iter().map(|task| {
+                    let reason = "Scaling activity initiated by (deployment ecs-svc/1)".to_owned();
+                    (task, Stopped { is_over: true, code: "ServiceSchedulerInitiated".to_owned(), reason })
+                })),
+                "tasks" => sees_tasks = false,
+                "protections" => sees_protections = false,
+                "tag" => drop(service.tags.insert("ecs-rebalancer:surge".to_owned(), value.replace('_', " "))),
+                "failed" => {
+                    let message = "was unable to place a task".to_owned();
+                    service.newest_failure = Some(ServiceEvent { at: ago(i64::from(number())), message });
+                }
+                "deployments" => {
+                    let another = service.deployments[0].clone();
+                    service.deployments.push(another);
+                }
+                "status" => service.status = ServiceStatus::Draining,
+                "constraint" => service.placement_constraints.push(steering_constraint(value)),
+                "stale" => stale_seconds = Some(i64::from(number())),
+                "gone-service" => is_there = false,
+                "stop" => limits.stop = Some(if value == "signal" { Stop::Signal } else { Stop::Deadline }),
+                "moves" => limits.moves = number(),
+                "lease" => limits.holds_lease = false,
+                "enabled" => limits.is_enabled = false,
+                "last-chance" => limits.is_last_chance = true,
+                "steer" => limits.steers = true,
+                _ => panic!("{word} says nothing"),
+            }
+        }
+        cluster.services.insert(name.clone(), service.clone());
+        let mut tasks = Tasks::all_ready(&cluster, &name);
+        tasks.ready.retain(|task| !unready.contains(task));
+        let of_it = if sees_protections { tasks.all.keys().cloned().collect() } else { BTreeSet::new() };
+        let protections = of_it.into_iter().map(|task| (task.clone(), protected.get(&task).copied())).collect();
+        let (tasks, service) = (sees_tasks.then_some(tasks), is_there.then_some(service));
+        Self { cluster, service, tasks, protections, stopped, stale_seconds, limits }
+    }
+
+    /// What a strategy is shown.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            now: NOW,
+            looked_at: ago(self.stale_seconds.unwrap_or(0)),
+            is_fresh: self.stale_seconds.is_none(),
+            service: self.service.as_ref(),
+            tasks: self.tasks.as_ref(),
+            protections: self.protections.clone(),
+            stopped: self.stopped.clone(),
+            fresh_instances: self.cluster.container_instances.keys().cloned().collect(),
+            cluster: &self.cluster,
+            promised: &[],
+        }
+    }
+}
+
+/// A step in words.
+pub(super) fn told(step: &Step) -> String {
+    let tasks = |tasks: &mut dyn Iterator<Item = &TaskArn>| {
+        tasks.map(|task| task.short().trim_start_matches('0').to_owned()).collect::<Vec<_>>().join(",")
+    };
+    match step {
+        Step::See(Need::Tasks) => "see tasks".to_owned(),
+        Step::See(Need::Protections(asked)) => format!("see protections {}", tasks(&mut asked.iter())),
+        Step::See(Need::Stopped(asked)) => format!("see why {} stopped", tasks(&mut asked.iter())),
+        Step::See(Need::Instances(_)) => "see instances".to_owned(),
+        Step::Wait(None) => "wait".to_owned(),
+        Step::Wait(Some(span)) => format!("wait {} s", span.as_secs()),
+        Step::Done(ending) => format!("done: {ending}"),
+        Step::Act(action) => match action {
+            Action::Note(note) => format!("note {} to {}", note.from, note.to),
+            Action::ClearNote => "clear note".to_owned(),
+            Action::NoteLast(last) => format!("note last, misses {}", last.misses),
+            Action::SetDesiredCount(count, None) => format!("count {count}"),
+            Action::SetDesiredCount(count, Some(all)) => format!("count {count}, constraints {}", all.len()),
+            Action::SetConstraints(all) => format!("constraints {}", all.len()),
+            Action::PutTarget(instances, _) => format!("attribute on {}", instances.len()),
+            Action::DeleteTarget(instances) => format!("attribute off {}", instances.len()),
+            Action::Protect(asked, _) => format!("protect {}", tasks(&mut asked.iter())),
+            Action::Unprotect(asked) => format!("unprotect {}", tasks(&mut asked.iter())),
+            Action::Stop(asked) => format!("stop {}", tasks(&mut asked.iter())),
+            Action::ForceNewDeployment => "deploy anew".to_owned(),
+            Action::NewRevision(_) => "deploy a new revision".to_owned(),
+            Action::Deploy(_) => "deploy the old revision".to_owned(),
+        },
+    }
+}
