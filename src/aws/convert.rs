@@ -10,8 +10,9 @@ use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealt
 use super::shared::Shared;
 use crate::planning::model::{
     Capacity, Cluster, ContainerInstance, ContainerInstanceStatus, Deployment, DeploymentController,
-    DeploymentStrategy, Health, Launch, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service,
-    ServiceEvent, ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus, Timestamp,
+    DeploymentStrategy, Devices, Health, Launch, PlacementConstraint, PlacementStrategy, ProviderShare,
+    SchedulingStrategy, Service, ServiceEvent, ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus,
+    Timestamp, Volume, VolumeKind,
 };
 use crate::planning::readiness::TargetHealth;
 
@@ -88,6 +89,7 @@ pub(super) fn service(answer: &types::Service) -> Service {
     let name = text(answer.service_name.as_ref());
     let configuration = answer.deployment_configuration.as_ref();
     let is_daemon = answer.scheduling_strategy == Some(types::SchedulingStrategy::Daemon);
+    let newest = || answer.deployments().iter().filter(|deployment| deployment.status.as_deref() == Some("PRIMARY"));
     Service {
         name: name.into(),
         arn: text(answer.service_arn.as_ref()).to_owned(),
@@ -129,16 +131,12 @@ pub(super) fn service(answer: &types::Service) -> Service {
         placement_constraints: answer.placement_constraints().iter().map(placement_constraint).collect(),
         availability_zone_rebalancing: answer.availability_zone_rebalancing
             == Some(types::AvailabilityZoneRebalancing::Enabled),
-        availability_zone_rebalancing_in_progress: zone_rebalancing_in_progress(answer.events()),
+        availability_zone_rebalancing_began: zone_rebalancing_began(answer.events()),
         newest_failure: newest_failure(answer.events()),
         deployments: answer.deployments().iter().map(deployment).collect(),
         task_sets: u32::try_from(answer.task_sets().len()).unwrap_or(u32::MAX),
         task_definition: text(answer.task_definition.as_ref()).into(),
-        target_groups: answer
-            .load_balancers()
-            .iter()
-            .filter_map(|balancer| balancer.target_group_arn.clone())
-            .collect(),
+        target_groups: answer.load_balancers().iter().map(target_groups).filter(|pair| !pair.is_empty()).collect(),
         classic_load_balancers: answer
             .load_balancers()
             .iter()
@@ -146,6 +144,13 @@ pub(super) fn service(answer: &types::Service) -> Service {
             .filter_map(|balancer| balancer.load_balancer_name.clone())
             .collect(),
         health_check_grace_period_seconds: answer.health_check_grace_period_seconds.map_or(0, count),
+        has_health_elsewhere: newest().any(|deployment| !deployment.vpc_lattice_configurations().is_empty()),
+        subnets: answer.network_configuration.iter().flat_map(subnets).collect(),
+        capacity_provider_strategy: answer.capacity_provider_strategy().iter().map(provider_share).collect(),
+        volume_configurations: newest()
+            .flat_map(types::Deployment::volume_configurations)
+            .map(|volume| volume.name.clone())
+            .collect(),
         created_at: answer.created_at.as_ref().map(timestamp),
         tags: answer
             .tags()
@@ -199,6 +204,7 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
             .flat_map(types::Container::network_bindings)
             .filter_map(|binding| binding.host_port.and_then(|port| u16::try_from(port).ok()))
             .collect(),
+        takes_network_interface: takes_network_interface(answer),
         addresses: answer
             .containers()
             .iter()
@@ -211,6 +217,13 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
         created_at: answer.created_at.as_ref().map(timestamp),
         started_at: answer.started_at.as_ref().map(timestamp),
     }
+}
+
+/// In network mode `awsvpc` the interface is attached before the containers are there.
+fn takes_network_interface(answer: &types::Task) -> bool {
+    let is_interface = |attachment: &types::Attachment| attachment.r#type.as_deref() == Some("ElasticNetworkInterface");
+    answer.attachments().iter().any(is_interface)
+        || answer.containers().iter().any(|container| !container.network_interfaces().is_empty())
 }
 
 /// What a task definition asks of a container instance.
@@ -231,7 +244,8 @@ pub(super) fn task_definition(answer: &types::TaskDefinition) -> TaskDefinition 
                     .resource_requirements()
                     .iter()
                     .filter(|requirement| requirement.r#type == types::ResourceType::Gpu)
-                    .filter_map(|requirement| requirement.value.parse::<u32>().ok())
+                    // However many it takes, it needs an instance that has one.
+                    .map(|requirement| requirement.value.parse::<u32>().unwrap_or(1))
                     .fold(0, u32::saturating_add)
             }),
         },
@@ -260,6 +274,44 @@ pub(super) fn task_definition(answer: &types::TaskDefinition) -> TaskDefinition 
         has_health_check: containers
             .iter()
             .any(|container| container.essential != Some(false) && container.health_check.is_some()),
+        devices: devices(answer),
+        volumes: answer.volumes().iter().map(|volume| self::volume(volume, containers)).collect(),
+    }
+}
+
+/// A volume. Of one that no container is seen to mount, nobody says that it is only read.
+fn volume(answer: &types::Volume, containers: &[types::ContainerDefinition]) -> Volume {
+    let mounts = || {
+        let mounts = containers.iter().flat_map(types::ContainerDefinition::mount_points);
+        mounts.filter(|mount| mount.source_volume.is_some() && mount.source_volume == answer.name)
+    };
+    let host_path = answer.host.as_ref().and_then(|host| host.source_path.as_deref()).filter(|path| !path.is_empty());
+    let is_network = answer.efs_volume_configuration.is_some()
+        || answer.fsx_windows_file_server_volume_configuration.is_some()
+        || answer.s3files_volume_configuration.is_some();
+    let kind = match (host_path, &answer.docker_volume_configuration) {
+        (Some(path), _) => VolumeKind::HostPath(path.to_owned()),
+        (None, Some(docker)) => {
+            let option = |name: &str| {
+                docker.driver_opts.as_ref().and_then(|options| options.get(name)).cloned().unwrap_or_default()
+            };
+            VolumeKind::Docker {
+                driver: text(docker.driver.as_ref()).to_owned(),
+                kind: option("type"),
+                device: option("device"),
+                options: option("o"),
+                // Without a scope it is `task` [API, DockerVolumeConfiguration].
+                is_shared: docker.scope.as_ref().is_some_and(|scope| *scope != types::Scope::Task),
+            }
+        }
+        (None, None) if is_network => VolumeKind::NetworkFileSystem,
+        (None, None) if answer.configured_at_launch == Some(true) => VolumeKind::AtLaunch,
+        (None, None) => VolumeKind::Task,
+    };
+    Volume {
+        name: text(answer.name.as_ref()).to_owned(),
+        kind,
+        is_read_only: mounts().next().is_some() && mounts().all(|mount| mount.read_only == Some(true)),
     }
 }
 
@@ -375,21 +427,58 @@ fn placement_constraint(answer: &types::PlacementConstraint) -> PlacementConstra
     }
 }
 
-/// ECS says in a service's events (newest first) when it begins to even out zones and when it is done.
-fn zone_rebalancing_in_progress(events: &[types::ServiceEvent]) -> bool {
-    events
-        .iter()
-        .filter_map(|event| event.message.as_deref())
-        .find_map(|message| {
-            if message.contains("AZ Rebalancing in progress") {
-                Some(true)
-            } else if message.contains("is AZ balanced") {
-                Some(false)
-            } else {
-                None
-            }
-        })
-        .unwrap_or(false)
+/// What ECS says in a service's events (newest first) while it evens out zones, and what ends that
+/// [developer guide, service rebalancing event messages].
+fn zone_rebalancing_began(events: &[types::ServiceEvent]) -> Option<Timestamp> {
+    let newest = events.iter().find_map(|event| {
+        let message = event.message.as_deref()?;
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if says(&["AZ Rebalancing in progress", "to AZ Rebalance: (task", "due to AZ rebalancing"]) {
+            // Without a time nobody knows how long ago that is.
+            return Some(event.created_at.as_ref().map(timestamp));
+        }
+        let has_ended = says(&[
+            "is AZ balanced",
+            "stopped AZ Rebalancing",
+            "was unable to AZ Rebalance",
+            "is unable to place a task in ",
+            "deployment completed",
+            "has reached a steady state",
+        ]);
+        has_ended.then_some(None)
+    });
+    newest.flatten()
+}
+
+/// The target groups of a load balancer of which one is live: a blue/green service has two.
+fn target_groups(balancer: &types::LoadBalancer) -> Vec<String> {
+    let alternate = balancer.advanced_configuration.as_ref().and_then(|pair| pair.alternate_target_group_arn.clone());
+    [balancer.target_group_arn.clone(), alternate].into_iter().flatten().collect()
+}
+
+fn subnets(configuration: &types::NetworkConfiguration) -> Vec<String> {
+    configuration.awsvpc_configuration.as_ref().map(|awsvpc| awsvpc.subnets.clone()).unwrap_or_default()
+}
+
+fn provider_share(item: &types::CapacityProviderStrategyItem) -> ProviderShare {
+    ProviderShare { provider: item.capacity_provider.clone(), base: count(item.base), weight: count(item.weight) }
+}
+
+/// The first kind of device that is no whole number of GPUs.
+fn devices(answer: &types::TaskDefinition) -> Option<Devices> {
+    if !answer.inference_accelerators().is_empty() {
+        return Some(Devices::InferenceAccelerators);
+    }
+    let mut requirements =
+        answer.container_definitions().iter().flat_map(types::ContainerDefinition::resource_requirements);
+    requirements.find_map(|requirement| match requirement.r#type {
+        types::ResourceType::Gpu if requirement.sharing_strategy.is_some() => Some(Devices::SharedGpu),
+        types::ResourceType::Gpu if requirement.value.parse::<u32>().is_ok() => None,
+        types::ResourceType::Gpu if requirement.value.eq_ignore_ascii_case("ALL") => Some(Devices::AllGpus),
+        types::ResourceType::NeuronDevice => Some(Devices::Neuron),
+        types::ResourceType::InferenceAccelerator => Some(Devices::InferenceAccelerators),
+        _ => Some(Devices::Unknown),
+    })
 }
 
 /// "was unable to place a task" and "is unable to consistently start tasks" are how ECS words it [developer guide, service
@@ -449,3 +538,6 @@ fn timestamp(moment: &DateTime) -> Timestamp {
 fn text(value: Option<&String>) -> &str {
     value.map_or("", String::as_str)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     planning::{
         imbalance,
+        interfaces::{self, Interfaces},
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
     },
     progress::{Counter, Kind, Progress},
@@ -80,9 +81,26 @@ pub async fn cluster(
     let (definitions, gone_definitions) =
         task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
     cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
+    oddities.extend(unknown_instance_types(&cluster));
     progress.done();
     let vanished = [gone_services, gone_instances, gone_tasks, gone_definitions].into_iter().flatten().collect();
     Ok(Reading { cluster, vanished, oddities })
+}
+
+/// The types of instances of which nobody here knows how many network interfaces they have, where that matters.
+fn unknown_instance_types(cluster: &Cluster) -> Vec<String> {
+    let matters = cluster.task_definitions.values().any(|definition| definition.takes_network_interface);
+    let instances = cluster.container_instances.values().filter(|_| matters);
+    let unknown: BTreeSet<&str> = instances
+        .filter(|instance| Interfaces::of(instance) == Interfaces::UnknownType)
+        .filter_map(|instance| instance.attribute(interfaces::INSTANCE_TYPE))
+        .collect();
+    let told = |name| {
+        format!(
+            "how many network interfaces an instance of type {name} has is not known: no more awsvpc tasks are sent there"
+        )
+    };
+    unknown.into_iter().map(told).collect()
 }
 
 /// Reads task definitions. One that ECS doesn't know any more is reported as vanished.

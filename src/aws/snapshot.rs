@@ -85,9 +85,12 @@ const KINDS: [Kind; 6] = [
             "placementConstraints.expression",
             "availabilityZoneRebalancing",
             "loadBalancers.targetGroupArn",
+            "loadBalancers.advancedConfiguration.alternateTargetGroupArn",
+            "loadBalancers.advancedConfiguration.productionListenerRule",
             "loadBalancers.loadBalancerName",
             "loadBalancers.containerName",
             "loadBalancers.containerPort",
+            "networkConfiguration.awsvpcConfiguration.subnets",
             "healthCheckGracePeriodSeconds",
             "createdAt",
             "deployments.id",
@@ -97,6 +100,10 @@ const KINDS: [Kind; 6] = [
             "deployments.failedTasks",
             "deployments.createdAt",
             "deployments.updatedAt",
+            "deployments.networkConfiguration.awsvpcConfiguration.subnets",
+            "deployments.vpcLatticeConfigurations.targetGroupArn",
+            "deployments.volumeConfigurations.name",
+            "deployments.volumeConfigurations.managedEBSVolume.sizeInGiB",
             "taskSets.id",
             "taskSets.status",
             "events.id",
@@ -152,6 +159,19 @@ const KINDS: [Kind; 6] = [
             "requiresAttributes.value",
             "placementConstraints.type",
             "placementConstraints.expression",
+            "volumes.name",
+            "volumes.host.sourcePath",
+            "volumes.dockerVolumeConfiguration.scope",
+            "volumes.dockerVolumeConfiguration.driver",
+            "volumes.dockerVolumeConfiguration.driverOpts.type",
+            "volumes.dockerVolumeConfiguration.driverOpts.device",
+            "volumes.dockerVolumeConfiguration.driverOpts.o",
+            "volumes.efsVolumeConfiguration.fileSystemId",
+            "volumes.fsxWindowsFileServerVolumeConfiguration.fileSystemId",
+            "volumes.s3filesVolumeConfiguration.fileSystemArn",
+            "volumes.configuredAtLaunch",
+            "containerDefinitions.mountPoints.sourceVolume",
+            "containerDefinitions.mountPoints.readOnly",
             "runtimePlatform.operatingSystemFamily",
             "runtimePlatform.cpuArchitecture",
             "containerDefinitions.name",
@@ -165,6 +185,9 @@ const KINDS: [Kind; 6] = [
             "containerDefinitions.portMappings.protocol",
             "containerDefinitions.resourceRequirements.type",
             "containerDefinitions.resourceRequirements.value",
+            "containerDefinitions.resourceRequirements.sharingStrategy.nvidiaMps.memory",
+            "inferenceAccelerators.deviceName",
+            "inferenceAccelerators.deviceType",
             // That there is a check decides when a task counts as healthy; its command stays where it is.
             "containerDefinitions.healthCheck.interval",
             "containerDefinitions.healthCheck.timeout",
@@ -274,8 +297,20 @@ fn pruned(value: Value, paths: &[&str]) -> Value {
     }
 }
 
+/// Options by which a Docker volume is mounted, that tell whether its data is the instance's; others may hold a password.
+fn tells_where_data_is(option: &str) -> bool {
+    matches!(option, "bind" | "rbind") || option.starts_with("addr=")
+}
+
 /// Leaves out what people may have written into fields whose form is free.
 fn without_free_text(mut thing: Value) -> Value {
+    for volume in thing.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(Value::String(options)) = volume.pointer_mut("/dockerVolumeConfiguration/driverOpts/o") {
+            let kept: Vec<&str> =
+                options.split(',').map(str::trim).filter(|option| tells_where_data_is(option)).collect();
+            *options = kept.join(",");
+        }
+    }
     if let Some(Value::Array(tags)) = thing.get_mut("tags") {
         tags.retain(|tag| tag["key"].as_str().is_some_and(|key| key.starts_with(OUR_TAGS)));
     }

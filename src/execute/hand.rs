@@ -11,6 +11,7 @@ use super::{Bounds, Finished, LAST_CHANCE, POLL, SOON, Shared, act, look};
 use crate::{
     aws::look::Sighting,
     planning::{
+        bounds::start_wait,
         making_room::Room,
         model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
         planner::{Aim, ServicePlan},
@@ -261,11 +262,15 @@ impl Hand {
         let patience = &shared.target.clients.patience;
         let left = patience.end().map(|end| end.saturating_duration_since(Instant::now()));
         let settings = self.service.as_ref().and_then(|service| ServiceSettings::of(service, bounds.policy).ok());
+        let task_timeout = match (&self.service, &settings) {
+            (Some(service), Some(settings)) => start_wait(service, settings, bounds.policy),
+            _ => bounds.policy.task_timeout,
+        };
         let distrusted = trust.stopped_protected.get() && !self.is_recovery();
         Limits {
             moves,
             surge: bounds.policy.surge,
-            task_timeout: bounds.policy.task_timeout,
+            task_timeout,
             protect_minutes: bounds.protect_minutes(),
             stop: bounds.stop().or(distrusted.then_some(Stop::Distrust)),
             is_last_chance: left.is_some_and(|left| left < LAST_CHANCE),

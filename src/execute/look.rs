@@ -15,7 +15,7 @@ use crate::planning::{
 /// The tasks as they are now. `known` are those of the look before.
 pub(super) async fn tasks(known: Tasks, service: &Service, shared: &Shared<'_>) -> Result<Tasks, Failure> {
     let mut groups = TargetGroups::new();
-    for group in &service.target_groups {
+    for group in service.target_groups.iter().flatten() {
         groups.insert(group.clone(), shared.target.target_health(group).await?.into_iter().collect());
     }
     let counted = (service.running_count + service.pending_count) as usize;

@@ -1,6 +1,13 @@
-//! How few and how many tasks of a service may run at a time: its owner's bounds.
+//! How few and how many tasks of a service may run at a time, and how long one may take to start: its owner's bounds.
 
-use super::model::Service;
+use std::time::Duration;
+
+use super::{model::Service, policy::Policy, settings::ServiceSettings};
+
+/// What a new task may need until it runs, before its grace period for health checks begins.
+const UNTIL_RUNNING: Duration = Duration::from_mins(1);
+/// What a step needs beside its start: ECS decides within this who goes.
+const STEP_ENDS: Duration = Duration::from_mins(1);
 
 /// The fewest healthy tasks that the service's owner allows: ⌈desired × minimumHealthyPercent⌉ [API, DeploymentConfiguration].
 pub fn floor(service: &Service) -> u32 {
@@ -13,4 +20,108 @@ pub fn floor(service: &Service) -> u32 {
 pub fn ceiling(service: &Service) -> u32 {
     let tasks = u64::from(service.desired_count) * u64::from(service.maximum_percent);
     u32::try_from(tasks / 100).unwrap_or(u32::MAX)
+}
+
+/// How many tasks may be started on top of the desired count at a time, where none is stopping.
+pub fn on_top(service: &Service) -> u32 {
+    ceiling(service).saturating_sub(service.desired_count)
+}
+
+/// Whether `auto` may stop tasks of the service before others have started: its owner allows one fewer, no load balancer sends
+/// the stopped one requests, and ECS doesn't keep the zones' counts.
+pub fn may_stop_first(service: &Service) -> bool {
+    floor(service) < service.desired_count
+        && service.target_groups.is_empty()
+        && service.classic_load_balancers.is_empty()
+        && !service.availability_zone_rebalancing
+}
+
+/// How long a new task of the service may take until it is healthy: as its owner's tag says; else as the run's settings say,
+/// and as long as its own grace period for health checks lasts.
+pub fn start_wait(service: &Service, settings: &ServiceSettings, policy: &Policy) -> Duration {
+    settings.task_timeout.unwrap_or_else(|| {
+        let grace = Duration::from_secs(service.health_check_grace_period_seconds.into());
+        if grace.is_zero() { policy.task_timeout } else { policy.task_timeout.max(UNTIL_RUNNING + grace) }
+    })
+}
+
+/// The shortest deadline within which a step of the service can come to its end, if that is longer than `left`.
+pub fn deadline_needed(
+    service: &Service,
+    settings: &ServiceSettings,
+    policy: &Policy,
+    left: Duration,
+) -> Option<Duration> {
+    let needed = start_wait(service, settings, policy) + STEP_ENDS;
+    (needed > left).then_some(needed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::testing;
+
+    fn service(settings: &str) -> Service {
+        let mut cluster = testing::cluster(&format!("a i-1\nservice web {settings}"));
+        cluster.services.remove(&"web".into()).unwrap()
+    }
+
+    #[test]
+    fn the_fewest_are_rounded_up_and_the_most_down() {
+        for (settings, fewest, most) in [
+            ("desired=4", 4, 8),
+            ("desired=4 min=0 max=100", 0, 4),
+            ("desired=3 min=50 max=150", 2, 4),
+            ("desired=1 min=50 max=150", 1, 1),
+            ("desired=1 min=0 max=199", 0, 1),
+            ("desired=1 max=200", 1, 2),
+            ("desired=10 min=75 max=125", 8, 12),
+            ("desired=0", 0, 0),
+            // What ECS would not take is no reason to start fewer than none.
+            ("desired=4 max=50", 4, 2),
+        ] {
+            let service = service(settings);
+            assert_eq!((floor(&service), ceiling(&service)), (fewest, most), "{settings}");
+            assert_eq!(on_top(&service), most.saturating_sub(service.desired_count), "{settings}");
+        }
+    }
+
+    #[test]
+    fn tasks_may_go_first_where_nobody_misses_them() {
+        for (settings, expected) in [
+            ("desired=4 min=50", true),
+            ("desired=4", false),
+            ("desired=1 min=0", true),
+            ("desired=1 min=50", false),
+            ("desired=4 min=50 lb=true", false),
+            ("desired=4 min=50 azrebalancing=true", false),
+            ("desired=0 min=0", false),
+        ] {
+            assert_eq!(may_stop_first(&service(settings)), expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_slow_starter_is_waited_for_as_its_owner_says() {
+        let minutes = Duration::from_mins;
+        for (tag, grace, wait, needed) in [
+            ("", 0, minutes(5), None),
+            ("", 60, minutes(5), None),
+            ("", 240, minutes(5), None),
+            ("", 300, minutes(6), None),
+            ("", 900, minutes(16), Some(minutes(17))),
+            ("10m", 900, minutes(10), None),
+            ("20m", 0, minutes(20), Some(minutes(21))),
+            ("14m", 0, minutes(14), None),
+            ("841s", 0, Duration::from_secs(841), Some(Duration::from_secs(901))),
+        ] {
+            let tag = if tag.is_empty() { String::new() } else { format!("tag.ecs-rebalancer:task-timeout={tag}") };
+            let mut service = service(&tag);
+            service.health_check_grace_period_seconds = grace;
+            let policy = Policy::default();
+            let settings = ServiceSettings::of(&service, &policy).unwrap();
+            assert_eq!(start_wait(&service, &settings, &policy), wait, "{tag} {grace}");
+            assert_eq!(deadline_needed(&service, &settings, &policy, policy.deadline), needed, "{tag} {grace}");
+        }
+    }
 }

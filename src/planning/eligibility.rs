@@ -1,13 +1,14 @@
 //! May this service, this task, be moved now? Every guard is here, none elsewhere; each says its reason.
 
 use super::{
+    bounds, data,
     model::{
-        Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
-        Service, ServiceStatus, Task, TaskStatus, Timestamp,
+        Cluster, ContainerInstance, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch,
+        SchedulingStrategy, Service, ServiceStatus, Task, TaskDefinition, TaskStatus, Timestamp,
     },
     notes::{LAST_TAG, LastNote, SURGE_TAG, is_steering},
     placement::Index,
-    policy::Policy,
+    policy::{Policy, Strategy},
     settings::ServiceSettings,
 };
 
@@ -15,6 +16,13 @@ pub use super::reason::{Blocked, Unmeasured};
 
 /// A service whose moves did not help is left alone for the cooldown, doubled each time, but never longer than this.
 const LONGEST_BACK_OFF_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
+
+/// ECS tells at each task that it starts or stops that it evens out the zones; where it has not for so long, it has given up
+/// without a word.
+const LONGEST_ZONE_REBALANCING_MILLISECONDS: i64 = 30 * 60 * 1000;
+
+/// The first container agent by which tasks can be protected from scale-in [developer guide, task scale-in protection].
+const FIRST_AGENT_THAT_PROTECTS: [u32; 2] = [1, 65];
 
 /// Why a service is not measured, as far as the service and its tasks tell. Strategy and constraints are read elsewhere.
 pub fn unmeasured(service: &Service, tasks: &[&Task]) -> Option<Unmeasured> {
@@ -52,12 +60,20 @@ pub fn trigger(cluster: &Cluster, arn: &ContainerInstanceArn) -> Result<(), Stri
 }
 
 /// Why a service, as a whole, may not be moved now.
-pub fn blocked(service: &Service, tasks: &[&Task], policy: &Policy, now: Timestamp) -> Option<Blocked> {
+pub fn blocked(
+    service: &Service,
+    definition: Option<&TaskDefinition>,
+    tasks: &[&Task],
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Blocked> {
     by_owner(service, policy)
         .or_else(|| by_kind(service))
+        .or_else(|| by_data(service, definition, policy))
         .or_else(|| by_deployment(service, tasks))
-        .or_else(|| by_state(service, tasks))
+        .or_else(|| by_state(service, tasks, now))
         .or_else(|| by_time(service, policy, now))
+        .or_else(|| by_deadline(service, policy))
 }
 
 /// How many of a service's desired tasks ECS has not even placed. Those that wait for a capacity provider's instances are
@@ -78,7 +94,7 @@ pub fn not_helped(service: &Service, tasks: &[&Task], policy: &Policy, now: Time
         Some(blocked) => return Some(blocked),
         None => {}
     }
-    if service.availability_zone_rebalancing_in_progress {
+    if is_rebalancing_zones(service, now) {
         return Some(Blocked::ZoneRebalancingInProgress);
     }
     by_time(service, policy, now).filter(|blocked| matches!(blocked, Blocked::BackingOff { .. }))
@@ -115,6 +131,60 @@ fn by_kind(service: &Service) -> Option<Blocked> {
     (service.arn.split('/').count() < 3).then_some(Blocked::ShortArn)
 }
 
+fn by_data(service: &Service, definition: Option<&TaskDefinition>, policy: &Policy) -> Option<Blocked> {
+    let Some(definition) = definition else { return Some(Blocked::UnknownTaskDefinition) };
+    let may_move = ServiceSettings::of(service, policy).is_ok_and(|settings| settings.move_data);
+    data::kept(service, definition)
+        .filter(|_| !may_move)
+        .map(Blocked::KeepsData)
+        .or_else(|| definition.devices.map(Blocked::Gpus))
+}
+
+/// Why no task of a service can be started on top of those that are desired, with all but the victims protected. `instances` are
+/// those that may take its tasks.
+pub fn no_surge<'a>(
+    service: &Service,
+    definition: Option<&TaskDefinition>,
+    instances: impl IntoIterator<Item = &'a ContainerInstance>,
+) -> Option<Blocked> {
+    if bounds::on_top(service) == 0 {
+        return Some(Blocked::AtMaximum { percent: service.maximum_percent, desired: service.desired_count });
+    }
+    let is_checked =
+        definition.is_some_and(|definition| definition.has_health_check) || !service.target_groups.is_empty();
+    if service.has_health_elsewhere && !is_checked {
+        return Some(Blocked::HealthElsewhere);
+    }
+    instances.into_iter().find(|instance| !can_protect(&instance.agent_version)).map(|instance| Blocked::OldAgent {
+        instance: instance.label().to_owned(),
+        version: instance.agent_version.clone(),
+    })
+}
+
+/// Whether ECS moves all tasks of the service at once, by a deployment.
+pub fn by_deploying(service: &Service, policy: &Policy) -> bool {
+    let strategy = ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy);
+    matches!(strategy, Strategy::Redeploy | Strategy::Revision)
+}
+
+/// Whether nothing but a surge moves tasks of the service.
+pub fn only_by_surge(service: &Service, policy: &Policy) -> bool {
+    match ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy) {
+        Strategy::Auto => !bounds::may_stop_first(service),
+        Strategy::Surge => true,
+        Strategy::Stop | Strategy::Redeploy | Strategy::Revision => false,
+    }
+}
+
+/// Whether an agent of that version can protect tasks; one that isn't known can.
+fn can_protect(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => [major, minor] >= FIRST_AGENT_THAT_PROTECTS,
+        _ => true,
+    }
+}
+
 fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
     if service.tags.contains_key(SURGE_TAG) || service.placement_constraints.iter().any(is_steering) {
         return Some(Blocked::MarkedByRun);
@@ -136,8 +206,14 @@ fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
     (old > 0).then(|| Blocked::OldTasks(count(old)))
 }
 
-fn by_state(service: &Service, tasks: &[&Task]) -> Option<Blocked> {
-    if service.availability_zone_rebalancing_in_progress {
+/// Whether ECS is evening out the zones: it told so, not of the end, and not long ago.
+fn is_rebalancing_zones(service: &Service, now: Timestamp) -> bool {
+    let began = service.availability_zone_rebalancing_began.filter(|_| service.availability_zone_rebalancing);
+    began.is_some_and(|began| now.milliseconds_since(began) < LONGEST_ZONE_REBALANCING_MILLISECONDS)
+}
+
+fn by_state(service: &Service, tasks: &[&Task], now: Timestamp) -> Option<Blocked> {
+    if is_rebalancing_zones(service, now) {
         return Some(Blocked::ZoneRebalancingInProgress);
     }
     if service.pending_count > 0 {
@@ -177,6 +253,15 @@ fn by_time(service: &Service, policy: &Policy, now: Timestamp) -> Option<Blocked
     // At least a minute: a cooldown of 0 must not turn the back-off off.
     let span = cooldown.max(60_000).saturating_mul(factor).min(LONGEST_BACK_OFF_MILLISECONDS);
     left(last.at, span).map(|seconds_left| Blocked::BackingOff { misses: last.misses, seconds_left })
+}
+
+fn by_deadline(service: &Service, policy: &Policy) -> Option<Blocked> {
+    let settings = ServiceSettings::of(service, policy).ok()?;
+    let needed = bounds::deadline_needed(service, &settings, policy, policy.deadline)?;
+    Some(Blocked::DeadlineTooShort {
+        wait_seconds: bounds::start_wait(service, &settings, policy).as_secs(),
+        needed_minutes: needed.as_secs().div_ceil(60),
+    })
 }
 
 fn count(number: usize) -> u32 {

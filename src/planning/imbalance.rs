@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    eligibility::{blocked, unmeasured},
+    domains::Domain,
+    eligibility::{blocked, by_deploying, no_surge, only_by_surge, unmeasured},
     load::Load,
-    model::{Cluster, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
-    parts::{Part, Shapes, parts},
+    model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
+    parts::{Part, Shapes, nest, parts, put},
     placement::Index,
     policy::{Policy, Share},
+    providers::shared_out,
     reason::{Blocked, Unmeasured},
     room::without_room,
+    sharing::{self, Cell},
 };
 
 /// What was measured of a cluster.
@@ -62,6 +65,8 @@ pub struct Spread {
     pub placed_tasks: u32,
     /// Those of the misplaced that can't be moved now, by the reason; the counts add up to at most `misplaced_tasks`.
     pub stuck: BTreeMap<Blocked, u32>,
+    /// Why no task can be started on top of the others; then only other strategies move tasks.
+    pub no_surge: Option<Blocked>,
     /// Most minus fewest tasks over the domains of the first level at which they differ by more than one; else of the first.
     pub skew: u32,
     /// Domains of the last level, over the eligible instances.
@@ -99,9 +104,17 @@ pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
     let is_uneven = |service: &&Service| {
         unmeasured(service, index.tasks_of(service)).is_none()
             && parts(&index, service, None, &mut shapes)
-                .is_ok_and(|parts| parts.iter().any(|part| part.domains.missing(part.placed) > 0))
+                // With several providers the argument above doesn't hold: what is full decides what others get.
+                .is_ok_and(|parts| parts.len() > 1 || missing(&index, &parts) > 0)
     };
-    cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).collect()
+    let mut needed: BTreeSet<TaskDefinitionArn> =
+        cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).collect();
+    // What an instance could hold, it holds beside daemons.
+    if !needed.is_empty() {
+        let is_daemon = |service: &&Service| service.scheduling_strategy == SchedulingStrategy::Daemon;
+        needed.extend(cluster.services.values().filter(is_daemon).map(|service| service.task_definition.clone()));
+    }
+    needed
 }
 
 /// Measures a cluster whose needed task definitions were read.
@@ -150,7 +163,7 @@ pub fn misplaced(cluster: &Cluster, service: &ServiceName) -> u32 {
     let index = Index::new(cluster);
     let Some(service) = cluster.services.get(service) else { return 0 };
     let definition = cluster.task_definitions.get(&service.task_definition);
-    parts(&index, service, definition, &mut Shapes::default()).map_or(0, |parts| missing(&parts))
+    parts(&index, service, definition, &mut Shapes::default()).map_or(0, |parts| missing(&index, &parts))
 }
 
 fn spread(
@@ -166,16 +179,19 @@ fn spread(
     }
     let definition = index.cluster.task_definitions.get(&service.task_definition);
     let parts = parts(index, service, definition, shapes)?;
-    let misplaced_tasks = missing(&parts);
+    let misplaced_tasks = missing(index, &parts);
     let mut spread = Spread {
         misplaced_tasks,
         placed_tasks: parts.iter().map(|part| part.placed).sum(),
         stuck: BTreeMap::new(),
-        skew: parts.iter().map(|part| part.domains.skew()).max().unwrap_or(0),
+        no_surge: None,
+        skew: skew(index, &parts),
         domains: parts.iter().map(|part| part.domains.last_domains()).sum(),
     };
     if misplaced_tasks > 0 {
-        spread.stuck = stuck(index, service, &parts, misplaced_tasks, policy, now);
+        let instances = parts.iter().flat_map(|part| index.eligible(&part.requirement));
+        spread.no_surge = no_surge(service, definition, instances);
+        spread.stuck = stuck(index, service, &parts, misplaced_tasks, spread.no_surge.as_ref(), policy, now);
     }
     Ok(spread)
 }
@@ -186,11 +202,19 @@ fn stuck(
     service: &Service,
     parts: &[Part<'_>],
     misplaced: u32,
+    no_surge: Option<&Blocked>,
     policy: &Policy,
     now: Timestamp,
 ) -> BTreeMap<Blocked, u32> {
-    if let Some(reason) = blocked(service, index.tasks_of(service), policy, now) {
+    let definition = index.cluster.task_definitions.get(&service.task_definition);
+    if let Some(reason) = blocked(service, definition, index.tasks_of(service), policy, now) {
         return BTreeMap::from([(reason, misplaced)]);
+    }
+    if let Some(reason) = shared_out(index, service).filter(|_| !by_deploying(service, policy)) {
+        return BTreeMap::from([(reason, misplaced)]);
+    }
+    if let Some(reason) = no_surge.filter(|_| only_by_surge(service, policy)) {
+        return BTreeMap::from([(reason.clone(), misplaced)]);
     }
     let mut stuck = BTreeMap::new();
     let mut rest = misplaced;
@@ -215,8 +239,58 @@ fn stuck(
     stuck
 }
 
-fn missing(parts: &[Part<'_>]) -> u32 {
-    parts.iter().map(|part| part.domains.missing(part.placed)).sum()
+/// How many tasks of all parts must move. Several providers' tasks spread over all of their instances together.
+fn missing(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
+    match parts {
+        [] => 0,
+        [part] => part.domains.missing(part.placed),
+        parts => sharing::missing(&parts.iter().map(|part| cells(index, part)).collect::<Vec<_>>()),
+    }
+}
+
+/// Most minus fewest tasks over the domains of all parts together.
+fn skew(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
+    let [first, _, ..] = parts else { return parts.first().map_or(0, |part| part.domains.skew()) };
+    let all: Vec<Cell> = parts.iter().flat_map(|part| cells(index, part)).collect();
+    let mut last: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
+    for cell in &all {
+        let depth = first.levels.attributes.len();
+        let path = cell.path[..depth].iter().map(String::as_str).collect();
+        put(last.entry(path).or_default(), Domain::last((), cell.tasks, cell.most, 0), first.levels.instance);
+    }
+    nest(last, first.levels.instance).skew()
+}
+
+/// Where one provider's tasks are and could be. Of empty instances that are alike as many as there are tasks.
+fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
+    let mut cells: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
+    let mut empty: BTreeMap<(Vec<&str>, u32), u32> = BTreeMap::new();
+    let instances = &index.cluster.container_instances;
+    let away = part.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks, *tasks)));
+    let eligible = index.eligible(&part.requirement).into_iter().map(|instance| {
+        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
+        (instance, there, index.most(&part.requirement, instance, there))
+    });
+    for (instance, there, most) in eligible.chain(away) {
+        let mut path = part.levels.path(instance);
+        if part.levels.instance {
+            let alike = empty.entry((path.clone(), most)).or_default();
+            *alike += u32::from(there == 0);
+            if there == 0 && *alike > part.placed {
+                continue;
+            }
+            path.push(instance.arn.as_str());
+        }
+        let (tasks, could) = cells.entry(path).or_default();
+        *tasks += there;
+        *could = could.saturating_add(most);
+    }
+    let cell = |(path, (tasks, most)): (Vec<&str>, (u32, u32))| Cell {
+        path: path.into_iter().map(str::to_owned).collect(),
+        tasks,
+        most,
+    };
+    cells.into_iter().map(cell).collect()
 }
 
 fn count(number: usize) -> u32 {

@@ -163,6 +163,11 @@ pub struct ContainerInstance {
 }
 
 impl ContainerInstance {
+    /// What people call it: its EC2 id, or else the end of its ARN.
+    pub fn label(&self) -> &str {
+        if self.ec2_instance_id.is_empty() { self.arn.short() } else { &self.ec2_instance_id }
+    }
+
     /// The value of `ecs.availability-zone`; empty when ECS gave none.
     pub fn availability_zone(&self) -> &str {
         self.attribute("ecs.availability-zone").unwrap_or_default()
@@ -176,6 +181,12 @@ impl ContainerInstance {
     /// Whether ECS would place a task here at all: ACTIVE, and its agent connected.
     pub fn is_usable(&self) -> bool {
         self.status == ContainerInstanceStatus::Active && self.agent_connected
+    }
+
+    /// Whether its tasks go on running while nobody can reach it: ACTIVE, and its agent disconnected, which happens several
+    /// times an hour. ECS neither replaces them nor places any there.
+    pub fn is_away(&self) -> bool {
+        self.status == ContainerInstanceStatus::Active && !self.agent_connected
     }
 }
 
@@ -199,7 +210,7 @@ pub enum ContainerInstanceStatus {
 }
 
 /// What a container instance offers or a task asks for, of the resources that are plain amounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capacity {
     /// 1024 to a vCPU.
     pub cpu_units: u32,
@@ -251,8 +262,8 @@ pub struct Service {
     pub placement_constraints: Vec<PlacementConstraint>,
     /// Whether ECS evens out the availability zones by itself.
     pub availability_zone_rebalancing: bool,
-    /// Whether ECS is at that just now, as its events tell.
-    pub availability_zone_rebalancing_in_progress: bool,
+    /// When ECS last told that it is at that, unless it has told since that it has ended.
+    pub availability_zone_rebalancing_began: Option<Timestamp>,
     /// The newest event that tells of a task that found no place or could not start.
     pub newest_failure: Option<ServiceEvent>,
     /// Newest first as ECS gives them; more than one means that a deployment is under way.
@@ -261,16 +272,35 @@ pub struct Service {
     pub task_sets: u32,
     /// The definition that new tasks are started from.
     pub task_definition: TaskDefinitionArn,
-    /// ARNs of the target groups that its tasks are registered in.
-    pub target_groups: Vec<String>,
+    /// ARNs of the target groups that its tasks are registered in: for each, those of which one is live (blue/green has two).
+    pub target_groups: Vec<Vec<String>>,
     /// Names of Classic Load Balancers, where they are still used.
     pub classic_load_balancers: Vec<String>,
     /// How long health checks of load balancers are ignored after a start.
     pub health_check_grace_period_seconds: u32,
+    /// Whether VPC Lattice or a gateway of ECS's sends it requests: neither tells this job which of its tasks are healthy.
+    pub has_health_elsewhere: bool,
+    /// The subnets that its tasks in network mode `awsvpc` may have their network interfaces in.
+    pub subnets: BTreeSet<String>,
+    /// Which capacity providers it uses, and how its tasks are shared out over them; empty where it names a launch type.
+    pub capacity_provider_strategy: Vec<ProviderShare>,
+    /// Names of the volumes that ECS makes for each of its tasks, by its newest deployment.
+    pub volume_configurations: BTreeSet<String>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// One entry of a capacity provider strategy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderShare {
+    /// The capacity provider's name.
+    pub provider: String,
+    /// So many tasks run on it before any go by weight.
+    pub base: u32,
+    /// Its part of the tasks beyond the base, of the sum of all weights.
+    pub weight: u32,
 }
 
 /// Something that ECS told about a service.
@@ -420,6 +450,8 @@ pub struct Task {
     pub started_by: Arc<str>,
     /// Ports of the container instance that its containers are bound to; with the instance's id they name its targets.
     pub host_ports: BTreeSet<u16>,
+    /// Whether it has, or waits for, a network interface of the container instance's (`awsvpc`).
+    pub takes_network_interface: bool,
     /// Addresses of its own network interfaces (`awsvpc`), which name its targets.
     pub addresses: BTreeSet<String>,
     /// Reserved, where the task itself says so; else the containers' sum counts.
@@ -485,4 +517,72 @@ pub struct TaskDefinition {
     pub cpu_architecture: Option<String>,
     /// Whether an essential container has a health check.
     pub has_health_check: bool,
+    /// Devices that its containers ask for and this version can't count.
+    pub devices: Option<Devices>,
+    /// Where its containers may keep data.
+    pub volumes: Vec<Volume>,
+}
+
+/// Devices of a container instance that are no whole number of GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Devices {
+    /// GPU `ALL`: those that the instance has.
+    AllGpus,
+    /// A part of a GPU (NVIDIA MPS).
+    SharedGpu,
+    /// AWS Neuron devices.
+    Neuron,
+    /// Elastic Inference accelerators.
+    InferenceAccelerators,
+    /// A type that this version doesn't know.
+    Unknown,
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AllGpus => "all GPUs of a container instance",
+            Self::SharedGpu => "a part of a GPU",
+            Self::Neuron => "AWS Neuron devices",
+            Self::InferenceAccelerators => "Elastic Inference accelerators",
+            Self::Unknown => "devices of an unknown type",
+        })
+    }
+}
+
+/// A volume of a task definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// What it is on.
+    pub kind: VolumeKind,
+    /// Whether every container that is known to mount it mounts it read-only.
+    pub is_read_only: bool,
+}
+
+/// What a volume is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// A directory that Docker makes for the task.
+    Task,
+    /// A path of the container instance.
+    HostPath(String),
+    /// A Docker volume.
+    Docker {
+        /// `local`, or a plugin; empty is `local`.
+        driver: String,
+        /// The driver's option `type`.
+        kind: String,
+        /// The driver's option `device`.
+        device: String,
+        /// The driver's option `o`.
+        options: String,
+        /// Scope `shared`: it outlives the task.
+        is_shared: bool,
+    },
+    /// EFS, FSx or S3 Files.
+    NetworkFileSystem,
+    /// A volume that ECS makes for each task, as the service says.
+    AtLaunch,
 }

@@ -20,7 +20,9 @@ pub struct Part<'a> {
     pub domains: Domain<()>,
     /// Tasks by eligible instance. Tasks elsewhere are ECS's own business.
     pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
-    /// The sum of these.
+    /// Tasks by instance whose agent is disconnected: they count where they are, and neither go nor get company.
+    pub away: BTreeMap<&'a ContainerInstanceArn, u32>,
+    /// The sum of both.
     pub placed: u32,
 }
 
@@ -35,13 +37,14 @@ impl Part<'_> {
 #[derive(Debug, Default)]
 pub struct Shapes(BTreeMap<ShapeKey, Shape>);
 
-type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>);
+type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>, BTreeSet<String>);
 type Path = Vec<String>;
 
 #[derive(Clone, Debug)]
 struct Shape {
     eligible: Eligible,
-    instances_by_path: BTreeMap<Path, u32>,
+    /// Those that could hold equally many tasks, by their path.
+    instances: BTreeMap<(Path, u32), u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,34 +113,50 @@ fn part<'a>(
         &fresh
     } else {
         let provider = requirement.provider().map(str::to_owned);
-        let key = (levels.clone(), service.placement_constraints.clone(), provider);
+        let key = (levels.clone(), service.placement_constraints.clone(), provider, service.subnets.clone());
         shapes.0.entry(key).or_insert_with(|| Shape::new(index, &levels, &requirement))
     };
+    let is_away = |arn: &ContainerInstanceArn| {
+        let instance = index.cluster.container_instances.get(arn).filter(|instance| instance.is_away());
+        instance.is_some_and(|instance| index.would_admit(&requirement, instance))
+    };
+    let away: BTreeMap<_, _> =
+        tasks.iter().filter(|(arn, _)| is_away(arn)).map(|(arn, tasks)| (*arn, *tasks)).collect();
     tasks.retain(|instance, _| shape.admits(index, instance));
-    let placed = tasks.values().fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
-    let limit = requirement.limit();
     let mut last: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
-    let mut occupied: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
-    for (arn, tasks) in &tasks {
+    let mut empty = shape.instances.clone();
+    for (arn, there) in &tasks {
         let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
         let path = levels.path(instance);
-        if levels.instance {
-            last.entry(path.clone()).or_default().push(Domain::last((), *tasks, limit, 0));
+        let of_empty = index.most(&requirement, instance, 0);
+        if let Some(number) = empty.get_mut(&(path.iter().map(|domain| (*domain).to_owned()).collect(), of_empty)) {
+            *number = number.saturating_sub(1);
         }
-        let entry = occupied.entry(path).or_default();
-        *entry = (entry.0 + 1, entry.1 + tasks);
+        let domain = Domain::last((), *there, index.most(&requirement, instance, *there), 0);
+        put(last.entry(path).or_default(), domain, levels.instance);
     }
-    for (path, instances) in &shape.instances_by_path {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let (occupied, tasks) = occupied.get(&path).copied().unwrap_or_default();
-        let domains = last.entry(path).or_default();
+    for (arn, there) in &away {
+        let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
+        put(last.entry(levels.path(instance)).or_default(), Domain::last((), *there, *there, 0), levels.instance);
+    }
+    for ((path, most), number) in &empty {
+        let domains = last.entry(path.iter().map(String::as_str).collect()).or_default();
         if levels.instance {
-            domains.push(Domain::alike_last((), 0, limit, instances.saturating_sub(occupied)));
+            domains.push(Domain::alike_last((), 0, *most, *number));
         } else {
-            domains.push(Domain::last((), tasks, limit.saturating_mul(*instances), 0));
+            put(domains, Domain::last((), 0, most.saturating_mul(*number), 0), false);
         }
     }
-    Part { domains: nest(last, levels.instance), levels, requirement, tasks, placed }
+    let placed = tasks.values().chain(away.values()).fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
+    Part { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed }
+}
+
+/// Puts a domain of an instance beside others of its path; where instances are not told apart, into the one that they are.
+pub fn put<Id: Clone>(domains: &mut Vec<Domain<Id>>, domain: Domain<Id>, tells_instances_apart: bool) {
+    match domains.last_mut() {
+        Some(same) if !tells_instances_apart => same.join(&domain),
+        _ => domains.push(domain),
+    }
 }
 
 /// How many more of the part's tasks fit on an instance now.
@@ -147,7 +166,7 @@ pub fn room(index: &Index<'_>, service: &Service, part: &Part<'_>, instance: &Co
         u32::try_from(number).unwrap_or(u32::MAX)
     };
     let present = || count(&|task| task.service.as_ref() == Some(&service.name));
-    let interfaces = || count(&|task| !task.addresses.is_empty());
+    let interfaces = || count(&|task| task.takes_network_interface);
     part.requirement.room(instance, &instance.remaining, &present, &interfaces)
 }
 
@@ -177,10 +196,11 @@ pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_l
 
 impl Shape {
     fn new(index: &Index<'_>, levels: &Levels, requirement: &Requirement<'_>) -> Self {
-        let mut instances_by_path: BTreeMap<Path, u32> = BTreeMap::new();
+        let mut instances: BTreeMap<(Path, u32), u32> = BTreeMap::new();
         let mut add = |instance: &ContainerInstance, number: usize| {
             let path = levels.path(instance).into_iter().map(str::to_owned).collect();
-            *instances_by_path.entry(path).or_default() += u32::try_from(number).unwrap_or(u32::MAX);
+            *instances.entry((path, index.most(requirement, instance, 0))).or_default() +=
+                u32::try_from(number).unwrap_or(u32::MAX);
         };
         let eligible = if requirement.is_static() {
             let admitted = index.admitted_classes(requirement);
@@ -197,7 +217,7 @@ impl Shape {
             }
             Eligible::Instances(eligible.into_iter().map(|instance| instance.arn.clone()).collect())
         };
-        Self { eligible, instances_by_path }
+        Self { eligible, instances }
     }
 
     fn admits(&self, index: &Index<'_>, instance: &ContainerInstanceArn) -> bool {

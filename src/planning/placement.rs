@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
+    interfaces::Interfaces,
     model::{
-        Capacity, Cluster, ContainerInstance, ContainerInstanceArn, PlacementConstraint, PlacementStrategy,
+        Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Devices, PlacementConstraint, PlacementStrategy,
         SchedulingStrategy, Service, SpreadField, Task, TaskDefinition,
     },
     notes::is_steering,
@@ -20,11 +21,10 @@ pub const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
 /// The attribute that instances of ECS Anywhere carry; only tasks of launch type EXTERNAL are placed there.
 const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
 /// The attributes that decide about tasks whatever their service asks.
-const ALWAYS_ASKED: [&str; 4] = [EXTERNAL_CAPABILITY, "ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
-/// The attributes that decide how many tasks in network mode `awsvpc` fit.
-const INSTANCE_TYPE: &str = "ecs.instance-type";
-/// On instances with ENI trunking; it differs on every instance.
-const TRUNK: &str = "ecs.awsvpc-trunk-id";
+const ALWAYS_ASKED: [&str; 5] =
+    [AVAILABILITY_ZONE, EXTERNAL_CAPABILITY, "ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
+/// The subnet of an instance, by which the zones of subnets are known.
+const SUBNET: &str = "ecs.subnet-id";
 /// Instances that lack an attribute which a level spreads over are one domain of their own, so named.
 const NO_VALUE: &str = "(none)";
 
@@ -93,6 +93,8 @@ pub struct Requirement<'a> {
     distinct: bool,
     provider: Option<&'a str>,
     definition: Option<&'a TaskDefinition>,
+    /// Where its tasks' network interfaces may be; anywhere, where there is none.
+    subnets: BTreeSet<String>,
 }
 
 impl<'a> Requirement<'a> {
@@ -105,6 +107,11 @@ impl<'a> Requirement<'a> {
         definition: Option<&'a TaskDefinition>,
         provider: Option<&'a str>,
     ) -> Result<Self, Unmeasured> {
+        if let Some(devices) = definition.and_then(|definition| definition.devices)
+            && !matches!(devices, Devices::AllGpus | Devices::SharedGpu)
+        {
+            return Err(Unmeasured::Devices(devices));
+        }
         let mut queries = Vec::new();
         let mut distinct = false;
         let of_definition =
@@ -123,7 +130,7 @@ impl<'a> Requirement<'a> {
                 }
             }
         }
-        Ok(Self { queries, distinct, provider, definition })
+        Ok(Self { queries, distinct, provider, definition, subnets: service.subnets.clone() })
     }
 
     /// Whether the answer for an instance follows from its attributes, size and capacity provider alone, so that instances
@@ -132,14 +139,10 @@ impl<'a> Requirement<'a> {
         self.queries.iter().all(Query::is_static)
     }
 
-    /// Whether the tasks may run there at all: usable, fulfils every constraint, big enough when empty.
-    pub fn admits(
-        &self,
-        instance: &ContainerInstance,
-        groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>,
-    ) -> bool {
-        instance.is_usable()
-            && !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
+    /// Whether the tasks may run there as far as the instance itself tells: it fulfils every constraint, and is big enough when
+    /// empty.
+    fn suits(&self, instance: &ContainerInstance, groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>) -> bool {
+        !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
             && self.provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
             && self.definition.is_none_or(|definition| suits(instance, definition))
             && self.queries.iter().all(|query| query.matches(instance, &|| groups(&instance.arn)))
@@ -155,7 +158,8 @@ impl<'a> Requirement<'a> {
         let has_static_ports = self
             .definition
             .is_some_and(|definition| !definition.tcp_host_ports.is_empty() || !definition.udp_host_ports.is_empty());
-        if self.distinct || has_static_ports { 1 } else { u32::MAX }
+        let takes_all = self.definition.is_some_and(|definition| definition.devices == Some(Devices::AllGpus));
+        if self.distinct || has_static_ports || takes_all { 1 } else { u32::MAX }
     }
 
     /// The capacity provider that the tasks are bound to.
@@ -193,13 +197,30 @@ impl<'a> Requirement<'a> {
         ] {
             room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
         }
-        if room > 0
-            && definition.takes_network_interface
-            && let Some(limit) = network_interfaces_for_tasks(instance)
-        {
-            room = room.min(limit.saturating_sub(interfaces()));
+        if room > 0 && definition.takes_network_interface {
+            room = room.min(Interfaces::of(instance).left(interfaces()));
         }
         if self.taken_port(instance).is_some() { 0 } else { room }
+    }
+
+    /// How many tasks of the service an instance could hold beside daemons alone, and no fewer than are there: then it is full.
+    fn most(&self, instance: &ContainerInstance, daemons: Daemons, there: u32) -> u32 {
+        let Some(definition) = self.definition else { return self.limit() };
+        let (registered, asked) = (instance.registered, definition.reserves);
+        // What several tasks share is not used up by any of them.
+        let gpus = if definition.devices.is_some() { 0 } else { asked.gpus };
+        let mut most = u32::MAX;
+        for (has, daemons, each) in [
+            (registered.cpu_units, daemons.reserved.cpu_units, asked.cpu_units),
+            (registered.memory_mib, daemons.reserved.memory_mib, asked.memory_mib),
+            (registered.gpus, daemons.reserved.gpus, gpus),
+        ] {
+            most = most.min(has.saturating_sub(daemons).checked_div(each).unwrap_or(u32::MAX));
+        }
+        if definition.takes_network_interface {
+            most = most.min(Interfaces::of(instance).left(daemons.interfaces));
+        }
+        self.limit().min(most.max(there))
     }
 
     /// A static host port of the tasks' that is taken there.
@@ -208,6 +229,30 @@ impl<'a> Requirement<'a> {
         let tcp = definition.tcp_host_ports.intersection(&instance.taken_tcp_ports);
         tcp.chain(definition.udp_host_ports.intersection(&instance.taken_udp_ports)).next().copied()
     }
+}
+
+/// Whether an instance is in one of these zones; where there are none, in any.
+fn is_in(zones: Option<&BTreeSet<&str>>, instance: &ContainerInstance) -> bool {
+    zones.is_none_or(|zones| zones.contains(instance.availability_zone()))
+}
+
+/// What the daemons on each instance take.
+fn daemons(cluster: &Cluster) -> BTreeMap<&ContainerInstanceArn, Daemons> {
+    let mut daemons: BTreeMap<&ContainerInstanceArn, Daemons> = BTreeMap::new();
+    for task in cluster.tasks.values() {
+        let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
+        let is_daemon = service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon);
+        let definition = cluster.task_definitions.get(&task.task_definition);
+        if let (true, Some(instance), Some(definition)) = (is_daemon, &task.container_instance, definition) {
+            let there = daemons.entry(instance).or_default();
+            let (sum, more) = (&mut there.reserved, definition.reserves);
+            sum.cpu_units = sum.cpu_units.saturating_add(more.cpu_units);
+            sum.memory_mib = sum.memory_mib.saturating_add(more.memory_mib);
+            sum.gpus = sum.gpus.saturating_add(more.gpus);
+            there.interfaces += u32::from(definition.takes_network_interface);
+        }
+    }
+    daemons
 }
 
 /// What a task definition asks that no change of other tasks can alter.
@@ -234,31 +279,11 @@ fn runs(instance: &ContainerInstance, os_family: &str) -> bool {
     }
 }
 
-/// How many tasks in network mode `awsvpc` an instance can hold: its type's network interfaces less the primary one; none
-/// where that isn't known. ECS doesn't tell it, and says `RESOURCE:ENI` when it was one too many.
-///
-/// By size, as Amazon EC2's table of maximum network interfaces has it for the current general families (c, m, r, t of
-/// generations 5 to 7); with ENI trunking the number depends on the type and is far higher.
-/// [Amazon EC2 user guide, "Maximum IP addresses per network interface"; ECS developer guide, container-instance-eni]
-pub(super) fn network_interfaces_for_tasks(instance: &ContainerInstance) -> Option<u32> {
-    if instance.attributes.contains_key(TRUNK) {
-        return None;
-    }
-    let (family, size) = instance.attribute(INSTANCE_TYPE)?.split_once('.')?;
-    if !["c5", "c6", "c7", "m5", "m6", "m7", "r5", "r6", "r7", "t3", "t4"].iter().any(|known| family.starts_with(known))
-    {
-        return None;
-    }
-    let interfaces = match size {
-        "small" | "medium" if family.starts_with('t') => 3,
-        "nano" | "micro" | "medium" => 2,
-        "large" => 3,
-        "xlarge" | "2xlarge" => 4,
-        "4xlarge" | "8xlarge" | "9xlarge" | "12xlarge" => 8,
-        "16xlarge" | "18xlarge" | "24xlarge" | "metal" => 15,
-        _ => return None,
-    };
-    Some(interfaces - 1)
+/// What the daemons on an instance take, as far as their task definitions were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Daemons {
+    reserved: Capacity,
+    interfaces: u32,
 }
 
 /// Tasks by the instance that they sit on, and what else the counting of instances needs, made once for a cluster.
@@ -275,6 +300,10 @@ pub struct Index<'a> {
     pub classes: Vec<Vec<&'a ContainerInstance>>,
     /// The most of each resource that any instance of a class has left.
     most_remaining: Vec<Capacity>,
+    /// What daemons take, by instance that has one.
+    daemons: BTreeMap<&'a ContainerInstanceArn, Daemons>,
+    /// The zones of the subnets that instances are in.
+    zone_of_subnet: BTreeMap<&'a str, &'a str>,
 }
 
 /// The attributes that decide where the tasks of a cluster's services may go, and what they spread over.
@@ -332,7 +361,9 @@ impl<'a> Index<'a> {
                 tasks_by_service.entry(service.as_str()).or_default().push(task);
             }
         }
-        // Some attributes differ on every instance (TRUNK); what nobody asks for tells no two apart.
+        let daemons = daemons(cluster);
+        let takes_interfaces = cluster.task_definitions.values().any(|definition| definition.takes_network_interface);
+        // Some attributes differ on every instance; what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);
         let mut classes: BTreeMap<_, Vec<&ContainerInstance>> = BTreeMap::new();
         for instance in cluster.container_instances.values().filter(|instance| instance.is_usable()) {
@@ -343,6 +374,7 @@ impl<'a> Index<'a> {
                 &instance.capacity_provider,
                 values,
                 (&instance.reserved_tcp_ports, &instance.reserved_udp_ports),
+                (takes_interfaces.then(|| Interfaces::of(instance)), daemons.get(&instance.arn)),
             );
             classes.entry(key).or_default().push(instance);
         }
@@ -353,14 +385,48 @@ impl<'a> Index<'a> {
             .flat_map(|(number, class)| class.iter().map(move |instance| (&instance.arn, number)))
             .collect();
         let most_remaining = classes.iter().map(|class| most_remaining(class)).collect();
-        Self { cluster, tasks_by_service, tasks_by_instance, class_of, classes, most_remaining }
+        let usable = cluster.container_instances.values().filter(|instance| instance.is_usable());
+        let zone_of_subnet =
+            usable.filter_map(|instance| Some((instance.attribute(SUBNET)?, instance.availability_zone()))).collect();
+        Self {
+            cluster,
+            tasks_by_service,
+            tasks_by_instance,
+            class_of,
+            classes,
+            most_remaining,
+            daemons,
+            zone_of_subnet,
+        }
+    }
+
+    /// How many tasks of one service and provider an instance that holds `there` of them could hold beside daemons alone.
+    pub fn most(&self, requirement: &Requirement<'_>, instance: &ContainerInstance, there: u32) -> u32 {
+        requirement.most(instance, self.daemons.get(&instance.arn).copied().unwrap_or_default(), there)
+    }
+
+    /// Whether a requirement would admit an instance whose agent is disconnected, were it connected.
+    pub fn would_admit(&self, requirement: &Requirement<'_>, instance: &ContainerInstance) -> bool {
+        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        requirement.suits(instance, &groups) && is_in(self.zones(requirement).as_ref(), instance)
+    }
+
+    /// The zones in which tasks may have their network interfaces; none where that may be any.
+    fn zones(&self, requirement: &Requirement<'_>) -> Option<BTreeSet<&'a str>> {
+        if requirement.subnets.is_empty() {
+            return None;
+        }
+        // The zone of a subnet in which no instance is can't be known, and may be any.
+        requirement.subnets.iter().map(|subnet| self.zone_of_subnet.get(subnet.as_str()).copied()).collect()
     }
 
     /// For each class, whether a static requirement admits its instances.
     pub fn admitted_classes(&self, requirement: &Requirement<'_>) -> Vec<bool> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        let admits =
-            |class: &Vec<&ContainerInstance>| class.first().is_some_and(|first| requirement.admits(first, &groups));
+        let zones = self.zones(requirement);
+        let admits = |class: &Vec<&ContainerInstance>| {
+            class.first().is_some_and(|first| is_in(zones.as_ref(), first) && requirement.suits(first, &groups))
+        };
         self.classes.iter().map(admits).collect()
     }
 
@@ -372,11 +438,14 @@ impl<'a> Index<'a> {
     /// The instances that a requirement admits, class by class.
     pub fn eligible_classes(&self, requirement: &Requirement<'_>) -> impl Iterator<Item = EligibleClass<'_, 'a>> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        let zones = self.zones(requirement);
+        let admits =
+            move |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
         self.classes.iter().zip(&self.most_remaining).map(move |(class, most_remaining)| {
             let instances = match class.first() {
-                Some(first) if requirement.is_static() && requirement.admits(first, &groups) => Cow::Borrowed(&**class),
+                Some(first) if requirement.is_static() && admits(first) => Cow::Borrowed(&**class),
                 Some(_) if requirement.is_static() => Cow::Borrowed(&[][..]),
-                _ => class.iter().copied().filter(|instance| requirement.admits(instance, &groups)).collect(),
+                _ => class.iter().copied().filter(|instance| admits(instance)).collect(),
             };
             EligibleClass { instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
         })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    bounds::floor,
+    bounds::{floor, may_stop_first, on_top},
     consolidate::{self, consolidation},
     evening,
     imbalance::{Measure, Spread, measure},
@@ -11,6 +11,7 @@ use super::{
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Mode, Policy, Strategy},
     reason::{Blocked, LeftAlone, Outdated},
+    relocation::fixed_for_good,
     settings::ServiceSettings,
     spread, steering,
     tasks::Tasks,
@@ -133,6 +134,9 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     if services.is_empty() && evening::is_due(found, policy) {
         // Tasks go to emptier container instances, once every service is spread.
         let planned = evening::moves(&foreseen, policy, now);
+        for (name, why) in fixed_for_good(&foreseen, policy, now) {
+            left_alone.entry(name).or_insert(LeftAlone::Fixed(why));
+        }
         services = relocations(&mut foreseen, planned, Aim::Machines);
     }
     left_alone.extend(not_helped);
@@ -189,14 +193,11 @@ fn candidate(
     if !share.reaches(settings.threshold) && !found.task_imbalance.reaches(settings.threshold) {
         return Err(LeftAlone::BelowThreshold(settings.threshold));
     }
-    let is_stuck = spread.stuck_tasks() >= spread.misplaced_tasks;
-    let stop_is_safe = floor(service) < service.desired_count
-        && service.target_groups.is_empty()
-        && service.classic_load_balancers.is_empty();
+    let is_stuck = spread.stuck_tasks() >= spread.misplaced_tasks || spread.no_surge.is_some();
     let no_room = || spread.stuck.keys().next().cloned().map_or(LeftAlone::NoHelp, LeftAlone::Blocked);
     match settings.strategy {
         Strategy::Auto if !is_stuck => Ok((settings, Strategy::Surge)),
-        Strategy::Auto if stop_is_safe && !service.availability_zone_rebalancing => Ok((settings, Strategy::Stop)),
+        Strategy::Auto if may_stop_first(service) => Ok((settings, Strategy::Stop)),
         Strategy::Auto | Strategy::Surge if is_stuck => Err(no_room()),
         Strategy::Stop if floor(service) >= service.desired_count => {
             Err(LeftAlone::Blocked(Blocked::NoSlack(service.minimum_healthy_percent)))
@@ -242,7 +243,7 @@ fn foresee(
         }
         let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
         let most = match strategy {
-            Strategy::Surge | Strategy::Auto => policy.surge.of_at_least_one(desired).min(left),
+            Strategy::Surge | Strategy::Auto => policy.surge.of_at_least_one(desired).min(on_top(&service)).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
         let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {

@@ -28,7 +28,7 @@ pub struct TargetHealth {
 pub type TargetGroups = BTreeMap<String, BTreeSet<TargetHealth>>;
 
 /// Whether a task counts as healthy: RUNNING; every essential container with a health check HEALTHY; its target healthy in
-/// every target group; and where there is neither, 40 s after its start.
+/// every target group, of a pair in either; and where there is neither, 40 s after its start.
 ///
 /// `running_since` is when this run first saw it in RUNNING; `ec2_instance_id` is that of the container instance that it runs on.
 pub fn is_ready(
@@ -52,7 +52,8 @@ pub fn is_ready(
             targets.iter().any(|target| target.healthy && is_target_of(target, task, ec2_instance_id))
         })
     };
-    if !service.target_groups.iter().all(in_service) {
+    // Of a pair of blue/green either may be live.
+    if !service.target_groups.iter().all(|pair| pair.iter().any(in_service)) {
         return false;
     }
     is_checked(service, definition)

@@ -1,15 +1,19 @@
 //! Why nothing was done: every reason of the job's, in one place, each with a short name for machines and a sentence for people.
 //!
 //! - [`Unmeasured`]: why the spread of a service is not measured;
-//! - [`Blocked`]: why its misplaced tasks can't be moved now, [`Shortage`] which capacity is short, [`TagProblem`] which tag can't be read;
+//! - [`Blocked`]: why its misplaced tasks can't be moved now, [`Shortage`] which capacity is short, [`TagProblem`] which tag can't
+//!   be read, [`DataKept`] where its tasks keep data;
 //! - [`Fixed`]: why its tasks can't be sent to a container instance of our choice;
 //! - [`LeftAlone`]: why a plan leaves a service alone, [`Outdated`] why a reviewed plan no longer holds;
 //! - [`Kept`]: why a container instance doesn't come free.
 
+mod blocked;
+
 use std::fmt;
 
+pub use self::blocked::{Blocked, DataKept, Resource, Shortage, TagProblem};
 use super::{
-    model::ContainerInstanceArn,
+    model::{ContainerInstanceArn, Devices},
     policy::{Percent, Strategy},
 };
 
@@ -32,6 +36,8 @@ pub enum Unmeasured {
     UnknownSchedulingStrategy(String),
     /// A launch type that this version doesn't know.
     UnknownLaunchType(String),
+    /// Its containers take devices of which nobody tells which instances have them.
+    Devices(Devices),
     /// A placement strategy that this version doesn't know.
     UnknownStrategy(String),
     /// A placement constraint of a type that this version doesn't know.
@@ -57,6 +63,7 @@ impl Unmeasured {
             Self::Random => "random",
             Self::UnknownSchedulingStrategy(_) => "unknown-scheduling-strategy",
             Self::UnknownLaunchType(_) => "unknown-launch-type",
+            Self::Devices(_) => "devices",
             Self::UnknownStrategy(_) => "unknown-placement-strategy",
             Self::UnknownConstraint(_) => "unknown-placement-constraint",
             Self::UnreadableConstraint { .. } => "unreadable-placement-constraint",
@@ -75,6 +82,7 @@ impl Unmeasured {
             Self::Random,
             Self::UnknownSchedulingStrategy(unknown()),
             Self::UnknownLaunchType(unknown()),
+            Self::Devices(Devices::Neuron),
             Self::UnknownStrategy(unknown()),
             Self::UnknownConstraint(unknown()),
             Self::UnreadableConstraint { expression: "attribute:rack ==".to_owned(), error: "no value".to_owned() },
@@ -95,222 +103,18 @@ impl fmt::Display for Unmeasured {
             }
             Self::UnknownSchedulingStrategy(name) => write!(formatter, "unknown scheduling strategy {name:?}"),
             Self::UnknownLaunchType(name) => write!(formatter, "unknown launch type {name:?}"),
+            Self::Devices(devices) => {
+                write!(
+                    formatter,
+                    "its containers take {devices}, and ECS doesn't tell which container instances have some left"
+                )
+            }
             Self::UnknownStrategy(name) => write!(formatter, "unknown placement strategy {name:?}"),
             Self::UnknownConstraint(name) => write!(formatter, "unknown type of placement constraint {name:?}"),
             Self::UnreadableConstraint { expression, error } => {
                 write!(formatter, "its constraint {expression:?} can't be read: {error}")
             }
         }
-    }
-}
-
-/// Why misplaced tasks can't be moved now.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Blocked {
-    /// Not among `REBALANCER_INCLUDE`, or among `REBALANCER_EXCLUDE`.
-    NotIncluded,
-    /// The owner's tag `ecs-rebalancer:enabled` is `false`.
-    OptedOut,
-    /// One of the owner's tags can't be read.
-    UnreadableTag(TagProblem),
-    /// The service is being deleted, or in a state that this version doesn't know.
-    NotActive(String),
-    /// An express service.
-    ManagedByEcs,
-    /// Deployed by CodeDeploy, by a controller outside AWS, or by one that this version doesn't know.
-    Controller(String),
-    /// A deployment is under way.
-    Deploying,
-    /// The newest deployment did not complete.
-    DeploymentFailed(String),
-    /// Another run's unfinished step, or what it left.
-    MarkedByRun,
-    /// The ARN has the old short form, so that the service can't be tagged.
-    ShortArn,
-    /// Running and desired count differ.
-    CountsDiffer {
-        /// Running.
-        running: u32,
-        /// Desired.
-        desired: u32,
-    },
-    /// Tasks are starting.
-    Pending(u32),
-    /// Tasks are unhealthy.
-    Unhealthy(u32),
-    /// Tasks of an older deployment are still there.
-    OldTasks(u32),
-    /// The service changed, or was rebalanced, within the cooldown.
-    TooYoung {
-        /// Seconds until it may be moved.
-        seconds_left: u64,
-    },
-    /// Moves did not help before.
-    BackingOff {
-        /// How many times in a row.
-        misses: u32,
-        /// Seconds until it may be moved.
-        seconds_left: u64,
-    },
-    /// ECS is evening out the zones just now.
-    ZoneRebalancingInProgress,
-    /// What is misplaced between zones is for ECS's availability-zone rebalancing to move.
-    LeftToZoneRebalancing,
-    /// No instance that may take a task has room for it now.
-    NoRoom(Shortage),
-    /// Strategy `stop`, and minimumHealthyPercent allows no task fewer.
-    NoSlack(u32),
-}
-
-impl Blocked {
-    /// A short name for machines, which doesn't change.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotIncluded => "not-included",
-            Self::OptedOut => "opted-out",
-            Self::UnreadableTag(_) => "unreadable-tag",
-            Self::NotActive(_) => "not-active",
-            Self::ManagedByEcs => "managed-by-ecs",
-            Self::Controller(_) => "deployment-controller",
-            Self::Deploying => "deploying",
-            Self::DeploymentFailed(_) => "deployment-failed",
-            Self::MarkedByRun => "marked-by-run",
-            Self::ShortArn => "short-arn",
-            Self::CountsDiffer { .. } => "counts-differ",
-            Self::Pending(_) => "pending",
-            Self::Unhealthy(_) => "unhealthy",
-            Self::OldTasks(_) => "old-tasks",
-            Self::TooYoung { .. } => "too-young",
-            Self::BackingOff { .. } => "backing-off",
-            Self::ZoneRebalancingInProgress => "zone-rebalancing-in-progress",
-            Self::LeftToZoneRebalancing => "left-to-zone-rebalancing",
-            Self::NoRoom(_) => "no-room",
-            Self::NoSlack(_) => "no-slack",
-        }
-    }
-
-    /// One of each, for tests that the documents name them all.
-    pub fn examples() -> Vec<Self> {
-        let problem =
-            TagProblem { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
-        let shortage = Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256 };
-        vec![
-            Self::NotIncluded,
-            Self::OptedOut,
-            Self::UnreadableTag(problem),
-            Self::NotActive("being deleted".to_owned()),
-            Self::ManagedByEcs,
-            Self::Controller("CODE_DEPLOY".to_owned()),
-            Self::Deploying,
-            Self::DeploymentFailed("FAILED".to_owned()),
-            Self::MarkedByRun,
-            Self::ShortArn,
-            Self::CountsDiffer { running: 3, desired: 4 },
-            Self::Pending(1),
-            Self::Unhealthy(1),
-            Self::OldTasks(1),
-            Self::TooYoung { seconds_left: 60 },
-            Self::BackingOff { misses: 2, seconds_left: 600 },
-            Self::ZoneRebalancingInProgress,
-            Self::LeftToZoneRebalancing,
-            Self::NoRoom(shortage),
-            Self::NoSlack(100),
-        ]
-    }
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotIncluded => formatter.write_str("not among REBALANCER_INCLUDE, or among REBALANCER_EXCLUDE"),
-            Self::OptedOut => formatter.write_str("its tag ecs-rebalancer:enabled is false"),
-            Self::UnreadableTag(problem) => write!(formatter, "{problem}"),
-            Self::NotActive(status) => write!(formatter, "the service is {status}"),
-            Self::ManagedByEcs => formatter.write_str("an express service is managed by ECS"),
-            Self::Controller(name) => write!(formatter, "its deployment controller is {name}"),
-            Self::Deploying => formatter.write_str("a deployment is under way"),
-            Self::DeploymentFailed(state) => write!(formatter, "its newest deployment is {state}"),
-            Self::MarkedByRun => formatter.write_str("another run is at work on it, or left something behind"),
-            Self::ShortArn => formatter.write_str("its ARN has the old short form, which can't be tagged"),
-            Self::CountsDiffer { running, desired } => write!(formatter, "{running} tasks run, {desired} are desired"),
-            Self::Pending(tasks) => write!(formatter, "{tasks} of its tasks are starting"),
-            Self::Unhealthy(tasks) => write!(formatter, "{tasks} of its tasks are unhealthy"),
-            Self::OldTasks(tasks) => write!(formatter, "{tasks} of its tasks are from an older deployment"),
-            Self::TooYoung { seconds_left } => {
-                write!(formatter, "it changed within the cooldown, which lasts {seconds_left} s more")
-            }
-            Self::BackingOff { misses, seconds_left } => {
-                write!(formatter, "moving did not help {misses} times in a row; left alone for {seconds_left} s more")
-            }
-            Self::ZoneRebalancingInProgress => formatter.write_str("ECS is evening out its zones just now"),
-            Self::LeftToZoneRebalancing => formatter.write_str("between zones: left to ECS's own zone rebalancing"),
-            Self::NoRoom(shortage) => write!(formatter, "{shortage}"),
-            Self::NoSlack(percent) => {
-                write!(formatter, "strategy stop, and its minimumHealthyPercent of {percent} allows no task fewer")
-            }
-        }
-    }
-}
-
-/// What is short on the instance that comes closest to taking one more task.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shortage {
-    /// The instance that comes closest, by its EC2 id or the end of its ARN; none where no instance is eligible.
-    pub closest: Option<String>,
-    /// What is short there.
-    pub resource: Resource,
-    /// By how much.
-    pub by: u32,
-}
-
-/// What can be short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
-    /// CPU units.
-    Cpu,
-    /// Mebibytes of memory.
-    Memory,
-    /// GPUs.
-    Gpu,
-    /// Network interfaces for tasks in network mode `awsvpc`.
-    NetworkInterface,
-    /// A static host port, which another task has taken.
-    Port(u16),
-    /// An instance without a task of the service, which takes at most one on each.
-    Instance,
-}
-
-impl fmt::Display for Shortage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(closest) = &self.closest else {
-            return formatter.write_str("no room: no other container instance may take its tasks");
-        };
-        write!(formatter, "no room where a task is missing: closest is {closest}, ")?;
-        match self.resource {
-            Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
-            Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
-            Resource::Gpu => write!(formatter, "{} GPUs short", self.by),
-            Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
-            Resource::Port(port) => write!(formatter, "where port {port} is taken"),
-            Resource::Instance => formatter.write_str("where the one task that it may have is already"),
-        }
-    }
-}
-
-/// A tag that can't be read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TagProblem {
-    /// Which.
-    pub key: &'static str,
-    /// What it holds.
-    pub value: String,
-    /// What it may hold.
-    pub allowed: &'static str,
-}
-
-impl fmt::Display for TagProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "its tag {} is {:?}, where {} is allowed", self.key, self.value, self.allowed)
     }
 }
 

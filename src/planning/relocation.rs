@@ -1,11 +1,12 @@
 //! Relocation: which tasks may be sent to a container instance of our choice, by a surge that is steered.
 
 use super::{
-    eligibility::{blocked, unmeasured},
-    model::{ContainerInstance, Service, Task, TaskDefinition, Timestamp},
+    eligibility::{blocked, no_surge, unmeasured},
+    model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
     parts::{self, Part, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
+    providers::shared_out,
     reason::{Blocked, Fixed, Unmeasured},
     settings::ServiceSettings,
     spread::View,
@@ -50,6 +51,17 @@ pub(super) fn relocatable<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp
     services.filter_map(|service| one_relocatable(index, service, policy, now).ok()).collect()
 }
 
+/// The services that a lasting reason keeps where they are, whatever their container instances hold.
+pub(super) fn fixed_for_good(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Fixed)> {
+    let index = Index::new(cluster);
+    let services = cluster.services.values();
+    let fixed = services.filter_map(|service| match one_relocatable(&index, service, policy, now) {
+        Err(Fixed::Blocked(why)) if why.lasts() => Some((service.name.clone(), Fixed::Blocked(why))),
+        _ => None,
+    });
+    fixed.collect()
+}
+
 /// One of these, or why it isn't.
 pub(super) fn one_relocatable<'a>(
     index: &Index<'a>,
@@ -63,7 +75,11 @@ pub(super) fn one_relocatable<'a>(
         Some(why) => return Err(Fixed::Elsewhere(why)),
         None => {}
     }
-    if let Some(why) = blocked(service, tasks, policy, now) {
+    let definition = index.cluster.task_definitions.get(&service.task_definition).ok_or(Fixed::UnknownSize)?;
+    if let Some(why) = blocked(service, Some(definition), tasks, policy, now) {
+        return Err(Fixed::Blocked(why));
+    }
+    if let Some(why) = shared_out(index, service) {
         return Err(Fixed::Blocked(why));
     }
     let settings =
@@ -71,9 +87,11 @@ pub(super) fn one_relocatable<'a>(
     if !matches!(settings.strategy, Strategy::Auto | Strategy::Surge) {
         return Err(Fixed::Strategy(settings.strategy));
     }
-    let definition = index.cluster.task_definitions.get(&service.task_definition).ok_or(Fixed::UnknownSize)?;
     let mut view = View::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
     steerable_part(index.cluster, &view).ok_or(Fixed::Unsteerable)?;
     let part = view.parts.pop().ok_or(Fixed::Unsteerable)?;
+    if let Some(why) = no_surge(service, Some(definition), index.eligible(&part.requirement)) {
+        return Err(Fixed::Blocked(why));
+    }
     Ok(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })
 }

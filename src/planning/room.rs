@@ -47,70 +47,95 @@ pub fn without_room(
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
 fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domain<Place<'a>> {
     let mut groups: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
-    for (arn, tasks) in &part.tasks {
+    for (arn, there) in &part.tasks {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            let could_have = tasks.saturating_add(room(index, service, part, instance));
-            groups.entry(part.levels.path(instance)).or_default().add(instance, could_have, part.levels.instance);
+            let most = index.most(&part.requirement, instance, *there);
+            let could_have = there.saturating_add(room(index, service, part, instance));
+            let group = groups.entry(part.levels.path(instance)).or_default();
+            *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
+            group.add(Spot { instance, could_have, most }, part.levels.instance);
+        }
+    }
+    for (arn, there) in &part.away {
+        if let Some(instance) = index.cluster.container_instances.get(*arn) {
+            let spot = Spot { instance, could_have: *there, most: *there };
+            groups.entry(part.levels.path(instance)).or_default().add(spot, part.levels.instance);
         }
     }
     for class in index.eligible_classes(&part.requirement) {
-        let Some(path) = class.instances.first().map(|instance| part.levels.path(instance)) else { continue };
-        let group = groups.entry(path).or_default();
-        group.number += class.instances.len();
+        let Some(first) = class.instances.first() else { continue };
+        let group = groups.entry(part.levels.path(first)).or_default();
+        let most = index.most(&part.requirement, first, 0);
+        *group.number.entry(most).or_default() += i64::try_from(class.instances.len()).unwrap_or(i64::MAX);
         if !class.may_have_room {
-            group.without.extend_from_slice(&class.instances);
+            group.without.entry(most).or_default().extend_from_slice(&class.instances);
             continue;
         }
         for instance in class.instances.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
             if group.enough_for > part.placed {
                 break;
             }
-            group.add(instance, room(index, service, part, instance), part.levels.instance);
+            let could_have = room(index, service, part, instance).min(most);
+            if could_have > 0 {
+                *group.number.entry(most).or_default() -= 1;
+                group.add(Spot { instance, could_have, most }, part.levels.instance);
+            } else {
+                group.without.entry(most).or_default().push(instance);
+            }
         }
     }
-    let domains = groups.into_iter().map(|(path, group)| (path, group.into_domains(part)));
+    let domains = groups.into_iter().map(|(path, group)| (path, group.into_domains(part.levels.instance)));
     nest(domains.collect(), part.levels.instance)
+}
+
+/// An instance that could have tasks.
+struct Spot<'a> {
+    instance: &'a ContainerInstance,
+    /// How many, without anything else moving.
+    could_have: u32,
+    /// How many beside daemons alone.
+    most: u32,
 }
 
 /// Instances of one path.
 #[derive(Default)]
 struct Group<'a> {
-    /// How many there are.
-    number: usize,
-    /// Those that could have tasks, and how many.
-    with: Vec<(&'a ContainerInstance, u32)>,
-    /// Those that have no room, of those that were looked at; also some that have tasks already.
-    without: Vec<&'a ContainerInstance>,
+    with: Vec<Spot<'a>>,
+    /// How many others there are, by how many tasks each could hold beside daemons alone.
+    number: BTreeMap<u32, i64>,
+    /// Of these, those that have no room, as far as they were looked at; also some that have tasks already.
+    without: BTreeMap<u32, Vec<&'a ContainerInstance>>,
     /// A number of tasks that they could have for sure, one on each where instances are the last level.
     enough_for: u32,
 }
 
 impl<'a> Group<'a> {
-    fn add(&mut self, instance: &'a ContainerInstance, could_have: u32, one_each: bool) {
-        let counts = if one_each { could_have.min(1) } else { could_have };
+    fn add(&mut self, spot: Spot<'a>, one_each: bool) {
+        let counts = if one_each { spot.could_have.min(1) } else { spot.could_have };
         self.enough_for = self.enough_for.saturating_add(counts);
-        if could_have > 0 {
-            self.with.push((instance, could_have));
-        } else {
-            self.without.push(instance);
-        }
+        self.with.push(spot);
     }
 
-    fn into_domains(self, part: &Part<'_>) -> Vec<Domain<Place<'a>>> {
-        let limit = part.requirement.limit();
-        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        if !part.levels.instance {
-            let could_have = self.with.iter().map(|(_, could_have)| *could_have).fold(0, u32::saturating_add);
-            let instances = self.with.iter().map(|(instance, _)| *instance).chain(self.without).collect();
-            let place = Place { could_have, instances };
-            return vec![Domain::last(place, could_have, limit.saturating_mul(number(self.number)), 0)];
+    fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place<'a>>> {
+        let number = |number: i64| u32::try_from(number).unwrap_or(0);
+        if !tells_instances_apart {
+            let sum = |of: &dyn Fn(&Spot<'a>) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
+            let (could_have, with) = (sum(&|spot| spot.could_have), sum(&|spot| spot.most));
+            let others = self.number.iter().map(|(most, others)| most.saturating_mul(number(*others)));
+            let most = others.fold(with, u32::saturating_add);
+            let without = self.without.into_values().flatten();
+            let instances = self.with.iter().map(|spot| spot.instance).chain(without).collect();
+            return vec![Domain::last(Place { could_have, instances }, could_have, most, 0)];
         }
-        let without = number(self.number.saturating_sub(self.with.len()));
-        let without = Domain::alike_last(Place { could_have: 0, instances: self.without.into() }, 0, limit, without);
-        let with = self.with.into_iter().map(|(instance, could_have)| {
-            Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, limit, 0)
-        });
-        with.chain([without]).collect()
+        let mut domains: Vec<Domain<Place<'a>>> = Vec::new();
+        for Spot { instance, could_have, most } in self.with {
+            domains.push(Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, most, 0));
+        }
+        for (most, others) in self.number {
+            let instances = self.without.remove(&most).unwrap_or_default().into();
+            domains.push(Domain::alike_last(Place { could_have: 0, instances }, 0, most, number(others)));
+        }
+        domains
     }
 }
 

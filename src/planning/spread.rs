@@ -9,7 +9,7 @@ use super::{
     domains::Domain,
     imbalance,
     model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
-    parts::{Part, Shapes, nest, parts_over, room},
+    parts::{Part, Shapes, nest, parts_over, put, room},
     placement::{Index, Levels},
     reason::Unmeasured,
     tasks::Tasks,
@@ -222,6 +222,12 @@ fn choose(
         let total = part.placed.saturating_sub(view.share_of(part, number));
         let balance = Balance::of(&index, part, total);
         let mut of_part: Vec<Candidate<'_>> = Vec::new();
+        for (instance, tasks) in away(&index, part) {
+            let leaf = leaf(part, instance);
+            for _ in 0..tasks {
+                crowds.join(&leaf);
+            }
+        }
         for task in tasks.all.values().filter(|task| task.capacity_provider.as_deref() == part.requirement.provider()) {
             let Some(instance) = task.container_instance.as_ref().and_then(|arn| part.instance(&index, arn)) else {
                 continue;
@@ -374,6 +380,12 @@ pub(super) fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -
             *tasks_by_path.entry(path[..=depth].to_vec()).or_default() += tasks;
         }
     }
+    for (instance, tasks) in away(index, part) {
+        let path = path_of(instance);
+        for depth in 0..path.len() {
+            *tasks_by_path.entry(path[..=depth].to_vec()).or_default() += tasks;
+        }
+    }
     eligible
         .into_iter()
         .map(|instance| {
@@ -442,12 +454,21 @@ impl<'a> Balance<'a> {
 /// The part's tasks by domain of the last level.
 pub(super) fn tasks_by_leaf<'a>(index: &Index<'a>, part: &Part<'a>) -> BTreeMap<Vec<&'a str>, u32> {
     let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for (arn, tasks) in &part.tasks {
+    for (arn, tasks) in part.tasks.iter().chain(&part.away) {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
             *tasks_by_leaf.entry(leaf(part, instance)).or_default() += tasks;
         }
     }
     tasks_by_leaf
+}
+
+/// The part's tasks on instances whose agent is disconnected.
+fn away<'b, 'a: 'b>(
+    index: &'b Index<'a>,
+    part: &'b Part<'a>,
+) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
+    let instances = &index.cluster.container_instances;
+    part.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks)))
 }
 
 /// The part's domains with each instance told apart. Among equal choices the emptier instance gets more.
@@ -456,16 +477,17 @@ pub(super) fn tree<'a>(
     part: &Part<'a>,
     extra: &dyn Fn(&ContainerInstanceArn) -> u32,
 ) -> Domain<Vec<&'a str>> {
-    let limit = part.requirement.limit();
     let mut last: BTreeMap<Vec<&str>, Vec<Domain<Vec<&'a str>>>> = BTreeMap::new();
     for instance in index.eligible(&part.requirement) {
-        let tasks = part.tasks.get(&instance.arn).copied().unwrap_or(0).saturating_add(extra(&instance.arn));
-        let domain = Domain::last(leaf(part, instance), tasks, limit, fullness(instance));
-        let domains = last.entry(part.levels.path(instance)).or_default();
-        match domains.last_mut() {
-            Some(same) if !part.levels.instance => same.join(&domain),
-            _ => domains.push(domain),
-        }
+        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
+        let tasks = there.saturating_add(extra(&instance.arn));
+        let most = index.most(&part.requirement, instance, there);
+        let domain = Domain::last(leaf(part, instance), tasks, most, fullness(instance));
+        put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
+    }
+    for (instance, there) in away(index, part) {
+        let domain = Domain::last(leaf(part, instance), there, there, u64::MAX);
+        put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
     }
     nest(last, part.levels.instance)
 }

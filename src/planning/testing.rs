@@ -151,6 +151,8 @@ fn definition(name: &str, settings: &Settings) -> TaskDefinition {
         os_family: None,
         cpu_architecture: None,
         has_health_check: false,
+        devices: None,
+        volumes: Vec::new(),
     }
 }
 
@@ -183,7 +185,7 @@ fn service(name: &str, settings: &Settings, definition: &TaskDefinition) -> Serv
         placement_strategy: list(settings, "strategy").map(strategy).collect(),
         placement_constraints: list(settings, "constraint").map(constraint).collect(),
         availability_zone_rebalancing: is_true(settings, "azrebalancing"),
-        availability_zone_rebalancing_in_progress: false,
+        availability_zone_rebalancing_began: None,
         newest_failure: None,
         deployments: vec![Deployment {
             id: format!("ecs-svc/{name}"),
@@ -196,9 +198,13 @@ fn service(name: &str, settings: &Settings, definition: &TaskDefinition) -> Serv
         }],
         task_sets: 0,
         task_definition: definition.arn.clone(),
-        target_groups: has_load_balancer.then(|| format!("targetgroup/{name}")).into_iter().collect(),
+        target_groups: has_load_balancer.then(|| vec![format!("targetgroup/{name}")]).into_iter().collect(),
         classic_load_balancers: Vec::new(),
         health_check_grace_period_seconds: 0,
+        has_health_elsewhere: false,
+        subnets: list(settings, "subnets").map(str::to_owned).collect(),
+        capacity_provider_strategy: Vec::new(),
+        volume_configurations: BTreeSet::new(),
         created_at: Some(A_DAY_BEFORE),
         tags: prefixed(settings, "tag.").collect(),
     }
@@ -243,6 +249,7 @@ fn task(
         health: Health::Unknown,
         started_by: format!("ecs-svc/{service}").into(),
         host_ports: definition.tcp_host_ports.clone(),
+        takes_network_interface: definition.takes_network_interface,
         addresses: definition.takes_network_interface.then(|| format!("10.0.0.{number}")).into_iter().collect(),
         cpu_units: None,
         memory_mib: None,

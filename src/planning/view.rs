@@ -1,6 +1,10 @@
 //! The cluster as it changes under a run's hands: one service's tasks replaced by what was just seen, or foreseen.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     model::{
@@ -29,8 +33,14 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     let definitions = alone.services.values().map(|service| &service.task_definition);
     let read = definitions.filter_map(|arn| cluster.task_definitions.get_key_value(arn)).map(owned);
     alone.task_definitions = read.collect();
-    let usable = cluster.container_instances.iter().filter(|(_, instance)| instance.is_usable());
-    alone.container_instances = usable.map(owned).collect();
+    // Tasks on one whose agent is disconnected count where they are.
+    let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name));
+    let holds: BTreeSet<&ContainerInstanceArn> = of_it.filter_map(|task| task.container_instance.as_ref()).collect();
+    let matters = cluster
+        .container_instances
+        .iter()
+        .filter(|(arn, instance)| instance.is_usable() || (instance.is_away() && holds.contains(arn)));
+    alone.container_instances = matters.map(owned).collect();
     let looks_at_others = alone.task_definitions.values().any(|definition| definition.takes_network_interface)
         || placement::constraints(&alone).any(|constraint| match constraint {
             PlacementConstraint::MemberOf(expression) => Query::parse(expression).is_ok_and(|query| !query.is_static()),
@@ -116,14 +126,15 @@ pub fn foreseen(
         service: Some(service.clone()),
         group: format!("service:{service}").into(),
         container_instance: Some(instance.clone()),
+        takes_network_interface: cluster.task_definitions.get(&definition).is_some_and(|it| it.takes_network_interface),
         task_definition: definition,
         capacity_provider: model.and_then(|task| task.capacity_provider.clone()),
         launch: Launch::Ec2,
         last_status: TaskStatus::Running,
         health: Health::Unknown,
         started_by: model.map_or_else(|| "".into(), |task| task.started_by.clone()),
-        host_ports: std::collections::BTreeSet::new(),
-        addresses: std::collections::BTreeSet::new(),
+        host_ports: BTreeSet::new(),
+        addresses: BTreeSet::new(),
         cpu_units: None,
         memory_mib: None,
         created_at: None,

@@ -13,12 +13,25 @@ use std::{
 use regex_lite::Regex;
 
 /// Of the standard library: plain data and its order, no clock, no environment, no file, no thread.
-const PURE_STD: [&str; 12] =
-    ["borrow", "cell", "cmp", "collections", "error", "fmt", "iter", "mem", "ops", "rc", "str", "sync::Arc"];
+const PURE_STD: [&str; 13] = [
+    "borrow",
+    "cell",
+    "cmp",
+    "collections",
+    "error",
+    "fmt",
+    "iter",
+    "mem",
+    "ops",
+    "rc",
+    "str",
+    "sync::Arc",
+    "sync::LazyLock",
+];
 /// Spans of time, not the clock.
 const PURE_TIME: &str = "time::Duration";
 /// Patterns, reading and writing values, the calendar: none of them waits or asks the machine for anything.
-const PURE_CRATES: [&str; 4] = ["regex_lite", "serde", "time", "wildmatch"];
+const PURE_CRATES: [&str; 5] = ["humantime", "regex_lite", "serde", "time", "wildmatch"];
 
 /// A crate's modules by path, as segments, each with the paths that its code names; code that only tests are built with aside.
 struct Crate {

@@ -15,7 +15,12 @@ fn task_definition() -> Value {
         "executionRoleArn": SECRET,
         "taskRoleArn": SECRET,
         "registeredBy": SECRET,
-        "volumes": [{"name": SECRET, "host": {"sourcePath": SECRET}, "dockerVolumeConfiguration": {"driverOpts": {SECRET: SECRET}}}],
+        "volumes": [
+            {"name": "a", "host": {"sourcePath": "/data"}},
+            {"name": "b", "dockerVolumeConfiguration": {"scope": "shared", "labels": {SECRET: SECRET}, "driverOpts": {
+                SECRET: SECRET, "type": "cifs", "o": "addr=server, bind,username=x,password=hunter2"}}},
+            {"name": "c", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "authorizationConfig": {"accessPointId": SECRET}}},
+        ],
         "proxyConfiguration": {"containerName": "a", "properties": [{"name": "a", "value": SECRET}]},
         "requiresAttributes": [{"name": "ecs.capability.task-eni", "targetId": SECRET}],
         "containerDefinitions": [{
@@ -37,7 +42,7 @@ fn task_definition() -> Value {
             "logConfiguration": {"logDriver": "splunk", "options": {"splunk-token": SECRET}, "secretOptions": [{"name": "t", "valueFrom": SECRET}]},
             "firelensConfiguration": {"type": "fluentd", "options": {"x": SECRET}},
             "systemControls": [{"namespace": SECRET, "value": SECRET}],
-            "mountPoints": [{"sourceVolume": SECRET, "containerPath": SECRET}],
+            "mountPoints": [{"sourceVolume": "a", "containerPath": SECRET, "readOnly": true}],
             "healthCheck": {"command": ["CMD-SHELL", SECRET], "interval": 30, "retries": 3},
             "portMappings": [{"containerPort": 80, "hostPort": 0, "protocol": "tcp", "name": SECRET}],
             "resourceRequirements": [{"type": "GPU", "value": "1"}],
@@ -73,10 +78,10 @@ fn services() -> Value {
         "taskDefinition": "arn:aws:ecs:us-east-1:111122223333:task-definition/web:1",
         "createdBy": SECRET,
         "roleArn": SECRET,
-        "networkConfiguration": {"awsvpcConfiguration": {"subnets": [SECRET]}},
+        "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": [SECRET]}},
         "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutStateReason": SECRET,
             "serviceConnectConfiguration": {"logConfiguration": {"options": {"token": SECRET}}},
-            "volumeConfigurations": [{"name": SECRET}]}],
+            "volumeConfigurations": [{"name": "a", "managedEBSVolume": {"roleArn": SECRET, "snapshotId": SECRET}}]}],
         "deploymentConfiguration": {"minimumHealthyPercent": 100, "alarms": {"alarmNames": [SECRET]},
             "lifecycleHooks": [{"hookDetails": SECRET}]},
         "serviceRegistries": [{"registryArn": SECRET}],
@@ -151,6 +156,9 @@ fn what_a_rehearsal_needs_is_kept() {
     let container = &document["taskDefinitions"][0]["containerDefinitions"][0];
     assert_eq!((&container["cpu"], &container["memoryReservation"]), (&json!(256), &json!(512)));
     assert_eq!(container["healthCheck"], json!({"interval": 30, "retries": 3}));
+    assert_eq!(container["mountPoints"], json!([{"sourceVolume": "a", "readOnly": true}]));
+    let options = &document["taskDefinitions"][0]["volumes"][1]["dockerVolumeConfiguration"]["driverOpts"];
+    assert_eq!(options, &json!({"type": "cifs", "o": "addr=server,bind"}), "where the data is, and no password");
     assert_eq!(container["resourceRequirements"], json!([{"type": "GPU", "value": "1"}]));
     assert_eq!(
         document["services"][0]["tags"],

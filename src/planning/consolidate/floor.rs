@@ -130,7 +130,7 @@ impl<'a> Floor<'a> {
                 provider,
             };
             for task in index.tasks_on(&instance.arn) {
-                site.interfaces += usize::from(!task.addresses.is_empty());
+                site.interfaces += usize::from(task.takes_network_interface);
                 let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
                 if service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon) {
                     let definition = cluster.task_definitions.get(&task.task_definition);

@@ -7,8 +7,8 @@ use super::{
     largest::{Largest, RESOURCES, less},
 };
 use crate::planning::{
+    interfaces::Interfaces,
     model::{Capacity, ContainerInstance},
-    placement::network_interfaces_for_tasks,
     reason::Kept,
 };
 
@@ -346,10 +346,10 @@ impl<'f, 'a> State<'f, 'a> {
         if !definition.takes_network_interface {
             return true;
         }
-        let Some(limit) = network_interfaces_for_tasks(it.instance) else { return true };
         let coming =
             guests().filter(|guest| floor.kinds[*guest].relocatable.definition.takes_network_interface).count();
-        limit as usize > it.interfaces + coming
+        let taken = u32::try_from(it.interfaces + coming).unwrap_or(u32::MAX);
+        Interfaces::of(it.instance).left(taken) > 0
     }
 
     /// Points an item at a site; at none, or its home, where it stays.

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 use super::*;
 use crate::planning::{
     imbalance::measure,
-    model::Deployment,
+    model::{Deployment, Devices, Volume, VolumeKind},
     testing::{self, NOW},
 };
 
@@ -76,6 +76,9 @@ fn the_owner_has_the_last_word() {
         ("ecs-rebalancer:threshold", "101", "a number from 0 to 100"),
         ("ecs-rebalancer:threshold", "10%", "a number from 0 to 100"),
         ("ecs-rebalancer:max-moves", "-1", "a whole number"),
+        ("ecs-rebalancer:move-data", "yes", "true or false"),
+        ("ecs-rebalancer:task-timeout", "5", "a duration from 1m to 2h, as 90s, 10m or 1h"),
+        ("ecs-rebalancer:task-timeout", "30s", "a duration from 1m to 2h, as 90s, 10m or 1h"),
     ] {
         let sentence = format!("its tag {key} is {value:?}, where {allowed} is allowed");
         check_service("unreadable-tag", &sentence, tagged(key, value));
@@ -107,6 +110,31 @@ fn who_else_decides_about_its_tasks() {
 }
 
 #[test]
+fn tasks_that_keep_data_stay_unless_their_owner_says_otherwise() {
+    let volume = |kind| Volume { name: "data".to_owned(), kind, is_read_only: false };
+    let keeps = |cluster: &mut Cluster| {
+        let definition = cluster.task_definitions.values_mut().next().unwrap();
+        definition.volumes = vec![volume(VolumeKind::HostPath("/data".to_owned()))];
+    };
+    let sentence = "its tasks keep data on /data of their container instance; its tag ecs-rebalancer:move-data=true allows moving them";
+    check("keeps-data", sentence, |cluster, _| keeps(cluster));
+    check("keeps-data", sentence, |cluster, _| {
+        keeps(cluster);
+        tagged("ecs-rebalancer:move-data", "false")(web(cluster));
+    });
+    let allowed = |cluster: &mut Cluster, _: &mut Policy| {
+        keeps(cluster);
+        tagged("ecs-rebalancer:move-data", "true")(web(cluster));
+    };
+    assert_eq!(blocked_after(allowed), None);
+    check(
+        "unknown-task-definition",
+        "its task definition can't be read, so nobody knows what its tasks take and keep",
+        |cluster, _| cluster.task_definitions.clear(),
+    );
+}
+
+#[test]
 fn a_deployment_under_way_or_not_done() {
     let under_way = "a deployment is under way";
     check_service("deploying", under_way, |service| {
@@ -128,9 +156,21 @@ fn a_deployment_under_way_or_not_done() {
 
 #[test]
 fn a_service_that_is_not_settled() {
-    check_service("zone-rebalancing-in-progress", "ECS is evening out its zones just now", |service| {
-        service.availability_zone_rebalancing_in_progress = true;
-    });
+    let rebalances = |minutes_ago: i64, enabled: bool| {
+        move |service: &mut Service| {
+            service.availability_zone_rebalancing = enabled;
+            service.availability_zone_rebalancing_began = Some(Timestamp(NOW.0 - minutes_ago * 60_000));
+        }
+    };
+    let sentence = "ECS is evening out its zones just now";
+    check_service("zone-rebalancing-in-progress", sentence, rebalances(1, true));
+    check_service("zone-rebalancing-in-progress", sentence, rebalances(29, true));
+    assert_eq!(blocked_after(|cluster, _| rebalances(1, false)(web(cluster))), None, "switched off since");
+    assert_eq!(
+        blocked_after(|cluster, _| rebalances(30, true)(web(cluster))),
+        None,
+        "given up without a word, and inside the one zone nothing is left to ECS"
+    );
     check_service("pending", "1 of its tasks are starting", |service| service.pending_count = 1);
     for status in [TaskStatus::Pending, TaskStatus::Activating] {
         check("pending", "1 of its tasks are starting", |cluster, _| first_task(cluster).last_status = status);
@@ -177,6 +217,93 @@ fn what_was_written_in_the_future_does_not_keep_a_service_longer_than_the_span_f
         "it changed within the cooldown, which lasts 87000 s more",
         tagged(LAST_TAG, &in_a_day.to_string()),
     );
+}
+
+#[test]
+fn what_cannot_be_started_on_top_of_the_others() {
+    let at_maximum = "its maximumPercent of 100 allows no task more than the 4 desired";
+    check_service("at-maximum", at_maximum, |service| service.maximum_percent = 100);
+    check_service("at-maximum", "its maximumPercent of 124 allows no task more than the 4 desired", |service| {
+        service.maximum_percent = 124;
+    });
+    assert_eq!(blocked_after(|cluster, _| web(cluster).maximum_percent = 125), None);
+    // `auto` stops first where that is allowed; other strategies don't ask.
+    let may_stop = |cluster: &mut Cluster, _: &mut Policy| {
+        web(cluster).maximum_percent = 100;
+        web(cluster).minimum_healthy_percent = 50;
+    };
+    assert_eq!(blocked_after(may_stop), None);
+    for strategy in ["stop", "redeploy", "revision"] {
+        let other = |cluster: &mut Cluster, _: &mut Policy| {
+            web(cluster).maximum_percent = 100;
+            tagged("ecs-rebalancer:strategy", strategy)(web(cluster));
+        };
+        assert_eq!(blocked_after(other), None, "{strategy}");
+    }
+    check("at-maximum", at_maximum, |cluster, policy| {
+        may_stop(cluster, policy);
+        tagged("ecs-rebalancer:strategy", "surge")(web(cluster));
+    });
+    let agent = |version: &'static str| {
+        move |cluster: &mut Cluster, _: &mut Policy| {
+            let instance = cluster.container_instances.get_mut(&"i-2".into()).unwrap();
+            Arc::make_mut(instance).agent_version = version.to_owned();
+        }
+    };
+    for version in ["1.64.0", "1.9.0", "0.99.1"] {
+        let sentence = format!("the container agent {version} on i-2 can't protect tasks from scale-in; 1.65.0 can");
+        check("old-agent", &sentence, agent(version));
+    }
+    for version in ["1.65.0", "1.100.2", "2.0.0", "", "unknown"] {
+        assert_eq!(blocked_after(agent(version)), None, "{version}");
+    }
+    let sentence = "only VPC Lattice knows which of its tasks are healthy; a container health check would tell";
+    check_service("health-elsewhere", sentence, |service| service.has_health_elsewhere = true);
+    let checked = |cluster: &mut Cluster, _: &mut Policy| {
+        web(cluster).has_health_elsewhere = true;
+        cluster.task_definitions.values_mut().next().unwrap().has_health_check = true;
+    };
+    assert_eq!(blocked_after(checked), None);
+}
+
+#[test]
+fn a_step_that_would_not_end_within_the_deadline_is_not_begun() {
+    let sentence = "a new task may take 960 s until it is healthy: REBALANCER_DEADLINE must be 17m at least";
+    check_service("deadline-too-short", sentence, |service| service.health_check_grace_period_seconds = 900);
+    let sentence = "a new task may take 1200 s until it is healthy: REBALANCER_DEADLINE must be 21m at least";
+    check_service("deadline-too-short", sentence, tagged("ecs-rebalancer:task-timeout", "20m"));
+    let longer = |cluster: &mut Cluster, policy: &mut Policy| {
+        web(cluster).health_check_grace_period_seconds = 900;
+        policy.deadline = Duration::from_mins(17);
+    };
+    assert_eq!(blocked_after(longer), None);
+    let owner = |cluster: &mut Cluster, _: &mut Policy| {
+        web(cluster).health_check_grace_period_seconds = 900;
+        tagged("ecs-rebalancer:task-timeout", "8m")(web(cluster));
+    };
+    assert_eq!(blocked_after(owner), None, "its owner knows better");
+}
+
+#[test]
+fn devices_that_cannot_be_counted() {
+    let devices = |devices| {
+        move |cluster: &mut Cluster, _: &mut Policy| {
+            cluster.task_definitions.values_mut().next().unwrap().devices = Some(devices);
+        }
+    };
+    check("gpus", "its containers take a part of a GPU, which this job can't count", devices(Devices::SharedGpu));
+    for (kind, what) in [
+        (Devices::Neuron, "AWS Neuron devices"),
+        (Devices::InferenceAccelerators, "Elastic Inference accelerators"),
+        (Devices::Unknown, "devices of an unknown type"),
+    ] {
+        let (mut cluster, mut policy) = (testing::cluster("a i-1 web web web web\na i-2"), Policy::default());
+        devices(kind)(&mut cluster, &mut policy);
+        let why = measure(&cluster, &policy, NOW).services[&"web".into()].spread.clone().unwrap_err();
+        let sentence =
+            format!("its containers take {what}, and ECS doesn't tell which container instances have some left");
+        assert_eq!((why.code(), why.to_string()), ("devices", sentence));
+    }
 }
 
 #[test]

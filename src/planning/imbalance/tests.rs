@@ -20,7 +20,7 @@ fn told(measure: &Measure) -> String {
                 write!(line, "{name}: balanced, skew {}, {} domains", spread.skew, spread.domains).unwrap();
             }
             Ok(spread) => {
-                let Spread { misplaced_tasks, placed_tasks, stuck, skew, domains } = spread;
+                let Spread { misplaced_tasks, placed_tasks, stuck, no_surge: _, skew, domains } = spread;
                 write!(line, "{name}: {misplaced_tasks} of {placed_tasks} misplaced, skew {skew}, {domains} domains")
                     .unwrap();
                 for (reason, tasks) in stuck {
@@ -113,6 +113,119 @@ fn one_task_on_each_instance() {
 }
 
 #[test]
+fn an_instance_that_could_hold_no_more_is_full() {
+    let gpus = "service web gpus=1";
+    check(&format!("a i-1 web web web web gpus=4\na i-2 gpus=1\n{gpus}"), "web: 1 of 4 misplaced, skew 4, 2 domains");
+    check(&format!("a i-1 web web web gpus=4\na i-2 web gpus=1\n{gpus}"), "web: balanced, skew 0, 2 domains");
+    // Two fit into its memory, and one beside the daemon.
+    check("a i-1 web web web web\na i-2 memory=1024", "web: 2 of 4 misplaced, skew 4, 2 domains");
+    check(
+        "a i-1 web web web web\na i-2 log memory=1024\nservice log daemon=true",
+        "log: not measured: a daemon runs one task on every container instance\nweb: 1 of 4 misplaced, skew 4, 2 domains",
+    );
+    // What another service's tasks take makes a task stuck, not balanced.
+    check(
+        "a i-1 web web web web\na i-2 api memory=1024",
+        "api: balanced, skew 1, 2 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, 512 MiB of memory short",
+    );
+    // More than could be there are there: then that many can.
+    check("a i-1 web web web memory=1024\na i-2 web web", "web: balanced, skew 1, 2 domains");
+    // Where instances are not told apart, a zone is full when all of its instances are.
+    check(
+        "a i-1 web web web web web web\nb i-2 memory=512\nb i-3 memory=512\nservice web strategy=spread:attribute:ecs.availability-zone",
+        "web: 2 of 6 misplaced, skew 6, 2 domains",
+    );
+}
+
+#[test]
+fn network_interfaces_by_the_instance_s_type() {
+    let web = "service web awsvpc=true cpu=1 memory=1";
+    let ten = " web".repeat(10);
+    let trunk = "attr.ecs.awsvpc-trunk-id=eni";
+    check(
+        &format!("a i-1{ten} type=m5.4xlarge {trunk}\na i-2 type=m5.xlarge\n{web} strategy=spread:instanceId"),
+        "web: 3 of 10 misplaced, skew 10, 2 domains",
+    );
+    check(
+        &format!(
+            "a i-1 web web web web type=c5.large {trunk}1\nb i-2{} type=c5.large {trunk}2\n{web}\nservice fill awsvpc=true cpu=1 memory=1 constraint=memberOf:attribute:ecs.availability-zone_==_b",
+            " fill".repeat(10)
+        ),
+        "fill: balanced, skew 0, 1 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 2 stuck: no room where a task is missing: closest is i-2, where no network interface is left",
+    );
+    check(&format!("a i-1 web web type=t2.small\na i-2 type=z9.huge\n{web}"), "web: balanced, skew 0, 2 domains");
+}
+
+#[test]
+fn tasks_on_an_instance_whose_agent_is_disconnected_count_where_they_are() {
+    check("a i-1 web web\na i-2 web agent=false\na i-3 web web", "web: balanced, skew 0, 3 domains");
+    // Without i-2's two tasks zone b would get one.
+    check("a i-1 web web\nb i-2 web web agent=false\nb i-3", "web: 1 of 4 misplaced, skew 2, 3 domains");
+    check("a i-1 web web web\na i-2 web agent=false\na i-3 web web", "web: balanced, skew 1, 3 domains");
+    check("a i-1 web web web web web\na i-2 web agent=false\na i-3", "web: 2 of 6 misplaced, skew 5, 3 domains");
+    check("a i-1 web web\na i-2 agent=false", "web: balanced, skew 0, 1 domains");
+}
+
+#[test]
+fn several_capacity_providers() {
+    let (od, spot) = ("provider=od", "provider=spot");
+    let cluster = |drawing: &str, strategy: &[(&str, u32, u32)]| {
+        let mut cluster = testing::cluster(drawing);
+        for task in cluster.tasks.values_mut() {
+            let instance = task.container_instance.as_ref().map(|arn| &cluster.container_instances[arn]);
+            Arc::make_mut(task).capacity_provider = instance.and_then(|instance| instance.capacity_provider.clone());
+        }
+        let share = |(provider, base, weight): &(&str, u32, u32)| crate::planning::model::ProviderShare {
+            provider: (*provider).to_owned(),
+            base: *base,
+            weight: *weight,
+        };
+        cluster.services.get_mut(&"web".into()).unwrap().capacity_provider_strategy =
+            strategy.iter().map(share).collect();
+        cluster
+    };
+    let shared = "its tasks are shared out over capacity providers od, spot, and a replacement would go to";
+    for (drawing, strategy, expected) in [
+        (
+            format!("a i-1 web web {od}\na i-2 {spot}\nb i-3 web web {spot}"),
+            &[("od", 2, 1), ("spot", 0, 1)],
+            "web: balanced, skew 2, 3 domains".to_owned(),
+        ),
+        (
+            format!("a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}"),
+            &[("od", 0, 1), ("spot", 0, 1)],
+            format!("web: 1 of 4 misplaced, skew 2, 4 domains; 1 stuck: {shared} od"),
+        ),
+        (
+            format!("a i-1 web web {od}\nb i-2 {od}\na i-3 web web {spot}\nb i-4 web web {spot}"),
+            &[("od", 2, 0), ("spot", 0, 1)],
+            format!("web: 1 of 6 misplaced, skew 2, 4 domains; 1 stuck: {shared} spot"),
+        ),
+        (
+            format!("a i-1 web web web web {od}\nb i-2 {od}"),
+            &[("od", 4, 0), ("spot", 0, 1)],
+            format!(
+                "web: 2 of 4 misplaced, skew 4, 2 domains; 2 stuck: {shared} spot, which has no container instance that takes tasks"
+            ),
+        ),
+    ] {
+        let measure = measure(&cluster(&drawing, strategy), &Policy::default(), NOW);
+        assert_eq!(told(&measure), expected, "{drawing}");
+    }
+}
+
+#[test]
+fn tasks_with_interfaces_of_their_own_go_to_the_zones_of_their_subnets() {
+    let instances =
+        "a i-1 web web attr.ecs.subnet-id=s-a\nb i-2 web web attr.ecs.subnet-id=s-b\nc i-3 attr.ecs.subnet-id=s-c";
+    check(&format!("{instances}\nservice web subnets=s-a,s-b"), "web: balanced, skew 0, 2 domains");
+    check(&format!("{instances}\nservice web subnets=s-a,s-b,s-c"), "web: 1 of 4 misplaced, skew 2, 3 domains");
+    // Where a subnet is in which no instance is, nobody knows.
+    check(&format!("{instances}\nservice web subnets=s-a,s-b,s-9"), "web: 1 of 4 misplaced, skew 2, 3 domains");
+    check(&format!("{instances}\nservice web"), "web: 1 of 4 misplaced, skew 2, 3 domains");
+}
+
+#[test]
 fn the_zones_are_left_to_ecs_where_it_evens_them_out() {
     check(
         "a i-1 web web web\na i-2 web\nb i-3\nservice web azrebalancing=true",
@@ -154,14 +267,15 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
     );
     // Room for one of the two that are missing.
     check(
-        "a i-1 web web web web\na i-2 cpu=256",
-        "web: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
+        "a i-1 web web web web\na i-2 api cpu=512",
+        "api: balanced, skew 1, 2 domains\n\
+         web: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
          256 CPU units short",
     );
 }
 
 #[test]
-fn tasks_of_different_capacity_providers_are_spread_apart() {
+fn tasks_keep_their_capacity_providers() {
     let mut cluster =
         testing::cluster("a i-1 web web provider=p\na i-2 provider=p\na i-3 web web provider=q\na i-4 provider=q");
     for task in cluster.tasks.values_mut() {
@@ -169,7 +283,11 @@ fn tasks_of_different_capacity_providers_are_spread_apart() {
         Arc::make_mut(task).capacity_provider.clone_from(&instance.capacity_provider);
     }
     let measure = measure(&cluster, &Policy::default(), NOW);
-    assert_eq!(told(&measure), "web: 2 of 4 misplaced, skew 2, 4 domains");
+    assert_eq!(
+        told(&measure),
+        "web: 2 of 4 misplaced, skew 2, 4 domains; 2 stuck: its tasks are shared out over capacity providers p, q, \
+         and its strategy names none that a replacement would go to"
+    );
 }
 
 #[test]

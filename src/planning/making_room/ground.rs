@@ -15,6 +15,7 @@ use crate::planning::{
     placement::{Index, Levels, Requirement},
     plan::Move,
     policy::Policy,
+    providers::several,
     reason::Unmeasured,
     relocation::{Relocatable, relocatable},
 };
@@ -32,11 +33,11 @@ impl<'a> Asker<'a> {
     /// A service whose next task needs a place; none where nobody knows what it asks, or where that changes as others move.
     pub(super) fn of(index: &Index<'a>, service: &'a Service) -> Option<Self> {
         let definition = index.cluster.task_definitions.get(&service.task_definition)?;
-        let mut providers = index.tasks_of(service).iter().map(|task| task.capacity_provider.as_deref());
-        let provider = providers.next().flatten();
-        if providers.any(|other| other != provider) {
+        let tasks = index.tasks_of(service);
+        if several(service, tasks).is_some() {
             return None;
         }
+        let provider = tasks.iter().find_map(|task| task.capacity_provider.as_deref());
         let requirement = Requirement::new(service, Some(definition), provider).ok()?;
         let levels = match Levels::of(service) {
             Ok(levels) => levels,
@@ -188,7 +189,7 @@ impl<'a> Ground<'a> {
         }
         let present = || u32::try_from(self.present(state, asker.service, number)).unwrap_or(0);
         let interfaces = || {
-            let at_first = self.tasks[number].iter().filter(|task| !task.addresses.is_empty()).count();
+            let at_first = self.tasks[number].iter().filter(|task| task.takes_network_interface).count();
             let change = lot.map_or(0, |lot| lot.interfaces);
             u32::try_from(i64::try_from(at_first).unwrap_or(i64::MAX) + change).unwrap_or(0)
         };

@@ -1,0 +1,118 @@
+//! Capacity providers: which one ECS takes for a service's next task, by `base` and `weight`
+//! [API, CapacityProviderStrategyItem].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    model::{ProviderShare, Service, Task},
+    parts::is_placed,
+    placement::Index,
+    reason::Blocked,
+};
+
+/// Why a service whose tasks are on several providers, or may be, is left alone.
+pub fn shared_out(index: &Index<'_>, service: &Service) -> Option<Blocked> {
+    let tasks = index.tasks_of(service);
+    let providers = several(service, tasks)?;
+    let next = next(&service.capacity_provider_strategy, &counts(tasks));
+    let usable = index.classes.iter().flatten();
+    let has_instances =
+        next.is_some() && usable.map(|it| it.capacity_provider.as_deref()).any(|provider| provider == next);
+    Some(Blocked::SeveralProviders {
+        providers: providers.into_iter().map(str::to_owned).collect(),
+        next: next.map(str::to_owned),
+        has_instances,
+    })
+}
+
+/// The providers that a service's tasks are on or may go to, where these are several: then a task that goes is replaced on the one
+/// that comes next, and not on its own.
+pub fn several<'a>(service: &'a Service, tasks: &[&'a Task]) -> Option<BTreeSet<&'a str>> {
+    let takes_tasks = |share: &&ProviderShare| share.weight > 0 || share.base > 0;
+    let of_strategy =
+        service.capacity_provider_strategy.iter().filter(takes_tasks).map(|share| share.provider.as_str());
+    let of_tasks = tasks.iter().filter_map(|task| task.capacity_provider.as_deref());
+    let providers: BTreeSet<&str> = of_strategy.chain(of_tasks).collect();
+    let is_mixed = tasks.iter().any(|task| task.capacity_provider.is_none());
+    (providers.len() > 1 || (is_mixed && !providers.is_empty())).then_some(providers)
+}
+
+/// How many of a service's tasks each provider has.
+pub fn counts<'a>(tasks: &[&'a Task]) -> BTreeMap<&'a str, u32> {
+    let mut counts = BTreeMap::new();
+    for provider in tasks.iter().filter(|task| is_placed(task)).filter_map(|task| task.capacity_provider.as_deref()) {
+        *counts.entry(provider).or_default() += 1;
+    }
+    counts
+}
+
+/// The provider of the next task: the first that lacks some of its base; else the one that, with it, is furthest below its part of
+/// the rest by weight, of equal ones the first of the strategy. None where the strategy names none that takes tasks.
+pub fn next<'a>(strategy: &'a [ProviderShare], counts: &BTreeMap<&str, u32>) -> Option<&'a str> {
+    let has = |share: &ProviderShare| counts.get(share.provider.as_str()).copied().unwrap_or(0);
+    let lacks_base = strategy.iter().find(|share| has(share) < share.base);
+    let by_weight = || {
+        let rest = |share: &ProviderShare| u64::from(has(share).saturating_sub(share.base)) + 1;
+        strategy
+            .iter()
+            .filter(|share| share.weight > 0)
+            .min_by(|one, other| (rest(one) * u64::from(other.weight)).cmp(&(rest(other) * u64::from(one.weight))))
+    };
+    lacks_base.or_else(by_weight).map(|share| share.provider.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strategy(text: &str) -> Vec<ProviderShare> {
+        let share = |word: &str| {
+            let parts: Vec<&str> = word.split(':').collect();
+            ProviderShare {
+                provider: parts[0].to_owned(),
+                base: parts[1].parse().unwrap(),
+                weight: parts[2].parse().unwrap(),
+            }
+        };
+        text.split_whitespace().map(share).collect()
+    }
+
+    #[test]
+    fn the_base_comes_first_and_then_the_weights() {
+        for (shares, counts, expected) in [
+            ("od:0:1 spot:0:1", &[][..], Some("od")),
+            ("od:0:1 spot:0:1", &[("od", 1)], Some("spot")),
+            ("od:2:1 spot:0:1", &[("od", 1)], Some("od")),
+            ("od:2:1 spot:0:1", &[("od", 2)], Some("od")),
+            ("od:2:1 spot:0:1", &[("od", 3)], Some("spot")),
+            ("od:2:0 spot:0:1", &[("od", 2), ("spot", 4)], Some("spot")),
+            ("od:2:0 spot:0:1", &[("od", 1), ("spot", 4)], Some("od")),
+            ("od:0:1 spot:0:4", &[("od", 1), ("spot", 3)], Some("spot")),
+            ("od:0:1 spot:0:4", &[("od", 1), ("spot", 4)], Some("spot")),
+            ("od:0:1 spot:0:4", &[("od", 1), ("spot", 8)], Some("od")),
+            ("od:4:0 spot:0:1", &[("od", 4)], Some("spot")),
+            ("od:4:0", &[("od", 4)], None),
+            ("", &[], None),
+        ] {
+            let (strategy, counts) = (strategy(shares), counts.iter().copied().collect());
+            assert_eq!(next(&strategy, &counts), expected, "{shares} {counts:?}");
+        }
+    }
+
+    #[test]
+    fn one_after_another_they_come_to_their_shares() {
+        for (shares, tasks, expected) in [
+            ("od:0:1 spot:0:1", 10, [5, 5]),
+            ("od:2:1 spot:0:1", 10, [6, 4]),
+            ("od:1:1 spot:0:3", 9, [3, 6]),
+            ("od:2:0 spot:0:1", 6, [2, 4]),
+        ] {
+            let strategy = strategy(shares);
+            let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+            for _ in 0..tasks {
+                *counts.entry(next(&strategy, &counts).unwrap()).or_default() += 1;
+            }
+            assert_eq!(["od", "spot"].map(|name| counts[name]), expected, "{shares}");
+        }
+    }
+}
