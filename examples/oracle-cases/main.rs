@@ -6,6 +6,7 @@ mod chance;
 mod consolidation;
 mod machines;
 mod production;
+mod providers;
 mod room;
 mod spread;
 
@@ -24,9 +25,10 @@ fn main() {
         Some("consolidation") => consolidation::print(),
         Some("machines") => machines::print(),
         Some("production") => production::print(),
+        Some("providers") => providers::print(),
         Some("room") => room::print(),
         _ => {
-            eprintln!("usage: oracle-cases spread|machines|production|consolidation|room");
+            eprintln!("usage: oracle-cases spread|machines|production|providers|consolidation|room");
             std::process::exit(2);
         }
     }

@@ -6,7 +6,10 @@ use ecs_rebalancer::{config::Config, rehearsal::Rehearsal, report::Report};
 use ecs_simulator::{Options, snapshot::Snapshot};
 use serde_json::json;
 
-use crate::support::{CLUSTER, config, in_simulated_time, options, snapshot};
+use crate::{
+    storm::case,
+    support::{CLUSTER, config, in_simulated_time, options, snapshot},
+};
 
 /// A folder of its own for each test's files.
 pub(crate) fn folder(test: &str) -> PathBuf {
@@ -59,6 +62,14 @@ fn a_snapshot_that_the_job_wrote_is_rehearsed_to_the_same_plan() {
     ];
     for (name, drawing) in drawings {
         check(name, &snapshot(drawing), "");
+    }
+}
+
+#[test]
+fn a_snapshot_of_any_cluster_that_the_storm_draws_comes_to_the_same_plan() {
+    for seed in 0..50 {
+        let case = case(seed);
+        check(&format!("storm-{seed}"), &snapshot(&case.drawing), &case.settings);
     }
 }
 

@@ -21,10 +21,10 @@ const LEASE_LAPSES: Duration = Duration::from_mins(20);
 const LAST_CALLS_SECONDS: f64 = 60.0;
 
 #[derive(Debug)]
-struct Case {
-    drawing: String,
+pub(crate) struct Case {
+    pub(crate) drawing: String,
     services: Vec<String>,
-    settings: String,
+    pub(crate) settings: String,
     behaviour: Vec<String>,
     faults: Vec<String>,
     second_run: bool,
@@ -34,7 +34,7 @@ fn pick<'a>(random: &mut impl Rng, from: &[&'a str]) -> &'a str {
     from.choose(random).copied().unwrap_or_default()
 }
 
-fn case(seed: u64) -> Case {
+pub(crate) fn case(seed: u64) -> Case {
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
     let services: Vec<String> = (0..random.random_range(1..=3)).map(|number| format!("s{number}")).collect();
     let mut drawing = String::new();

@@ -4,7 +4,8 @@
 
 Needs PyPI's highspy. Each line of the input is a drawn cluster with the measure's answer. The drawing is read here anew, and
 the program states the definition, not the measure's way: an arrangement is balanced when no two domains of one parent differ
-by more than one task, except where the smaller is full; wanted is the balanced arrangement with the fewest tasks that are
+by more than one task, except where the smaller is full: every instance holds as many as its size has room for beside daemons,
+of which there are none here, and a domain as many as its instances do; wanted is the balanced arrangement with the fewest tasks that are
 more than the domain has (misplaced), or more than it has and has room for (stuck).
 """
 
@@ -24,6 +25,7 @@ class Instance:
     name: str
     tasks: int
     room: int
+    most: int
 
 
 def read(drawing):
@@ -38,7 +40,7 @@ def read(drawing):
         names = [word for word in words if "=" not in word]
         size = int(values["cpu"]) // CPU_OF_A_TASK
         if values["attr.fits"] == "true" and size > 0:
-            instances.append(Instance(first, second, names.count("web"), size - len(names)))
+            instances.append(Instance(first, second, names.count("web"), size - len(names), size))
     web = settings["web"]
     levels = [entry.rsplit(":", 1)[1] for entry in web["strategy"].split(",")]
     return instances, levels, "distinctInstance" in web["constraint"]
@@ -57,9 +59,12 @@ def fewest_missing(instances, levels, one_on_each, counts_room):
             by_value[instance.name if levels[level] == "instanceId" else instance.zone].append(instance)
         return by_value.values()
 
+    def most_of(instances):
+        return sum(1 if one_on_each else instance.most for instance in instances)
+
     def arrange(instances, level):
         """A variable for the tasks of these instances together, with all that must hold inside."""
-        most = len(instances) if one_on_each else total
+        most = most_of(instances)
         tasks = program.addVariable(lb=0, ub=most, type=integer)
         if level == len(levels):
             has = sum(instance.tasks for instance in instances)
@@ -77,16 +82,13 @@ def fewest_missing(instances, levels, one_on_each, counts_room):
             of_domain = arrange(domain, level + 1)
             inside = inside + of_domain
             program.addConstr(of_domain <= floor + 1)
-            if one_on_each:
-                is_full = program.addVariable(lb=0, ub=1, type=integer)
-                program.addConstr(of_domain >= len(domain) * is_full)
-                program.addConstr(of_domain >= floor - (total + 1) * is_full)
-            else:
-                program.addConstr(of_domain >= floor)
+            is_full = program.addVariable(lb=0, ub=1, type=integer)
+            program.addConstr(of_domain >= most_of(domain) * is_full)
+            program.addConstr(of_domain >= floor - (total + 1) * is_full)
         program.addConstr(inside == tasks)
         return tasks
 
-    program.addConstr(arrange(instances, 0) == min(total, len(instances) if one_on_each else total))
+    program.addConstr(arrange(instances, 0) == min(total, most_of(instances)))
     program.minimize(sum(missing[1:], missing[0] + 0))
     assert program.getModelStatus() == highspy.HighsModelStatus.kOptimal, program.getModelStatus()
     return round(program.getObjectiveValue())
