@@ -9,8 +9,13 @@ use std::{
 };
 
 use anyhow::Result;
-use ecs_simulator::{Answer, Moment, Options, Simulator, snapshot::Snapshot};
-use tokio::{sync::Notify, time::Instant};
+use bytes::Bytes;
+use ecs_simulator::{Answer, CALLER, Moment, Options, Simulator, snapshot::Snapshot};
+use http::{HeaderValue, Request, Response};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep},
+};
 
 use crate::{
     aws::{Clients, in_process::FarSide},
@@ -49,6 +54,7 @@ pub struct Rehearsal {
     simulator: Arc<Mutex<Simulator>>,
     start: Moment,
     since: Instant,
+    latency: Duration,
 }
 
 /// At which of a run's requests the run dies, or merely the answer is lost.
@@ -85,7 +91,13 @@ impl Rehearsal {
     pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self> {
         let simulator = Simulator::new(snapshot, options)?;
         let start = simulator.start();
-        Ok(Self { simulator: Arc::new(Mutex::new(simulator)), start, since: Instant::now() })
+        Ok(Self { simulator: Arc::new(Mutex::new(simulator)), start, since: Instant::now(), latency: LATENCY })
+    }
+
+    /// The same cluster as others reach it, whose requests and answers together take so long on their way.
+    #[must_use]
+    pub fn at_latency(&self, latency: Duration) -> Self {
+        Self { latency, ..self.clone() }
     }
 
     /// Runs the job on one cluster, and adds to its report what happened to the services.
@@ -148,9 +160,9 @@ impl Rehearsal {
         death: Death,
     ) -> (Option<Report>, u64) {
         let (requests, died) = (Arc::new(Mutex::new(0)), Arc::new(Notify::new()));
-        let far_side = self.mortal_far_side(death, Arc::clone(&requests), Arc::clone(&died));
+        let far_side = self.mortal_far_side(run_id, death, Arc::clone(&requests), Arc::clone(&died));
         let edge = Edge {
-            clients: Clients::in_process(far_side, LATENCY, "us-east-1").await,
+            clients: Clients::in_process(far_side, "us-east-1").await,
             ..self.edge(run_id, Shutdown::never()).await
         };
         let report = tokio::select! {
@@ -163,7 +175,7 @@ impl Rehearsal {
 
     /// What a run on this cluster is handed.
     pub async fn edge(&self, run_id: &str, shutdown: Shutdown) -> Edge {
-        let clients = Clients::in_process(self.far_side(), LATENCY, "us-east-1").await;
+        let clients = Clients::in_process(self.far_side(run_id), "us-east-1").await;
         let clock = Clock::starting_at(Timestamp(self.now().0));
         Edge::new(clients, clock, run_id.to_owned(), None, Progress::silent(), shutdown)
     }
@@ -189,38 +201,80 @@ impl Rehearsal {
         Moment(self.start.0.saturating_add(elapsed))
     }
 
-    fn far_side(&self) -> FarSide {
-        let this = self.clone();
-        Arc::new(move |request| this.respond(&request))
-    }
-
-    fn mortal_far_side(&self, death: Death, requests: Arc<Mutex<u64>>, died: Arc<Notify>) -> FarSide {
-        let this = self.clone();
+    fn far_side(&self, caller: &str) -> FarSide {
+        let (this, caller) = (self.clone(), caller.to_owned());
         Arc::new(move |request| {
-            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_dead = death.moment != DeathMoment::AnswerLost && *requests >= death.request;
-            if is_dead {
-                return None;
-            }
-            *requests += 1;
-            if *requests != death.request {
-                return this.respond(&request);
-            }
-            if death.moment != DeathMoment::Before {
-                this.respond(&request);
-            }
-            if death.moment != DeathMoment::AnswerLost {
-                died.notify_one();
-            }
-            None
+            let answer = this.send(request, &caller, |this, request| this.respond(&request));
+            Box::pin(async move { answer.await.ok().flatten() })
         })
     }
 
-    fn respond(&self, request: &http::Request<bytes::Bytes>) -> Option<http::Response<bytes::Bytes>> {
+    fn mortal_far_side(&self, caller: &str, death: Death, requests: Arc<Mutex<u64>>, died: Arc<Notify>) -> FarSide {
+        let (this, caller) = (self.clone(), caller.to_owned());
+        Arc::new(move |request| {
+            let number = {
+                let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_dead = death.moment != DeathMoment::AnswerLost && *requests >= death.request;
+                if is_dead {
+                    return Box::pin(async { None });
+                }
+                *requests += 1;
+                *requests
+            };
+            let died = Arc::clone(&died);
+            let answer = this.send(request, &caller, move |this, request| {
+                if number != death.request {
+                    return this.respond(&request);
+                }
+                if death.moment != DeathMoment::Before {
+                    this.respond(&request);
+                }
+                if death.moment != DeathMoment::AnswerLost {
+                    died.notify_one();
+                }
+                None
+            });
+            Box::pin(async move { answer.await.ok().flatten() })
+        })
+    }
+
+    /// Has a request go its way. It arrives and takes effect when its time comes, even if nobody waits for the answer any more.
+    fn send<T: Send + 'static>(
+        &self,
+        mut request: Request<Bytes>,
+        caller: &str,
+        arrive: impl FnOnce(&Self, Request<Bytes>) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        if let Ok(caller) = HeaderValue::from_str(caller) {
+            request.headers_mut().insert(CALLER, caller);
+        }
+        let (answer_it, answer) = oneshot::channel();
+        let this = self.clone();
+        tokio::spawn(async move {
+            sleep(this.latency / 2).await;
+            let held = this.simulator().delay(&request, this.now());
+            wait(held.request).await;
+            let answer = arrive(&this, request);
+            wait(held.answer).await;
+            sleep(this.latency / 2).await;
+            // A caller that is gone takes nothing back.
+            drop(answer_it.send(answer));
+        });
+        answer
+    }
+
+    fn respond(&self, request: &Request<Bytes>) -> Option<Response<Bytes>> {
         match self.simulator().respond(request, self.now()) {
             Answer::Response(response) => Some(response),
             Answer::Dropped => None,
         }
+    }
+}
+
+/// Even a sleep of no time takes a turn, in which others would come first.
+async fn wait(duration: Duration) {
+    if !duration.is_zero() {
+        sleep(duration).await;
     }
 }
 
@@ -263,3 +317,6 @@ pub async fn compare(policy: Policy, snapshot: &Snapshot, options: Options, conf
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

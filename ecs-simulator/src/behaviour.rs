@@ -14,7 +14,7 @@ pub struct Switch {
 }
 
 /// Every switch.
-pub const SWITCHES: [Switch; 14] = [
+pub const SWITCHES: [Switch; 15] = [
     Switch {
         name: "scale-in",
         values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
@@ -41,6 +41,12 @@ pub const SWITCHES: [Switch; 14] = [
         name: "desired-count-deploys",
         values: &["no", "yes"],
         sources: "no: API, UpdateService. yes: developer guide of 2023, ecs_services (the rollout state shows IN_PROGRESS).",
+    },
+    Switch {
+        name: "constraints-bind",
+        values: &["at-once", "next-deployment"],
+        sources: "When a changed placementConstraints or placementStrategy takes effect. at-once: API, UpdateService, 'doesn't \
+                  trigger a new service deployment'. next-deployment: AWS, what's new, March 2020; Terraform's aws_ecs_service.",
     },
     Switch {
         name: "unhealthy",

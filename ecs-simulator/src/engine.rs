@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
 use rand::{RngExt, SeedableRng};
@@ -55,6 +55,10 @@ pub(crate) struct Engine {
     agenda: BinaryHeap<Reverse<(Moment, u64, Due)>>,
     number: u64,
     pub(crate) scaled_out: bool,
+    /// Who makes the call that is being answered.
+    pub(crate) caller: String,
+    /// The state as it was, oldest first, for reads that lag.
+    past: VecDeque<(Moment, State)>,
 }
 
 /// How often the scheduler looks at a service that isn't steady: as public logs show.
@@ -73,6 +77,8 @@ impl Engine {
             agenda: BinaryHeap::new(),
             number: 0,
             scaled_out: false,
+            caller: String::new(),
+            past: VecDeque::new(),
         };
         let faults = engine.options.faults.clone();
         for (seconds, outside) in [
@@ -94,6 +100,7 @@ impl Engine {
             engine.wake(&name, TICK_MILLISECONDS);
         }
         crate::life::resume(&mut engine);
+        engine.remember();
         engine
     }
 
@@ -101,6 +108,35 @@ impl Engine {
     pub(crate) fn calm(&mut self) {
         self.options.faults = crate::faults::Faults::default();
         self.agenda.retain(|Reverse((_, _, due))| !matches!(due, Due::Outside(_)));
+        self.past.clear();
+    }
+
+    /// Keeps the state for reads that lag, as far back as they may.
+    pub(crate) fn remember(&mut self) {
+        let Some((_, most)) = self.options.faults.reads_lag else { return };
+        if self.past.back().is_some_and(|(at, _)| *at == self.now) {
+            self.past.pop_back();
+        }
+        self.past.push_back((self.now, self.state.clone()));
+        let oldest = Moment(self.now.0 - milliseconds(most));
+        while self.past.get(1).is_some_and(|(at, _)| *at <= oldest) {
+            self.past.pop_front();
+        }
+    }
+
+    /// Does something that only reads, on the state that is seen now.
+    pub(crate) fn as_seen<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let Some((least, most)) = self.options.faults.reads_lag else { return read(self) };
+        let lag = self.between(milliseconds(least), milliseconds(most));
+        let then = Moment(self.now.0 - lag);
+        let index = self.past.iter().rposition(|(at, _)| *at <= then).unwrap_or(0);
+        let Some((_, state)) = self.past.get_mut(index) else { return read(self) };
+        std::mem::swap(&mut self.state, state);
+        let result = read(self);
+        if let Some((_, state)) = self.past.get_mut(index) {
+            std::mem::swap(&mut self.state, state);
+        }
+        result
     }
 
     /// Lets happen what is due until then.
@@ -127,6 +163,7 @@ impl Engine {
                 Due::Settled(task) => self.note_task(&task),
                 Due::Outside(outside) => crate::outside::happen(self, outside),
             }
+            self.remember();
         }
         self.now = self.now.max(now);
     }

@@ -9,7 +9,8 @@
 //! - [`snapshot`], [`drawing`]: where a cluster comes from
 //! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`, `managed_scaling`: what it does as time passes
 //! - `wire`: how clients talk to it
-//! - [`behaviour`], [`faults`]: how it may be otherwise, and what may go wrong
+//! - [`behaviour`], [`faults`], `interference`: how it may be otherwise, and what may go wrong
+//! - [`person`]: what people, applications and instances do meanwhile
 //! - [`timeline`]: what happened
 //! - [`server`]: all of it for clients of other processes
 
@@ -19,10 +20,13 @@ pub mod drawing;
 mod drawn;
 mod engine;
 pub mod faults;
+mod interference;
 mod life;
 mod managed_scaling;
 mod network;
+mod operations;
 mod outside;
+pub mod person;
 mod place;
 mod placement;
 mod query;
@@ -39,23 +43,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{Request, Response};
-use serde_json::Value;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 
 use crate::{
     behaviour::Behaviour,
     buckets::Buckets,
     engine::Engine,
-    faults::Faults,
+    faults::{Faults, WrongAnswer},
+    interference::Interference,
     snapshot::Snapshot,
     timeline::Timeline,
     wire::{ApiError, Call, Service},
 };
 
-pub use crate::wire::{
-    LARGEST_BODY,
-    cloudwatch::{Datapoint, Metric, Metrics},
+pub use crate::{
+    interference::Delay,
+    wire::{
+        LARGEST_BODY,
+        cloudwatch::{Datapoint, Metric, Metrics},
+    },
 };
+
+/// The header by which a client says who it is; the [`timeline`] tells its changes of a desired count by this name.
+pub const CALLER: &str = "x-simulated-caller";
 
 /// A moment, in milliseconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +96,7 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct Simulator {
     engine: Engine,
+    interference: Interference,
     buckets: Buckets,
     metrics: Metrics,
     requests: BTreeMap<String, u64>,
@@ -112,6 +124,7 @@ impl Simulator {
     pub fn starting_at(snapshot: &Snapshot, options: Options, start: Moment) -> Result<Self> {
         let start = start.max(Moment(snapshot.newest.0 + AFTER_THE_NEWEST_MILLISECONDS));
         Ok(Self {
+            interference: Interference::new(options.seed),
             engine: Engine::new(snapshot.state.clone(), options, start),
             buckets: Buckets::default(),
             metrics: Metrics::default(),
@@ -127,6 +140,13 @@ impl Simulator {
         self.engine.start
     }
 
+    /// How long transport holds a request that is sent now before it asks for the answer by [`Simulator::respond`], and how long
+    /// it holds that. A caller that goes away meanwhile takes nothing back.
+    pub fn delay(&mut self, request: &Request<Bytes>, now: Moment) -> Delay {
+        let seconds = self.seconds(now);
+        self.interference.delay(&self.engine.options.faults, request, seconds)
+    }
+
     /// Answers a request at a moment; moments must not go backwards, and one that does counts as the last.
     pub fn respond(&mut self, request: &Request<Bytes>, now: Moment) -> Answer {
         self.engine.advance(now);
@@ -135,27 +155,58 @@ impl Simulator {
             Ok(call) => call,
             Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", &Err(error), &id)),
         };
-        *self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default() += 1;
+        let caller = request.headers().get(CALLER).and_then(|name| name.to_str().ok());
+        caller.unwrap_or_default().clone_into(&mut self.engine.caller);
+        let number = self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default();
+        *number += 1;
+        let number = *number;
         let faults = self.engine.options.faults.clone();
         if self.engine.chance(faults.drop) {
             return Answer::Dropped;
         }
-        let answer = if self.engine.chance(faults.error) {
+        let wrong = interference::wrong_answer(&faults, &call, number, self.seconds(self.engine.now));
+        let answer = match wrong {
+            Some(WrongAnswer::Outage) => Err(ApiError::server(call.service)),
+            Some(WrongAnswer::ExpiredToken) => Err(ApiError::expired_token()),
+            Some(WrongAnswer::Page) => return Answer::Response(interference::page(StatusCode::OK)),
+            Some(WrongAnswer::ErrorPage) => {
+                return Answer::Response(interference::page(StatusCode::SERVICE_UNAVAILABLE));
+            }
+            Some(WrongAnswer::HalfBody) | None => self.answer_or_refuse(&call),
+            Some(WrongAnswer::Empty) => self.answer_or_refuse(&call).map(|_| json!({})),
+            Some(WrongAnswer::Missing) => {
+                self.answer_or_refuse(&call).map(|answer| interference::all_missing(&call).unwrap_or(answer))
+            }
+        };
+        if self.engine.chance(faults.lost_answer) {
+            return Answer::Dropped;
+        }
+        let response = wire::encode(call.protocol, &call.operation, &answer, &id);
+        Answer::Response(if wrong == Some(WrongAnswer::HalfBody) { interference::half(response) } else { response })
+    }
+
+    /// The answer of a control plane that is up: throttled, refused, or as it is.
+    fn answer_or_refuse(&mut self, call: &Call) -> Result<Value, ApiError> {
+        let faults = &self.engine.options.faults;
+        let (error, throttle) = (faults.error, faults.throttle);
+        if self.engine.chance(error) {
             Err(ApiError::server(call.service))
         } else if call.service == Service::Ecs
-            && (!self.buckets.take(&call.operation, self.engine.now) || self.engine.chance(faults.throttle))
+            && (!self.buckets.take(&call.operation, self.engine.now) || self.engine.chance(throttle))
         {
             self.throttled += 1;
             Err(ApiError::new("ThrottlingException", "Rate exceeded"))
         } else if self.denied.contains(&call.operation) {
             Err(ApiError::denied(call.service, &call.operation))
         } else {
-            self.answer(&call)
-        };
-        if self.engine.chance(faults.lost_answer) {
-            return Answer::Dropped;
+            self.answer(call)
         }
-        Answer::Response(wire::encode(call.protocol, &call.operation, &answer, &id))
+    }
+
+    /// Seconds since the start, in which faults are timed.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a rehearsal are far below 2^52")]
+    fn seconds(&self, now: Moment) -> f64 {
+        (now.0 - self.engine.start.0) as f64 / 1000.0
     }
 
     fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {
@@ -164,7 +215,14 @@ impl Simulator {
             self.targets.entry(call.operation.clone()).or_default().extend(call.targets());
         }
         match call.service {
-            Service::Ecs => wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now),
+            Service::Ecs => {
+                let answer = wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now);
+                self.engine.remember();
+                answer
+            }
+            Service::ApplicationAutoScaling => {
+                wire::application_auto_scaling::answer(&mut self.engine, &call.operation, &call.input)
+            }
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
             Service::LoadBalancing => wire::load_balancing::answer(&self.engine, &call.operation, &call.input),
             Service::AutoScaling => wire::auto_scaling::answer(&self.engine, &call.operation, &call.input),
@@ -184,11 +242,6 @@ impl Simulator {
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
         self.engine.calm();
-    }
-
-    /// A container instance joins, empty, of the kind of the first usable one; its ARN, if there is one to be like.
-    pub fn join_instance(&mut self) -> Option<String> {
-        outside::join_instance(&mut self.engine)
     }
 
     /// Requests so far, by service and operation, whatever was answered.

@@ -79,6 +79,7 @@ pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&st
         health: "UNKNOWN".to_owned(),
         checks_passed: false,
         protected_until: None,
+        protection_known_at: engine.now,
         host_port: 0,
         gpus,
         created_at: Some(engine.now),
@@ -96,10 +97,20 @@ pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&st
     let delay = start_up(engine, START);
     engine.task_due_in(delay, &arn);
     if let Some(service) = start.service {
-        engine.timeline.started(service);
+        note_start(engine, service);
         engine.tell(service, format!("(service {service}) has started 1 tasks: (task {id})."));
     }
     arn
+}
+
+/// Counts a start, and holds the service's tasks against its maximumPercent.
+fn note_start(engine: &mut Engine, name: &str) {
+    let Some(service) = engine.state.services.get(name) else { return };
+    let (desired, percent) = (service.desired_count, u64::from(service.maximum_percent));
+    let tasks = crate::state::count(engine.state.service_tasks(name).count());
+    let limit =
+        |before: Option<u32>| u32::try_from(u64::from(before.unwrap_or(desired)) * percent / 100).unwrap_or(u32::MAX);
+    engine.timeline.started(name, engine.now, tasks, limit);
 }
 
 /// How long a target drains.

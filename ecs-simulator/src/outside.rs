@@ -2,7 +2,8 @@
 
 use crate::{
     engine::{Due, Engine, Outside, milliseconds},
-    state::Instance,
+    state::{Instance, ScalableTarget},
+    timeline::{By, CountChange},
 };
 
 /// Lets it happen.
@@ -21,15 +22,12 @@ pub(crate) fn happen(engine: &mut Engine, outside: Outside) {
         Outside::ForeignCount => {
             if let Some(name) = busiest(engine) {
                 let count = engine.state.services[&name].desired_count + 1;
-                set_desired_count(engine, &name, count);
+                set_desired_count(engine, &name, count, By::Person);
             }
         }
         Outside::AutoScaling => {
             if let Some(name) = busiest(engine) {
-                let count = engine.state.services[&name].desired_count;
-                let count = if engine.scaled_out { count.saturating_sub(1).max(1) } else { count + 1 };
-                engine.scaled_out = !engine.scaled_out;
-                set_desired_count(engine, &name, count);
+                auto_scale(engine, &name);
             }
             let period = engine.options.faults.auto_scaling.unwrap_or(60.0).max(1.0);
             engine.due_in(milliseconds(period), Due::Outside(Outside::AutoScaling));
@@ -37,7 +35,7 @@ pub(crate) fn happen(engine: &mut Engine, outside: Outside) {
         Outside::ManagedScaling => crate::managed_scaling::look(engine),
         Outside::DeleteService => {
             if let Some(name) = busiest(engine) {
-                delete(engine, &name);
+                delete(engine, &name, By::Person);
             }
         }
     }
@@ -50,8 +48,43 @@ fn busiest(engine: &Engine) -> Option<String> {
     state.services.keys().rev().max_by_key(|name| tasks(name)).cloned()
 }
 
-pub(crate) fn set_desired_count(engine: &mut Engine, name: &str, count: u32) {
+/// One alarm: out and in by turns. A count beyond a bound is brought to that bound by an alarm in its direction.
+/// [ECS developer guide, "Automatically scale your Amazon ECS service"]
+fn auto_scale(engine: &mut Engine, name: &str) {
+    let count = engine.state.services[name].desired_count;
+    let (minimum, maximum) = engine.options.faults.scaling_bounds.unwrap_or((1, u32::MAX));
+    let everywhere = ScalableTarget { minimum, maximum, scales_in: true, scales_out: true };
+    let target = engine.state.scalable_targets.get(name).copied().unwrap_or(everywhere);
+    let scales_in = engine.scaled_out;
+    engine.scaled_out = !scales_in;
+    if !(if scales_in { target.scales_in } else { target.scales_out }) {
+        return;
+    }
+    let count = match (scales_in, count) {
+        (false, count) if count < target.minimum => target.minimum,
+        (false, count) => (count + 1).min(target.maximum.max(count)),
+        (true, count) if count > target.maximum => target.maximum,
+        (true, count) => count.saturating_sub(1).max(target.minimum.min(count)),
+    };
+    set_desired_count(engine, name, count, By::AutoScaling);
+}
+
+/// From now on Application Auto Scaling keeps the service's count within these bounds; one outside is brought inside at once.
+/// [API of Application Auto Scaling, RegisterScalableTarget]
+pub(crate) fn register_scalable_target(engine: &mut Engine, name: &str, target: ScalableTarget) {
+    engine.state.scalable_targets.insert(name.to_owned(), target);
+    let Some(count) = engine.state.services.get(name).map(|service| service.desired_count) else { return };
+    let inside = count.clamp(target.minimum, target.maximum);
+    if inside != count {
+        set_desired_count(engine, name, inside, By::AutoScaling);
+    }
+}
+
+pub(crate) fn set_desired_count(engine: &mut Engine, name: &str, count: u32, by: By) {
     let now = engine.now;
+    if let Some(from) = engine.state.services.get(name).map(|service| service.desired_count) {
+        engine.timeline.set_count(name, CountChange { at: now, by, from, to: count });
+    }
     let deploys = engine.options.behaviour.get("desired-count-deploys") == "yes";
     if let Some(service) = engine.state.services.get_mut(name) {
         service.stale_desired_count = (service.desired_count, now);
@@ -68,7 +101,39 @@ pub(crate) fn set_desired_count(engine: &mut Engine, name: &str, count: u32) {
     engine.wake(name, 1_000);
 }
 
-pub(crate) fn delete(engine: &mut Engine, name: &str) {
+/// Changes how the service's tasks are placed: what is none stays.
+pub(crate) fn set_placement(
+    engine: &mut Engine,
+    name: &str,
+    strategy: Option<Vec<(String, String)>>,
+    constraints: Option<Vec<(String, String)>>,
+) {
+    let binds_at_once = engine.options.behaviour.get("constraints-bind") == "at-once";
+    let Some(service) = engine.state.services.get_mut(name) else { return };
+    service.placement_strategy = strategy.unwrap_or_else(|| std::mem::take(&mut service.placement_strategy));
+    service.placement_constraints = constraints.unwrap_or_else(|| std::mem::take(&mut service.placement_constraints));
+    if binds_at_once {
+        service.bind();
+    }
+}
+
+/// A container instance is set to DRAINING, or back to ACTIVE.
+pub(crate) fn set_instance_status(engine: &mut Engine, arn: &str, status: &str) {
+    let Some(instance) = engine.state.instances.get_mut(arn) else { return };
+    status.clone_into(&mut instance.status);
+    instance.version += 1;
+    let services: Vec<String> = engine.state.instance_tasks(arn).filter_map(|task| task.service.clone()).collect();
+    for service in services {
+        engine.wake(&service, 1_000);
+    }
+    engine.wake_daemons();
+}
+
+pub(crate) fn delete(engine: &mut Engine, name: &str, by: By) {
+    let at = engine.now;
+    if let Some(from) = engine.state.services.get(name).map(|service| service.desired_count) {
+        engine.timeline.set_count(name, CountChange { at, by, from, to: 0 });
+    }
     if let Some(service) = engine.state.services.get_mut(name) {
         "DRAINING".clone_into(&mut service.status);
         service.desired_count = 0;

@@ -120,8 +120,8 @@ fn start_missing(engine: &mut Engine, service: &Service, census: &Census) -> boo
 fn wish<'a>(service: &'a Service, group: &'a str) -> Wish<'a> {
     Wish {
         group,
-        strategy: &service.placement_strategy,
-        constraints: &service.placement_constraints,
+        strategy: &service.binding.strategy,
+        constraints: &service.binding.constraints,
         providers: &service.capacity_provider_strategy,
         started_by: service.newest_deployment(),
         zone: None,
@@ -133,7 +133,7 @@ fn stop_leaving(engine: &mut Engine, service: &Service, census: &Census) -> bool
     let mut healthy = census.healthy;
     let mut stopped = false;
     let replacement_first = engine.options.behaviour.get("unhealthy") == "replacement-first";
-    let mut leaving: Vec<&Task> = census.leaving.iter().filter(|task| !task.is_protected(engine.now)).collect();
+    let mut leaving: Vec<&Task> = census.leaving.iter().filter(|task| !task.is_spared(engine.now)).collect();
     leaving.sort_by_key(|task| (is_healthy(engine, service, task), task.arn.clone()));
     for task in leaving {
         let is_well = is_healthy(engine, service, task);
@@ -158,8 +158,7 @@ fn scale_in(engine: &mut Engine, service: &Service, census: &Census) -> bool {
     if excess == 0 || !census.leaving.is_empty() {
         return false;
     }
-    let mut candidates: Vec<Task> =
-        census.staying.iter().filter(|task| !task.is_protected(engine.now)).cloned().collect();
+    let mut candidates: Vec<Task> = census.staying.iter().filter(|task| !task.is_spared(engine.now)).cloned().collect();
     if candidates.len() < excess {
         let id = service.newest_deployment();
         engine.tell(&service.name, format!(
@@ -189,8 +188,7 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
     let (scale_in, unhealthy_first) = (behaviour.get("scale-in"), behaviour.get("scale-in-unhealthy-first") == "yes");
     let zone = "attribute:ecs.availability-zone";
     let by_default = [("spread".to_owned(), zone.to_owned()), ("spread".to_owned(), "instanceId".to_owned())];
-    let strategies =
-        if service.placement_strategy.is_empty() { &by_default[..] } else { &service.placement_strategy[..] };
+    let strategies = if service.binding.strategy.is_empty() { &by_default[..] } else { &service.binding.strategy[..] };
     let fields = strategies.iter().filter(|(kind, _)| kind == "spread").map(|(_, field)| field.as_str());
     let crowds: Vec<(&str, BTreeMap<&str, i64>)> =
         fields.chain([zone]).map(|field| (field, crowds(engine, field, all))).collect();
@@ -309,6 +307,7 @@ pub(crate) fn deploy(engine: &mut Engine, name: &str, task_definition: &str) {
         "ACTIVE".clone_into(&mut deployment.status);
     }
     task_definition.clone_into(&mut service.task_definition);
+    service.bind();
     service.deployments.insert(
         0,
         Deployment {
@@ -357,7 +356,7 @@ fn look_at_daemon(engine: &mut Engine, service: &Service) {
     let Some(deployment) = service.deployments.first() else { return };
     let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return };
     let mut changed = stop_leaving_daemons(engine, service);
-    let mut distinct = service.placement_constraints.clone();
+    let mut distinct = service.binding.constraints.clone();
     distinct.push(("distinctInstance".to_owned(), String::new()));
     let group = service.group();
     let wish = Wish { constraints: &distinct, ..wish(service, &group) };
@@ -405,7 +404,7 @@ fn stop_leaving_daemons(engine: &mut Engine, service: &Service) -> bool {
 /// [ECS developer guide, "Balancing an Amazon ECS service across Availability Zones"]
 fn start_zone_rebalancing(engine: &mut Engine, service: &Service, census: &Census) -> bool {
     let by_zone = |(kind, field): &(String, String)| kind == "spread" && field == "attribute:ecs.availability-zone";
-    let asks = service.placement_strategy.first().is_none_or(by_zone);
+    let asks = service.binding.strategy.first().is_none_or(by_zone);
     if !service.zone_rebalancing
         || !asks
         || service.maximum_percent == 100
@@ -453,8 +452,7 @@ fn rebalance_zones(engine: &mut Engine, service: &Service, census: &Census) -> b
     let all_well = census.staying.iter().all(|task| is_healthy(engine, service, task));
     if census.staying.len() > census.desired && all_well {
         // The zone that has the most gives one up, if an unprotected one is there.
-        let candidates: Vec<Task> =
-            census.staying.iter().filter(|task| !task.is_protected(engine.now)).cloned().collect();
+        let candidates: Vec<Task> = census.staying.iter().filter(|task| !task.is_spared(engine.now)).cloned().collect();
         let zone = "attribute:ecs.availability-zone";
         let zones = crowds(engine, zone, &census.staying);
         let crowd =

@@ -76,15 +76,30 @@ impl Running {
     }
 
     /// An error makes hyper close the connection without an answer.
-    async fn respond(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (parts, body) = request.into_parts();
         let Ok(body) = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST_BODY).collect()).await? else {
             return Ok(too_large());
         };
         let request = Request::from_parts(parts, body.to_bytes());
-        match self.simulator().respond(&request, self.now()) {
+        // A request that has come takes effect, even if its client goes away before the answer.
+        let answer = tokio::spawn(async move {
+            let held = self.simulator().delay(&request, self.now());
+            self.wait(held.request).await;
+            let answer = self.simulator().respond(&request, self.now());
+            self.wait(held.answer).await;
+            answer
+        });
+        match answer.await.map_err(io::Error::other)? {
             Answer::Response(response) => Ok(response.map(Full::new)),
             Answer::Dropped => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    /// Waits so long, as time passes in the cluster.
+    async fn wait(&self, duration: Duration) {
+        if !duration.is_zero() {
+            tokio::time::sleep(duration.div_f64(self.speed)).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //! What is missing is left at ECS's default. Whatever can't be read is told with its place.
 
 mod pasted;
+mod placing;
 mod providers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,8 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     Moment,
     place::Place,
-    state::{Definition, Deployment, Event, Instance, Service, State, Status, TargetGroup, Task},
+    state::{Binding, Definition, Deployment, Event, Instance, Service, State, Status, TargetGroup, Task},
 };
+
+pub(crate) use self::placing::{read_constraints, read_providers, read_strategies};
 
 /// A cluster's snapshot.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ impl Snapshot {
             definitions: BTreeMap::new(),
             capacity_providers: BTreeMap::new(),
             auto_scaling_groups: BTreeMap::new(),
+            scalable_targets: BTreeMap::new(),
             tasks_of: BTreeMap::new(),
             tasks_on: BTreeMap::new(),
         };
@@ -248,7 +252,7 @@ pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> 
     let launch_types = ["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"];
     let launch_type = place.get("launchType");
     let strategies = ["ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"];
-    Ok(Service {
+    let mut service = Service {
         arn: place.get("serviceArn").text_or(&format!("{account}/{name}"))?,
         status: place.get("status").one_of(&["ACTIVE", "DRAINING", "INACTIVE"], "ACTIVE")?,
         desired_count,
@@ -283,9 +287,12 @@ pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> 
         stale_desired_count: (desired_count, Moment(0)),
         is_busy: false,
         is_rebalancing_zones: false,
+        binding: Binding::default(),
         scheduling_strategy,
         name,
-    })
+    };
+    service.bind();
+    Ok(service)
 }
 
 fn read_deployment(place: &Place<'_>, task_definition: &str) -> Result<Deployment> {
@@ -334,66 +341,6 @@ fn load_balancers(place: &Place<'_>) -> Result<(Vec<TargetGroup>, Vec<String>)> 
     Ok((groups, classic))
 }
 
-/// `placementStrategy`, of a snapshot or of a request.
-pub(crate) fn read_strategies(place: &Place<'_>) -> Result<Vec<(String, String)>> {
-    let strategies = place.list()?;
-    if strategies.len() > 5 {
-        return place.fail("at most 5 placement strategies are allowed");
-    }
-    strategies
-        .iter()
-        .map(|strategy| {
-            strategy.object()?;
-            let kind = strategy.get("type").one_of(&["spread", "binpack", "random"], "")?;
-            let field = strategy.get("field").text_or("")?;
-            let is_known = match kind.as_str() {
-                "spread" => ["instanceId", "host"].contains(&field.as_str()) || field.starts_with("attribute:"),
-                "binpack" => ["cpu", "memory"].contains(&field.to_ascii_lowercase().as_str()),
-                _ => true,
-            };
-            if !is_known {
-                return strategy.get("field").fail(&format!("is no field to {kind} by"));
-            }
-            Ok((kind, field))
-        })
-        .collect()
-}
-
-/// `placementConstraints`, of a snapshot or of a request.
-pub(crate) fn read_constraints(place: &Place<'_>) -> Result<Vec<(String, String)>> {
-    let constraints = place.list()?;
-    if constraints.len() > 10 {
-        return place.fail("at most 10 placement constraints are allowed");
-    }
-    constraints
-        .iter()
-        .map(|constraint| {
-            constraint.object()?;
-            let kind = constraint.get("type").one_of(&["distinctInstance", "memberOf"], "")?;
-            let expression = constraint.get("expression").text_or("")?;
-            if kind == "memberOf"
-                && let Err(problem) = crate::query::Query::parse(&expression)
-            {
-                return constraint.get("expression").fail(&problem);
-            }
-            Ok((kind, expression))
-        })
-        .collect()
-}
-
-/// `capacityProviderStrategy`, of a snapshot or of a request: provider, weight, base.
-pub(crate) fn read_providers(place: &Place<'_>) -> Result<Vec<(String, u32, u32)>> {
-    place
-        .list()?
-        .iter()
-        .map(|item| {
-            item.object()?;
-            let name = item.get("capacityProvider").needed_text()?;
-            Ok((name, item.get("weight").count_or(0)?, item.get("base").count_or(0)?))
-        })
-        .collect()
-}
-
 fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
     place.object()?;
     let arn = place.get("taskArn").needed_text()?;
@@ -427,6 +374,7 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
         wanted: place.get("desiredStatus").one_of(&["RUNNING", "STOPPED"], default)? == "RUNNING",
         checks_passed: health != "UNHEALTHY",
         protected_until: place.get("protectedUntil").moment()?,
+        protection_known_at: Moment(0),
         host_port: 0,
         gpus: Vec::new(),
         created_at: place.get("createdAt").moment()?,

@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) definitions: BTreeMap<String, Definition>,
     pub(crate) capacity_providers: BTreeMap<String, CapacityProvider>,
     pub(crate) auto_scaling_groups: BTreeMap<String, AutoScalingGroup>,
+    /// What Application Auto Scaling keeps services' desired counts within, by service.
+    pub(crate) scalable_targets: BTreeMap<String, ScalableTarget>,
     /// Tasks of each service, STOPPED ones apart.
     pub(crate) tasks_of: BTreeMap<String, BTreeSet<String>>,
     /// Tasks on each instance, STOPPED ones apart.
@@ -88,6 +90,15 @@ pub(crate) struct AutoScalingGroup {
     pub(crate) desired: u32,
 }
 
+/// What Application Auto Scaling keeps a service's desired count within, and in which directions it acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ScalableTarget {
+    pub(crate) minimum: u32,
+    pub(crate) maximum: u32,
+    pub(crate) scales_in: bool,
+    pub(crate) scales_out: bool,
+}
+
 /// A service.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are switches of ECS's own, each apart")]
@@ -108,6 +119,8 @@ pub(crate) struct Service {
     pub(crate) rollback: bool,
     pub(crate) placement_strategy: Vec<(String, String)>,
     pub(crate) placement_constraints: Vec<(String, String)>,
+    /// Strategy and constraints as the scheduler goes by them.
+    pub(crate) binding: Binding,
     pub(crate) zone_rebalancing: bool,
     pub(crate) target_groups: Vec<TargetGroup>,
     pub(crate) classic_load_balancers: Vec<String>,
@@ -139,11 +152,24 @@ impl Service {
         self.deployments.first().map_or("", |deployment| &deployment.id)
     }
 
+    /// From now on the scheduler goes by what the service says of placement.
+    pub(crate) fn bind(&mut self) {
+        self.binding =
+            Binding { strategy: self.placement_strategy.clone(), constraints: self.placement_constraints.clone() };
+    }
+
     /// Whether its tasks are placed on container instances; those on Fargate are not.
     pub(crate) fn takes_instances(&self) -> bool {
         let on_fargate = |(name, ..): &(String, u32, u32)| name == "FARGATE" || name == "FARGATE_SPOT";
         self.launch_type.as_deref() != Some("FARGATE") && !self.capacity_provider_strategy.iter().any(on_fargate)
     }
+}
+
+/// How tasks are placed: type and field, or type and expression, of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) strategy: Vec<(String, String)>,
+    pub(crate) constraints: Vec<(String, String)>,
 }
 
 /// Where a service's tasks are registered.
@@ -192,6 +218,8 @@ pub(crate) struct Task {
     /// Whether the checks of its containers and of its targets are passed, where there are any.
     pub(crate) checks_passed: bool,
     pub(crate) protected_until: Option<Moment>,
+    /// When the scheduler knows of the protection.
+    pub(crate) protection_known_at: Moment,
     pub(crate) host_port: u16,
     pub(crate) gpus: Vec<String>,
     pub(crate) created_at: Option<Moment>,
@@ -385,6 +413,19 @@ impl Task {
     /// Whether it is protected from scale-in.
     pub(crate) fn is_protected(&self, now: Moment) -> bool {
         self.protected_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether the scheduler knows that it is protected.
+    pub(crate) fn is_spared(&self, now: Moment) -> bool {
+        self.is_protected(now) && self.protection_known_at <= now
+    }
+
+    /// Protects it until then, which the scheduler knows from the second moment on at the latest, or takes protection off.
+    pub(crate) fn protect(&mut self, until: Option<Moment>, known_at: Moment, now: Moment) {
+        if !self.is_protected(now) {
+            self.protection_known_at = known_at;
+        }
+        self.protected_until = until;
     }
 }
 

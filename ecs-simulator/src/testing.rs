@@ -55,7 +55,8 @@ impl Bench {
         }
     }
 
-    fn json(&mut self, target: &str, input: &Value) -> Result<Value, String> {
+    /// A call in JSON, by its whole target.
+    pub(crate) fn json(&mut self, target: &str, input: &Value) -> Result<Value, String> {
         let request = Request::post("/").header("x-amz-target", target).body(Bytes::from(input.to_string())).unwrap();
         let Answer::Response(response) = self.simulator.respond(&request, self.now) else {
             return Err("Dropped".to_owned());

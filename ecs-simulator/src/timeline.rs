@@ -19,6 +19,41 @@ pub struct Counts {
     pub minimum_healthy: u32,
 }
 
+/// Somebody sets a desired count, perhaps to what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountChange {
+    /// When.
+    pub at: Moment,
+    /// Who.
+    pub by: By,
+    /// What it was.
+    pub from: u32,
+    /// What it is from now on.
+    pub to: u32,
+}
+
+/// Who changes a desired count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A client, by what it says in the header [`crate::CALLER`]; empty where it says nothing.
+    Caller(String),
+    /// Somebody at a console: a test, or a fault.
+    Person,
+    /// Application Auto Scaling.
+    AutoScaling,
+}
+
+/// A task was started though the service had as many as its maximumPercent allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// When.
+    pub at: Moment,
+    /// Its tasks that were not STOPPED, the new one among them.
+    pub tasks: u32,
+    /// ⌊maximumPercent × desired count ÷ 100⌋, the desired count being the one before a client raised it.
+    pub limit: u32,
+}
+
 /// What happened to one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
@@ -32,6 +67,24 @@ pub struct History {
     pub started: u32,
     /// Tasks whose end was decided.
     pub stopped: u32,
+    /// Each time that somebody set the desired count.
+    pub count_changes: Vec<CountChange>,
+    /// The most tasks that were not STOPPED (on their way in, RUNNING, on their way out) just after a start.
+    pub most_tasks: u32,
+    /// Starts beyond what maximumPercent allows, old revisions' and draining tasks counted too.
+    pub excesses: Vec<Excess>,
+}
+
+impl History {
+    /// The desired count as it would be without what clients have raised it by and not lowered again. A client that lowers it
+    /// below that lowers this too; who else sets it, sets both.
+    pub fn count_before_raise(&self) -> Option<u32> {
+        let first = self.count_changes.first()?.from;
+        Some(self.count_changes.iter().fold(first, |count, change| match change.by {
+            By::Caller(_) => count.min(change.to),
+            By::Person | By::AutoScaling => change.to,
+        }))
+    }
 }
 
 /// What happened, by service.
@@ -68,8 +121,19 @@ impl Timeline {
         }
     }
 
-    pub(crate) fn started(&mut self, service: &str) {
-        self.0.entry(service.to_owned()).or_default().started += 1;
+    pub(crate) fn set_count(&mut self, service: &str, change: CountChange) {
+        self.0.entry(service.to_owned()).or_default().count_changes.push(change);
+    }
+
+    /// A task more, with which there are so many; so many are allowed.
+    pub(crate) fn started(&mut self, service: &str, at: Moment, tasks: u32, limit: impl FnOnce(Option<u32>) -> u32) {
+        let history = self.0.entry(service.to_owned()).or_default();
+        history.started += 1;
+        history.most_tasks = history.most_tasks.max(tasks);
+        let limit = limit(history.count_before_raise());
+        if tasks > limit {
+            history.excesses.push(Excess { at, tasks, limit });
+        }
     }
 
     pub(crate) fn stopped(&mut self, service: &str) {

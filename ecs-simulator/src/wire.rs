@@ -1,5 +1,6 @@
 //! The wire: which service, which operation, in which protocol; the answer back in the same.
 
+pub(crate) mod application_auto_scaling;
 pub(crate) mod auto_scaling;
 pub(crate) mod cbor;
 pub(crate) mod cloudwatch;
@@ -48,6 +49,7 @@ pub(crate) enum Service {
     CloudWatch,
     LoadBalancing,
     AutoScaling,
+    ApplicationAutoScaling,
 }
 
 impl Service {
@@ -57,6 +59,7 @@ impl Service {
             Self::CloudWatch => "cloudwatch",
             Self::LoadBalancing => "elasticloadbalancing",
             Self::AutoScaling => "autoscaling",
+            Self::ApplicationAutoScaling => "application-autoscaling",
         }
     }
 }
@@ -101,6 +104,7 @@ impl ApiError {
             Service::Ecs => "ServerException",
             Service::CloudWatch => "InternalServiceError",
             Service::LoadBalancing | Service::AutoScaling => "InternalFailure",
+            Service::ApplicationAutoScaling => "InternalServiceException",
         };
         let message = "Service Unavailable. Please try again later.".to_owned();
         Self { code, message, status: StatusCode::INTERNAL_SERVER_ERROR }
@@ -109,7 +113,7 @@ impl ApiError {
     /// The caller's policy doesn't allow it. Where the API was always one of JSON, the code has the name of an exception.
     pub(crate) fn denied(service: Service, operation: &str) -> Self {
         let (code, status) = match service {
-            Service::Ecs => ("AccessDeniedException", StatusCode::BAD_REQUEST),
+            Service::Ecs | Service::ApplicationAutoScaling => ("AccessDeniedException", StatusCode::BAD_REQUEST),
             Service::CloudWatch | Service::LoadBalancing | Service::AutoScaling => {
                 ("AccessDenied", StatusCode::FORBIDDEN)
             }
@@ -120,6 +124,11 @@ impl ApiError {
              identity-based policy allows the {action} action"
         );
         Self { code, message, status }
+    }
+
+    /// The caller's credentials have run out.
+    pub(crate) fn expired_token() -> Self {
+        Self::new("ExpiredTokenException", "The security token included in the request is expired")
     }
 
     /// Whose fault it is, in the words of the query protocol.
@@ -138,6 +147,8 @@ pub(crate) fn decode(request: &Request<Bytes>) -> Result<Call, (Protocol, ApiErr
             (Some(Service::Ecs), Protocol::Json11, operation.to_owned())
         } else if let Some(operation) = target.strip_prefix("GraniteServiceVersion20100801.") {
             (Some(Service::CloudWatch), Protocol::Json10, operation.to_owned())
+        } else if let Some(operation) = target.strip_prefix("AnyScaleFrontendService.") {
+            (Some(Service::ApplicationAutoScaling), Protocol::Json11, operation.to_owned())
         } else if let Some(operation) = path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
             (Some(Service::CloudWatch), Protocol::Cbor, operation.to_owned())
         } else if header("content-type").starts_with("application/x-www-form-urlencoded") {

@@ -1,6 +1,6 @@
 //! The real SDK clients on a far side within this process: no socket, and time as tokio's clock has it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_smithy_runtime_api::client::{
@@ -14,18 +14,21 @@ use bytes::Bytes;
 
 use super::{Clients, with_attempts, with_bounds};
 
-/// A far side: a request in, an answer out, or none where the connection broke.
-pub type FarSide = Arc<dyn Fn(http::Request<Bytes>) -> Option<http::Response<Bytes>> + Send + Sync>;
+/// What a far side answers, in the time that it takes: none where the connection broke.
+pub type FarAnswer = Pin<Box<dyn Future<Output = Option<http::Response<Bytes>>> + Send>>;
+
+/// A far side: a request in, an answer out. What is sent arrives, even if the caller waits for no answer any more.
+pub type FarSide = Arc<dyn Fn(http::Request<Bytes>) -> FarAnswer + Send + Sync>;
 
 impl Clients {
-    /// Clients that call `far_side` instead of AWS; each request takes `latency`, half of it on the way there.
-    pub async fn in_process(far_side: FarSide, latency: Duration, region: &str) -> Self {
+    /// Clients that call `far_side` instead of AWS.
+    pub async fn in_process(far_side: FarSide, region: &str) -> Self {
         let credentials = aws_sdk_ecs::config::Credentials::new("simulated", "simulated", None, None, "rehearsal");
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .empty_test_environment()
             .region(Region::new(region.to_owned()))
             .credentials_provider(credentials)
-            .http_client(InProcess { far_side, latency });
+            .http_client(InProcess { far_side });
         Self::from_config(&with_attempts(with_bounds(loader).load().await))
     }
 }
@@ -33,12 +36,11 @@ impl Clients {
 #[derive(Clone)]
 struct InProcess {
     far_side: FarSide,
-    latency: Duration,
 }
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("InProcess").field("latency", &self.latency).finish_non_exhaustive()
+        formatter.debug_struct("InProcess").finish_non_exhaustive()
     }
 }
 
@@ -57,9 +59,7 @@ impl HttpConnector for InProcess {
         let this = self.clone();
         HttpConnectorFuture::new(async move {
             let request = plain(request).await.map_err(|error| ConnectorError::user(error.into()))?;
-            tokio::time::sleep(this.latency / 2).await;
-            let answer = (this.far_side)(request);
-            tokio::time::sleep(this.latency / 2).await;
+            let answer = (this.far_side)(request).await;
             let answer =
                 answer.ok_or_else(|| ConnectorError::io("the connection was closed without an answer".into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from)).map_err(|error| ConnectorError::user(error.into()))

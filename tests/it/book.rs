@@ -11,7 +11,7 @@ use ecs_rebalancer::{
 use ecs_simulator::{
     Options,
     behaviour::{Behaviour, SWITCHES},
-    faults::{Faults, NAMES},
+    faults::NAMES,
     snapshot::Snapshot,
 };
 
@@ -119,10 +119,7 @@ fn switches_and_faults_are_those_of_the_code() {
     });
     let head = "| switch | values | what is open, and who says what |\n| --- | --- | --- |\n";
     check("switches.md", "switches", &format!("{head}{}", switches.collect::<String>()));
-    let faults = NAMES.iter().map(|(name, takes)| {
-        assert!(Faults::from_settings(&[format!("{name}=1")]).is_ok());
-        format!("| `{name}` | {takes} |\n")
-    });
+    let faults = NAMES.iter().map(|(name, takes)| format!("| `{name}` | {takes} |\n"));
     check("switches.md", "faults", &format!("| fault | takes |\n| --- | --- |\n{}", faults.collect::<String>()));
 }
 

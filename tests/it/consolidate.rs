@@ -6,9 +6,11 @@ use ecs_rebalancer::{
     rehearsal::Rehearsal,
     report::{Outcome, Report, Summary},
 };
-use ecs_simulator::behaviour::SWITCHES;
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of};
+use crate::support::{
+    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
+    steerable_behaviours,
+};
 
 /// Two zones of two instances each, of which one would do.
 const HALF_EMPTY: &str = "a i-1 web web api log\na i-2 web log\nb i-3 web web log\nb i-4 api log web\n\
@@ -95,9 +97,21 @@ fn what_ecs_packs_is_packed_too() {
 }
 
 #[test]
+fn where_nothing_can_be_steered_every_service_is_left_as_it_was() {
+    let (report, rehearsal) = rehearse(HALF_EMPTY, SETTINGS, options(1, &[NO_STEERING], &[]));
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{report:#?}");
+    let simulator = rehearsal.simulator();
+    for (name, desired) in [("web", 6), ("api", 2)] {
+        assert_eq!(simulator.service(name).unwrap().desired_count, desired, "{name}");
+        if let Some(history) = simulator.timeline().services().get(name) {
+            assert!(history.lowest_healthy >= desired, "{name}: {report:#?}");
+        }
+    }
+}
+
+#[test]
 fn it_holds_under_every_behaviour_and_whatever_goes_wrong() {
-    let every = SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
-    for behaviour in every {
+    for behaviour in steerable_behaviours() {
         let (report, rehearsal) = rehearse(HALF_EMPTY, SETTINGS, options(1, &[&behaviour], &[]));
         assert_eq!(freed(&report), "i-2 i-3", "{behaviour}: {report:#?}");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{behaviour}");

@@ -7,11 +7,12 @@ use ecs_rebalancer::{
     rehearsal::Rehearsal,
     report::{Outcome, Report, json},
 };
-use ecs_simulator::behaviour::SWITCHES;
 
 use crate::{
     snapshot::folder,
-    support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of},
+    support::{
+        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
+    },
 };
 
 /// Four services of one task each: spread wherever that is, and all on one instance.
@@ -113,8 +114,7 @@ fn a_spread_service_stays_spread() {
 
 #[test]
 fn it_holds_under_every_behaviour_and_whatever_goes_wrong() {
-    let every = SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
-    for behaviour in every {
+    for behaviour in steerable_behaviours() {
         in_simulated_time(async {
             let rehearsal = Rehearsal::new(&snapshot(ONE_FULL), options(1, &[&behaviour], &[])).unwrap();
             let report = rehearsal.run(&config("STEER=true"), CLUSTER, "run-1").await;

@@ -7,11 +7,13 @@ use ecs_rebalancer::{
     rehearsal::Rehearsal,
     report::{Action, Outcome, Report, ServiceReport, html, json, text},
 };
-use ecs_simulator::{Options, behaviour::SWITCHES};
+use ecs_simulator::Options;
 
 use crate::{
     snapshot::folder,
-    support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of},
+    support::{
+        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
+    },
 };
 
 /// Two instances as the reference architecture has them: each has half of what the next task of `web` asks.
@@ -134,8 +136,7 @@ fn to_consolidate_too_room_is_made_first() {
 
 #[test]
 fn it_holds_under_every_behaviour() {
-    let every = SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
-    for behaviour in every {
+    for behaviour in steerable_behaviours() {
         for (drawing, moves) in CASES {
             check(drawing, moves, "", options(1, &[&behaviour], &[]));
         }

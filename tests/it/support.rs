@@ -7,7 +7,13 @@ use ecs_rebalancer::{
     rehearsal::{self, Rehearsal},
     report::Report,
 };
-use ecs_simulator::{Options, Simulator, behaviour::Behaviour, drawing::Drawing, faults::Faults, snapshot::Snapshot};
+use ecs_simulator::{
+    Options, Simulator,
+    behaviour::{Behaviour, SWITCHES},
+    drawing::Drawing,
+    faults::Faults,
+    snapshot::Snapshot,
+};
 
 /// The name of every drawn cluster.
 pub(crate) const CLUSTER: &str = "test";
@@ -32,6 +38,17 @@ pub(crate) fn options(seed: u64, behaviour: &[&str], faults: &[&str]) -> Options
         faults: Faults::from_settings(faults).unwrap(),
     }
 }
+
+/// Every value of every switch under which a constraint steers the tasks of the step that set it. Where it takes effect only at
+/// the next deployment, nothing can be steered.
+pub(crate) fn steerable_behaviours() -> impl Iterator<Item = String> {
+    let values =
+        SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
+    values.filter(|setting| setting != NO_STEERING)
+}
+
+/// The one under which it can't.
+pub(crate) const NO_STEERING: &str = "constraints-bind=next-deployment";
 
 /// Runs a future on tokio's paused clock.
 pub(crate) fn in_simulated_time<T>(future: impl Future<Output = T>) -> T {

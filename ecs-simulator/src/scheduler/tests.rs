@@ -264,3 +264,19 @@ fn a_stopped_task_can_be_described_for_an_hour() {
     bench.wait(200);
     assert_eq!(bench.ecs("DescribeTasks", &json!({"tasks": [arn]})).unwrap()["failures"][0]["reason"], "MISSING");
 }
+
+#[test]
+fn changed_placement_binds_at_once_or_at_the_next_deployment() {
+    let drawing = "a i-1 web\nb i-2\nservice web strategy=spread:instanceId";
+    let only = json!([{"type": "memberOf", "expression": "ec2InstanceId == i-1"}]);
+    for (setting, expected) in [("at-once", "i-1: 2"), ("next-deployment", "i-1: 1, i-2: 1")] {
+        let mut bench = Bench::with(drawing, &[&format!("constraints-bind={setting}")], &[]);
+        bench.update("web", json!({"desiredCount": 2, "placementConstraints": only}));
+        assert_eq!(bench.service("web")["placementConstraints"], only, "{setting}");
+        bench.wait(120);
+        assert_eq!(bench.placed("web"), expected, "{setting}");
+        bench.update("web", json!({"forceNewDeployment": true}));
+        bench.wait(600);
+        assert_eq!(bench.placed("web"), "i-1: 2", "{setting}");
+    }
+}

@@ -16,8 +16,18 @@ use crate::{
     state::{Service, Task},
 };
 
+/// Reads that may lag behind, where they do. [API: "result might not be immediately visible"]
+const LAGGING: [&str; 4] = ["DescribeClusters", "DescribeServices", "DescribeTasks", "ListTasks"];
+
 /// Answers one call.
 pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
+    if LAGGING.contains(&operation) {
+        return engine.as_seen(|engine| answer_now(engine, operation, input, now));
+    }
+    answer_now(engine, operation, input, now)
+}
+
+fn answer_now(engine: &mut Engine, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
     let input = Place::root(input);
     match operation {
         "ListClusters" => listing::clusters(engine, &input),

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::{check_cluster, checked, find_service, find_task, invalid, missing, shapes, texts};
 use crate::{
     Moment,
-    engine::Engine,
+    engine::{Engine, milliseconds},
     outside,
     place::Place,
     scheduler,
     snapshot::{read_constraints, read_providers, read_strategies},
+    timeline::By,
     wire::ApiError,
 };
 
@@ -71,13 +72,8 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
             format!("Unable to update task definition on services with a {controller} deployment controller.");
         return Err(invalid(message));
     }
+    outside::set_placement(engine, &name, strategies, constraints);
     if let Some(service) = engine.state.services.get_mut(&name) {
-        if let Some(strategies) = strategies {
-            service.placement_strategy = strategies;
-        }
-        if let Some(constraints) = constraints {
-            service.placement_constraints = constraints;
-        }
         service.minimum_healthy_percent = minimum.unwrap_or(service.minimum_healthy_percent);
         service.maximum_percent = maximum.unwrap_or(service.maximum_percent);
         service.zone_rebalancing = zones.unwrap_or(service.zone_rebalancing);
@@ -91,7 +87,8 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
         }
     }
     if let Some(count) = count {
-        outside::set_desired_count(engine, &name, count);
+        let by = By::Caller(engine.caller.clone());
+        outside::set_desired_count(engine, &name, count, by);
     }
     let current = engine.state.services[&name].task_definition.clone();
     let is_new = definition.as_ref().is_some_and(|definition| *definition != current);
@@ -108,7 +105,7 @@ pub(super) fn delete_service(engine: &mut Engine, input: &Place<'_>, now: Moment
     if engine.state.services[&name].desired_count > 0 && !force {
         return Err(invalid("The service cannot be stopped while it is scaled above 0."));
     }
-    outside::delete(engine, &name);
+    outside::delete(engine, &name, By::Caller(engine.caller.clone()));
     Ok(json!({"service": shapes::service(engine, &engine.state.services[&name], false, now)}))
 }
 
@@ -146,6 +143,13 @@ pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now
             failures.push(missing(id));
             continue;
         };
+        let late = engine.options.faults.late_protection;
+        let is_refused = enabled && engine.chance(engine.options.faults.refused_protection);
+        if is_refused {
+            let reason = if engine.chance(0.5) { "DEPLOYMENT_BLOCKED" } else { "TASK_NOT_VALID" };
+            failures.push(json!({"arn": arn, "reason": reason}));
+            continue;
+        }
         let Some(task) = engine.state.tasks.get_mut(&arn) else { continue };
         if task.service.is_none() || !task.wanted {
             failures.push(json!({"arn": arn, "reason": "TASK_NOT_VALID"}));
@@ -153,7 +157,7 @@ pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now
         }
         // Whole seconds, as the API's moments are.
         let until = Moment((now.0 / 1000 + i64::from(minutes) * 60) * 1000);
-        task.protected_until = enabled.then_some(until);
+        task.protect(enabled.then_some(until), Moment(now.0 + milliseconds(late)), now);
         protected.push(shapes::protection(task, now));
         // A scale-in that protection held up may go on now.
         if let (false, Some(service)) = (enabled, task.service.clone()) {
@@ -268,15 +272,7 @@ pub(super) fn update_container_instances_state(
             failures.push(missing(id));
             continue;
         };
-        if let Some(instance) = engine.state.instances.get_mut(&arn) {
-            status.clone_into(&mut instance.status);
-            instance.version += 1;
-        }
-        let services: Vec<String> = engine.state.instance_tasks(&arn).filter_map(|task| task.service.clone()).collect();
-        for service in services {
-            engine.wake(&service, 1_000);
-        }
-        engine.wake_daemons();
+        outside::set_instance_status(engine, &arn, &status);
         changed.push(shapes::instance(engine, &engine.state.instances[&arn], false));
     }
     Ok(json!({"containerInstances": changed, "failures": failures}))
