@@ -18,6 +18,8 @@ use crate::{
         imbalance,
         interfaces::{self, Interfaces},
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
+        placement::Index,
+        providers,
     },
     progress::{Counter, Kind, Progress},
 };
@@ -82,6 +84,7 @@ pub async fn cluster(
         task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
     cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
     oddities.extend(unknown_instance_types(&cluster));
+    oddities.extend(tasks_of_unnamed_providers(&cluster));
     progress.done();
     let vanished = [gone_services, gone_instances, gone_tasks, gone_definitions].into_iter().flatten().collect();
     Ok(Reading { cluster, vanished, oddities })
@@ -101,6 +104,22 @@ fn unknown_instance_types(cluster: &Cluster) -> Vec<String> {
         )
     };
     unknown.into_iter().map(told).collect()
+}
+
+/// The tasks on capacity providers that their service's strategy does not name any more.
+fn tasks_of_unnamed_providers(cluster: &Cluster) -> Vec<String> {
+    let index = Index::new(cluster);
+    let of_service = |service: &Service| {
+        let unnamed = providers::unnamed(service, index.tasks_of(service)).into_iter();
+        let told = |(provider, tasks)| {
+            let name = &service.name;
+            format!(
+                "{tasks} tasks of service {name} run on capacity provider {provider}, which its strategy doesn't name any more"
+            )
+        };
+        unnamed.map(told).collect::<Vec<_>>()
+    };
+    cluster.services.values().flat_map(of_service).collect()
 }
 
 /// Reads task definitions. One that ECS doesn't know any more is reported as vanished.

@@ -37,6 +37,15 @@ pub fn several<'a>(service: &'a Service, tasks: &[&'a Task]) -> Option<BTreeSet<
     (providers.len() > 1 || (is_mixed && !providers.is_empty())).then_some(providers)
 }
 
+/// The providers that tasks of a service are on and its strategy does not name any more, with their tasks: none of these is
+/// replaced there.
+pub fn unnamed<'a>(service: &Service, tasks: &[&'a Task]) -> BTreeMap<&'a str, u32> {
+    let named = |provider: &str| service.capacity_provider_strategy.iter().any(|share| share.provider == provider);
+    let mut unnamed = counts(tasks);
+    unnamed.retain(|provider, _| !service.capacity_provider_strategy.is_empty() && !named(provider));
+    unnamed
+}
+
 /// How many of a service's tasks each provider has.
 pub fn counts<'a>(tasks: &[&'a Task]) -> BTreeMap<&'a str, u32> {
     let mut counts = BTreeMap::new();
@@ -97,6 +106,30 @@ mod tests {
             let (strategy, counts) = (strategy(shares), counts.iter().copied().collect());
             assert_eq!(next(&strategy, &counts), expected, "{shares} {counts:?}");
         }
+    }
+
+    #[test]
+    fn tasks_where_their_strategy_sends_none_any_more() {
+        let mut cluster = crate::planning::testing::cluster(
+            "a i-1 web web\nservice web provider=od\na i-2 api\nservice api provider=old",
+        );
+        let mut told = |shares: &str| {
+            let mut told = Vec::new();
+            for service in cluster.services.values_mut() {
+                service.capacity_provider_strategy = strategy(shares);
+            }
+            let index = Index::new(&cluster);
+            for service in cluster.services.values() {
+                let unnamed = unnamed(service, index.tasks_of(service));
+                told.extend(
+                    unnamed.into_iter().map(|(provider, tasks)| format!("{}: {tasks} on {provider}", service.name)),
+                );
+            }
+            told
+        };
+        assert_eq!(told("od:0:1 spot:0:1"), ["api: 1 on old"]);
+        assert_eq!(told("spot:0:1"), ["api: 1 on old", "web: 2 on od"]);
+        assert_eq!(told(""), Vec::<String>::new(), "a launch type has no providers");
     }
 
     #[test]

@@ -103,6 +103,9 @@ fn where_a_task_may_go() {
     let (report, _) = run(&cluster, "DRY_RUN=true");
     assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 3, "what it can never hold is no imbalance");
     assert_eq!(report.plan.len(), 3);
+    let (report, _) = run(&cluster, "");
+    assert_eq!((service(&report, "web").moved, report.after.as_ref().unwrap().misplaced_tasks), (3, 0));
+    assert_eq!(report.errors, Vec::<String>::new());
 }
 
 #[test]
