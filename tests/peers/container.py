@@ -17,8 +17,14 @@ import rendered
 from socket_and_signals import RUN_SECONDS, SPEED, TERMINATED, check, simulator
 
 # What a registry stores and Fargate pulls.
-LARGEST_BYTES = 4_000_000
-CONTENT = {"ecs-rebalancer", "etc/ssl/certs/ca-certificates.crt"}
+LARGEST_BYTES = 5_000_000
+CONTENT = {
+    "ecs-rebalancer",
+    "etc/ssl/certs/ca-certificates.crt",
+    "licenses/LICENSE",
+    "licenses/THIRD-PARTY-NOTICES.txt",
+}
+LABELS = {"title", "description", "licenses", "version", "revision", "source"}
 
 
 def blob(image, digest):
@@ -32,6 +38,8 @@ def check_image(image):
     config = json.loads(blob(image, manifest["config"]["digest"]).read_text())["config"]
     check("user", config["User"], "65532:65532")
     check("entry point", config["Entrypoint"], ["/ecs-rebalancer"])
+    labels = {name.removeprefix("org.opencontainers.image.") for name, value in config["Labels"].items() if value}
+    check("labels", LABELS - labels, set())
     files = set()
     for layer in manifest["layers"]:
         with tarfile.open(blob(image, layer["digest"])) as archive:
