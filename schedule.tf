@@ -5,7 +5,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = ">= 5.100, < 7.0"
     }
   }
 }
@@ -41,15 +41,38 @@ variable "clusters" {
     tag_strategies = optional(set(string), [])
     # The ARNs of the roles that services' task definitions name: needed for redeploy and revision, where they name any.
     pass_roles = optional(set(string), [])
+    # With dry_run = true where runs were real before: a run under way, and one by hand, may still finish what was begun.
+    recover = optional(bool, false)
+
+    # Where the job itself runs: on FARGATE, or on EC2, that is on the cluster's own container instances. A capacity provider of
+    # the cluster stands instead of the launch type, and belongs to it: FARGATE_SPOT, or the cluster's own with EC2. On EC2 the
+    # network mode may be bridge or host; only awsvpc needs subnets.
+    launch_type       = optional(string, "FARGATE")
+    capacity_provider = optional(string)
+    network_mode      = optional(string, "awsvpc")
+
+    # Instead of the variables of the same names, for this cluster.
+    architecture          = optional(string)
+    subnets               = optional(list(string))
+    security_groups       = optional(list(string))
+    assign_public_ip      = optional(bool)
+    schedule_enabled      = optional(bool)
+    schedule_expression   = optional(string)
+    schedule_timezone     = optional(string)
+    event_enabled         = optional(bool)
+    event_max_version     = optional(number)
+    alarm_silence_hours   = optional(number)
+    alarm_imbalance_hours = optional(number)
   }))
 
+  # What the job itself would refuse is refused here: tests/peers/ranges.py asks both.
   validation {
     condition     = length(var.clusters) > 0
     error_message = "Name at least one cluster."
   }
   validation {
-    condition     = alltrue([for cluster in keys(var.clusters) : can(regex("^[A-Za-z0-9_-]+$", cluster)) && length("${var.name}-${cluster}") <= 64])
-    error_message = "A cluster is given by its name, not its ARN; together with var.name it may be 63 characters long."
+    condition     = alltrue([for cluster in keys(var.clusters) : can(regex("^[A-Za-z0-9_-]{1,255}$", cluster))])
+    error_message = "A cluster is given by its name, not its ARN: up to 255 letters, digits, - and _."
   }
   validation {
     condition     = alltrue([for settings in values(var.clusters) : contains(["auto", "surge", "stop", "redeploy", "revision"], settings.strategy)])
@@ -68,29 +91,126 @@ variable "clusters" {
     error_message = "metrics is off, cluster, imbalanced or all."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : !startswith(settings.metric_namespace, "AWS/")])
-    error_message = "A metric_namespace beginning AWS/ is refused."
+    condition     = alltrue([for settings in values(var.clusters) : can(regex("^[A-Za-z0-9._/# -][A-Za-z0-9._/#: -]{0,254}$", settings.metric_namespace)) && !startswith(settings.metric_namespace, "AWS/")])
+    error_message = "metric_namespace is 1 to 255 letters, digits and any of . - _ / # :, not beginning with : or AWS/."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
-      for percent in [settings.threshold, settings.load_threshold, settings.headroom, settings.surge] : percent == null ? true : percent >= 0 && percent <= 100
+      for percent in [settings.threshold, settings.load_threshold, settings.headroom, settings.surge] :
+      percent == null ? true : percent >= 0 && percent <= 100 && floor(percent * 100) == percent * 100
     ]]))
-    error_message = "threshold, load_threshold, headroom and surge are percentages from 0 to 100."
+    error_message = "threshold, load_threshold, headroom and surge are percentages from 0 to 100 with at most two decimals."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
-      for duration in [settings.cooldown, settings.task_timeout, settings.deadline] : duration == null ? true : can(regex("^([0-9]+ *(s|m|h|d) *)+$", duration))
+      for number, most in { max_moves = 10000, max_services = 5000, parallel = 50 } :
+      settings[number] == null ? true : settings[number] >= 1 && settings[number] <= most && floor(settings[number]) == settings[number]
     ]]))
-    error_message = "Durations are written as 90s, 10m or 1h."
+    error_message = "max_moves is a whole number from 1 to 10000, max_services from 1 to 5000, parallel from 1 to 50."
+  }
+  validation {
+    condition = alltrue(flatten([for settings in values(var.clusters) : [
+      for duration in [settings.cooldown, settings.task_timeout, settings.deadline] : duration == null ? true : can(regex("^([0-9]{1,9} *(s|m|h|d) *)+$", duration))
+    ]]))
+    error_message = "cooldown, task_timeout and deadline are written as 90s, 10m, 1h or 1h 30m."
+  }
+  validation {
+    condition = alltrue(flatten([for settings in values(var.clusters) : [
+      for range in [
+        { duration = coalesce(settings.cooldown, "10m"), least = 0, most = 7 * 24 * 3600 },
+        { duration = coalesce(settings.task_timeout, "5m"), least = 60, most = 2 * 3600 },
+        { duration = coalesce(settings.deadline, "15m"), least = 120, most = 24 * 3600 },
+        ] : try(
+        sum([for part in regexall("([0-9]+) *([smhd])", range.duration) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]) >= range.least &&
+        sum([for part in regexall("([0-9]+) *([smhd])", range.duration) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]) <= range.most,
+        false,
+      )
+    ]]))
+    error_message = "cooldown is at most 7 days, task_timeout from 1 minute to 2 hours, deadline from 2 minutes to 24 hours."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) : try(
+      sum([for part in regexall("([0-9]+) *([smhd])", coalesce(settings.task_timeout, "5m")) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]) <
+      sum([for part in regexall("([0-9]+) *([smhd])", coalesce(settings.deadline, "15m")) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]),
+      false,
+    )])
+    error_message = "task_timeout is shorter than deadline; they are 5m and 15m where nothing is said."
+  }
+  validation {
+    condition = alltrue(flatten([for settings in values(var.clusters) : [
+      for service in concat(coalesce(settings.include, []), coalesce(settings.exclude, [])) : can(regex("^[A-Za-z0-9_*?-]{1,255}$", service))
+    ]]))
+    error_message = "include and exclude are names of services, with * and ? as wildcards."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) :
+      length(setintersection(coalesce(settings.include, []), coalesce(settings.exclude, []))) == 0 &&
+      alltrue([for service in coalesce(settings.exclude, []) : can(regex("[^*]", service))])
+    ])
+    error_message = "exclude wins over include: the same name in both, or * in exclude, leaves nothing to do."
+  }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.log == null ? true : can(regex("^(?i:([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)(, *)?)+$", settings.log)) && !endswith(trimspace(settings.log), ",")])
+    error_message = "log is off, error, warn, info, debug or trace, or a filter as info,aws_config=debug."
+  }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.log_format == null ? true : contains(["text", "json"], settings.log_format)])
+    error_message = "log_format is text or json."
   }
   validation {
     condition     = alltrue(flatten([for settings in values(var.clusters) : [for role in settings.pass_roles : can(regex("^arn:[^:]+:iam::[0-9]{12}:role/.+$", role))]]))
     error_message = "pass_roles are ARNs of roles."
   }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.dry_run || !settings.recover])
+    error_message = "recover goes with dry_run = true: without that, runs may finish what was begun anyway."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) :
+      contains(["FARGATE", "EC2"], settings.launch_type) && contains(["awsvpc", "bridge", "host"], settings.network_mode) && (settings.launch_type == "EC2" || settings.network_mode == "awsvpc")
+    ])
+    error_message = "launch_type is FARGATE or EC2; network_mode is awsvpc, or with EC2 bridge or host."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) :
+      settings.capacity_provider == null ? true : (settings.launch_type == "FARGATE") == contains(["FARGATE", "FARGATE_SPOT"], settings.capacity_provider)
+    ])
+    error_message = "capacity_provider is FARGATE or FARGATE_SPOT, or with launch_type EC2 one of the cluster's own."
+  }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.architecture == null ? true : contains(["ARM64", "X86_64"], settings.architecture)])
+    error_message = "architecture is ARM64 or X86_64."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) :
+      settings.schedule_expression == null ? true : can(regex("^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\([^ ]+( [^ ]+){5}\\))$", settings.schedule_expression))
+    ])
+    error_message = "schedule_expression is rate(...) or cron(...)."
+  }
+  validation {
+    condition = alltrue(flatten([for settings in values(var.clusters) : [
+      for hours in [settings.alarm_silence_hours, settings.alarm_imbalance_hours] : hours == null ? true : hours >= 1 && hours <= 168 && floor(hours) == hours
+    ]]))
+    error_message = "alarm_silence_hours and alarm_imbalance_hours are whole numbers from 1 to 168: CloudWatch looks back a week at most."
+  }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.event_max_version == null ? true : settings.event_max_version >= 1])
+    error_message = "event_max_version is 1 or more."
+  }
+  validation {
+    condition = alltrue([for settings in values(var.clusters) :
+      settings.network_mode != "awsvpc" || length(coalesce(settings.subnets, var.subnets)) > 0 && alltrue([for subnet in coalesce(settings.subnets, var.subnets) : startswith(subnet, "subnet-")])
+    ])
+    error_message = "In network mode awsvpc the job needs subnets, by their ids (subnet-...)."
+  }
+  validation {
+    condition     = alltrue(flatten([for settings in values(var.clusters) : [for group in coalesce(settings.security_groups, []) : startswith(group, "sg-")]]))
+    error_message = "security_groups are ids (sg-...)."
+  }
 }
 
 variable "image" {
-  description = "The job's image, built from the Dockerfile and pushed to a registry that Fargate reaches."
+  description = "The job's image, built from the Dockerfile and pushed to a registry that the job's subnets, or the container instances, reach."
   type        = string
   nullable    = false
 
@@ -113,13 +233,14 @@ variable "architecture" {
 }
 
 variable "subnets" {
-  description = "Subnets from which the job reaches the APIs of ECS, CloudWatch and Elastic Load Balancing, its image and its log."
+  description = "Subnets from which the job reaches the APIs of ECS, CloudWatch and Elastic Load Balancing, its image and its log. None are needed in network mode bridge or host."
   type        = list(string)
+  default     = []
   nullable    = false
 
   validation {
-    condition     = length(var.subnets) > 0 && alltrue([for subnet in var.subnets : startswith(subnet, "subnet-")])
-    error_message = "subnets are ids (subnet-...), at least one."
+    condition     = alltrue([for subnet in var.subnets : startswith(subnet, "subnet-")])
+    error_message = "subnets are ids (subnet-...)."
   }
 }
 
@@ -136,14 +257,14 @@ variable "security_groups" {
 }
 
 variable "assign_public_ip" {
-  description = "Whether the job has a public address: needed in public subnets, where nothing else leads out."
+  description = "Whether the job has a public address: needed in public subnets, where nothing else leads out. On EC2 a task can't have one."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "schedule_enabled" {
-  description = "Whether the job runs by the clock."
+  description = "Whether the job runs by the clock. Off, an instance that joins still starts a run: event_enabled = false ends that, too."
   type        = bool
   default     = true
   nullable    = false
@@ -156,7 +277,7 @@ variable "schedule_expression" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.schedule_expression))
+    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\([^ ]+( [^ ]+){5}\\))$", var.schedule_expression))
     error_message = "schedule_expression is rate(...) or cron(...)."
   }
 }
@@ -181,16 +302,16 @@ variable "schedule_window_minutes" {
 }
 
 variable "event_enabled" {
-  description = "Whether a container instance that joins starts a run."
+  description = "Whether a container instance that joins starts a run. Clusters in mode consolidate have no such event unless they ask for it: an instance that joins there came because there was no room."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "event_max_version" {
-  description = "An instance's event counts as its joining only up to this change of it: ECS tells of every task that starts or stops, too."
+  description = "An instance's event counts as its joining only up to this change of it: that it is registered, that its agent connects, and one for each daemon. ECS tells of every task that starts or stops, too, and each such event would be a run, if a short one."
   type        = number
-  default     = 25
+  default     = 6
   nullable    = false
 
   validation {
@@ -206,6 +327,13 @@ variable "run_on_apply" {
   nullable    = false
 }
 
+variable "end_runs_on_destroy" {
+  description = "Whether `terraform destroy` ends runs that are under way, and waits for them, before it takes their permissions away: by the AWS CLI of whoever destroys. A run that loses them can leave a service raised."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "alarm_actions" {
   description = "What alarms do, as a rule the ARN of an SNS topic; without any, they are shown only."
   type        = list(string)
@@ -214,19 +342,18 @@ variable "alarm_actions" {
 }
 
 variable "alarm_silence_hours" {
-  description = "After how many hours without a finished run there is an alarm: more than the schedule's longest pause."
+  description = "After how many hours without a finished run there is an alarm; by itself twice the schedule's longest pause and an hour more, at least 3."
   type        = number
-  default     = 3
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.alarm_silence_hours >= 1 && var.alarm_silence_hours <= 168 && floor(var.alarm_silence_hours) == var.alarm_silence_hours
+    condition     = var.alarm_silence_hours == null ? true : var.alarm_silence_hours >= 1 && var.alarm_silence_hours <= 168 && floor(var.alarm_silence_hours) == var.alarm_silence_hours
     error_message = "alarm_silence_hours is a whole number from 1 to 168: CloudWatch looks back a week at most."
   }
 }
 
 variable "alarm_imbalance_hours" {
-  description = "After how many hours in which tasks that could be moved stayed misplaced there is an alarm."
+  description = "After how many hours there is an alarm in which every run left tasks misplaced that it should have moved. At least two runs in a row must have."
   type        = number
   default     = 6
   nullable    = false
@@ -257,6 +384,18 @@ variable "kms_key_arn" {
   validation {
     condition     = var.kms_key_arn == null ? true : startswith(var.kms_key_arn, "arn:")
     error_message = "kms_key_arn is an ARN."
+  }
+}
+
+variable "role_path" {
+  description = "The path of the roles, where an account demands one, as /platform/."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([A-Za-z0-9._+=,@-]+/)*$", var.role_path))
+    error_message = "role_path begins and ends with /."
   }
 }
 
@@ -297,21 +436,33 @@ locals {
   region    = data.aws_region.this.id
   ecs       = "arn:${local.partition}:ecs:${local.region}:${local.account}"
 
-  families     = { for cluster in keys(var.clusters) : cluster => "${var.name}-${cluster}" }
+  # A cluster's name can have 255 letters, those of a role, a schedule and a rule 64, with the Region or an ending. A long one is
+  # cut, and so that no two become one, the hash of the whole follows. IAM can't tell Prod from prod: they get it as well.
+  wanted = { for cluster in keys(var.clusters) : cluster => "${var.name}-${cluster}" }
+  families = { for cluster, name in local.wanted : cluster =>
+    length(name) <= 48 && length([for other in values(local.wanted) : other if lower(other) == lower(name)]) == 1 ? name : "${substr(name, 0, 39)}-${substr(sha256(name), 0, 8)}"
+  }
   cluster_arns = { for cluster in keys(var.clusters) : cluster => "${local.ecs}:cluster/${cluster}" }
   container    = "ecs-rebalancer"
 
   # What of a cluster's object is no variable of the job.
-  not_settings = ["tag_strategies", "pass_roles"]
+  not_settings = [
+    "tag_strategies", "pass_roles", "recover", "launch_type", "capacity_provider", "network_mode", "architecture", "subnets", "security_groups",
+    "assign_public_ip", "schedule_enabled", "schedule_expression", "schedule_timezone", "event_enabled", "event_max_version",
+    "alarm_silence_hours", "alarm_imbalance_hours",
+  ]
   environments = { for cluster, settings in var.clusters : cluster => merge(
-    { AWS_EC2_METADATA_DISABLED = "true", REBALANCER_CLUSTER = cluster },
+    # ECS tells a task on EC2 no Region.
+    { AWS_EC2_METADATA_DISABLED = "true", AWS_REGION = local.region, REBALANCER_CLUSTER = cluster },
     { for name, value in settings : "REBALANCER_${upper(name)}" => try(join(",", value), tostring(value)) if value != null && !contains(local.not_settings, name) },
   ) }
 
   # Its size is Fargate's smallest. Its stop time-out is ECS's own: the job is done 22 s after SIGTERM, or has noted what is left.
   definitions = { for cluster in keys(var.clusters) : cluster => jsondecode(templatefile("${path.module}/taskdef.json", {
     family             = local.families[cluster]
-    architecture       = var.architecture
+    launch_type        = local.jobs[cluster].launch_type
+    network_mode       = local.jobs[cluster].network_mode
+    architecture       = local.jobs[cluster].architecture
     task_role_arn      = aws_iam_role.task[cluster].arn
     execution_role_arn = aws_iam_role.execution.arn
     image              = var.image
@@ -320,10 +471,49 @@ locals {
     region             = local.region
   })) }
 
+  # Where and when each cluster's job runs.
+  jobs = { for cluster, settings in var.clusters : cluster => {
+    launch_type       = settings.launch_type
+    capacity_provider = settings.capacity_provider
+    network_mode      = settings.network_mode
+    architecture      = coalesce(settings.architecture, var.architecture)
+    # A cluster of its own container instances may have both processors.
+    placement_constraints = [for processor in settings.launch_type == "EC2" ? [coalesce(settings.architecture, var.architecture)] : [] : {
+      type       = "memberOf"
+      expression = "attribute:ecs.cpu-architecture == ${lower(processor)}"
+    }]
+    # None in network mode bridge and host. A task on EC2 can't have a public address.
+    networks = [for mode in [settings.network_mode] : {
+      subnets          = coalesce(settings.subnets, var.subnets)
+      security_groups  = coalesce(settings.security_groups, var.security_groups)
+      assign_public_ip = settings.launch_type == "FARGATE" && coalesce(settings.assign_public_ip, var.assign_public_ip)
+    } if mode == "awsvpc"]
+    platform_version    = settings.launch_type == "FARGATE" ? "LATEST" : null
+    schedule_enabled    = coalesce(settings.schedule_enabled, var.schedule_enabled)
+    schedule_expression = coalesce(settings.schedule_expression, var.schedule_expression)
+    schedule_timezone   = coalesce(settings.schedule_timezone, var.schedule_timezone)
+    event_enabled       = coalesce(settings.event_enabled, var.event_enabled && settings.mode != "consolidate")
+    event_max_version   = coalesce(settings.event_max_version, var.event_max_version)
+  } }
+
+  # The schedule's longest pause, in hours: of a rate(...) exactly, of a cron(...) at most. A week is for those on some days only.
+  rates = { for cluster, job in local.jobs : cluster => try(regex("^rate\\(([0-9]+) (minute|hour|day)", job.schedule_expression), null) }
+  crons = { for cluster, job in local.jobs : cluster => try(regex("^cron\\(([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ", job.schedule_expression), null) }
+  pauses = { for cluster, job in local.jobs : cluster =>
+    local.rates[cluster] != null ? tonumber(local.rates[cluster][0]) * { minute = 1 / 60, hour = 1, day = 24 }[local.rates[cluster][1]] :
+    !can(regex("^([*?]|[*1]/1)$", local.crons[cluster][2])) || local.crons[cluster][3] != "*" ? 168 :
+    contains(["MON-FRI", "2-6"], upper(local.crons[cluster][4])) ? 72 :
+    !can(regex("^[*?]$", local.crons[cluster][4])) ? 168 :
+    can(regex("^[*](/1)?$", local.crons[cluster][1])) ? 1 :
+    can(regex("^[*0]/[0-9]+$", local.crons[cluster][1])) ? min(24, tonumber(split("/", local.crons[cluster][1])[1])) : 24
+  }
+
   # Each strategy that a run may come to use: `auto` chooses between surge and stop.
   strategies = { for cluster, settings in var.clusters : cluster => settings.dry_run ? [] : distinct(flatten([
     for strategy in concat([settings.strategy], tolist(settings.tag_strategies)) : strategy == "auto" ? ["surge", "stop"] : [strategy]
   ])) }
+  # Whether a run may note, finish or undo a step: also with the brake on, where runs were real before.
+  acts     = { for cluster, settings in var.clusters : cluster => !settings.dry_run || settings.recover }
   measured = { for cluster, settings in var.clusters : cluster => settings if settings.metrics != "off" }
 }
 
@@ -385,23 +575,23 @@ locals {
       Condition = { StringEquals = { "cloudwatch:namespace" = settings.metric_namespace } }
     },
     {
-      when     = !settings.dry_run
+      when     = local.acts[cluster]
       Sid      = "ReadLease"
       Action   = ["ecs:DescribeClusters"]
       Resource = local.cluster_arns[cluster]
     },
     {
-      when     = !settings.dry_run
+      when     = local.acts[cluster]
       Sid      = "NoteLease"
       Action   = ["ecs:TagResource", "ecs:UntagResource"]
       Resource = local.cluster_arns[cluster]
       Condition = {
-        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["ecs-rebalancer:lease"] }
-        Null                        = { "aws:TagKeys" = "false" }
+        "ForAllValues:StringLike" = { "aws:TagKeys" = ["ecs-rebalancer:lease", "ecs-rebalancer:lease-*", "ecs-rebalancer:mode"] }
+        Null                      = { "aws:TagKeys" = "false" }
       }
     },
     {
-      when     = !settings.dry_run
+      when     = local.acts[cluster]
       Sid      = "NoteSteps"
       Action   = ["ecs:TagResource", "ecs:UntagResource"]
       Resource = "${local.ecs}:service/${cluster}/*"
@@ -412,14 +602,14 @@ locals {
     },
     {
       # Also where the strategy is another: an earlier run may have left a surge half-way.
-      when      = !settings.dry_run
+      when      = local.acts[cluster]
       Sid       = "Update"
       Action    = ["ecs:UpdateService"]
       Resource  = "${local.ecs}:service/${cluster}/*"
       Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arns[cluster] } }
     },
     {
-      when      = !settings.dry_run
+      when      = local.acts[cluster]
       Sid       = "Protect"
       Action    = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
       Resource  = "${local.ecs}:task/${cluster}/*"
@@ -427,7 +617,7 @@ locals {
     },
     {
       # Elastic Load Balancing knows no narrower resource for it.
-      when     = !settings.dry_run
+      when     = local.acts[cluster]
       Sid      = "SeeTargets"
       Action   = ["elasticloadbalancing:DescribeTargetHealth"]
       Resource = "*"
@@ -440,7 +630,7 @@ locals {
       Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arns[cluster] } }
     },
     {
-      when      = settings.steer && !settings.dry_run
+      when      = settings.steer && local.acts[cluster]
       Sid       = "Steer"
       Action    = ["ecs:DeleteAttributes", "ecs:PutAttributes"]
       Resource  = "${local.ecs}:container-instance/${cluster}/*"
@@ -469,13 +659,15 @@ locals {
     },
   ] : merge({ Effect = "Allow" }, { for key, value in statement : key => value if key != "when" }) if statement.when] }
 
-  # An image in ECR needs permissions to be pulled; none where it is elsewhere.
-  ecr = try(regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com[.a-z]*/(?P<repository>[^:@]+)", var.image), null)
+  # An image in ECR needs permissions to be pulled; none where it is elsewhere. ECR has names for IPv4 (ACCOUNT.dkr.ecr.REGION.…),
+  # for both (ACCOUNT.dkr-ecr.REGION.on.aws), and each with -fips.
+  ecr = try(regex("^(?P<account>[0-9]{12})\\.dkr[.-]ecr(?:-fips)?\\.(?P<region>[a-z0-9-]+)\\.[a-z0-9.-]+/(?P<repository>[^:@]+)", var.image), null)
 }
 
 resource "aws_iam_role" "task" {
   for_each             = var.clusters
-  name                 = local.families[each.key]
+  name                 = "${local.families[each.key]}-${local.region}"
+  path                 = var.role_path
   description          = "What ecs-rebalancer may do in cluster ${each.key}"
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -501,7 +693,8 @@ resource "aws_iam_role_policy" "task" {
 }
 
 resource "aws_iam_role" "execution" {
-  name                 = "${var.name}-execution"
+  name                 = "${var.name}-execution-${local.region}"
+  path                 = var.role_path
   description          = "What ECS needs to start ecs-rebalancer: its image and its log"
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -542,7 +735,8 @@ resource "aws_iam_role_policy" "execution" {
 
 # Who starts runs: the schedule and the event.
 resource "aws_iam_role" "start" {
-  name                 = "${var.name}-start"
+  name                 = "${var.name}-start-${local.region}"
+  path                 = var.role_path
   description          = "Starts ecs-rebalancer, by the clock and when an instance joins"
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -568,6 +762,14 @@ resource "aws_iam_role_policy" "start" {
         Action    = ["ecs:RunTask"]
         Resource  = [for family in values(local.families) : "${local.ecs}:task-definition/${family}:*"]
         Condition = { ArnEquals = { "ecs:cluster" = values(local.cluster_arns) } }
+      },
+      {
+        # The task has the tags of its task definition from the beginning.
+        Sid       = "TagRun"
+        Effect    = "Allow"
+        Action    = ["ecs:TagResource"]
+        Resource  = [for cluster in keys(var.clusters) : "${local.ecs}:task/${cluster}/*"]
+        Condition = { StringEquals = { "ecs:CreateAction" = "RunTask" } }
       },
       {
         Sid       = "PassRoles"
@@ -615,6 +817,18 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = local.definitions[each.key].runtimePlatform.cpuArchitecture
     operating_system_family = local.definitions[each.key].runtimePlatform.operatingSystemFamily
   }
+  dynamic "placement_constraints" {
+    for_each = local.jobs[each.key].placement_constraints
+    content {
+      type       = placement_constraints.value.type
+      expression = placement_constraints.value.expression
+    }
+  }
+
+  # The new revision is there before the old one goes, so that a start never finds none.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # ------------------------------------------------------------------------------------------------------------- what starts it
@@ -642,14 +856,14 @@ resource "aws_sqs_queue_policy" "undelivered" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }],
       # A rule brings what it can't deliver by itself, not by its role.
-      [for rule in aws_cloudwatch_event_rule.joined : {
-        Sid       = "Rule${replace(title(replace(rule.name, "/[-_]/", " ")), " ", "")}"
+      [for rules in [values(aws_cloudwatch_event_rule.joined)[*].arn] : {
+        Sid       = "Rules"
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.undelivered.arn
-        Condition = { ArnEquals = { "aws:SourceArn" = rule.arn } }
-      }],
+        Condition = { ArnEquals = { "aws:SourceArn" = rules } }
+      } if length(rules) > 0],
     )
   })
 }
@@ -659,9 +873,9 @@ resource "aws_scheduler_schedule" "this" {
   for_each                     = var.clusters
   name                         = local.families[each.key]
   description                  = "Rebalances cluster ${each.key}"
-  state                        = var.schedule_enabled ? "ENABLED" : "DISABLED"
-  schedule_expression          = var.schedule_expression
-  schedule_expression_timezone = var.schedule_timezone
+  state                        = local.jobs[each.key].schedule_enabled ? "ENABLED" : "DISABLED"
+  schedule_expression          = local.jobs[each.key].schedule_expression
+  schedule_expression_timezone = local.jobs[each.key].schedule_timezone
   kms_key_arn                  = var.kms_key_arn
 
   flexible_time_window {
@@ -677,12 +891,23 @@ resource "aws_scheduler_schedule" "this" {
 
     ecs_parameters {
       task_definition_arn = aws_ecs_task_definition.this[each.key].arn
-      launch_type         = "FARGATE"
-      platform_version    = "LATEST"
-      network_configuration {
-        subnets          = var.subnets
-        security_groups  = var.security_groups
-        assign_public_ip = var.assign_public_ip
+      launch_type         = local.jobs[each.key].capacity_provider == null ? local.jobs[each.key].launch_type : null
+      platform_version    = local.jobs[each.key].platform_version
+      propagate_tags      = "TASK_DEFINITION"
+      dynamic "capacity_provider_strategy" {
+        for_each = local.jobs[each.key].capacity_provider[*]
+        content {
+          capacity_provider = capacity_provider_strategy.value
+          weight            = 1
+        }
+      }
+      dynamic "network_configuration" {
+        for_each = local.jobs[each.key].networks
+        content {
+          subnets          = network_configuration.value.subnets
+          security_groups  = network_configuration.value.security_groups
+          assign_public_ip = network_configuration.value.assign_public_ip
+        }
       }
     }
 
@@ -695,10 +920,13 @@ resource "aws_scheduler_schedule" "this" {
       arn = aws_sqs_queue.undelivered.arn
     }
   }
+
+  # Nothing starts a run before it has its permissions, or after they are gone.
+  depends_on = [aws_iam_role_policy.start, aws_iam_role_policy.execution, aws_iam_role_policy.task, terraform_data.end]
 }
 
 resource "aws_cloudwatch_event_rule" "joined" {
-  for_each    = var.event_enabled ? var.clusters : {}
+  for_each    = { for cluster, settings in var.clusters : cluster => settings if local.jobs[cluster].event_enabled }
   name        = "${local.families[each.key]}-joined"
   description = "A container instance joined cluster ${each.key}"
   tags        = var.tags
@@ -710,7 +938,7 @@ resource "aws_cloudwatch_event_rule" "joined" {
       status         = ["ACTIVE"]
       agentConnected = [true]
       # ECS tells of each task that starts or stops on an instance; one that joined has changed a few times only.
-      version = [{ numeric = ["<=", var.event_max_version] }]
+      version = [{ numeric = ["<=", local.jobs[each.key].event_max_version] }]
     }
   })
 }
@@ -724,12 +952,23 @@ resource "aws_cloudwatch_event_target" "joined" {
   ecs_target {
     task_definition_arn = aws_ecs_task_definition.this[each.key].arn
     task_count          = 1
-    launch_type         = "FARGATE"
-    platform_version    = "LATEST"
-    network_configuration {
-      subnets          = var.subnets
-      security_groups  = var.security_groups
-      assign_public_ip = var.assign_public_ip
+    launch_type         = local.jobs[each.key].capacity_provider == null ? local.jobs[each.key].launch_type : null
+    platform_version    = local.jobs[each.key].platform_version
+    propagate_tags      = "TASK_DEFINITION"
+    dynamic "capacity_provider_strategy" {
+      for_each = local.jobs[each.key].capacity_provider[*]
+      content {
+        capacity_provider = capacity_provider_strategy.value
+        weight            = 1
+      }
+    }
+    dynamic "network_configuration" {
+      for_each = local.jobs[each.key].networks
+      content {
+        subnets          = network_configuration.value.subnets
+        security_groups  = network_configuration.value.security_groups
+        assign_public_ip = network_configuration.value.assign_public_ip
+      }
     }
   }
 
@@ -749,18 +988,26 @@ resource "aws_cloudwatch_event_target" "joined" {
   dead_letter_config {
     arn = aws_sqs_queue.undelivered.arn
   }
+
+  depends_on = [aws_iam_role_policy.start, aws_iam_role_policy.execution, aws_iam_role_policy.task, terraform_data.end]
 }
 
 locals {
-  network = { awsvpcConfiguration = {
-    subnets        = var.subnets
-    securityGroups = var.security_groups
-    assignPublicIp = var.assign_public_ip ? "ENABLED" : "DISABLED"
-  } }
-  run_commands = { for cluster in keys(var.clusters) : cluster => join(" ", [
-    "aws ecs run-task --region ${local.region} --cluster ${cluster} --launch-type FARGATE",
-    "--task-definition ${aws_ecs_task_definition.this[cluster].family}",
-    "--network-configuration '${jsonencode(local.network)}'",
+  run_commands = { for cluster, job in local.jobs : cluster => join(" ", concat(
+    ["aws ecs run-task --region ${local.region} --cluster ${cluster}"],
+    [job.capacity_provider == null ? "--launch-type ${job.launch_type}" : "--capacity-provider-strategy capacityProvider=${coalesce(job.capacity_provider, "-")}"],
+    ["--task-definition ${local.families[cluster]} --propagate-tags TASK_DEFINITION"],
+    [for network in job.networks : "--network-configuration '${jsonencode({ awsvpcConfiguration = {
+      subnets        = network.subnets
+      securityGroups = network.security_groups
+      assignPublicIp = network.assign_public_ip ? "ENABLED" : "DISABLED"
+    } })}'"],
+  )) }
+  # Ends what runs: each run is told, finishes or undoes its step, and is waited for.
+  end_commands = { for cluster in keys(var.clusters) : cluster => join(" ", [
+    "tasks=$(aws ecs list-tasks --region ${local.region} --cluster ${cluster} --family ${local.families[cluster]} --query 'taskArns[]' --output text) || exit 1;",
+    "for task in $tasks; do aws ecs stop-task --region ${local.region} --cluster ${cluster} --task $task --query task.taskArn --output text || exit 1; done;",
+    "[ -z \"$tasks\" ] || aws ecs wait tasks-stopped --region ${local.region} --cluster ${cluster} --tasks $tasks",
   ]) }
   dry_run = { containerOverrides = [{ name = local.container, environment = [{ name = "REBALANCER_DRY_RUN", value = "true" }] }] }
 }
@@ -768,38 +1015,85 @@ locals {
 resource "terraform_data" "run" {
   for_each         = var.run_on_apply ? var.clusters : {}
   triggers_replace = aws_ecs_task_definition.this[each.key].arn
-  depends_on       = [aws_iam_role_policy.task, aws_iam_role_policy.execution]
+  depends_on       = [aws_iam_role_policy.task, aws_iam_role_policy.execution, terraform_data.end]
+
+  # New roles are not known everywhere at once, so a refusal is tried again. RunTask's call succeeds also where nothing could be
+  # placed, and then its answer tells why.
+  provisioner "local-exec" {
+    command = <<-END
+      for attempt in 1 2 3 4 5 6; do
+        [ "$attempt" = 1 ] || sleep 10
+        told=$(${local.run_commands[each.key]} --query '[tasks[].taskArn, failures[].reason]' --output text 2>&1) &&
+          case $told in *:task/*) echo "$told"; exit 0 ;; esac
+      done
+      echo "no run was started: $told" >&2
+      exit 1
+    END
+  }
+}
+
+# Destroyed after what starts runs and before the permissions that they need.
+resource "terraform_data" "end" {
+  for_each   = var.end_runs_on_destroy ? var.clusters : {}
+  input      = local.end_commands[each.key]
+  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_cloudwatch_log_group.this]
 
   provisioner "local-exec" {
-    command = local.run_commands[each.key]
+    when    = destroy
+    command = "if command -v aws >/dev/null; then ${self.input}; else echo 'There is no AWS CLI here: runs that are under way were not ended.'; fi"
   }
 }
 
 # ------------------------------------------------------------------------------------------------------- what watches over it
 
-# A run that fails early, or that can't be placed, publishes nothing: only this alarm tells of it.
+locals {
+  # Two runs may fail to come before their absence is told of, for a schedule's times have a window.
+  silences = { for cluster, settings in local.measured : cluster => coalesce(
+    settings.alarm_silence_hours, var.alarm_silence_hours, min(168, max(3, ceil(2 * local.pauses[cluster]) + 1)),
+  ) }
+  # CloudWatch looks back a week at most: what pauses longer than half of that can't be watched so.
+  watched = { for cluster, settings in local.measured : cluster => settings if local.jobs[cluster].schedule_enabled && local.silences[cluster] > local.pauses[cluster] }
+  # Each period has a run in it, where the schedule lets it: hours, up to a day.
+  alarm_periods = { for cluster in keys(local.measured) : cluster => local.jobs[cluster].schedule_enabled ? min(24, max(1, ceil(local.pauses[cluster]))) : 1 }
+}
+
+# A run that ends before it has measured, or that can't be placed, publishes nothing: only this alarm tells of it. Hours without a
+# run count as 0. Before the first run there is nothing to fill up, and the alarm waits.
 resource "aws_cloudwatch_metric_alarm" "silent" {
-  for_each            = var.schedule_enabled ? local.measured : {}
+  for_each            = local.watched
   alarm_name          = "${local.families[each.key]}-silent"
-  alarm_description   = "No run of ecs-rebalancer on cluster ${each.key} has come to its end for ${var.alarm_silence_hours} hours. See its log, the queue of undelivered starts, and RunTask in CloudTrail."
-  namespace           = each.value.metric_namespace
-  metric_name         = "RunDuration"
-  dimensions          = { ClusterName = each.key }
-  statistic           = "SampleCount"
-  period              = 3600
-  evaluation_periods  = var.alarm_silence_hours
+  alarm_description   = "No run of ecs-rebalancer on cluster ${each.key} has come to its end for ${local.silences[each.key]} hours. See its log, the queue of undelivered starts, and RunTask in CloudTrail."
+  evaluation_periods  = local.silences[each.key]
   comparison_operator = "LessThanThreshold"
   threshold           = 1
-  treat_missing_data  = "breaching"
+  treat_missing_data  = "ignore"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
   tags                = var.tags
+
+  metric_query {
+    id          = "finished"
+    label       = "finished runs"
+    expression  = "FILL(runs, 0)"
+    return_data = true
+  }
+  metric_query {
+    id = "runs"
+    metric {
+      namespace   = each.value.metric_namespace
+      metric_name = "RunDuration"
+      dimensions  = { ClusterName = each.key }
+      stat        = "SampleCount"
+      period      = 3600
+    }
+  }
 }
 
+# Until a run has gone well again.
 resource "aws_cloudwatch_metric_alarm" "failing" {
   for_each            = local.measured
   alarm_name          = "${local.families[each.key]}-failing"
-  alarm_description   = "A run of ecs-rebalancer on cluster ${each.key} failed; its log tells what. Every service is left whole."
+  alarm_description   = "The latest run of ecs-rebalancer on cluster ${each.key} failed; its log tells what, and whether a service is left raised."
   namespace           = each.value.metric_namespace
   metric_name         = "RebalanceFailures"
   dimensions          = { ClusterName = each.key }
@@ -808,50 +1102,34 @@ resource "aws_cloudwatch_metric_alarm" "failing" {
   evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = "ignore"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
   tags                = var.tags
 }
 
-# Imbalanced for hours, though there are tasks that could be moved.
+# Run after run has left tasks misplaced that by the settings it should have moved. Not where tasks are packed.
 resource "aws_cloudwatch_metric_alarm" "imbalanced" {
-  for_each            = local.measured
+  for_each            = { for cluster, settings in local.measured : cluster => settings if settings.mode != "consolidate" }
   alarm_name          = "${local.families[each.key]}-imbalanced"
-  alarm_description   = "Tasks of cluster ${each.key} have been misplaced for ${var.alarm_imbalance_hours} hours though they could be moved. The report in its log tells of each service why."
-  evaluation_periods  = var.alarm_imbalance_hours
+  alarm_description   = "Runs of ecs-rebalancer on cluster ${each.key} leave tasks misplaced that they should have moved. The report in its log tells of each service why."
+  namespace           = each.value.metric_namespace
+  metric_name         = "MisplacedTasksLeft"
+  dimensions          = { ClusterName = each.key }
+  statistic           = "Minimum"
+  period              = local.alarm_periods[each.key] * 3600
+  evaluation_periods  = local.pauses[each.key] > 24 ? 1 : max(2, ceil(coalesce(each.value.alarm_imbalance_hours, var.alarm_imbalance_hours) / local.alarm_periods[each.key]))
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = "ignore"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
   tags                = var.tags
-
-  metric_query {
-    id    = "lasting"
-    label = "misplaced and movable"
-    # Between two runs the last one's finding holds.
-    expression  = "IF(FILL(imbalance, REPEAT) >= ${each.value.threshold} AND FILL(misplaced, REPEAT) > FILL(stuck, REPEAT), 1, 0)"
-    return_data = true
-  }
-  dynamic "metric_query" {
-    for_each = { imbalance = "TaskImbalance", misplaced = "MisplacedTasks", stuck = "StuckTasks" }
-    content {
-      id = metric_query.key
-      metric {
-        namespace   = each.value.metric_namespace
-        metric_name = metric_query.value
-        dimensions  = { ClusterName = each.key }
-        stat        = "Minimum"
-        period      = 3600
-      }
-    }
-  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "undelivered" {
   alarm_name          = "${var.name}-undelivered"
-  alarm_description   = "AWS could not start ecs-rebalancer; the messages in the queue tell why."
+  alarm_description   = "AWS could not start ecs-rebalancer; the messages in the queue tell why. They keep the alarm up until they are taken away: aws sqs purge-queue --region ${local.region} --queue-url ${aws_sqs_queue.undelivered.id}"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.undelivered.name }
@@ -867,11 +1145,12 @@ resource "aws_cloudwatch_metric_alarm" "undelivered" {
 }
 
 resource "aws_cloudwatch_dashboard" "this" {
-  dashboard_name = var.name
+  # Dashboards belong to the account, not to a Region.
+  dashboard_name = "${var.name}-${local.region}"
   dashboard_body = jsonencode({ widgets = flatten([for cluster, settings in local.measured : [
     for title, metrics in {
       "imbalance, %"   = ["TaskImbalance", "LoadImbalance", "CPUReservation", "MemoryReservation"]
-      "tasks"          = ["RunningTasks", "MisplacedTasks", "StuckTasks", "TasksMoved", "TaskSkew"]
+      "tasks"          = ["RunningTasks", "MisplacedTasks", "StuckTasks", "MisplacedTasksLeft", "TasksMoved", "TaskSkew"]
       "instances"      = ["ContainerInstances", "EmptyInstances"]
       "what runs did"  = ["ServicesRebalanced", "ServicesSkipped", "RebalanceFailures"]
       "a run, seconds" = ["RunDuration"]
@@ -900,6 +1179,11 @@ output "run" {
 output "dry_run" {
   description = "To be pasted: a run now that changes nothing, a line for each cluster. `terraform output -raw dry_run` prints it."
   value       = join("\n", concat([for command in values(local.run_commands) : "${command} --overrides '${jsonencode(local.dry_run)}'"], [""]))
+}
+
+output "end" {
+  description = "To be pasted: ends the runs that are under way, a line for each cluster, and waits until they have left every service at its desired count. `terraform output -raw end` prints it."
+  value       = join("\n", concat(values(local.end_commands), [""]))
 }
 
 output "log_groups" {

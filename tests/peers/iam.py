@@ -153,12 +153,19 @@ def requests_of(job, simulator_command, cluster, settings, allowed):
     with simulated(simulator_command, cluster) as environment:
         requests = run(job, environment, settings)
     if settings["REBALANCER_DRY_RUN"] == "true":
-        return requests
+        if "ecs:UpdateService" not in allowed:
+            return requests
+        # The brake, where runs were real before: one that is under way goes on with this policy.
+        settings = {**settings, "REBALANCER_DRY_RUN": "false"}
+        with simulated(simulator_command, cluster) as environment:
+            requests += run(job, environment, settings)
     with simulated(simulator_command, cluster) as environment:
         break_off(job, environment, {**settings, "REBALANCER_STRATEGY": "surge"})
         # As somebody would who doesn't want to wait until it lapses.
-        arn = f"{ECS}:cluster/{cluster}"
-        ecs(environment).untag_resource(resourceArn=arn, tagKeys=["ecs-rebalancer:lease"])
+        client = ecs(environment)
+        (found,) = client.describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"]
+        leases = [tag["key"] for tag in found["tags"] if tag["key"].startswith("ecs-rebalancer:lease")]
+        client.untag_resource(resourceArn=found["clusterArn"], tagKeys=leases)
         requests += run(job, environment, {**settings, "REBALANCER_COOLDOWN": "0s"})
     if "ecs:StopTask" in allowed and settings["REBALANCER_STRATEGY"] != "stop":
         with simulated(simulator_command, cluster, strategy="stop") as environment:

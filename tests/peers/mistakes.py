@@ -17,7 +17,7 @@ MISTAKES = [
     ("a misspelt argument", "maximum_retry_attempts ", "maximum_retry_attemps ", "An argument named"),
     ("a misspelt block", "flexible_time_window {", "flexible_window {", "Blocks of type"),
     ("a missing required argument", "task_definition_arn = aws_ecs_task_definition.this[each.key].arn\n", "\n", "Missing required argument"),
-    ("a wrong type", "evaluation_periods  = var.alarm_silence_hours", 'evaluation_periods  = "three"', "Incorrect attribute value type"),
+    ("a wrong type", "evaluation_periods  = local.silences[each.key]", 'evaluation_periods  = "three"', "Incorrect attribute value type"),
     ("an unknown attribute", "aws_sqs_queue.undelivered.arn", "aws_sqs_queue.undelivered.arm", "Unsupported attribute"),
     ("a value that AWS decides", "message_retention_seconds = 1209600", 'arn = "arn:aws:sqs:::mine"', "unconfigurable"),
 ]

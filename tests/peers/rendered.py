@@ -1,20 +1,33 @@
-"""What Terraform renders from schedule.tf, as `terraform test -json -verbose` tells it of each run's end."""
+"""What Terraform renders from schedule.tf, as `terraform test -json -verbose` tells it of each run's end.
+
+    terraform test -json -verbose ... | rendered.py >STATES
+
+Terraform repeats its provider's whole schema with each run; STATES is what is left without.
+"""
 
 import json
+import sys
 
 
 def states(path):
     """By the name of a run in rendered.tftest.hcl: the resources that it left, by address, and "outputs"."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def of_lines(lines):
     found = {}
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            message = json.loads(line)
-            if message["type"] == "test_state":
-                state = message["test_state"]
-                found[message["@testrun"]] = {
-                    "outputs": {name: output["value"] for name, output in state["outputs"].items()},
-                    **{resource["address"]: resource["values"] for resource in state["root_module"]["resources"]},
-                }
+    for line in lines:
+        # Most lines are progress; each with a state is megabytes long.
+        if '"test_state"' not in line:
+            continue
+        message = json.loads(line)
+        if message["type"] == "test_state":
+            state = message["test_state"]
+            found[message["@testrun"]] = {
+                "outputs": {name: output["value"] for name, output in state["outputs"].items()},
+                **{resource["address"]: resource["values"] for resource in state["root_module"]["resources"]},
+            }
     return found
 
 
@@ -35,3 +48,7 @@ def environment(container_definition, overrides=None):
 
 def task_policy(state, cluster):
     return json.loads(state[f'aws_iam_role_policy.task["{cluster}"]']["policy"])
+
+
+if __name__ == "__main__":
+    json.dump(of_lines(sys.stdin), sys.stdout)

@@ -23,17 +23,21 @@ VALUES = {
     "environment": '[{"name": "REBALANCER_DRY_RUN", "value": "true"}]',
     "log_group": "/ecs/ecs-rebalancer-prod",
     "region": "us-east-1",
+    "launch_type": "FARGATE",
+    "network_mode": "awsvpc",
 }
+# On the cluster's own container instances.
+ON_EC2 = {"launch_type": "EC2", "network_mode": "bridge"}
 
 
-def filled_in(path):
+def filled_in(path, more):
     """As `envsubst` gives it, and every placeholder known."""
     with open(path, encoding="utf-8") as file:
         named = set(re.findall(r"\$\{(\w+)\}", file.read()))
     if named != set(VALUES):
         sys.exit(f"FAILED: {path} has the placeholders {sorted(named)}, and this test {sorted(VALUES)}")
     with open(path, encoding="utf-8") as file:
-        text = subprocess.run(["envsubst"], stdin=file, env={**os.environ, **VALUES}, stdout=subprocess.PIPE, check=True).stdout
+        text = subprocess.run(["envsubst"], stdin=file, env={**os.environ, **VALUES, **more}, stdout=subprocess.PIPE, check=True).stdout
     return json.loads(text)
 
 
@@ -58,13 +62,17 @@ def check_by_rules(definition):
 
 
 def main():
-    definition = filled_in(sys.argv[1])
-    found = check_by_model(definition) + check_by_rules(definition)
-    if found:
-        sys.exit(found)
-    if not check_by_model({**definition, "memory": 512}) or not check_by_rules({**definition, "memory": "300"}):
-        sys.exit("FAILED: a number for text, or a size that Fargate hasn't, is not found")
-    print(f"ok: {sys.argv[1]} is a task definition")
+    path = sys.argv[1]
+    for more in ({}, ON_EC2, {**ON_EC2, "network_mode": "host"}, {**ON_EC2, "network_mode": "awsvpc"}):
+        definition = filled_in(path, more)
+        found = check_by_model(definition) + check_by_rules(definition)
+        if found:
+            sys.exit(f"FAILED: {more}: {found}")
+    definition = filled_in(path, {})
+    wrong = [{**definition, "memory": "300"}, {**definition, "networkMode": "bridge"}]
+    if not check_by_model({**definition, "memory": 512}) or not all(map(check_by_rules, wrong)):
+        sys.exit("FAILED: a number for text, a size or a network mode that Fargate hasn't, is not found")
+    print(f"ok: {path} is a task definition, on Fargate and on EC2")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The three ways in which a run is started, walked through on the simulator: by the clock, by the event of an instance that
-joined, and by hand. Each run has exactly the environment that the Terraform renders for it.
+joined, and by hand. Each run has exactly the environment that the Terraform renders for it. On EC2 the job is a task of the
+cluster itself: it is started there, in each network mode, and tells the job which it is.
 
     walk.py JOB SIMULATOR STATES
 
@@ -7,17 +8,22 @@ STATES is what `terraform test -json -verbose` printed. moto, which nobody here 
 """
 
 import concurrent.futures
+import contextlib
 import copy
+import http.server
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
+import threading
 
 from moto.events.models import EventPattern
 
 import rendered
+import snapshots
 from socket_and_signals import SPEED, check, ecs, finish, simulator, start
 
 CLUSTER = "reference"
@@ -136,12 +142,94 @@ def by_hand(job, simulator_command, state):
         check("by hand: outcome", report["outcome"], outcome)
 
 
+@contextlib.contextmanager
+def metadata_endpoint(cluster, task):
+    """What ECS's agent tells a task about itself: the address."""
+    answer = json.dumps({"Cluster": cluster, "TaskARN": task}).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v4/job"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def registered(client, definition):
+    """The rendered task definition, in this cluster's control plane."""
+    return client.register_task_definition(
+        family=definition["family"],
+        networkMode=definition["network_mode"],
+        requiresCompatibilities=definition["requires_compatibilities"],
+        cpu=definition["cpu"],
+        memory=definition["memory"],
+        containerDefinitions=json.loads(definition["container_definitions"]),
+    )["taskDefinition"]["taskDefinitionArn"]
+
+
+def on_its_own_cluster(job, simulator_command, state, cluster):
+    """The job lands on the very instance that joined: that is as good as empty, its own task stays where it is, and each of the
+    three ways spreads the service."""
+    with simulator(simulator_command, SPEED) as environment:
+        snapshot = snapshots.take(ecs(environment), CLUSTER, cluster, {})
+    event_target = state[f'aws_cloudwatch_event_target.joined["{cluster}"]']
+    clock_target = state[f'aws_scheduler_schedule.this["{cluster}"]']["target"][0]
+    for way in ("clock", "event", "hand"):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(snapshot)
+            file.flush()
+            with simulator(simulator_command, SPEED, file.name) as environment:
+                client = ecs(environment)
+                arns = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
+                instances = client.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+                (empty,) = [it["containerInstanceArn"] for it in instances if not it["runningTasksCount"]]
+                definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
+                (own,) = client.start_task(cluster=cluster, containerInstances=[empty], taskDefinition=definition)["tasks"]
+                arn = client.describe_clusters(clusters=[cluster])["clusters"][0]["clusterArn"]
+                overrides = {
+                    "clock": lambda: json.loads(clock_target["input"]),
+                    "event": lambda: transformed(event_target["input_transformer"][0], joined(empty, arn)),
+                    "hand": lambda: {},
+                }[way]()
+                settings = rendered.environment(rendered.container(state, cluster), overrides)
+                with metadata_endpoint(arn, own["taskArn"]) as address:
+                    status, report, log = finish(start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address}))
+                check(f"{cluster}, by the {way}: exit status and errors", (status, report["errors"]), (0, []))
+                check(f"{cluster}, by the {way}: outcome", (report["outcome"], report["after"]["misplaced_tasks"]), ("rebalanced", 0))
+                check(f"{cluster}, by the {way}: the job's own task is no move", [it for it in report["plan"] if it["task"] in own["taskArn"]], [])
+                (task,) = client.describe_tasks(cluster=cluster, tasks=[own["taskArn"]])["tasks"]
+                check(f"{cluster}, by the {way}: and is still there", (task["desiredStatus"], task["containerInstanceArn"]), ("RUNNING", empty))
+
+
+def by_hand_on_ec2(state):
+    """The commands for each launch type, by the AWS CLI's own model."""
+    for line in state["outputs"]["run"].splitlines():
+        words = shlex.split(line)
+        taken = subprocess.run([*words, "--generate-cli-skeleton", "output"], capture_output=True, text=True, check=False)
+        check(f"the AWS CLI takes {' '.join(words[5:9])}", (taken.returncode, taken.stderr), (0, ""))
+
+
 def main():
     job, simulator_command, states = map(os.path.abspath, sys.argv[1:])
-    state = rendered.states(states)["defaults"]
+    runs = rendered.states(states)
+    state, launched = runs["defaults"], runs["launched"]
+    by_hand_on_ec2(launched)
     # Runs wait, most of the time.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for way in [pool.submit(way, job, simulator_command, state) for way in (by_the_clock, by_the_event, by_hand)]:
+        ways = [pool.submit(way, job, simulator_command, state) for way in (by_the_clock, by_the_event, by_hand)]
+        ways += [pool.submit(on_its_own_cluster, job, simulator_command, launched, cluster) for cluster in ("ec2", "bridge", "host")]
+        for way in ways:
             way.result()
 
 

@@ -30,6 +30,8 @@ mock_provider "aws" {
 variables {
   image   = "111122223333.dkr.ecr.us-east-1.amazonaws.com/ecs-rebalancer:0.1.0"
   subnets = ["subnet-0a"]
+  # Tests have no runs to end.
+  end_runs_on_destroy = false
 }
 
 # As somebody has it who sets only what must be set.
@@ -40,6 +42,7 @@ run "defaults" {
   assert {
     condition = jsondecode(aws_ecs_task_definition.this["reference"].container_definitions)[0].environment == [
       { name = "AWS_EC2_METADATA_DISABLED", value = "true" },
+      { name = "AWS_REGION", value = "us-east-1" },
       { name = "REBALANCER_CLUSTER", value = "reference" },
       { name = "REBALANCER_DRY_RUN", value = "false" },
       { name = "REBALANCER_METRICS", value = "imbalanced" },
@@ -59,7 +62,7 @@ run "defaults" {
     error_message = "A run is a task of the cluster that it rebalances."
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.silent["reference"].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.silent["reference"].evaluation_periods == 3
+    condition     = aws_cloudwatch_metric_alarm.silent["reference"].evaluation_periods == 3
     error_message = "Three hours of silence are an alarm."
   }
   assert {
@@ -82,6 +85,7 @@ run "options" {
       steer    = { strategy = "surge", steer = true }
       tagged   = { strategy = "surge", tag_strategies = ["stop"] }
       pack     = { dry_run = true, mode = "consolidate", steer = true }
+      braked   = { strategy = "surge", steer = true, dry_run = true, recover = true }
     }
   }
   assert {
@@ -96,12 +100,195 @@ run "options" {
       steer    = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
       tagged   = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
       pack     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish"
+      braked   = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
     }
     error_message = "Each option brings its own permissions, and no others."
   }
   assert {
     condition     = !contains(keys(aws_cloudwatch_metric_alarm.silent), "quiet")
     error_message = "Where nothing is published there is nothing to watch."
+  }
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.imbalanced), "pack") && !contains(keys(aws_cloudwatch_event_rule.joined), "pack")
+    error_message = "Where tasks are packed, misplaced ones are no alarm, and an instance that joins came because there was no room."
+  }
+}
+
+# The job on Fargate or on the cluster's own instances, in each network mode, by a launch type or a capacity provider.
+run "launched" {
+  variables {
+    tags = { team = "platform" }
+    clusters = {
+      fargate  = {}
+      spot     = { capacity_provider = "FARGATE_SPOT" }
+      ec2      = { launch_type = "EC2", architecture = "X86_64", assign_public_ip = true }
+      bridge   = { launch_type = "EC2", network_mode = "bridge" }
+      host     = { launch_type = "EC2", network_mode = "host", capacity_provider = "own" }
+      with-vpc = { subnets = ["subnet-0b"], security_groups = ["sg-0b"], assign_public_ip = true }
+    }
+  }
+  assert {
+    condition = { for cluster, schedule in aws_scheduler_schedule.this : cluster => join(" ", concat(
+      [coalesce(schedule.target[0].ecs_parameters[0].launch_type, "-"), coalesce(schedule.target[0].ecs_parameters[0].platform_version, "-")],
+      [for strategy in schedule.target[0].ecs_parameters[0].capacity_provider_strategy : strategy.capacity_provider],
+      flatten([for network in schedule.target[0].ecs_parameters[0].network_configuration : [network.assign_public_ip, network.subnets]]),
+      )) } == {
+      fargate  = "FARGATE LATEST false subnet-0a"
+      spot     = "- LATEST FARGATE_SPOT false subnet-0a"
+      ec2      = "EC2 - false subnet-0a"
+      bridge   = "EC2 -"
+      host     = "- - own"
+      with-vpc = "FARGATE LATEST true subnet-0b"
+    }
+    error_message = "By the clock, each is launched as its cluster has it."
+  }
+  assert {
+    condition = { for cluster, target in aws_cloudwatch_event_target.joined : cluster => join(" ", concat(
+      [coalesce(target.ecs_target[0].launch_type, "-"), coalesce(target.ecs_target[0].platform_version, "-")],
+      [for strategy in target.ecs_target[0].capacity_provider_strategy : strategy.capacity_provider],
+      flatten([for network in target.ecs_target[0].network_configuration : [network.assign_public_ip, network.subnets]]),
+      )) } == {
+      fargate  = "FARGATE LATEST false subnet-0a"
+      spot     = "- LATEST FARGATE_SPOT false subnet-0a"
+      ec2      = "EC2 - false subnet-0a"
+      bridge   = "EC2 -"
+      host     = "- - own"
+      with-vpc = "FARGATE LATEST true subnet-0b"
+    }
+    error_message = "By the event, each is launched as by the clock."
+  }
+  assert {
+    condition = { for cluster, definition in aws_ecs_task_definition.this : cluster => join(" ", concat(
+      tolist(definition.requires_compatibilities), [definition.network_mode, definition.runtime_platform[0].cpu_architecture], [for constraint in definition.placement_constraints : constraint.expression],
+      )) } == {
+      fargate  = "FARGATE awsvpc ARM64"
+      spot     = "FARGATE awsvpc ARM64"
+      ec2      = "EC2 awsvpc X86_64 attribute:ecs.cpu-architecture == x86_64"
+      bridge   = "EC2 bridge ARM64 attribute:ecs.cpu-architecture == arm64"
+      host     = "EC2 host ARM64 attribute:ecs.cpu-architecture == arm64"
+      with-vpc = "FARGATE awsvpc ARM64"
+    }
+    error_message = "Each task definition goes with where it is launched, and on a cluster of both processors the job lands on its own."
+  }
+  assert {
+    condition     = alltrue([for cluster, schedule in aws_scheduler_schedule.this : schedule.target[0].ecs_parameters[0].propagate_tags == "TASK_DEFINITION" && aws_ecs_task_definition.this[cluster].tags.team == "platform"])
+    error_message = "Tasks have the tags."
+  }
+}
+
+# Names: each cluster has its own, none is too long, and a second stack in another Region has others where AWS knows no Regions.
+run "names" {
+  variables {
+    name      = "platform-ecs-rebalancer"
+    role_path = "/platform/"
+    clusters = {
+      a-b  = {}
+      a_b  = {}
+      Prod = {}
+      prod = {}
+      # 255 letters, and 254 of them the same.
+      "${substr(join("", [for number in range(100) : "long-"]), 0, 254)}1" = {}
+      "${substr(join("", [for number in range(100) : "long-"]), 0, 254)}2" = {}
+    }
+  }
+  assert {
+    condition     = length(distinct([for role in aws_iam_role.task : lower(role.name)])) == 6 && alltrue([for role in aws_iam_role.task : length(role.name) <= 64 && endswith(role.name, "-us-east-1") && role.path == "/platform/"])
+    error_message = "Roles have names of their own, with the Region."
+  }
+  assert {
+    condition     = length(distinct([for schedule in aws_scheduler_schedule.this : schedule.name])) == 6 && alltrue([for schedule in aws_scheduler_schedule.this : length(schedule.name) <= 64])
+    error_message = "Schedules have names of their own."
+  }
+  assert {
+    condition     = length(distinct([for rule in aws_cloudwatch_event_rule.joined : rule.name])) == 6 && alltrue([for rule in aws_cloudwatch_event_rule.joined : length(rule.name) <= 64])
+    error_message = "Rules have names of their own."
+  }
+  assert {
+    condition     = length(jsondecode(aws_sqs_queue_policy.undelivered.policy).Statement) == 2
+    error_message = "The queue's policy has each Sid once, however alike the clusters' names are."
+  }
+  assert {
+    condition     = aws_iam_role.task["a-b"].name == "platform-ecs-rebalancer-a-b-us-east-1" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-us-east-1")
+    error_message = "A short name stays as it is."
+  }
+}
+
+# What an image in ECR may be called.
+run "ecr_dual_stack" {
+  command = plan
+  variables {
+    clusters = { reference = {} }
+    image    = "111122223333.dkr-ecr.us-west-2.on.aws/team/ecs-rebalancer:1"
+  }
+  assert {
+    condition     = local.ecr.repository == "team/ecs-rebalancer" && local.ecr.region == "us-west-2"
+    error_message = "ECR's name for IPv4 and IPv6 is known."
+  }
+}
+
+run "ecr_fips" {
+  command = plan
+  variables {
+    clusters = { reference = {} }
+    image    = "111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com/ecs-rebalancer:1"
+  }
+  assert {
+    condition     = local.ecr.repository == "ecs-rebalancer" && local.ecr.region == "us-gov-west-1"
+    error_message = "ECR's FIPS name is known."
+  }
+}
+
+run "ecr_fips_dual_stack" {
+  command = plan
+  variables {
+    clusters = { reference = {} }
+    image    = "111122223333.dkr-ecr-fips.us-east-1.on.aws/ecs-rebalancer:1"
+  }
+  assert {
+    condition     = local.ecr.account == "111122223333" && local.ecr.region == "us-east-1"
+    error_message = "ECR's FIPS name for IPv4 and IPv6 is known."
+  }
+}
+
+# Settings of a cluster stand over those of all; what alarms wait for follows from the schedule.
+run "schedules" {
+  variables {
+    schedule_expression = "rate(10 minutes)"
+    clusters = {
+      often    = {}
+      hourly   = { schedule_expression = "rate(1 hour)" }
+      daily    = { schedule_expression = "cron(0 3 * * ? *)", schedule_timezone = "Europe/Vienna" }
+      twice    = { schedule_expression = "cron(0 */12 * * ? *)", event_max_version = 9 }
+      weekdays = { schedule_expression = "cron(0 3 ? * MON-FRI *)" }
+      weekly   = { schedule_expression = "cron(0 3 ? * SUN *)" }
+      never    = { schedule_enabled = false }
+      quiet    = { event_enabled = false, alarm_silence_hours = 5 }
+      packed   = { mode = "consolidate", steer = true, event_enabled = true }
+    }
+  }
+  assert {
+    condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.silent : cluster => alarm.evaluation_periods } == {
+      often = 3, hourly = 3, daily = 49, twice = 25, weekdays = 145, quiet = 5, packed = 3
+    }
+    error_message = "Silence is twice the schedule's longest pause and an hour; what runs once a week, or never, can't be watched so."
+  }
+  assert {
+    condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.imbalanced : cluster => "${alarm.evaluation_periods} of ${alarm.period / 3600} h" } == {
+      often = "6 of 1 h", hourly = "6 of 1 h", daily = "2 of 24 h", twice = "2 of 12 h", weekdays = "1 of 24 h", weekly = "1 of 24 h", never = "6 of 1 h", quiet = "6 of 1 h"
+    }
+    error_message = "Each period has a run in it."
+  }
+  assert {
+    condition     = keys(aws_cloudwatch_event_rule.joined) == ["daily", "hourly", "never", "often", "packed", "twice", "weekdays", "weekly"]
+    error_message = "The event is each cluster's own choice."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.this["never"].state == "DISABLED" && aws_scheduler_schedule.this["often"].state == "ENABLED" && aws_scheduler_schedule.this["daily"].schedule_expression_timezone == "Europe/Vienna"
+    error_message = "So is the schedule."
+  }
+  assert {
+    condition     = join(" ", [for cluster in ["twice", "daily"] : jsondecode(aws_cloudwatch_event_rule.joined[cluster].event_pattern).detail.version[0].numeric[1]]) == "9 6"
+    error_message = "And how many changes count as joining."
   }
 }
 
@@ -149,5 +336,18 @@ run "on_apply" {
   assert {
     condition     = keys(terraform_data.run) == ["new"]
     error_message = "A run follows where that is wanted."
+  }
+}
+
+# Runs are ended before what they need goes. Planned only, for the same reason.
+run "ended" {
+  command = plan
+  variables {
+    clusters            = { one = {}, two = {} }
+    end_runs_on_destroy = true
+  }
+  assert {
+    condition     = keys(terraform_data.end) == ["one", "two"] && strcontains(terraform_data.end["one"].input, "aws ecs wait tasks-stopped --region us-east-1 --cluster one")
+    error_message = "Each cluster's runs are ended and waited for."
   }
 }

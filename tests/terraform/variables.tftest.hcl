@@ -6,6 +6,8 @@ variables {
   clusters = { reference = {} }
   image    = "registry.example/ecs-rebalancer:1"
   subnets  = ["subnet-0a"]
+  # Tests have no runs to end.
+  end_runs_on_destroy = false
 }
 
 run "no_cluster" {
@@ -85,12 +87,13 @@ run "everything_else_wrong" {
   variables {
     image                   = "ecs-rebalancer"
     architecture            = "arm"
-    subnets                 = []
+    subnets                 = ["net-1"]
     security_groups         = ["default"]
     schedule_expression     = "hourly"
     schedule_window_minutes = 0
     event_max_version       = 0
     alarm_silence_hours     = 0.5
+    role_path               = "platform"
     alarm_imbalance_hours   = 169
     log_retention_days      = 31
     kms_key_arn             = "alias/mine"
@@ -98,6 +101,46 @@ run "everything_else_wrong" {
   }
   expect_failures = [
     var.image, var.architecture, var.subnets, var.security_groups, var.schedule_expression, var.schedule_window_minutes,
-    var.event_max_version, var.alarm_silence_hours, var.alarm_imbalance_hours, var.log_retention_days, var.kms_key_arn, var.name,
+    var.event_max_version, var.alarm_silence_hours, var.alarm_imbalance_hours, var.log_retention_days, var.kms_key_arn, var.name, var.role_path,
   ]
+}
+
+run "no_subnets" {
+  command = plan
+  variables {
+    subnets = []
+  }
+  expect_failures = [var.clusters]
+}
+
+run "no_network_of_its_own_on_fargate" {
+  command = plan
+  variables {
+    clusters = { prod = { network_mode = "host" } }
+  }
+  expect_failures = [var.clusters]
+}
+
+run "a_provider_of_the_other_launch_type" {
+  command = plan
+  variables {
+    clusters = { prod = { launch_type = "EC2", capacity_provider = "FARGATE_SPOT" } }
+  }
+  expect_failures = [var.clusters]
+}
+
+run "a_pointless_brake" {
+  command = plan
+  variables {
+    clusters = { prod = { recover = true } }
+  }
+  expect_failures = [var.clusters]
+}
+
+run "an_expression_of_a_cluster_that_is_none" {
+  command = plan
+  variables {
+    clusters = { prod = { schedule_expression = "rate(soon)" } }
+  }
+  expect_failures = [var.clusters]
 }
