@@ -1,4 +1,5 @@
-# A cluster to try the job on: a network, a load balancer, two instances and a service of two tasks. README.md has the walk.
+# A cluster to try the job on: a network, a load balancer, two instances and a service of two tasks, and, once an image is named,
+# the job itself. README.md has the walk. All of it is in a state of its own, whatever else is deployed from this repository.
 # It is for an hour and serves one page, so it does without what a real one has: HTTPS, logs of the network, private subnets.
 
 terraform {
@@ -6,7 +7,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = ">= 5.100, < 7.0"
     }
   }
 }
@@ -25,11 +26,29 @@ variable "visitors" {
   nullable    = false
 }
 
+variable "image" {
+  description = "The job's image, with its tag or digest. Without one there is the cluster alone, which shows the fault."
+  type        = string
+  default     = null
+}
+
+variable "architecture" {
+  description = "The processor that the image was built for: ARM64 or X86_64."
+  type        = string
+  default     = "ARM64"
+  nullable    = false
+}
+
 # ------------------------------------------------------------------------------------------------------------------ network
 
 data "aws_availability_zones" "this" {
   # checkov:skip=CKV_AWS_394: for an hour any two zones will do
   state = "available"
+  # No Local Zones, which have neither such load balancers nor such instances.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
 }
 
 resource "aws_vpc" "this" {
@@ -228,6 +247,11 @@ resource "aws_autoscaling_group" "this" {
   lifecycle {
     ignore_changes = [desired_capacity]
   }
+
+  # Instances need all of this to the end: without a way out an agent tells nobody that its tasks have stopped, and ECS waits for it.
+  depends_on = [
+    aws_route.out, aws_route_table_association.this, aws_vpc_security_group_egress_rule.to_aws, aws_iam_role_policy_attachment.instance,
+  ]
 }
 
 # ------------------------------------------------------------------------------------------------------ cluster and service
@@ -302,6 +326,23 @@ resource "aws_ecs_service" "web" {
   depends_on = [aws_lb_listener.this, aws_ecs_cluster_capacity_providers.this, aws_route_table_association.this]
 }
 
+# ------------------------------------------------------------------------------------------------------------------ the job
+
+module "ecs_rebalancer" {
+  source           = "../.."
+  count            = var.image == null ? 0 : 1
+  name             = "${var.name}-rebalancer"
+  image            = var.image
+  architecture     = var.architecture
+  subnets          = aws_subnet.this[*].id
+  security_groups  = [aws_security_group.instances.id]
+  assign_public_ip = true
+  # Without a cooldown, so that nobody has to wait for ten minutes after each step of the walk.
+  clusters = { (aws_ecs_cluster.this.name) = { cooldown = "0s" } }
+
+  depends_on = [aws_route.out, aws_route_table_association.this, aws_vpc_security_group_egress_rule.to_aws]
+}
+
 # ------------------------------------------------------------------------------------------------------------------ outputs
 
 output "page" {
@@ -309,13 +350,17 @@ output "page" {
   value       = "http://${aws_lb.this.dns_name}/"
 }
 
-output "settings" {
-  description = "What schedule.tf wants to know of this cluster."
-  value = {
-    # Without a cooldown, so that nobody has to wait for ten minutes after each step of the walk.
-    clusters         = { (aws_ecs_cluster.this.name) = { cooldown = "0s" } }
-    subnets          = aws_subnet.this[*].id
-    security_groups  = [aws_security_group.instances.id]
-    assign_public_ip = true
-  }
+output "run" {
+  description = "A run now."
+  value       = one(module.ecs_rebalancer[*].run)
+}
+
+output "dry_run" {
+  description = "A run now that changes nothing."
+  value       = one(module.ecs_rebalancer[*].dry_run)
+}
+
+output "log_group" {
+  description = "Where runs log."
+  value       = try(values(module.ecs_rebalancer[0].log_groups)[0], null)
 }
