@@ -1,0 +1,347 @@
+//! Runs that are disturbed in every way at once: several of them, delayed requests, signals, deaths, pauses, and people who change
+//! things meanwhile. A model of whose change it was says what each service must end at.
+//!
+//! `DISTURBED_SEED=N` plays one seed alone, `DISTURBED_SEEDS=N` that many, from `DISTURBED_FROM` on.
+
+use std::{pin::pin, time::Duration};
+
+use ecs_rebalancer::{
+    rehearsal::{Death, DeathMoment, Rehearsal},
+    report::Report,
+    run,
+    shutdown::{self, Shutdown},
+};
+use ecs_simulator::{
+    behaviour::SWITCHES,
+    timeline::{By, History},
+};
+use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot};
+
+/// What a developer waits for; CI plays more.
+const SEEDS: u64 = 60;
+/// Longer than any lease of these runs, and than any protection.
+const LATER: Duration = Duration::from_mins(40);
+/// A person's change may cross a run's own on its way: what the run decided by its last look arrives after it.
+const CROSSES_MILLISECONDS: i64 = 6_000;
+/// A held request arrives so much later.
+const HELD_MILLISECONDS: i64 = 45_000;
+
+/// Something that happens at a moment.
+#[derive(Clone, Debug)]
+enum Happening {
+    Count(String, u32),
+    Deploy(String),
+    Untag(String),
+    OptOut(String),
+    Crash(String),
+    Drain,
+    Lose,
+    Join,
+    Protect(String),
+}
+
+#[derive(Debug)]
+struct Case {
+    drawing: String,
+    services: Vec<String>,
+    settings: String,
+    behaviour: Vec<String>,
+    faults: Vec<String>,
+    latency: Duration,
+    /// When each run starts, and what ends it early.
+    runs: Vec<(Duration, End)>,
+    happenings: Vec<(Duration, Happening)>,
+}
+
+/// What ends a run early.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Nothing,
+    Signal(Duration),
+    Death(u64),
+    /// Stopped for so long, and then it goes on.
+    Pause(Duration, Duration),
+}
+
+fn pick<'a>(random: &mut impl Rng, from: &[&'a str]) -> &'a str {
+    from.choose(random).copied().unwrap_or_default()
+}
+
+fn drawing(random: &mut impl Rng, services: &[String]) -> String {
+    let mut drawing = String::new();
+    let mut tasks = vec![0_u32; services.len()];
+    for instance in 0..random.random_range(2..=5) {
+        drawing.push_str(&format!("{} i-{instance} ", ["a", "b", "c"][random.random_range(0..3)]));
+        let most = if random.random_range(0..3) == 0 { 0 } else { 4 };
+        for _ in 0..random.random_range(0..=most) {
+            let service = random.random_range(0..services.len());
+            tasks[service] += 1;
+            drawing.push_str(&format!("{} ", services[service]));
+        }
+        drawing.push('\n');
+    }
+    for (service, count) in services.iter().zip(tasks) {
+        let more = pick(
+            random,
+            &[
+                "",
+                "",
+                "lb=true",
+                "check=true",
+                "strategy=spread:instanceId",
+                "port=8080",
+                "constraint=distinctInstance",
+            ],
+        );
+        let one_each = more.starts_with("port") || more.starts_with("constraint");
+        let more = if one_each && count > 2 { "" } else { more };
+        drawing.push_str(&format!("service {service} desired={count} min={} {more}\n", pick(random, &["50", "100"])));
+    }
+    drawing
+}
+
+fn case(seed: u64) -> Case {
+    let random = &mut ChaCha8Rng::seed_from_u64(seed);
+    let services: Vec<String> = (0..random.random_range(1..=3)).map(|number| format!("s{number}")).collect();
+    let drawing = drawing(random, &services);
+    let strategy = pick(random, &["auto", "surge", "surge", "surge", "stop", "redeploy"]);
+    let steer = random.random_range(0..3) == 0;
+    let settings = format!(
+        "STRATEGY={strategy} STEER={steer} SURGE={} PARALLEL={} THRESHOLD=0 COOLDOWN=0 DEADLINE={} TASK_TIMEOUT=1m MAX_MOVES=20",
+        pick(random, &["1", "25", "100"]),
+        pick(random, &["1", "4", "50"]),
+        pick(random, &["2m", "10m"]),
+    );
+    let mut behaviour = Vec::new();
+    if random.random_range(0..2) == 0
+        && let Some(switch) = SWITCHES.choose(random)
+    {
+        behaviour.push(format!("{}={}", switch.name, pick(random, switch.values)));
+    }
+    let mut faults = Vec::new();
+    for _ in 0..random.random_range(0..3) {
+        let from = random.random_range(0..180);
+        let seconds = [1, 5, 20, 60][random.random_range(0..4)];
+        let operation = pick(
+            random,
+            &[
+                "ecs",
+                "all",
+                "DescribeServices",
+                "UpdateService",
+                "TagResource",
+                "UntagResource",
+                "UpdateTaskProtection",
+                "ListTasks",
+            ],
+        );
+        let trouble = pick(random, &["outage", "expired-token", "html-page", "half-body", "empty-answer"]);
+        faults.push(match random.random_range(0..5) {
+            0 => format!("held-requests={}", pick(random, &["0.02", "0.1"])),
+            1 => format!("held-answers={}", pick(random, &["0.02", "0.1"])),
+            2 => format!("reads-lag=0-{}", pick(random, &["5", "15"])),
+            _ => format!("{trouble}={operation}:{from}-{}", from + seconds),
+        });
+    }
+    let latency = Duration::from_millis([30, 30, 200, 1_500, 5_000][random.random_range(0..5)]);
+    let end = |random: &mut ChaCha8Rng| match random.random_range(0..8) {
+        0 | 1 => End::Signal(Duration::from_millis(random.random_range(0..240_000))),
+        2 => End::Death(random.random_range(1..120)),
+        3 => {
+            let at = Duration::from_millis(random.random_range(0..200_000));
+            End::Pause(at, Duration::from_secs(random.random_range(1..2_000)))
+        }
+        _ => End::Nothing,
+    };
+    let mut runs = vec![(Duration::ZERO, end(random))];
+    for _ in 0..[0, 0, 1, 1, 4][random.random_range(0..5)] {
+        runs.push((Duration::from_millis(random.random_range(0..30_000)), end(random)));
+    }
+    let happenings = (0..[0, 0, 1, 2, 4][random.random_range(0..5)])
+        .map(|_| {
+            let at = Duration::from_millis(random.random_range(0..240_000));
+            let service = services.choose(random).cloned().unwrap_or_default();
+            let what = match random.random_range(0..9) {
+                0 | 1 => Happening::Count(service, random.random_range(1..12)),
+                2 => Happening::Deploy(service),
+                3 => Happening::Untag(service),
+                4 => Happening::OptOut(service),
+                5 => Happening::Crash(service),
+                6 => Happening::Drain,
+                7 => [Happening::Lose, Happening::Join][random.random_range(0..2)].clone(),
+                _ => Happening::Protect(service),
+            };
+            (at, what)
+        })
+        .collect();
+    Case { drawing, services, settings, behaviour, faults, latency, runs, happenings }
+}
+
+fn happen(rehearsal: &Rehearsal, what: &Happening, seed: u64) {
+    let mut simulator = rehearsal.simulator();
+    let task = |simulator: &ecs_simulator::Simulator, service: &str| {
+        let tasks: Vec<String> =
+            simulator.service(service).map(|it| it.tasks.into_keys().collect()).unwrap_or_default();
+        tasks.get(usize::try_from(seed).unwrap_or(0) % tasks.len().max(1)).cloned().unwrap_or_default()
+    };
+    let instances = simulator.instances();
+    let instance = instances.first().cloned().unwrap_or_default();
+    match what {
+        Happening::Count(service, count) => drop(simulator.set_desired_count(service, *count)),
+        Happening::Deploy(service) => drop(simulator.deploy(service)),
+        Happening::Untag(service) => drop(simulator.set_service_tag(service, "ecs-rebalancer:surge", None)),
+        Happening::OptOut(service) => drop(simulator.set_service_tag(service, "ecs-rebalancer:enabled", Some("false"))),
+        Happening::Crash(service) => {
+            let task = task(&simulator, service);
+            simulator.crash_task(&task);
+        }
+        Happening::Protect(service) => {
+            let task = task(&simulator, service);
+            simulator.protect_task(&task, Some(20));
+        }
+        Happening::Drain => drop(simulator.drain_instance(&instance)),
+        Happening::Lose if instances.len() > 2 => drop(simulator.lose_instance(&instance)),
+        Happening::Lose => {}
+        Happening::Join => drop(simulator.join_instance()),
+    }
+}
+
+/// One run, and what ends it early; its report, if it comes to one.
+async fn one_run(rehearsal: &Rehearsal, case: &Case, number: usize, start: Duration, end: End) -> Option<Report> {
+    let settings = config(&case.settings);
+    let id = format!("run-{number}");
+    sleep(start).await;
+    let rehearsal = rehearsal.at_latency(case.latency);
+    match end {
+        End::Nothing => Some(rehearsal.run(&settings, CLUSTER, &id).await),
+        End::Death(request) => {
+            rehearsal.run_until_death(&settings, CLUSTER, &id, Death { request, moment: DeathMoment::After }).await.0
+        }
+        End::Signal(after) => {
+            let (trigger, shutdown) = shutdown::channel();
+            let edge = rehearsal.edge(&id, shutdown).await;
+            let pulled = async {
+                sleep(after).await;
+                trigger.pull();
+                Instant::now()
+            };
+            let (report, pulled) = tokio::join!(run::run(&settings, CLUSTER, &edge), pulled);
+            let _ = pulled;
+            Some(report)
+        }
+        End::Pause(at, length) => {
+            let edge = rehearsal.edge(&id, Shutdown::never()).await;
+            let mut run = pin!(run::run(&settings, CLUSTER, &edge));
+            let began = Instant::now();
+            tokio::select! {
+                report = &mut run => Some(report),
+                () = sleep(at) => {
+                    // Not polled meanwhile, as a stopped process isn't.
+                    sleep_until(began + at + length).await;
+                    Some(run.await)
+                }
+            }
+        }
+    }
+}
+
+/// What a service's count must be in the end, by whose changes it had: the last that somebody else set. None where a run's change
+/// and somebody else's crossed on their way, so that nobody can say.
+fn count_meant(history: &History, first: u32, crosses: i64) -> Option<u32> {
+    let (mut meant, mut others_at) = (first, i64::MIN);
+    for change in &history.count_changes {
+        match change.by {
+            By::Person | By::AutoScaling => (meant, others_at) = (change.to, change.at.0),
+            By::Caller(_) if change.at.0.saturating_sub(others_at) < crosses && change.to != meant => return None,
+            By::Caller(_) => {}
+        }
+    }
+    // The very number that a run had raised it to, set by somebody else, can't be told apart.
+    let raised = |to: u32| history.count_changes.iter().any(|it| matches!(it.by, By::Caller(_)) && it.to == to);
+    (others_at == i64::MIN || !raised(meant)).then_some(meant)
+}
+
+fn play(seed: u64) {
+    let case = case(seed);
+    in_simulated_time(async {
+        let behaviour: Vec<&str> = case.behaviour.iter().map(String::as_str).collect();
+        let faults: Vec<&str> = case.faults.iter().map(String::as_str).collect();
+        let rehearsal = Rehearsal::new(&snapshot(&case.drawing), options(seed, &behaviour, &faults)).unwrap();
+        let first: Vec<u32> =
+            case.services.iter().map(|name| rehearsal.simulator().service(name).unwrap().desired_count).collect();
+        let what = format!("DISTURBED_SEED={seed}\n{case:#?}\n{}", case.drawing);
+        let mut runs = Vec::new();
+        for (number, (start, end)) in case.runs.iter().enumerate() {
+            runs.push(one_run(&rehearsal, &case, number, *start, *end));
+        }
+        let people = async {
+            let began = Instant::now();
+            let mut happenings = case.happenings.clone();
+            happenings.sort_by_key(|(at, _)| *at);
+            for (at, happening) in &happenings {
+                sleep_until(began + *at).await;
+                happen(&rehearsal, happening, seed);
+            }
+        };
+        let (reports, ()) = tokio::join!(futures_util::future::join_all(runs), people);
+        rehearsal.simulator().calm();
+        sleep(LATER).await;
+        let mut settings = case.settings.clone();
+        settings.push_str(" DEADLINE=10m");
+        let last = rehearsal.run(&config(&settings), CLUSTER, "run-last").await;
+        let what = format!("{what}\n{reports:#?}\nand last {last:#?}");
+        let held = case.faults.iter().any(|fault| fault.starts_with("held"));
+        let crosses = CROSSES_MILLISECONDS
+            + if held { HELD_MILLISECONDS } else { 0 }
+            + 4 * i64::try_from(case.latency.as_millis()).unwrap_or(0);
+        for (name, first) in case.services.iter().zip(&first) {
+            let simulator = rehearsal.simulator();
+            let service = simulator.service(name).unwrap();
+            let history = simulator.timeline().services().get(name).cloned().unwrap_or_default();
+            // A note that is taken off once its run is gone leaves nothing to restore by; that run's report has told what it left.
+            let is_untagged =
+                case.happenings.iter().any(|(_, it)| matches!(it, Happening::Untag(service) if service == name));
+            if is_untagged && case.runs.iter().any(|(_, end)| !matches!(end, End::Nothing)) {
+                continue;
+            }
+            if let Some(meant) = count_meant(&history, *first, crosses) {
+                assert_eq!(service.desired_count, meant, "{name}: {:#?}\n{what}", history.count_changes);
+            }
+        }
+        let spared: Vec<String> = Vec::new();
+        let spared: Vec<&str> = spared.iter().map(String::as_str).collect();
+        let mut left = leftovers(&rehearsal, &spared);
+        // What an application protected meanwhile is its own.
+        left.retain(|left| {
+            !left.contains("protection of")
+                || !case.happenings.iter().any(|(_, it)| matches!(it, Happening::Protect(_)))
+        });
+        assert_eq!(left, Vec::<String>::new(), "{what}");
+        for report in reports.iter().flatten() {
+            let deadline = if case.settings.contains("DEADLINE=2m") { 120.0 } else { 600.0 };
+            let is_paused = case.runs.iter().any(|(_, end)| matches!(end, End::Pause(..)));
+            assert!(is_paused || report.duration_seconds <= deadline + 1.0, "{} s\n{what}", report.duration_seconds);
+        }
+    });
+}
+
+#[test]
+fn whoever_else_is_at_work_each_service_ends_as_its_owner_meant_it() {
+    #[expect(clippy::disallowed_methods, reason = "what a person asks of this one test")]
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("DISTURBED_SEED") {
+        return play(seed);
+    }
+    let from = number("DISTURBED_FROM").unwrap_or(0);
+    let seeds = number("DISTURBED_SEEDS").unwrap_or(SEEDS);
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (from..from + seeds).filter(|seed| seed % threads == thread).for_each(play));
+        }
+    });
+}
