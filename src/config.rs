@@ -17,7 +17,7 @@ use std::{
 
 pub use self::{
     problems::{Problem, Problems},
-    settings::{Setting, VARIABLES},
+    settings::{GROUPS, Group, Setting, VARIABLES},
 };
 use crate::{
     planning::{model::ContainerInstanceArn, policy::Policy},
@@ -140,6 +140,14 @@ impl Config {
         let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.variable.clone()).collect();
         problems.extend(contradictions::of(&config, &wrong));
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    }
+
+    /// In which form the log is asked for, whatever else is wrong with the configuration.
+    pub fn log_format_of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Option<LogFormat> {
+        let (mut config, mut problems) = (Self::default(), Vec::new());
+        let given = readable(variables, &mut problems);
+        config.read(&given, &mut problems);
+        config.log_format
     }
 
     /// Each variable and what holds. None of them is a secret: those are AWS's SDK's own.

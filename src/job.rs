@@ -5,11 +5,12 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
+use tracing::Instrument;
 
 use crate::{
     config::{Config, LogFormat},
     exit,
-    report::{self, Report},
+    report::{self, Report, text::Screen},
     run::{self, Edge},
 };
 
@@ -25,7 +26,7 @@ pub async fn job(
     clusters: &[String],
     edge: &Edge,
     format: LogFormat,
-    colour: bool,
+    screen: Screen,
     out: &mut impl Write,
 ) -> Result<u8> {
     let run_on = async |(place, cluster): (usize, &String)| {
@@ -33,13 +34,15 @@ pub async fn job(
             return None;
         }
         let edge = edge.beside();
-        Some((place, Box::pin(run::run(config, cluster, &edge)).await))
+        let name = cluster.rsplit('/').next();
+        let span = tracing::error_span!("run", run_id = edge.run_id, cluster = name);
+        Some((place, Box::pin(run::run(config, cluster, &edge)).instrument(span).await))
     };
     let mut runs = stream::iter(clusters.iter().enumerate()).map(run_on).buffer_unordered(MOST_CLUSTERS);
     let mut reports = Vec::new();
     while let Some(ended) = runs.next().await {
         let Some((place, report)) = ended else { continue };
-        print(&report, format, colour, out).context("cannot print the report")?;
+        print(&report, format, screen, out).context("cannot print the report")?;
         reports.push((place, report));
     }
     reports.sort_by_key(|(place, _)| *place);
@@ -48,10 +51,14 @@ pub async fn job(
     Ok(status(&reports, edge.shutdown.is_asked()))
 }
 
-fn print(report: &Report, format: LogFormat, colour: bool, out: &mut impl Write) -> std::io::Result<()> {
+/// Prints a report in the form of the log.
+///
+/// # Errors
+/// When `out` can't be written to.
+pub fn print(report: &Report, format: LogFormat, screen: Screen, out: &mut impl Write) -> std::io::Result<()> {
     match format {
-        LogFormat::Text => write!(out, "{}", report::text::render(report, colour)),
-        LogFormat::Json => writeln!(out, "{}", report::json::line(report)?),
+        LogFormat::Text => write!(out, "{}", report::text::on_screen(report, screen)),
+        LogFormat::Json => report::json::lines(report).try_for_each(|line| writeln!(out, "{line}")),
     }
 }
 

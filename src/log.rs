@@ -1,14 +1,70 @@
-//! The tracing subscriber: which events are shown, and how. It has no events of its own.
+//! Which events are shown, and how; and what is said where no run comes to be. It has no events of its own.
 //!
-//! The log goes to standard error, so that the report is the last line on standard output.
+//! Events go to standard error. Standard output has the report, or, where the log is JSON, the report's lines alone.
 
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
+use tracing_subscriber::{
+    filter::{Targets, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    registry,
+};
 
-use crate::{config::LogFormat, progress::Beside};
+use crate::{
+    config::{LogFormat, Problems},
+    exit,
+    line::{self, Origin},
+    planning::model::Timestamp,
+    progress::Beside,
+};
+
+/// Where this program's own events come from: the crate's modules. Others are shown only where the filter names them.
+const OWN: &str = "ecs_rebalancer";
+
+/// How a process that has no run to report says so.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// For people on standard error, or as lines of the log on standard output.
+    pub format: LogFormat,
+    /// When the process began.
+    pub began: Timestamp,
+    /// The run that would have been.
+    pub run_id: String,
+}
+
+impl Console {
+    /// Tells what is wrong with the configuration, and gives the status to end with.
+    pub fn misconfigured(&self, problems: &Problems) -> u8 {
+        match self.format {
+            LogFormat::Text => eprintln!("{problems}"),
+            LogFormat::Json => problems.0.iter().for_each(|problem| {
+                let fields = json!({"variable": problem.variable, "reason": problem.to_string()});
+                println!("{}", self.origin().line(line::Level::Error, "configuration", &fields));
+            }),
+        }
+        exit::MISCONFIGURED
+    }
+
+    /// Tells what ended the process, and gives the status to end with.
+    pub fn failed(&self, error: &anyhow::Error) -> u8 {
+        match self.format {
+            LogFormat::Text => eprintln!("error: {error:#}"),
+            LogFormat::Json => {
+                let fields = json!({"reason": format!("{error:#}")});
+                println!("{}", self.origin().line(line::Level::Error, "failed", &fields));
+            }
+        }
+        exit::FAILED
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin { at: self.began, run_id: &self.run_id, cluster: "" }
+    }
+}
 
 /// Shows events from now on, on standard error beside the line of progress. `filter` is as `Config` checked it.
 ///
@@ -25,15 +81,28 @@ fn subscriber<W>(filter: &str, format: LogFormat, colour: bool, writer: W) -> Re
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = Targets::from_str(filter).with_context(|| format!("{filter:?} is no log filter"))?;
-    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(writer);
+    let filter = targets(filter)?;
     Ok(match format {
-        // People see what happens as it happens: no time, and a line that fits their terminal.
-        LogFormat::Text => Box::new(builder.with_ansi(colour).with_target(false).without_time().finish().with(filter)),
-        LogFormat::Json => Box::new(
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().with(filter),
-        ),
+        // People see what happens as it happens: no time, no spans, and a line that fits their terminal.
+        LogFormat::Text => {
+            let lines = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(writer);
+            let lines = lines.with_ansi(colour).with_target(false).without_time().finish();
+            Box::new(lines.with(filter).with(filter_fn(|metadata| !metadata.is_span())))
+        }
+        // The run's span gives each line `run_id` and `cluster`.
+        LogFormat::Json => {
+            let lines = json_subscriber::fmt::layer().with_writer(writer).flatten_event(true).with_current_span(false);
+            let lines = lines.with_span_list(false).flatten_span_list_on_top_level(true);
+            Box::new(registry().with(lines).with(filter))
+        }
     })
+}
+
+/// The filter as tracing has it. A level alone is for this program's own events.
+fn targets(filter: &str) -> Result<Targets> {
+    let own = |item: &str| if item.contains('=') { item.to_owned() } else { format!("{OWN}={}", item.to_lowercase()) };
+    let items: Vec<String> = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).map(own).collect();
+    Targets::from_str(&items.join(",")).with_context(|| format!("{filter:?} is no log filter"))
 }
 
 #[cfg(test)]
@@ -58,12 +127,14 @@ mod tests {
         }
     }
 
-    /// How three events look.
+    /// How three events of a run look.
     fn log(filter: &str, format: LogFormat, colour: bool) -> String {
         let page = Page::default();
         let writer = page.clone();
         let subscriber = subscriber(filter, format, colour, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
+            let _run =
+                tracing::error_span!(target: "ecs_rebalancer", "run", run_id = "run-1", cluster = "prod").entered();
             tracing::debug!(operation = "ListTasks", "calling");
             tracing::info!(service = "web", reason = "no room", "left alone");
             tracing::error!("cannot stop task");
@@ -98,5 +169,15 @@ mod tests {
         assert!(!log("trace", LogFormat::Text, false).contains('\u{1b}'));
         assert!(log("error", LogFormat::Text, true).contains('\u{1b}'));
         assert_eq!(log("ecs_rebalancer=error", LogFormat::Text, false).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_level_alone_is_for_this_program_and_others_are_named() {
+        let shows = |filter: &str, target: &str| targets(filter).unwrap().would_enable(target, &Level::DEBUG);
+        assert!(shows("debug", "ecs_rebalancer::run"));
+        assert!(!shows("trace", "h2::imds"));
+        assert!(shows("info,h2=DEBUG", "h2::imds"));
+        assert!(!shows("info, h2=debug", "ecs_rebalancer::run"));
+        assert!(shows("DEBUG", "ecs_rebalancer"));
     }
 }

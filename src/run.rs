@@ -93,6 +93,8 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
         trigger: config.trigger_instance.as_ref().map(ToString::to_string),
         configuration: config.in_force(),
     });
+    report.began = Some(edge.clock.now());
+    edge.clients.region().clone_into(&mut report.region);
     let clients = edge.clients.ending_with(edge.shutdown.clone());
     clients.patience.set_deadline(Instant::now() + config.policy.deadline);
     let target = Target { clients: &clients, cluster };

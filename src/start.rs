@@ -7,7 +7,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     aws::metadata::{self, OwnTask},
-    config::{Clusters, Config},
+    config::{Clusters, Config, Problem, Problems},
     planning::model::{TaskArn, Timestamp},
 };
 
@@ -53,6 +53,25 @@ fn place_of(clusters: &Clusters, own: Option<Result<OwnTask>>) -> Result<Place> 
             anyhow::bail!("set REBALANCER_CLUSTER to the name or ARN of the cluster: this is not a task on ECS")
         }
     }
+}
+
+/// A run has one Region's clients, so it can't work on a cluster of another.
+///
+/// # Errors
+/// Names each ARN that is of another Region than `region`.
+pub fn check_region(clusters: &[String], region: &str) -> Result<(), Problems> {
+    let elsewhere = clusters.iter().filter_map(|cluster| {
+        let of_cluster = region_of(cluster).filter(|of_cluster| *of_cluster != region)?;
+        let sentence = format!("is {cluster}, but this run works in {region}: set AWS_REGION={of_cluster}");
+        Some(Problem { variable: "REBALANCER_CLUSTER".to_owned(), sentence })
+    });
+    let problems: Vec<Problem> = elsewhere.collect();
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+}
+
+/// The Region that an ARN names.
+fn region_of(arn: &str) -> Option<&str> {
+    arn.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
 }
 
 /// The wall clock's time as the rest of the job has it.
@@ -109,6 +128,18 @@ mod tests {
             &Clusters::OwnTasks,
             None,
             "set REBALANCER_CLUSTER to the name or ARN of the cluster: this is not a task on ECS",
+        );
+    }
+
+    #[test]
+    fn an_arn_of_another_region_is_told_with_what_to_set() {
+        let clusters = |arn: &str| [arn.to_owned(), "prod".to_owned()];
+        assert_eq!(check_region(&clusters("arn:aws:ecs:eu-west-1:111122223333:cluster/prod"), "eu-west-1"), Ok(()));
+        let told = check_region(&clusters("arn:aws:ecs:eu-west-1:111122223333:cluster/prod"), "us-east-1");
+        assert_eq!(
+            told.unwrap_err().to_string(),
+            "REBALANCER_CLUSTER is arn:aws:ecs:eu-west-1:111122223333:cluster/prod, but this run works in us-east-1: set \
+             AWS_REGION=eu-west-1"
         );
     }
 

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use ecs_simulator::{
     Moment, Options, Simulator,
-    behaviour::Behaviour,
-    faults::Faults,
+    behaviour::{Behaviour, SWITCHES},
+    faults::{Faults, NAMES},
     server::{self, Running},
     snapshot::Snapshot,
 };
@@ -24,7 +24,7 @@ use tokio::{
 
 /// Simulates Amazon ECS, CloudWatch, Elastic Load Balancing v2 and Auto Scaling for any AWS client on this machine
 #[derive(Debug, Parser)]
-#[command(name = "ecs-simulator")]
+#[command(name = "ecs-simulator", version, after_long_help = EXAMPLES)]
 struct Arguments {
     /// The cluster to begin with, as JSON in the shapes of ECS's answers [default: a built-in one of two instances]
     snapshot: Option<PathBuf>,
@@ -37,12 +37,35 @@ struct Arguments {
     /// The only source of chance
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where ECS's documents leave room, NAME=VALUE; a wrong name lists the right ones
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// How ECS behaves where its documents leave that open; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", long_help = behaviours())]
     behaviour: Vec<String>,
-    /// What goes wrong, NAME=VALUE; a wrong name lists the right ones
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// What goes wrong; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", long_help = faults())]
     fault: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ecs-simulator --listen 127.0.0.1:5555
+      the built-in cluster; prints what a shell needs to send its AWS clients here
+  ecs-simulator prod.json --speed 60 --fault throttle=0.1
+      a copy of your own cluster, a minute in a second, one request in ten throttled";
+
+fn behaviours() -> String {
+    let lines = SWITCHES.iter().map(|switch| format!("\n  {}={}", switch.name, switch.values.join("|")));
+    format!(
+        "How ECS behaves where its documents leave that open; may be given several times:{}",
+        lines.collect::<String>()
+    )
+}
+
+fn faults() -> String {
+    let line = |(name, takes): &(&str, &str)| {
+        format!("\n  {name}={}", takes.split_whitespace().last().unwrap_or_default().to_uppercase())
+    };
+    let lines: String = NAMES.iter().map(line).collect();
+    format!("What goes wrong; may be given several times (a SHARE is from 0 to 1):{lines}")
 }
 
 /// A day in a second is as fast as anyone can watch.

@@ -89,6 +89,11 @@ impl Clients {
         Ok(Self::from_config(&with_attempts(config)))
     }
 
+    /// The Region that the clients call.
+    pub fn region(&self) -> &str {
+        self.config.region().map_or("", AsRef::as_ref)
+    }
+
     /// Clients of a configuration that is already loaded.
     pub(crate) fn from_config(config: &SdkConfig) -> Self {
         let observer = Observer::default();

@@ -1,43 +1,82 @@
 //! `cargo rehearse`: the job as shipped, SDK and all, on a simulated cluster, under a simulated clock.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
-    config::{Config, PREFIX},
+    config::{Config, LogFormat, PREFIX},
+    job, log,
     progress::Progress,
     rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
-    report,
+    report::{self, text::Screen},
 };
-use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults, snapshot::Snapshot};
+use ecs_simulator::{
+    Options,
+    behaviour::{Behaviour, SWITCHES},
+    faults::{Faults, NAMES},
+    snapshot::Snapshot,
+};
 
 /// Rehearses a rebalancing: no AWS account, no socket, minutes of ECS time in a moment.
 ///
-/// `REBALANCER_*` variables apply as in a real run.
+/// `REBALANCER_*` variables apply as in a real run; `ecs-rebalancer --help` lists them. `REBALANCER_LOG` is `off` here where
+/// it is not set.
 #[derive(Debug, Parser)]
-#[command(name = "cargo rehearse")]
+#[command(name = "cargo rehearse", version, after_long_help = examples())]
 struct Arguments {
-    /// A cluster's snapshot; without one, two container instances of which one came back empty.
+    /// A cluster's snapshot (REBALANCER_SNAPSHOT of a dry run writes one). Without it: two container instances, of which one
+    /// came back empty.
     snapshot: Option<PathBuf>,
-    /// The one source of chance.
+    /// The only source of chance: the same seed gives the same rehearsal.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Write the report here, too (`.json` or `.html`); may be given several times.
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
-    /// Where ECS's documents leave room: which way the simulated ECS behaves.
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// How the simulated ECS behaves where ECS's documents leave that open; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", long_help = behaviours())]
     behaviour: Vec<String>,
-    /// Play another policy beside it: `seed` redeploys every service, as the reference architecture does.
+    /// Compare with another way: `seed` redeploys every service, as the reference architecture does.
     #[arg(long, value_name = "NAME", value_parser = ["seed"])]
     policy: Option<String>,
-    /// Play both other ways beside it: redeploying what is uneven, and the reference architecture.
+    /// Compare with both other ways: redeploying the uneven services, and redeploying every service.
     #[arg(long)]
     compare: bool,
-    /// What goes wrong on the way.
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// What goes wrong on the way; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", long_help = faults())]
     fault: Vec<String>,
+}
+
+fn behaviours() -> String {
+    let lines = SWITCHES.iter().map(|switch| format!("\n  {}={}", switch.name, switch.values.join("|")));
+    format!(
+        "How the simulated ECS behaves where ECS's documents leave that open; may be given several times:{}",
+        lines.collect::<String>()
+    )
+}
+
+fn faults() -> String {
+    let lines = NAMES.iter().map(|(name, takes)| {
+        format!("\n  {name}={}", takes.split_whitespace().last().unwrap_or_default().to_uppercase())
+    });
+    format!(
+        "What goes wrong on the way; may be given several times (a SHARE is from 0 to 1):{}",
+        lines.collect::<String>()
+    )
+}
+
+fn examples() -> &'static str {
+    "\
+Examples:
+  cargo rehearse
+      the built-in cluster of two container instances
+  cargo rehearse prod.json --report prod.html
+      a copy of your own cluster, with a report to look at
+  REBALANCER_STEER=true cargo rehearse prod.json --compare
+      with a setting, and beside it what redeploying would cost
+  cargo rehearse --fault broken-image=0 --behaviour scale-in=random
+      with a failure, and with another reading of ECS's documents"
 }
 
 fn main() -> ExitCode {
@@ -66,9 +105,11 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         faults: Faults::from_settings(&arguments.fault)?,
     };
     let config = config(&snapshot, &arguments.report)?;
+    let progress = Progress::on_terminal();
+    let format = config.log_format.unwrap_or(LogFormat::Text);
+    log::start(&config.log, format, progress.beside())?;
     let report = in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
-        let progress = Progress::on_terminal();
         let mut report = rehearsal.run_showing(&config, snapshot.cluster_name(), "rehearsal", progress).await;
         let others: &[Policy] = match (arguments.compare, &arguments.policy) {
             (true, _) => &[Policy::Redeploy, Policy::Seed],
@@ -76,13 +117,21 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
             (false, None) => &[],
         };
         for policy in others {
-            let other = compare(*policy, &snapshot, options.clone(), &config).await?;
-            report.rehearsal.iter_mut().for_each(|played| played.instead.push(other.clone()));
+            match compare(*policy, &snapshot, options.clone(), &config).await {
+                Ok(other) => report.rehearsal.iter_mut().for_each(|played| played.instead.push(other.clone())),
+                // The rehearsal itself is not lost with it.
+                Err(error) => {
+                    let policy = match policy {
+                        Policy::Redeploy => "redeploying",
+                        Policy::Seed => "the reference architecture",
+                    };
+                    report.warnings.push(format!("cannot compare with {policy}: {error:#}"));
+                }
+            }
         }
         anyhow::Ok(report)
     })??;
-    let colour = console::Term::stdout().features().colors_supported();
-    print!("{}", report::text::render(&report, colour));
+    job::print(&report, format, Screen::of_stdout(), &mut io::stdout())?;
     let status = report.exit_status();
     report::write(&[report], &config.reports)?;
     Ok(ExitCode::from(status))
@@ -94,6 +143,10 @@ fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let cluster = format!("{PREFIX}CLUSTER");
     variables.retain(|(name, _)| *name != *cluster && *name != *"ECS_CONTAINER_METADATA_URI_V4");
+    let log = format!("{PREFIX}LOG");
+    if !variables.iter().any(|(name, value)| *name == *log && !value.is_empty()) {
+        variables.push((log.into(), "off".into()));
+    }
     variables.push((cluster.into(), snapshot.cluster_name().into()));
     if !reports.is_empty() {
         let files: Vec<String> = reports.iter().map(|file| file.display().to_string()).collect();

@@ -9,7 +9,7 @@ pub struct Problems(pub Vec<Problem>);
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The variable.
+    /// The variable; empty where it is none of ours.
     pub variable: String,
     /// What it holds, and what is allowed: the sentence of which the variable is the subject.
     pub sentence: String,
@@ -21,9 +21,17 @@ impl Problem {
     }
 }
 
+impl Problems {
+    /// What is missing or wrong outside our own variables: Region, credentials, the metadata endpoint.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        Self(vec![Problem { variable: String::new(), sentence: format!("{error:#}") }])
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.variable, self.sentence)
+        let separator = if self.variable.is_empty() { "" } else { " " };
+        write!(formatter, "{}{separator}{}", self.variable, self.sentence)
     }
 }
 

@@ -31,19 +31,31 @@ struct DocumentService {
 struct DocumentMove {
     service: String,
     task: String,
-    from: String,
-    to: String,
+    from: DocumentPlace,
+    to: DocumentPlace,
+}
+
+#[derive(Debug, Deserialize)]
+struct DocumentPlace {
+    container_instance: String,
 }
 
 const CURE: &str =
     "give the .json report of a dry run on this cluster (REBALANCER_DRY_RUN=true REBALANCER_REPORT=plan.json)";
 
 impl Config {
-    /// Makes the configuration ready to run by: reads the reviewed plan.
+    /// Makes the configuration ready to run by: reads the reviewed plan, and finds out whether the files that the run is to
+    /// write can be written, before anything is called.
     ///
     /// # Errors
     /// Each setting that is in the way.
     pub fn ready(mut self) -> Result<Self, Problems> {
+        let reports = self.reports.iter().map(|report| ("REBALANCER_REPORT", &report.path));
+        let files = reports.chain(self.snapshot.iter().map(|path| ("REBALANCER_SNAPSHOT", path)));
+        let unwritable: Vec<Problem> = files.filter_map(|(variable, path)| unwritable(variable, path)).collect();
+        if !unwritable.is_empty() {
+            return Err(Problems(unwritable));
+        }
         if let Some(path) = &self.plan {
             let reviewed = read(path).and_then(|document| self.reviewed(document)).map_err(|wrong| {
                 Problems(vec![Problem::new("REBALANCER_PLAN", format!("is {}, but {wrong}: {CURE}", path.display()))])
@@ -53,7 +65,9 @@ impl Config {
         Ok(self)
     }
 
-    fn reviewed(&self, document: Document) -> Result<Reviewed, String> {
+    fn reviewed(&self, mut document: Document) -> Result<Reviewed, String> {
+        // A report names the cluster by its ARN.
+        document.cluster = values::short_name(&document.cluster).to_owned();
         if !document.dry_run {
             return Err("it reports what a run did, not what a dry run planned".to_owned());
         }
@@ -77,11 +91,26 @@ impl Config {
                 running.ok_or_else(|| format!("its plan names {service}, which is not among its services"))?;
             let entry = services.entry(service.as_str().into());
             let planned = entry.or_insert_with(|| ReviewedService { running_tasks, moves: Vec::new() });
-            let (task, from, to) = (task.as_str().into(), from.as_str().into(), to.as_str().into());
+            let (task, from, to) =
+                (task.as_str().into(), from.container_instance.as_str().into(), to.container_instance.as_str().into());
             planned.moves.push(Move { task, from, to });
         }
         Ok(Reviewed { cluster: document.cluster, services })
     }
+}
+
+/// Opens the file as the run will, and leaves it as it was.
+fn unwritable(variable: &str, path: &Path) -> Option<Problem> {
+    let is_new = !path.exists();
+    let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+    if opened.is_ok() && is_new {
+        // It was made a moment ago, by this line's neighbour.
+        drop(fs::remove_file(path));
+    }
+    let error = opened.err()?;
+    let sentence =
+        format!("names {}, which cannot be written ({error}): name a file in a folder that exists", path.display());
+    Some(Problem::new(variable, sentence))
 }
 
 fn read(path: &Path) -> Result<Document, String> {
@@ -95,9 +124,9 @@ mod tests {
 
     use super::*;
 
-    const REPORT: &str = r#"{"cluster": "prod", "mode": "spread", "dry_run": true, "more": [1],
+    const REPORT: &str = r#"{"cluster": "arn:aws:ecs:us-east-1:111122223333:cluster/prod", "mode": "spread", "dry_run": true, "more": [1],
         "services": [{"name": "web", "running_tasks": 2}],
-        "plan": [{"service": "web", "task": "t-1", "from": "i-1", "to": "i-2"}]}"#;
+        "plan": [{"service": "web", "task": "t-1", "from": {"ec2_instance_id": "i-0a", "container_instance": "i-1"}, "to": {"container_instance": "i-2"}}]}"#;
 
     fn ready(content: Option<&str>, cluster: &str) -> Result<Config, Problems> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -133,6 +162,30 @@ mod tests {
         let web = &reviewed.services[&ServiceName::from("web")];
         assert_eq!((web.running_tasks, web.moves.len()), (2, 1));
         assert_eq!(Config::default().ready(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_before_the_run_and_one_that_can_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("writable-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (kept, absent, nowhere) = (folder.join("kept.json"), folder.join("new.json"), folder.join("no/where.json"));
+        fs::write(&kept, "kept").unwrap();
+        let report =
+            |path: &Path| super::super::ReportFile { path: path.to_owned(), format: super::super::ReportFormat::Json };
+        let config =
+            |paths: &[&Path]| Config { reports: paths.iter().map(|path| report(path)).collect(), ..Config::default() };
+        assert!(config(&[&kept, &absent]).ready().is_ok());
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+        assert!(!absent.exists());
+        let told =
+            Config { snapshot: Some(nowhere.clone()), ..config(&[&kept, &nowhere]) }.ready().unwrap_err().to_string();
+        fs::remove_dir_all(folder).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            lines[0].starts_with("REBALANCER_REPORT names ") && lines[1].starts_with("REBALANCER_SNAPSHOT names "),
+            "{told}"
+        );
+        assert!(lines.iter().all(|line| line.contains("where.json, which cannot be written (No such file")), "{told}");
     }
 
     #[test]

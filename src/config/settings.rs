@@ -8,11 +8,37 @@ use super::{
 };
 use crate::planning::policy::{Mode, Strategy};
 
+/// What a setting is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Which cluster, and which of its services.
+    Cluster,
+    /// When a cluster counts as unbalanced.
+    Aim,
+    /// How tasks are moved, or that none is.
+    Way,
+    /// How much one run may do, and for how long.
+    Limits,
+    /// What the run publishes and writes.
+    Output,
+}
+
+/// The groups, in the order in which they are listed.
+pub const GROUPS: [(Group, &str); 5] = [
+    (Group::Cluster, "WHICH CLUSTER, WHICH SERVICES"),
+    (Group::Aim, "WHAT COUNTS AS UNBALANCED"),
+    (Group::Way, "HOW TASKS ARE MOVED"),
+    (Group::Limits, "LIMITS OF ONE RUN"),
+    (Group::Output, "METRICS, LOG, REPORT"),
+];
+
 /// One setting.
 pub struct Setting {
     /// The variable.
     pub name: &'static str,
-    /// What it is for, as README says it.
+    /// Under which heading `--help` and the book list it.
+    pub group: Group,
+    /// What it is for, as the book says it.
     pub meaning: &'static str,
     /// How what a configuration holds reads in a table; of the default one, what holds where the variable is not set.
     shown: fn(&Config) -> String,
@@ -21,7 +47,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// What holds where the variable is not set, as README says it.
+    /// What holds where the variable is not set, as the book says it.
     pub fn default_text(&self) -> String {
         (self.shown)(&Config::default())
     }
@@ -79,10 +105,11 @@ const TASK_TIMEOUT: Bounds = Bounds { least: minutes(1), most: hours(2) };
 /// UpdateTaskProtection], for what a run protects must outlive it.
 const DEADLINE: Bounds = Bounds { least: minutes(2), most: hours(24) };
 
-/// Every variable, in the order in which README tells of them.
+/// Every variable, in the order in which the book lists them.
 pub const VARIABLES: [Setting; 25] = [
     Setting {
         name: "REBALANCER_CLUSTER",
+        group: Group::Cluster,
         shown: |config| match &config.clusters {
             Clusters::Named(clusters) => clusters.join(", "),
             Clusters::OwnTasks => {
@@ -99,9 +126,10 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_MODE",
+        group: Group::Aim,
         shown: |config| MODES.code(config.policy.mode),
         meaning: "`spread` evens tasks out as each service's placement strategy asks; `consolidate` packs tasks so that \
-                  whole instances come free",
+                  whole container instances come free",
         set: |config, text| {
             config.policy.mode = MODES.read(text)?;
             Ok(())
@@ -109,6 +137,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_THRESHOLD",
+        group: Group::Aim,
         shown: |config| values::percent_text(config.policy.threshold),
         meaning: "percent: a service is rebalanced when its own `TaskImbalance` has reached this, or when the cluster's has; \
                   it is then brought to zero misplaced tasks, not to just under the threshold",
@@ -119,8 +148,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_LOAD_THRESHOLD",
+        group: Group::Aim,
         shown: |config| values::percent_text(config.policy.load_threshold),
-        meaning: "percent: machines are evened out when `LoadImbalance` has reached this; only where steering is allowed",
+        meaning: "percent: at or above this `LoadImbalance` tasks move from full to idle container instances, where `REBALANCER_STEER=true`; `100`: never",
         set: |config, text| {
             config.policy.load_threshold = values::percent(text)?;
             Ok(())
@@ -128,9 +158,10 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_HEADROOM",
+        group: Group::Aim,
         shown: |config| values::percent_text(config.policy.headroom),
-        meaning: "percent: in mode `consolidate` the container instances that stay keep so much of their CPU and of their \
-                  memory free, and room for the largest task",
+        meaning: "percent: in mode `consolidate` the container instances that stay keep so much of their CPU and memory \
+                  free, and enough for the largest task",
         set: |config, text| {
             config.policy.headroom = values::percent(text)?;
             Ok(())
@@ -138,8 +169,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_STRATEGY",
+        group: Group::Way,
         shown: |config| STRATEGIES.code(config.policy.strategy),
-        meaning: "`auto`, `surge`, `stop`, `redeploy`, `revision` (below)",
+        meaning: "`auto`, `surge`, `stop`, `redeploy` or `revision`: how tasks are moved",
         set: |config, text| {
             config.policy.strategy = STRATEGIES.read(text)?;
             Ok(())
@@ -147,9 +179,10 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_STEER",
+        group: Group::Way,
         shown: |config| BOOLEANS.code(config.policy.steer),
         meaning: "allow a temporary placement constraint on a service while its replacements start, so that they land where \
-                  the plan wants them (below)",
+                  the plan wants them",
         set: |config, text| {
             config.policy.steer = BOOLEANS.read(text)?;
             Ok(())
@@ -157,6 +190,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_DRY_RUN",
+        group: Group::Way,
         shown: |config| BOOLEANS.code(config.dry_run),
         meaning: "measure, publish and plan, change nothing",
         set: |config, text| {
@@ -166,6 +200,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_INCLUDE",
+        group: Group::Cluster,
         shown: |config| listed(&config.policy.services.include, "all"),
         meaning: "service names, `*` and `?` as wildcards; exclude wins",
         set: |config, text| {
@@ -175,6 +210,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_EXCLUDE",
+        group: Group::Cluster,
         shown: |config| listed(&config.policy.services.exclude, "none"),
         meaning: "service names, `*` and `?` as wildcards; exclude wins",
         set: |config, text| {
@@ -184,8 +220,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_MAX_MOVES",
+        group: Group::Limits,
         shown: |config| values::code(config.policy.max_moves),
-        meaning: "task moves in one run, over all services",
+        meaning: "the most task moves in one run, over all services",
         set: |config, text| {
             let hint = Some("to change nothing, set REBALANCER_DRY_RUN=true").filter(|_| text == "0");
             config.policy.max_moves = MOVES.read(text).map_err(|wrong| wrong.or_hint(hint))?;
@@ -194,8 +231,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_MAX_SERVICES",
+        group: Group::Limits,
         shown: |config| values::code(config.policy.max_services),
-        meaning: "services changed in one run",
+        meaning: "the most services changed in one run",
         set: |config, text| {
             config.policy.max_services = SERVICES.read(text)?;
             Ok(())
@@ -203,8 +241,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_PARALLEL",
+        group: Group::Limits,
         shown: |config| values::code(config.policy.parallel),
-        meaning: "services changed at the same time",
+        meaning: "the most services changed at the same time",
         set: |config, text| {
             config.policy.parallel = PARALLEL.read(text)?;
             Ok(())
@@ -212,6 +251,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_SURGE",
+        group: Group::Limits,
         shown: |config| values::percent_text(config.policy.surge),
         meaning: "percent of a service's desired count (at least one task) that is started on top of it at a time",
         set: |config, text| {
@@ -221,6 +261,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_COOLDOWN",
+        group: Group::Limits,
         shown: |config| values::duration_text(config.policy.cooldown),
         meaning: "a service whose newest deployment or newest rebalancing is younger than this is left alone",
         set: |config, text| {
@@ -230,6 +271,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_TASK_TIMEOUT",
+        group: Group::Limits,
         shown: |config| values::duration_text(config.policy.task_timeout),
         meaning: "how long a replacement may take until it is healthy; then the step is undone",
         set: |config, text| {
@@ -239,8 +281,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_DEADLINE",
+        group: Group::Limits,
         shown: |config| values::duration_text(config.policy.deadline),
-        meaning: "the run ends by then, leaving every service whole",
+        meaning: "the run ends by then; no step is begun that could not end before",
         set: |config, text| {
             config.policy.deadline = DEADLINE.read(text)?;
             Ok(())
@@ -248,6 +291,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_METRICS",
+        group: Group::Output,
         shown: |config| SCOPES.code(config.metrics),
         meaning: "`off`; `cluster` metrics only; also those of `imbalanced` services; of `all` services (each metric of each \
                   service is billed)",
@@ -258,6 +302,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_METRIC_NAMESPACE",
+        group: Group::Output,
         shown: |config| values::code(&config.metric_namespace),
         meaning: "CloudWatch namespace; names beginning `AWS/` are refused",
         set: |config, text| {
@@ -267,8 +312,9 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_LOG",
+        group: Group::Output,
         shown: |config| values::code(&config.log),
-        meaning: "level, or a tracing filter",
+        meaning: "level of this program's own events, or a tracing filter; other crates only by name, as `info,aws_config=debug`",
         set: |config, text| {
             config.log = values::log_filter(text)?;
             Ok(())
@@ -276,6 +322,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_LOG_FORMAT",
+        group: Group::Output,
         shown: |config| match config.log_format {
             Some(format) => FORMATS.code(format),
             None => "`text` on a terminal, else `json`".to_owned(),
@@ -288,6 +335,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_REPORT",
+        group: Group::Output,
         shown: |config| {
             let files: Vec<_> = config.reports.iter().map(|report| report.path.display()).collect();
             listed(&files, "none")
@@ -300,6 +348,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_SNAPSHOT",
+        group: Group::Output,
         shown: |config| listed(config.snapshot.as_ref().map(|file| file.display()).as_slice(), "none"),
         meaning: "a file to write the cluster's snapshot to, for a rehearsal",
         set: |config, text| {
@@ -309,6 +358,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_PLAN",
+        group: Group::Way,
         shown: |config| listed(config.plan.as_ref().map(|file| file.display()).as_slice(), "none"),
         meaning: "a report of an earlier dry run, reviewed: only moves planned there are made, and only where the cluster \
                   still matches",
@@ -319,6 +369,7 @@ pub const VARIABLES: [Setting; 25] = [
     },
     Setting {
         name: "REBALANCER_TRIGGER_INSTANCE",
+        group: Group::Cluster,
         shown: |config| listed(config.trigger_instance.as_slice(), "none"),
         meaning: "the container instance ARN of the event that launched the run; the run goes on only if that instance has \
                   just become usable: ACTIVE, agent connected, and no running or pending task on it save those of daemons",

@@ -70,7 +70,16 @@ pub fn blocked(
     by_owner(service, policy)
         .or_else(|| by_kind(service))
         .or_else(|| by_data(service, definition, policy))
-        .or_else(|| by_deployment(service, tasks))
+        .or_else(|| by_condition(service, tasks, policy, now))
+}
+
+/// The same of a service that is spread: its task definition is read only once it isn't, so what its tasks keep is left open.
+pub fn would_be_blocked(service: &Service, tasks: &[&Task], policy: &Policy, now: Timestamp) -> Option<Blocked> {
+    by_owner(service, policy).or_else(|| by_kind(service)).or_else(|| by_condition(service, tasks, policy, now))
+}
+
+fn by_condition(service: &Service, tasks: &[&Task], policy: &Policy, now: Timestamp) -> Option<Blocked> {
+    by_deployment(service, tasks)
         .or_else(|| by_state(service, tasks, now))
         .or_else(|| by_time(service, policy, now))
         .or_else(|| by_deadline(service, policy))

@@ -235,12 +235,12 @@ impl fmt::Display for LeftAlone {
             Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
             Self::NeedsSteering { tasks } => write!(
                 formatter,
-                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make room",
+                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make capacity",
                 fit_nowhere(*tasks)
             ),
             Self::NoRoomToMake { tasks, told } => {
                 let nowhere = fit_nowhere(*tasks);
-                write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make room")?;
+                write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make capacity")?;
                 told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
             }
             Self::MaxServices(services) => {
@@ -335,9 +335,9 @@ impl fmt::Display for Kept {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FixedTasks => formatter.write_str("with tasks that can't be sent elsewhere"),
-            Self::NoRoom => formatter.write_str("with tasks for which there is no room on others"),
+            Self::NoRoom => formatter.write_str("with tasks for which others have no capacity"),
             Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
-            Self::LargestTask => formatter.write_str("needed so that the largest task has room"),
+            Self::LargestTask => formatter.write_str("needed so that the largest task has capacity"),
             Self::Minimum(provider, instances) => {
                 write!(formatter, "among the {instances} that capacity provider {provider} keeps")
             }

@@ -36,10 +36,15 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
     let cluster = snapshot.cluster_name();
     let target = Target { clients: &edge.clients, cluster };
     let names: Vec<_> = rehearsal.simulator().service_names().iter().map(|name| name.as_str().into()).collect();
+    let mut refused = 0;
     for service in &services(target, &names).await? {
         let revision = target.register_identical_revision(service.task_definition.as_str()).await?;
         let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
-        target.update_service(&service.name, &change).await?;
+        // CODE_DEPLOY and external controllers deploy by other calls than UpdateService, which this policy doesn't make.
+        if let Err(error) = target.update_service(&service.name, &change).await {
+            tracing::info!(service = %service.name, reason = format!("{error:#}"), "the other policy can't deploy it");
+            refused += 1;
+        }
     }
     while edge.clock.elapsed() < PATIENCE {
         tokio::time::sleep(POLL).await;
@@ -57,7 +62,7 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
         restarted: played.tasks_stopped,
         misplaced_left: after.before.as_ref().map_or(0, |before: &Summary| before.misplaced_tasks),
         lowest: played.lowest(),
-        unfinished_services: super::count(unfinished),
+        unfinished_services: super::count(unfinished + refused),
         simulated_seconds: took.as_secs(),
         requests,
     })

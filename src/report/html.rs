@@ -11,7 +11,8 @@ mod services;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{InstanceReport, Outcome, Report};
+use super::{InstanceReport, Report, clean};
+use crate::{line::iso_8601, planning::model::Timestamp};
 
 /// Light, dark, narrow and printed.
 const STYLE: &str = include_str!("html/style.css");
@@ -20,7 +21,8 @@ const EACH: usize = 24;
 
 /// The whole document.
 pub fn document(report: &Report) -> String {
-    let title = format!("{}: {}", report.cluster, outcome(report.outcome));
+    let report = &clean::clean(report);
+    let title = format!("{}: {}", report.cluster, report.outcome.word());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -36,6 +38,7 @@ pub fn document(report: &Report) -> String {
                 (head(report))
                 main #main tabindex="-1" {
                     (rest::notes(report))
+                    (moves::answer(report))
                     (figures::render(report))
                     (consolidation::render(report))
                     (matrix::render(report))
@@ -59,10 +62,12 @@ fn head(report: &Report) -> Markup {
         header {
             h1 { "Cluster " (report.cluster) }
             p.outcome {
-                strong class=(format!("badge {}", outcome(report.outcome))) { (outcome(report.outcome)) }
+                strong class=(format!("badge {}", report.outcome.word())) { (report.outcome.word()) }
                 " " (report.outcome_reason) "."
             }
             p.facts {
+                @if !report.region.is_empty() { "Region " (report.region) ", account " (report.account) ". " }
+                @if let Some(began) = report.began { "Began " (date(began)) " UTC. " }
                 @if report.dry_run { "A dry run: nothing was changed. " }
                 @if report.rehearsal.is_some() { "A rehearsal on a simulated cluster. " }
                 "Mode " (report.mode) ", " (requests) " requests, " (report.duration_seconds) " s."
@@ -72,21 +77,14 @@ fn head(report: &Report) -> Markup {
     }
 }
 
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Balanced => "balanced",
-        Outcome::Rebalanced => "rebalanced",
-        Outcome::Planned => "planned",
-        Outcome::Skipped => "skipped",
-        Outcome::Interrupted => "interrupted",
-        Outcome::Unchanged => "unchanged",
-        Outcome::Failed => "failed",
-    }
+/// `2026-05-04 12:00:00`.
+fn date(at: Timestamp) -> String {
+    iso_8601(at).chars().take(19).collect::<String>().replace('T', " ")
 }
 
 /// What came of the cluster, or would: the instances, and the word for it.
 fn afterwards(report: &Report) -> Option<(&[InstanceReport], &'static str)> {
-    let (after, predicted) = (&report.container_instances_after, &report.container_instances_predicted);
+    let (after, predicted) = (&report.pictures.after, &report.pictures.predicted);
     if !after.is_empty() {
         Some((after, "after"))
     } else if !predicted.is_empty() && !report.plan.is_empty() {

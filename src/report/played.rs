@@ -60,6 +60,14 @@ pub struct PlayedService {
     pub moments: Vec<Moment>,
 }
 
+impl PlayedService {
+    /// Whether it ever had fewer healthy tasks than its minimum, and then, whether it was found so.
+    pub fn below_its_minimum(&self) -> Option<bool> {
+        let as_found = self.moments.first().is_some_and(|first| first.healthy <= self.lowest_healthy);
+        (self.lowest_healthy < self.minimum_healthy).then_some(as_found)
+    }
+}
+
 /// What a run saw of a service in hand, each time that it looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedService {
@@ -109,7 +117,7 @@ pub struct Comparison {
     pub misplaced_left: u32,
     /// How low the lowest service ever was; none where nothing was touched.
     pub lowest: Option<Lowest>,
-    /// Services whose deployment didn't come to its end.
+    /// Services whose deployment was refused, or didn't come to its end.
     pub unfinished_services: u32,
     /// How long it took on the simulated clock.
     pub simulated_seconds: u64,
@@ -145,7 +153,7 @@ pub const COMPARED: [Row; 6] = [
             .as_ref()
             .map_or_else(|| "untouched".to_owned(), |lowest| format!("{} of {}", lowest.healthy, lowest.desired))
     }),
-    ("deployments that got stuck", |it| it.unfinished_services.to_string()),
+    ("services not deployed", |it| it.unfinished_services.to_string()),
     ("simulated time, seconds", |it| it.simulated_seconds.to_string()),
     ("requests", |it| it.requests.to_string()),
 ];

@@ -36,7 +36,7 @@ fn redeploying_restarts_every_task_and_the_job_just_the_misplaced_one() {
     }
     assert_eq!(compared(&report)[0].misplaced_left, 0);
     let text = text::render(&report, false);
-    assert!(text.contains("ecs-rebalancer        redeploy reference arch.") && text.contains("2 of 2"), "{text}");
+    assert!(text.contains("ecs-rebalancer         redeploy  reference arch.") && text.contains("2 of 2"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(html::document(&report).contains("reference arch."));
 }

@@ -20,6 +20,7 @@ fn run_without_a_call(variables: &[(&str, &str)]) -> Output {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_ACCESS_KEY_ID", "nobody")
         .env("AWS_SECRET_ACCESS_KEY", "nothing")
+        .env("REBALANCER_LOG_FORMAT", "text")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
@@ -91,4 +92,51 @@ fn without_a_cluster_and_with_a_dead_endpoint_nothing_is_called() {
 #[test]
 fn without_a_region_nothing_is_called() {
     check(&[("REBALANCER_CLUSTER", "prod")], &["no AWS region is configured; set AWS_REGION"]);
+}
+
+#[test]
+fn what_is_wrong_is_lines_of_the_log_where_the_log_is_json() {
+    for (variables, variable, reason) in [
+        (
+            vec![REGION, ("REBALANCER_STEER", "ja")],
+            "REBALANCER_STEER",
+            "REBALANCER_STEER is \"ja\", but it takes true or false",
+        ),
+        (vec![("REBALANCER_CLUSTER", "prod")], "", "no AWS region is configured; set AWS_REGION"),
+        (
+            vec![REGION, ("REBALANCER_CLUSTER", "arn:aws:ecs:eu-west-1:111122223333:cluster/prod")],
+            "REBALANCER_CLUSTER",
+            "REBALANCER_CLUSTER is arn:aws:ecs:eu-west-1:111122223333:cluster/prod, but this run works in eu-central-1: set \
+             AWS_REGION=eu-west-1",
+        ),
+    ] {
+        let settings: Vec<(&str, &str)> = variables.into_iter().chain([("REBALANCER_LOG_FORMAT", "json")]).collect();
+        let Output { status, stdout, stderr } = run_without_a_call(&settings);
+        let lines = String::from_utf8(stdout).unwrap();
+        let line = lines.lines().find(|line| line.contains(reason.split('"').next().unwrap())).expect(&lines);
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"configuration".into()));
+        assert_eq!((&line["variable"], &line["reason"]), (&variable.into(), &reason.into()));
+        assert!(line["run_id"].is_string() && line["cluster"].is_string() && line["timestamp"].is_string(), "{line}");
+        assert_eq!(String::from_utf8_lossy(&stderr), "");
+        assert_eq!(status.code(), Some(i32::from(exit::MISCONFIGURED)));
+    }
+}
+
+#[test]
+fn arguments_are_answered_and_nothing_is_called() {
+    let given = |argument: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ecs-rebalancer")).env_clear().arg(argument).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, stdout, _) = given("--help");
+    assert!(status == Some(0) && stdout.contains("REBALANCER_DRY_RUN"), "{stdout}");
+    assert_eq!(
+        given("--version"),
+        (Some(0), concat!("ecs-rebalancer ", env!("CARGO_PKG_VERSION"), "\n").into(), String::new())
+    );
+    let (status, stdout, stderr) = given("--dry-run");
+    assert_eq!((status, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.starts_with("ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true"), "{stderr}");
 }

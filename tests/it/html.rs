@@ -53,7 +53,8 @@ fn a_small_cluster_s_page_shows_every_instance_before_and_after() {
 fn a_real_run_s_page_has_the_timeline_that_its_looks_saw() {
     let (mut report, _) = rehearse("a i-1 web web\nb i-2\nservice web lb=true", "", options(0, &[], &[]));
     report.rehearsal = None;
-    let counts: Vec<(u32, u32)> = report.watched[0].moments.iter().map(|it| (it.desired, it.running)).collect();
+    let counts: Vec<(u32, u32)> =
+        report.pictures.watched[0].moments.iter().map(|it| (it.desired, it.running)).collect();
     assert_eq!(counts, [(2, 2), (3, 2), (3, 3), (2, 2)]);
     let page = check(&report, &["never below 2 running tasks of 2 desired", "<svg "]);
     assert!(!page.contains("A rehearsal on"));
@@ -121,7 +122,7 @@ fn many_instances_are_shown_by_zone_and_fullness() {
 fn of_very_many_uneven_services_the_worst_are_pictured() {
     let names: Vec<String> = (10..55).map(|number| format!("s{number} s{number}")).collect();
     let (report, _) = rehearse(&format!("a i-1 {}\nb i-2", names.join(" ")), "DRY_RUN=true", options(0, &[], &[]));
-    let compared = report.container_instances[0].tasks.values().filter(|tasks| tasks.even_hundredths.is_some());
+    let compared = report.pictures.found[0].tasks.values().filter(|tasks| tasks.even_hundredths.is_some());
     assert_eq!(compared.count(), 40);
     let page = html::document(&report);
     assert!(page.contains("and 5 more"), "{page}");

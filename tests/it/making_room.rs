@@ -43,8 +43,8 @@ fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
     assert_eq!(report.outcome, Outcome::Rebalanced, "{what}\n{report:#?}");
     assert_eq!((moved(&report), report.plan.len()), (moves, moves as usize), "{what}\n{report:#?}");
     assert_eq!(web(&report).action, Action::MakeRoom, "{what}");
-    assert_eq!(web(&report).reason, "room was made: 1 task started", "{what}");
-    assert!(report.outcome_reason.ends_with("; made room for web: 1 task started"), "{}", report.outcome_reason);
+    assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{what}");
+    assert!(report.outcome_reason.ends_with("; made capacity for web: 1 task started"), "{}", report.outcome_reason);
     let (predicted, after) = (report.predicted.as_ref().unwrap(), report.after.as_ref().unwrap());
     assert_eq!(predicted.running_tasks, after.running_tasks, "{what}\n{report:#?}");
     assert_eq!(spread_of(&rehearsal, "web").matches("=1").count(), 1, "{what}");
@@ -56,7 +56,7 @@ fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
         assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
     }
     let page = html::document(&report);
-    assert!(page.contains("gets room") && page.contains("to make room for web"), "{what}");
+    assert!(page.contains("gets capacity") && page.contains("to make capacity for web"), "{what}");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn several_tasks_get_room_one_after_the_other() {
                    service web desired=3 cpu=1024\nservice api desired=3 cpu=256 strategy=spread:attribute:ecs.availability-zone";
     let (report, rehearsal) = rehearse(drawing, "STEER=true", options(0, &[], &[]));
     assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
-    assert_eq!(web(&report).reason, "room was made: 3 tasks started", "{report:#?}");
+    assert_eq!(web(&report).reason, "capacity was made: 3 tasks started", "{report:#?}");
     assert_eq!(spread_of(&rehearsal, "web"), "i-1=1 i-2=1 i-3=1");
     assert_eq!(spread_of(&rehearsal, "api"), "i-4=3");
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
@@ -83,7 +83,7 @@ fn the_rest_is_spread_once_the_room_is_taken() {
     let drawing = format!("{ONE_MOVE}\na i-4 y y y cpu=768\na i-5 cpu=768\nservice y desired=3 cpu=200");
     let (report, rehearsal) = rehearse(&drawing, "STEER=true", options(0, &[], &[]));
     assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
-    assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+    assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{report:#?}");
     assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{report:#?}");
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
 }
@@ -91,12 +91,14 @@ fn the_rest_is_spread_once_the_room_is_taken() {
 #[test]
 fn without_steering_or_where_nobody_may_move_it_is_left_with_its_reason() {
     let excluded = "STEER=true EXCLUDE=api,db";
-    for (settings, code) in [("", "needs-steering"), (excluded, "no-room-to-make"), ("STEER=true EXCLUDE=web", "")] {
+    for (settings, code) in
+        [("", "needs-steering"), (excluded, "no-room-to-make"), ("STEER=true EXCLUDE=web", "not-included")]
+    {
         let (report, rehearsal) = rehearse(ONE_MOVE, settings, options(0, &[], &[]));
         assert_eq!((web(&report).reason_code, moved(&report)), (code, 0), "{settings}: {report:#?}");
         assert_eq!(rehearsal.simulator().requests().get("ecs:UpdateService"), None, "{settings}");
         let shown = text::render(&report, false);
-        assert_eq!(shown.contains("1 of its tasks fits"), !code.is_empty(), "{settings}\n{shown}");
+        assert_eq!(shown.contains("1 of its tasks fits"), code != "not-included", "{settings}\n{shown}");
     }
 }
 
@@ -108,11 +110,11 @@ fn a_dry_run_says_what_it_would_move_and_a_reviewed_plan_is_followed() {
         let rehearsal = Rehearsal::new(&snapshot(drawing), options(0, &[], &[])).unwrap();
         let report = rehearsal.run(&config("STEER=true DRY_RUN=true"), CLUSTER, "run-1").await;
         assert_eq!((report.outcome, report.plan.len()), (Outcome::Planned, moves as usize), "{report:#?}");
-        assert_eq!(web(&report).reason, "1 task fits nowhere; 2 tasks of api, db would make room");
+        assert_eq!(web(&report).reason, "1 task fits nowhere; 2 tasks of api, db would make capacity");
         fs::write(&file, json::document(&report).unwrap()).unwrap();
         let with_plan = Config { plan: Some(file), ..config("STEER=true") }.ready().unwrap();
         let report = rehearsal.run(&with_plan, CLUSTER, "run-2").await;
-        assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+        assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{report:#?}");
         assert_eq!((moved(&report), &report.warnings), (moves, &Vec::new()), "{report:#?}");
     });
 }
@@ -125,7 +127,7 @@ fn to_consolidate_too_room_is_made_first() {
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(&drawing), options(0, &[], &[])).unwrap();
         let report = rehearsal.run(&config(settings), CLUSTER, "run-1").await;
-        assert_eq!(web(&report).reason, "room was made: 1 task started", "{report:#?}");
+        assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{report:#?}");
         assert_eq!((moved(&report), report.consolidation.is_none()), (1, true), "{report:#?}");
         text::render(&report, false);
         let report = rehearsal.run(&config(settings), CLUSTER, "run-2").await;
@@ -190,7 +192,7 @@ fn play(drawing: &str, seed: u64, fault: &str) {
 fn a_task_that_does_not_start_though_it_has_room_is_an_error() {
     let (report, rehearsal) = rehearse(ONE_MOVE, "STEER=true TASK_TIMEOUT=1m", options(0, &[], &["broken-image=50"]));
     assert_eq!((report.outcome, moved(&report)), (Outcome::Failed, 1), "{report:#?}");
-    let expected = "web: room was made, but 1 of its tasks were not seen to start: ";
+    let expected = "web: capacity was made, but 1 of its tasks were not seen to start: ";
     assert!(report.errors[0].starts_with(expected), "{:?}", report.errors);
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
     // Not at once again: it backs off as others do.

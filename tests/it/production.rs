@@ -168,7 +168,7 @@ fn a_task_that_fits_nowhere_gets_room() {
         let rehearsal = Rehearsal::new(&snapshot, options(0, &[], &[])).unwrap();
         let report = rehearsal.run(&settings, "production", "run-1").await;
         let planted = report.services.iter().find(|service| service.name == "planted").unwrap();
-        assert_eq!(planted.reason, "room was made: 1 task started", "{:?} {:?}", report.plan, report.errors);
+        assert_eq!(planted.reason, "capacity was made: 1 task started", "{:?} {:?}", report.plan, report.errors);
         shown("fleet.md", "room", &report);
         println!("{memory} MiB by {} moves in {} s", report.plan.len(), report.duration_seconds);
         assert!(report.plan.len() <= 2, "{:?}", report.plan);

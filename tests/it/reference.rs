@@ -22,7 +22,11 @@ fn a_dry_run_plans_the_move_and_changes_nothing() {
     let (report, rehearsal) = rehearse(RETURNED, "DRY_RUN=true", options(0, &[], &[]));
     assert_eq!(report.outcome, Outcome::Planned, "{report:?}");
     assert_eq!(report.plan.len(), 1);
-    assert!(report.plan[0].from.ends_with("/i-1") && report.plan[0].to.ends_with("/i-2"), "{:?}", report.plan);
+    assert!(
+        report.plan[0].from.container_instance.ends_with("/i-1") && report.plan[0].to.name() == "i-2",
+        "{:?}",
+        report.plan
+    );
     assert_eq!(spread_of(&rehearsal, "web"), "i-1=2");
     let changing = ["UpdateService", "StopTask", "TagResource", "UpdateTaskProtection"];
     assert!(report.api_calls.keys().all(|call| !changing.contains(&call.as_str())), "{:?}", report.api_calls);

@@ -1,6 +1,8 @@
 //! Several clusters in one run: read side by side, acted on one after the other, and none stands in another's way.
 
-use ecs_rebalancer::{config::LogFormat, exit, job::job, rehearsal::Rehearsal, shutdown::Shutdown};
+use ecs_rebalancer::{
+    config::LogFormat, exit, job::job, rehearsal::Rehearsal, report::text::Screen, shutdown::Shutdown,
+};
 use serde_json::Value;
 
 use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of};
@@ -9,7 +11,7 @@ const UNEVEN: &str = "a i-1 web web web web\na i-2";
 
 struct Ended {
     status: u8,
-    /// In the order in which they were printed.
+    /// The last lines, in the order in which they were printed.
     reports: Vec<Value>,
     seconds: f64,
     rehearsal: Rehearsal,
@@ -21,9 +23,19 @@ fn run(drawing: &str, settings: &str, clusters: &[&str]) -> Ended {
         let edge = rehearsal.edge("run-1", Shutdown::never()).await;
         let clusters: Vec<String> = clusters.iter().map(|name| (*name).to_owned()).collect();
         let mut out = Vec::new();
-        let status = job(&config(settings), &clusters, &edge, LogFormat::Json, false, &mut out).await.unwrap();
+        let status = job(
+            &config(settings),
+            &clusters,
+            &edge,
+            LogFormat::Json,
+            Screen { colour: false, columns: None },
+            &mut out,
+        )
+        .await
+        .unwrap();
         let lines = String::from_utf8(out).unwrap();
-        let reports = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        let reports = lines.filter(|line: &Value| line["message"] == "summary").collect();
         Ended { status, reports, seconds: edge.clock.elapsed().as_secs_f64(), rehearsal }
     })
 }
@@ -39,8 +51,8 @@ fn they_are_read_side_by_side_and_each_report_counts_its_own_requests() {
     assert!(two.seconds < one.seconds * 1.1, "{} s for one, {} s for two", one.seconds, two.seconds);
     assert_eq!((one.status, two.status, two.reports.len()), (exit::DONE, exit::DONE, 2));
     for report in &two.reports {
-        assert_eq!(report["api_calls"], one.reports[0]["api_calls"]);
-        assert_eq!(report["plan"], one.reports[0]["plan"]);
+        assert_eq!(report["requests"], one.reports[0]["requests"]);
+        assert_eq!(report["planned_moves"], one.reports[0]["planned_moves"]);
     }
 }
 

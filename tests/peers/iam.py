@@ -126,10 +126,12 @@ def simulated(simulator_command, cluster, **tags):
 
 def run(job, environment, settings):
     """One run through the recorder: its requests, which the report must have counted alike."""
-    with recorder(environment["AWS_ENDPOINT_URL"]) as (address, requests):
-        status, report, log = finish(start(job, {**environment, **settings, "AWS_ENDPOINT_URL": address}))
-    if status or report["errors"]:
-        sys.exit(f"FAILED: a run with {settings} ended with status {status}: {report['errors']}\n{log}")
+    with tempfile.NamedTemporaryFile(suffix=".json") as written, recorder(environment["AWS_ENDPOINT_URL"]) as (address, requests):
+        file = {"REBALANCER_REPORT": written.name}
+        status, summary, log = finish(start(job, {**environment, **settings, **file, "AWS_ENDPOINT_URL": address}))
+        report = json.load(written)
+    if status or summary["errors"]:
+        sys.exit(f"FAILED: a run with {settings} ended with status {status}: {summary['errors']}\n{log}")
     counted = dict(collections.Counter(operation for _, operation, _ in requests))
     if counted != report["api_calls"]:
         sys.exit(f"FAILED: the report counts {report['api_calls']}, where these passed: {counted}")

@@ -126,7 +126,7 @@ def main():
     most = in_use - math.ceil(fewest - 1e-6)
     report = planned(rehearse, str(snapshot))
     case = {
-        "moves": [(it["service"], it["from"], it["to"]) for it in report["plan"]],
+        "moves": [(it["service"], it["from"]["container_instance"], it["to"]["container_instance"]) for it in report["plan"]],
         "freed": [it["container_instance"] for it in report["consolidation"]["freed"]],
         "headroom_percent": HEADROOM_PERCENT,
     }

@@ -48,7 +48,7 @@ def start(job, environment, **settings):
 
 
 def finish(process):
-    """The exit status, the report (the last line) and the log."""
+    """The exit status, the summary (the last line) and the log."""
     stdout, stderr = process.communicate(timeout=RUN_SECONDS)
     try:
         return process.returncode, json.loads(stdout.splitlines()[-1]), stderr
@@ -93,7 +93,7 @@ def check_a_rebalancing(job, simulator_command):
         client = ecs(environment)
         before = services(client)
         status, report, log = finish(start(job, environment, cluster=CLUSTER, log_format="json"))
-        check("errors", report["errors"], [])
+        check("errors", report["errors"], "")
         check("exit status", status, 0)
         check("outcome", report["outcome"], "rebalanced")
         check("misplaced tasks after it", report["after"]["misplaced_tasks"], 0)
@@ -116,7 +116,7 @@ def check_an_end_half_way(job, simulator_command):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         status, report, _ = finish(process)
-        check("errors of the run that was ended", report["errors"], [])
+        check("errors of the run that was ended", report["errors"], "")
         check("its exit status", status, TERMINATED)
         check_whole(client, before)
 

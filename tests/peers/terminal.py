@@ -1,5 +1,5 @@
-"""The rehearsal on a terminal: colours there and nowhere else, never with NO_COLOR; a line that says what is waited for; and
-at 80 columns no line of the report is longer.
+"""The rehearsal on a terminal: colours there and nowhere else, never with NO_COLOR; a line that says what is waited for; no line of
+the report is wider than the terminal, and in a pipe no sentence is broken.
 
     python terminal.py target/debug/rehearse
 """
@@ -32,10 +32,10 @@ def environment(**more):
     return {**plain, "TERM": "xterm-256color", "COLUMNS": "80", **more}
 
 
-def on_terminal(program, *arguments, **more):
+def on_terminal(program, *arguments, columns=80, **more):
     """What the program writes to a terminal of its own."""
     main, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([program, *arguments], stdin=other, stdout=other, stderr=other, env=environment(**more))
     os.close(other)
     seen = b""
@@ -81,9 +81,14 @@ def main(program):
     check(COLOUR not in on_terminal(program, TERM="dumb"), "none on a terminal without any")
     check(b"\x1b" not in piped(program), "none in a pipe")
     check(b"\x1b" not in piped(program, CLICOLOR_FORCE="1"), "none in a pipe, whatever is set")
-    for arguments in ([], ["--compare"], ["--fault", "lost-answer=0.05"]):
-        longest = max(len(line) for line in piped(program, *arguments).decode().splitlines())
-        check(0 < longest <= 80, f"{arguments}: the longest line has {longest} columns")
+    for columns in (60, 80, 200):
+        for arguments in ([], ["--compare"], ["--fault", "lost-answer=0.05"]):
+            shown = SEQUENCE.sub(b"", on_terminal(program, *arguments, columns=columns)).decode()
+            longest = max(len(line.rstrip()) for line in re.split("[\r\n]+", shown))
+            check(0 < longest <= columns, f"{arguments}: the longest line has {longest} of {columns} columns")
+    failed = subprocess.run([program, "--fault", "broken-image=0"], capture_output=True, env=environment(), check=False).stdout
+    error = [line for line in failed.splitlines() if line.startswith(b"  error: ")]
+    check(len(error) == 1 and error[0].endswith(b"successfully."), "a sentence is one line in a pipe")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(fleet(), file)
         file.flush()

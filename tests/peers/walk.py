@@ -99,11 +99,11 @@ def check_the_pattern(state, event):
 
 
 def run(job, simulator_command, state, overrides):
-    """Starts the job as ECS does; gives its report."""
+    """Starts the job as ECS does; gives its summary."""
     with simulator(simulator_command, SPEED) as environment:
         settings = rendered.environment(rendered.container(state, CLUSTER), overrides)
         status, report, log = finish(start(job, {**environment, **settings}))
-        check("exit status", (status, report["errors"]), (0, []))
+        check("exit status", (status, report["errors"]), (0, ""))
         return report
 
 

@@ -126,7 +126,7 @@ fn an_instance_that_could_hold_no_more_is_full() {
     // What another service's tasks take makes a task stuck, not balanced.
     check(
         "a i-1 web web web web\na i-2 api memory=1024",
-        "api: balanced, skew 1, 2 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, 512 MiB of memory short",
+        "api: balanced, skew 1, 2 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no capacity where a task is missing: closest is i-2, 512 MiB of memory short",
     );
     // More than could be there are there: then that many can.
     check("a i-1 web web web memory=1024\na i-2 web web", "web: balanced, skew 1, 2 domains");
@@ -151,7 +151,7 @@ fn network_interfaces_by_the_instance_s_type() {
             "a i-1 web web web web type=c5.large {trunk}1\nb i-2{} type=c5.large {trunk}2\n{web}\nservice fill awsvpc=true cpu=1 memory=1 constraint=memberOf:attribute:ecs.availability-zone_==_b",
             " fill".repeat(10)
         ),
-        "fill: balanced, skew 0, 1 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 2 stuck: no room where a task is missing: closest is i-2, where no network interface is left",
+        "fill: balanced, skew 0, 1 domains\nweb: 2 of 4 misplaced, skew 4, 2 domains; 2 stuck: no capacity where a task is missing: closest is i-2, where no network interface is left",
     );
     check(&format!("a i-1 web web type=t2.small\na i-2 type=z9.huge\n{web}"), "web: balanced, skew 0, 2 domains");
 }
@@ -239,7 +239,7 @@ fn the_zones_are_left_to_ecs_where_it_evens_them_out() {
     check(
         "a i-1 web web\na i-2 full cpu=256\nb i-3 web\nservice web azrebalancing=true",
         "full: balanced, skew 1, 3 domains\n\
-         web: 1 of 3 misplaced, skew 2, 3 domains; 1 stuck: no room where a task is missing: closest is i-2, 256 CPU units short",
+         web: 1 of 3 misplaced, skew 2, 3 domains; 1 stuck: no capacity where a task is missing: closest is i-2, 256 CPU units short",
     );
 }
 
@@ -248,7 +248,8 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
     let full =
         |setting: &str| format!("a i-1 web web web gpus=3\na i-2 big {setting}\nservice big cpu=2000 memory=4000");
     let big = "big: balanced, skew 1, 2 domains\n";
-    let stuck = "web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, ";
+    let stuck =
+        "web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no capacity where a task is missing: closest is i-2, ";
     check(&full("cpu=2100"), &format!("{big}{stuck}156 CPU units short"));
     check(&full("memory=4500"), &format!("{big}{stuck}12 MiB of memory short"));
     check(&full(""), &format!("{big}web: 1 of 3 misplaced, skew 3, 2 domains"));
@@ -256,20 +257,20 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
     check(
         "a i-1 web web web\na i-2 other other type=m5.large\nservice web awsvpc=true\nservice other awsvpc=true",
         "other: 1 of 2 misplaced, skew 2, 2 domains\n\
-         web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
+         web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: no capacity where a task is missing: closest is i-2, \
          where no network interface is left",
     );
     check(
         "a i-1 web\na i-2 web\nb i-3 other\nservice web port=80\nservice other port=80",
         "other: balanced, skew 1, 3 domains\n\
-         web: 1 of 2 misplaced, skew 2, 3 domains; 1 stuck: no room where a task is missing: closest is i-3, \
+         web: 1 of 2 misplaced, skew 2, 3 domains; 1 stuck: no capacity where a task is missing: closest is i-3, \
          where port 80 is taken",
     );
     // Room for one of the two that are missing.
     check(
         "a i-1 web web web web\na i-2 api cpu=512",
         "api: balanced, skew 1, 2 domains\n\
-         web: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no room where a task is missing: closest is i-2, \
+         web: 2 of 4 misplaced, skew 4, 2 domains; 1 stuck: no capacity where a task is missing: closest is i-2, \
          256 CPU units short",
     );
 }

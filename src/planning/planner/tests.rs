@@ -121,7 +121,7 @@ fn limits_leave_the_rest_for_the_next_run() {
 fn a_move_that_can_t_be_made_is_left_with_its_reason() {
     let policy = Policy::default();
     let drawing = "a i-1 web web web cpu=768\na i-2 big cpu=768\nservice big cpu=700";
-    check(drawing, &policy, "web: no room where a task is missing: closest is i-2, 188 CPU units short");
+    check(drawing, &policy, "web: no capacity where a task is missing: closest is i-2, 188 CPU units short");
     check(
         "a i-1 web web web\na i-2\nservice web tag.ecs-rebalancer:strategy=stop min=50",
         &policy,

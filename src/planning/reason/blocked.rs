@@ -292,9 +292,9 @@ pub enum Resource {
 impl fmt::Display for Shortage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(closest) = &self.closest else {
-            return formatter.write_str("no room: no other container instance may take its tasks");
+            return formatter.write_str("no capacity: no other container instance may take its tasks");
         };
-        write!(formatter, "no room where a task is missing: closest is {closest}, ")?;
+        write!(formatter, "no capacity where a task is missing: closest is {closest}, ")?;
         match self.resource {
             Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
             Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),

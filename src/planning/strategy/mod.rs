@@ -469,12 +469,12 @@ impl fmt::Display for Ending {
         match self {
             Self::Spread => formatter.write_str("spread"),
             Self::Relocated => formatter.write_str("to the planned container instances"),
-            Self::Started { tasks: 1 } => formatter.write_str("room was made: 1 task started"),
-            Self::Started { tasks } => write!(formatter, "room was made: {tasks} tasks started"),
+            Self::Started { tasks: 1 } => formatter.write_str("capacity was made: 1 task started"),
+            Self::Started { tasks } => write!(formatter, "capacity was made: {tasks} tasks started"),
             Self::NotStarted { tasks, why } => {
-                write!(formatter, "room was made, but {tasks} of its tasks were not seen to start: {why}")
+                write!(formatter, "capacity was made, but {tasks} of its tasks were not seen to start: {why}")
             }
-            Self::RoomNotMade(why) => write!(formatter, "no room was made: {why}"),
+            Self::RoomNotMade(why) => write!(formatter, "no capacity was made: {why}"),
             Self::NoHelp { misplaced } => {
                 write!(formatter, "moving did not help as foreseen; {misplaced} tasks still to be moved")
             }

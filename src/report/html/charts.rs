@@ -21,7 +21,7 @@ const GRID: RGBColor = RGBColor(1, 0, 5);
 
 /// All services together, some of them each, and a table of them all.
 pub(super) fn render(report: &Report) -> Markup {
-    let Some(played) = &report.rehearsal else { return watched(&report.watched) };
+    let Some(played) = &report.rehearsal else { return watched(&report.pictures.watched) };
     let columns = compared(report);
     let content = html! {
         @if played.services.is_empty() {
@@ -227,7 +227,11 @@ fn table(played: &Played) -> Markup {
                         td { (service.minimum_healthy) }
                         td {
                             (service.lowest_healthy)
-                            @if service.lowest_healthy < service.minimum_healthy { strong.bad { " below the minimum" } }
+                            @match service.below_its_minimum() {
+                                Some(true) => " as found",
+                                Some(false) => strong.bad { " below the minimum" },
+                                None => "",
+                            }
                         }
                         td { (service.started) }
                         td { (service.stopped) }

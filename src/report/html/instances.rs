@@ -26,7 +26,7 @@ pub(super) fn fullness(instance: &InstanceReport) -> (usize, &'static str) {
 
 /// Bars for a few, a distribution for many.
 pub(super) fn render(report: &Report) -> Markup {
-    let found = &report.container_instances;
+    let found = &report.pictures.found;
     if found.is_empty() {
         return html! {};
     }

@@ -15,11 +15,11 @@ const MOST_EVEN: usize = 200;
 
 /// The uneven services; the others on demand.
 pub(super) fn render(report: &Report) -> Markup {
-    if report.container_instances.is_empty() || report.services.is_empty() {
+    if report.pictures.found.is_empty() || report.services.is_empty() {
         return html! {};
     }
     let after = afterwards(report);
-    let matrix = Matrix::new(&report.container_instances, after.map(|(instances, _)| instances));
+    let matrix = Matrix::new(&report.pictures.found, after.map(|(instances, _)| instances));
     let (mut uneven, mut even): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
         report.services.iter().partition(|service| service.misplaced_tasks > 0 || service.moved > 0);
     uneven.sort_by(|a, b| (b.misplaced_tasks, b.task_skew, &a.name).cmp(&(a.misplaced_tasks, a.task_skew, &b.name)));
@@ -37,12 +37,13 @@ pub(super) fn render(report: &Report) -> Markup {
         @if uneven.is_empty() {
             p { "No service has misplaced tasks." }
         } @else {
-            (scrolled("Services with misplaced tasks, by container instance", &matrix.table("Services with misplaced tasks, the most uneven first", &uneven, PICTURED)))
+            (matrix.on_screen("Services with misplaced tasks", &uneven, PICTURED))
+            (matrix.in_print(&uneven, PICTURED))
         }
         @if !even.is_empty() {
             details {
                 summary { (counted(even.len(), "service has", "services have")) " no misplaced tasks" }
-                (scrolled("Services without misplaced tasks, by container instance", &matrix.table("Services without misplaced tasks", &even, MOST_EVEN)))
+                (matrix.on_screen("Services without misplaced tasks", &even, MOST_EVEN))
             }
         }
     };
@@ -105,7 +106,26 @@ impl Matrix {
         Self { columns, is_aggregated, counts, has_after: after.is_some() }
     }
 
-    fn table(&self, caption: &str, services: &[&ServiceReport], most: usize) -> Markup {
+    /// All zones side by side.
+    fn on_screen(&self, caption: &str, services: &[&ServiceReport], most: usize) -> Markup {
+        let zones = columns::zones(&self.columns);
+        let zones: Vec<&str> = zones.into_iter().map(|(zone, _)| zone).collect();
+        html! { div.screen { (scrolled(&format!("{caption}, by container instance"), &self.table(caption, services, most, &zones))) } }
+    }
+
+    /// A table a zone: paper doesn't scroll.
+    fn in_print(&self, services: &[&ServiceReport], most: usize) -> Markup {
+        html! {
+            div.paper {
+                @for (zone, _) in columns::zones(&self.columns) { (self.table(&format!("Zone {zone}"), services, most, &[zone])) }
+            }
+        }
+    }
+
+    fn table(&self, caption: &str, services: &[&ServiceReport], most: usize, zones: &[&str]) -> Markup {
+        let columns: Vec<(usize, &Column)> =
+            self.columns.iter().enumerate().filter(|(_, column)| zones.contains(&column.zone.as_str())).collect();
+        let span = |zone: &str| columns.iter().filter(|(_, column)| column.zone == zone).count() + 1;
         let more = services.len().saturating_sub(most);
         html! {
             table.matrix {
@@ -115,23 +135,26 @@ impl Matrix {
                         th scope="col" rowspan="2" { "Service" }
                         th scope="col" rowspan="2" { "Tasks" }
                         th scope="col" rowspan="2" { "Mis­placed" }
-                        @for (zone, span) in columns::zones(&self.columns) {
-                            th.zone scope="colgroup" colspan=(span) { (zone) }
+                        @for zone in zones { th.zone scope="colgroup" colspan=(span(zone)) { (zone) } }
+                    }
+                    tr {
+                        @for (_, column) in &columns {
+                            @if column.begins_zone { th.zone scope="col" { "all" } }
+                            th scope="col" { abbr title=(column.name) { (column.head) } }
                         }
                     }
-                    tr { @for column in &self.columns { th class=[column.begins_zone.then_some("zone")] scope="col" { (column.name) } } }
                 }
                 tbody {
-                    @for service in services.iter().take(most) { (self.row(service)) }
+                    @for service in services.iter().take(most) { (self.row(service, &columns)) }
                 }
                 @if more > 0 {
-                    tfoot { tr { th scope="row" { "and " (counted(more, "more", "more")) } td colspan=(self.columns.len() + 2) {} } }
+                    tfoot { tr { th scope="row" { "and " (counted(more, "more", "more")) } td colspan=(columns.len() + zones.len() + 2) {} } }
                 }
             }
         }
     }
 
-    fn row(&self, service: &ServiceReport) -> Markup {
+    fn row(&self, service: &ServiceReport, columns: &[(usize, &Column)]) -> Markup {
         let nothing = vec![<[Count; 2]>::default(); self.columns.len()];
         let counts = self.counts.get(&service.name).unwrap_or(&nothing);
         html! {
@@ -139,13 +162,32 @@ impl Matrix {
                 th scope="row" { (service.name) }
                 td { (service.running_tasks) }
                 td { (service.misplaced_tasks) }
-                @for (column, [found, then]) in self.columns.iter().zip(counts) {
-                    td class=[column.begins_zone.then_some("zone")] {
-                        (chip(*found))
-                        @if self.has_after && then.tasks != found.tasks { span.to { " → " } (chip(*then)) }
-                    }
+                @for (index, column) in columns {
+                    @if column.begins_zone { td.zone.all { (self.change(self.of_zone(&column.zone, counts))) } }
+                    td { (self.change(counts[*index])) }
                 }
             }
+        }
+    }
+}
+
+impl Matrix {
+    /// A service's tasks in a whole zone.
+    fn of_zone(&self, zone: &str, counts: &[[Count; 2]]) -> [Count; 2] {
+        let of_zone = self.columns.iter().zip(counts).filter(|(column, _)| column.zone == zone);
+        of_zone.fold(<[Count; 2]>::default(), |sum, (_, count)| {
+            [0, 1].map(|when| Count {
+                tasks: sum[when].tasks + count[when].tasks,
+                even_hundredths: sum[when].even_hundredths + count[when].even_hundredths,
+            })
+        })
+    }
+
+    /// A count, and what became of it.
+    fn change(&self, [found, then]: [Count; 2]) -> Markup {
+        html! {
+            (chip(found))
+            @if self.has_after && then.tasks != found.tasks { span.to { "→" } (chip(then)) }
         }
     }
 }

@@ -5,10 +5,23 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{counted, scrolled, section};
-use crate::report::{InstanceReport, PlannedMove, Report};
+use crate::report::{InstanceReport, Place, PlannedMove, Report, text::cost};
 
 /// More moves than this are shown on demand.
 const OPEN: usize = 30;
+
+/// What the plan costs, and what a setting would change.
+pub(super) fn answer(report: &Report) -> Markup {
+    let estimate = report.estimate.filter(|_| report.after.is_none() && !report.plan.is_empty());
+    if estimate.is_none() && report.hints.is_empty() {
+        return html! {};
+    }
+    let content = html! {
+        @if let Some(estimate) = &estimate { p { (cost(estimate)) } }
+        @if !report.hints.is_empty() { ul.notes { @for hint in &report.hints { li { strong { "Hint: " } (hint.sentence) "." } } } }
+    };
+    section("answer", "What the run would do", &content)
+}
 
 /// The table, folded where it is long.
 pub(super) fn render(report: &Report) -> Markup {
@@ -16,7 +29,7 @@ pub(super) fn render(report: &Report) -> Markup {
         return html! {};
     }
     let known: BTreeMap<&str, &InstanceReport> =
-        report.container_instances.iter().map(|instance| (instance.arn.as_str(), instance)).collect();
+        report.pictures.found.iter().map(|instance| (instance.arn.as_str(), instance)).collect();
     let moves = scrolled("Planned moves", &table(&report.plan, &known));
     let content = html! {
         p { "As planned; where ECS puts a replacement is ECS’s choice." }
@@ -30,9 +43,9 @@ pub(super) fn render(report: &Report) -> Markup {
 }
 
 fn table(moves: &[PlannedMove], known: &BTreeMap<&str, &InstanceReport>) -> Markup {
-    let place = |arn: &str| match known.get(arn) {
+    let place = |place: &Place| match known.get(place.container_instance.as_str()) {
         Some(instance) => format!("{} ({})", instance.name, instance.availability_zone),
-        None => short(arn).to_owned(),
+        None => place.name().to_owned(),
     };
     html! {
         table {
@@ -42,7 +55,7 @@ fn table(moves: &[PlannedMove], known: &BTreeMap<&str, &InstanceReport>) -> Mark
                 @for PlannedMove { service, task, from, to } in moves {
                     tr {
                         th scope="row" { (service) }
-                        td.text { code { (short(task)) } }
+                        td.text { code title=(short(task)) { (short(task).chars().take(8).collect::<String>()) } }
                         td.text { (place(from)) }
                         td.text { (place(to)) }
                     }

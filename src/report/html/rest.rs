@@ -36,7 +36,7 @@ pub(super) fn requests(report: &Report) -> Markup {
 
 /// Every variable; what was set stands out.
 pub(super) fn configuration(report: &Report) -> Markup {
-    if report.configuration.is_empty() {
+    if report.pictures.configuration.is_empty() {
         return html! {};
     }
     let table = html! {
@@ -44,7 +44,7 @@ pub(super) fn configuration(report: &Report) -> Markup {
             caption.vh { "Configuration in force" }
             thead { tr { th scope="col" { "Variable" } th.text scope="col" { "Value" } th.text scope="col" { "Set by" } } }
             tbody {
-                @for setting in &report.configuration {
+                @for setting in &report.pictures.configuration {
                     tr {
                         th scope="row" { code { (setting.name) } }
                         td.text { (setting.value) }

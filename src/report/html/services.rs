@@ -80,7 +80,7 @@ fn what(service: &ServiceReport, report: &Report) -> &'static str {
         Action::Rebalance if service.moved > 0 => "moved",
         Action::Rebalance if report.after.is_some() => "not moved",
         Action::Rebalance => "to be moved",
-        Action::MakeRoom => "gets room",
+        Action::MakeRoom => "gets capacity",
         Action::LeaveAlone => "left alone",
         Action::None => "spread",
         Action::NotMeasured => "not measured",

@@ -1,8 +1,9 @@
 //! Which container instances come free, and why the others stay.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, Width, presets};
-
-use super::{Paint, WIDTH, wrapped};
+use super::{
+    Paint,
+    layout::{Row, left, right, table, wrapped},
+};
 use crate::report::consolidation::{ConsolidationReport, FreedInstance};
 
 /// More rows than this are for the JSON report.
@@ -13,7 +14,8 @@ pub(super) fn render(consolidation: &ConsolidationReport, paint: &Paint) -> Stri
     let mut text = String::new();
     let freed = &consolidation.freed;
     if !freed.is_empty() {
-        text.push_str(&table(&freed[..freed.len().min(ROWS)], paint));
+        let rows: Vec<Row> = freed.iter().take(ROWS).map(row).collect();
+        text.push_str(&table("set free", &[left("type"), right("tasks")], "then", &rows, paint));
         if freed.len() > ROWS {
             text.push_str(&format!("  and {} more\n", freed.len() - ROWS));
         }
@@ -23,32 +25,18 @@ pub(super) fn render(consolidation: &ConsolidationReport, paint: &Paint) -> Stri
         let number = kept.container_instances;
         let label =
             if number == 1 { "  1 instance stays: ".to_owned() } else { format!("  {number} instances stay: ") };
-        text.push_str(&wrapped(&label, &kept.reason));
+        text.push_str(&wrapped(&label, &kept.reason, paint));
     }
     text
 }
 
-fn table(freed: &[FreedInstance], paint: &Paint) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
-    let head = ["set free", "type", "tasks", "then"];
-    table.set_header(head.map(|word| paint.strong.apply_to(word).to_string()));
-    for instance in freed {
-        let state = match instance.is_free {
-            Some(false) => "still holds tasks: the next run goes on".to_owned(),
-            _ => then(instance),
-        };
-        let row = [instance.name().to_owned(), instance.instance_type.clone(), instance.moves.to_string(), state];
-        table.add_row(row);
-    }
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_constraint(comfy_table::ColumnConstraint::UpperBoundary(Width::Fixed(28)));
-    }
-    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+fn row(instance: &FreedInstance) -> Row {
+    let paragraph = match instance.is_free {
+        Some(false) => "still holds tasks: the next run goes on".to_owned(),
+        _ => then(instance),
+    };
+    let cells = vec![instance.instance_type.clone(), instance.moves.to_string()];
+    Row { name: instance.name().to_owned(), cells, paragraph }
 }
 
 /// What becomes of a free instance.

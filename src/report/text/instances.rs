@@ -1,13 +1,19 @@
 //! The picture: a bar for each container instance, or, where there are many, for each degree of fullness; now and, beside it, as
 //! the plan or the run left it.
 
-use super::{Paint, WIDTH, percent};
+use super::{
+    Paint,
+    layout::{pad, width},
+    percent,
+};
 use crate::report::{InstanceReport, Report, Summary};
 
 /// More than this many bars are no picture any more.
 const BARS: usize = 24;
 /// A full bar, where there is one in a line.
 const BAR_WIDTH: usize = 32;
+/// A shorter bar shows nothing.
+const NARROWEST_BAR: usize = 6;
 /// What follows a bar beside another: how full an instance is, and its tasks.
 const FILL_WIDTH: usize = 13;
 /// Between a time's column and the next.
@@ -21,24 +27,26 @@ type State<'a> = (&'static str, &'a [InstanceReport]);
 /// Draws the instances.
 pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> String {
     let head = format!(
-        "{} container instances, reserved {} of CPU and {} of memory\n",
+        "{} container instances; {} of CPU and {} of memory are reserved\n",
         summary.container_instances,
         percent(summary.cpu_reservation_percent),
         percent(summary.memory_reservation_percent)
     );
-    let after: State<'_> = ("after", &report.container_instances_after);
-    let predicted: State<'_> = ("predicted", &report.container_instances_predicted);
+    let after: State<'_> = ("after", &report.pictures.after);
+    let predicted: State<'_> = ("predicted", &report.pictures.predicted);
     let is_told = |(_, instances): &State<'_>| !instances.is_empty() && !report.plan.is_empty();
     let later = Some(after).filter(is_told).or(Some(predicted).filter(is_told));
-    let states: Vec<State<'_>> = [("found", &*report.container_instances)].into_iter().chain(later).collect();
+    let states: Vec<State<'_>> = [("found", &*report.pictures.found)].into_iter().chain(later).collect();
     let fits = states.iter().all(|(_, instances)| instances.len() <= BARS);
     head + &if fits { each(&states, paint) } else { by_fullness(&states, paint) }
 }
 
 /// As wide as the bars of so many columns can be behind what a line begins with.
-fn bar_width(states: &[State<'_>], indent: usize, fill: usize) -> usize {
+fn bar_width(states: &[State<'_>], indent: usize, fill: usize, paint: &Paint) -> usize {
     let columns = states.len();
-    ((WIDTH - indent).saturating_sub((columns - 1) * GAP) / columns).saturating_sub(fill).clamp(1, BAR_WIDTH)
+    (paint.picture.saturating_sub(indent).saturating_sub((columns - 1) * GAP) / columns)
+        .saturating_sub(fill)
+        .clamp(1, BAR_WIDTH)
 }
 
 /// A line with the name of each time over its column, where there are several.
@@ -54,21 +62,27 @@ fn each(states: &[State<'_>], paint: &Paint) -> String {
     let mut rows: Vec<&InstanceReport> = states.iter().flat_map(|(_, instances)| *instances).collect();
     rows.sort_by_key(|row| (&row.availability_zone, &row.name, &row.arn));
     rows.dedup_by_key(|row| &row.arn);
-    let width = |part: fn(&InstanceReport) -> &str| rows.iter().map(|row| part(row).chars().count()).max().unwrap_or(0);
-    let zone_width = width(|instance| &instance.availability_zone).min(16);
-    let name_width = width(|instance| &instance.name).min(20);
-    let indent = zone_width + name_width + 6;
-    let bar_width = bar_width(states, indent, FILL_WIDTH);
+    let widest = |part: fn(&InstanceReport) -> &str| rows.iter().map(|row| width(part(row))).max().unwrap_or(0);
+    let zone_width = widest(|instance| &instance.availability_zone);
+    let name_width = widest(|instance| &instance.name);
+    // Where the screen is narrow, an instance's name stands above its bars.
+    let beside = zone_width + name_width + 6;
+    let is_above = beside + states.len() * (NARROWEST_BAR + FILL_WIDTH + GAP) > paint.picture;
+    let indent = if is_above { 4 } else { beside };
+    let bar_width = bar_width(states, indent, FILL_WIDTH, paint);
     let column = bar_width + FILL_WIDTH + GAP;
     let mut text = heads(states, indent, |name| format!("{name:0$}{1:>7}  ", bar_width + 6, "tasks"));
     for row in rows {
-        let (zone, name) = (cut(&row.availability_zone, zone_width), cut(&row.name, name_width));
-        let mut line = format!("  {zone:zone_width$}  {name:name_width$}  ");
+        let mut line = if is_above {
+            format!("  {}  {}\n    ", row.availability_zone, row.name)
+        } else {
+            format!("  {}  {}  ", pad(&row.availability_zone, zone_width), pad(&row.name, name_width))
+        };
         for (_, instances) in states {
             let instance = instances.iter().find(|instance| instance.arn == row.arn);
             line.push_str(&match instance {
                 None => format!("{:column$}", "not there"),
-                Some(instance) if states.len() == 1 => alone(instance, paint),
+                Some(instance) if states.len() == 1 => alone(instance, bar_width, paint),
                 Some(instance) => format!("{} {:>6}  ", fill(instance, bar_width, paint), instance.running_tasks),
             });
         }
@@ -79,9 +93,9 @@ fn each(states: &[State<'_>], paint: &Paint) -> String {
 }
 
 /// An instance that has the line to itself.
-fn alone(instance: &InstanceReport, paint: &Paint) -> String {
+fn alone(instance: &InstanceReport, bar_width: usize, paint: &Paint) -> String {
     let noun = if instance.running_tasks == 1 { "task" } else { "tasks" };
-    format!("{}  {} {noun}", fill(instance, BAR_WIDTH, paint), instance.running_tasks)
+    format!("{}  {} {noun}", fill(instance, bar_width, paint), instance.running_tasks)
 }
 
 /// A bar, and how full it is.
@@ -100,7 +114,7 @@ fn by_fullness(states: &[State<'_>], paint: &Paint) -> String {
     let counts: Vec<Vec<usize>> = states.iter().map(|(_, instances)| counted(instances)).collect();
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let (indent, fill, noun) = (16, 6, " instances");
-    let width = bar_width(states, indent + noun.len(), fill);
+    let width = bar_width(states, indent + noun.len(), fill, paint);
     let mut text = heads(states, indent, |name| format!("{name:0$}", width + fill + GAP));
     for (degree, name) in degrees.iter().enumerate() {
         text.push_str(&format!("  {name:>12}"));
@@ -131,8 +145,4 @@ fn reserved(instance: &InstanceReport) -> u32 {
 
 fn bar(filled: usize, width: usize, paint: &Paint) -> String {
     format!("{}{}", "█".repeat(filled), paint.quiet.apply_to("░".repeat(width - filled)))
-}
-
-fn cut(text: &str, width: usize) -> String {
-    console::truncate_str(text, width, "…").into_owned()
 }

@@ -1,51 +1,54 @@
 //! What a rehearsal shows: the steps as they happened, and how low each service ever was.
 
-use super::{Paint, WIDTH};
+use std::cmp::Reverse;
+
+use super::{
+    Paint,
+    layout::{Row, left, pad, pad_left, right, table, width},
+};
 use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService};
 
 /// More steps than this are for the HTML report.
 const STEPS: usize = 20;
+/// More services than this are for the HTML report.
+const SERVICES: usize = 20;
 
 /// The steps, the lowest counts, the comparison.
 pub(super) fn render(played: &Played, compared: &[Comparison], paint: &Paint) -> String {
     if played.services.is_empty() && compared.is_empty() {
         return String::new();
     }
+    // Those that changed most come first.
+    let mut services: Vec<&PlayedService> = played.services.iter().collect();
+    services.sort_by_key(|service| (Reverse(service.started.max(service.stopped)), &service.name));
+    let steps: Vec<(&str, Moment)> = services.iter().flat_map(|service| turning_points(service)).collect();
     let mut text = String::new();
-    let steps: Vec<(&str, Moment)> = played.services.iter().flat_map(turning_points).collect();
     if !steps.is_empty() {
-        text.push_str(&format!(
-            "{}\n",
-            paint.strong.apply_to(format!(
-                "  {:>7}  {:28}{:>9}{:>9}{:>9}",
-                "second", "service", "desired", "running", "healthy"
-            ))
-        ));
+        let rows: Vec<Row> = steps.iter().take(STEPS).map(|(service, moment)| step(service, moment)).collect();
+        let columns = [right("second"), right("desired"), right("running"), right("healthy")];
+        text += &table("service", &columns, "", &rows, paint);
+        if steps.len() > STEPS {
+            text += &format!("  and {} more steps\n", steps.len() - STEPS);
+        }
+        text.push('\n');
     }
-    for (service, moment) in steps.iter().take(STEPS) {
-        let service = console::truncate_str(service, 28, "…");
-        text.push_str(&format!(
-            "  {:>7}  {service:28}{:>9}{:>9}{:>9}\n",
-            moment.seconds, moment.desired, moment.running, moment.healthy
-        ));
-    }
-    if steps.len() > STEPS {
-        text.push_str(&format!("  {:>7}  and {} more steps\n", "…", steps.len() - STEPS));
-    }
-    text.push('\n');
-    let lowest: Vec<(&str, String)> =
-        played.services.iter().map(|service| (&*service.name, lowest(service, paint))).collect();
-    // As much of each name as leaves the line its width.
-    let widest = lowest.iter().map(|(_, lowest)| console::measure_text_width(lowest)).max().unwrap_or(0);
-    let room = WIDTH.saturating_sub(widest + 4).min(22);
-    for (name, lowest) in lowest {
-        let name = console::truncate_str(name, room, "…");
-        text.push_str(&format!("  {name:room$}  {lowest}\n"));
+    if !services.is_empty() {
+        let rows: Vec<Row> = services.iter().take(SERVICES).map(|service| lowest(service)).collect();
+        let columns = [left("lowest healthy"), right("started"), right("stopped")];
+        text += &table("service", &columns, "", &rows, paint);
+        if services.len() > SERVICES {
+            text += &format!("  and {} more services\n", services.len() - SERVICES);
+        }
     }
     if !compared.is_empty() {
-        text.push_str(&side_by_side(compared, paint));
+        text += &side_by_side(compared, paint);
     }
     text
+}
+
+fn step(service: &str, moment: &Moment) -> Row {
+    let cells = [moment.seconds, moment.desired.into(), moment.running.into(), moment.healthy.into()];
+    Row { name: service.to_owned(), cells: cells.map(|cell| cell.to_string()).to_vec(), paragraph: String::new() }
 }
 
 /// The moments at which the desired count changed, and how each of these phases ended.
@@ -64,19 +67,30 @@ fn turning_points(service: &PlayedService) -> Vec<(&str, Moment)> {
 }
 
 /// How low a service came, and what that took.
-fn lowest(service: &PlayedService, paint: &Paint) -> String {
-    let PlayedService { lowest_healthy, desired, minimum_healthy, started, stopped, .. } = service;
-    let style = if lowest_healthy < minimum_healthy { &paint.bad } else { &paint.good };
-    let lowest = style.apply_to(format!("never below {lowest_healthy} of {desired} healthy"));
-    format!("{lowest}; {started} started, {stopped} stopped")
+fn lowest(service: &PlayedService) -> Row {
+    let PlayedService { name, lowest_healthy, desired, started, stopped, .. } = service;
+    let below = match service.below_its_minimum() {
+        Some(true) => ", as found",
+        Some(false) => ", below its minimum",
+        None => "",
+    };
+    let cells = vec![format!("{lowest_healthy} of {desired}{below}"), started.to_string(), stopped.to_string()];
+    Row { name: name.clone(), cells, paragraph: String::new() }
 }
 
 fn side_by_side(compared: &[Comparison], paint: &Paint) -> String {
-    let head: String = compared.iter().map(|it| format!("{:>16}", it.policy)).collect();
-    let mut text = format!("\n{}\n", paint.strong.apply_to(format!("  {:27}{head}", "on the same cluster")));
+    let label = COMPARED.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
+    let column = compared.iter().map(|it| width(it.policy)).max().unwrap_or(0) + 2;
+    // Where the screen is narrow, what is compared stands above its figures.
+    let is_above = 2 + label + compared.len() * column > paint.width;
+    let begin = |name: &str| if is_above { format!("  {name}\n   ") } else { format!("  {}", pad(name, label)) };
+    let cells = |cell: &dyn Fn(&Comparison) -> String| -> String {
+        compared.iter().map(|it| pad_left(&cell(it), column)).collect()
+    };
+    let head = if is_above { "   ".to_owned() } else { begin("on the same cluster") };
+    let mut text = format!("\n{}\n", paint.strong.apply_to(format!("{head}{}", cells(&|it| it.policy.to_owned()))));
     for (name, figure) in COMPARED {
-        let figures: String = compared.iter().map(|it| format!("{:>16}", figure(it))).collect();
-        text.push_str(&format!("  {name:27}{figures}\n"));
+        text += &format!("{}{}\n", begin(name), cells(&|it| figure(it)));
     }
     text
 }

@@ -2,40 +2,61 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
-
-use super::{Paint, WIDTH, wrapped};
-use crate::report::{Action, ServiceReport};
+use super::{
+    Paint,
+    layout::{Row, right, table, wrapped},
+};
+use crate::report::{Action, Report, ServiceReport, counted};
 
 /// More rows than this are for the JSON report.
 const ROWS: usize = 20;
 
 /// The table, and what is not in it.
-pub(super) fn render(services: &[ServiceReport], paint: &Paint) -> String {
+pub(super) fn render(report: &Report, paint: &Paint) -> String {
+    let services = &report.services;
     let mut text = String::new();
     let mut uneven: Vec<&ServiceReport> =
         services.iter().filter(|service| service.misplaced_tasks > 0 || is_told(service.action)).collect();
     uneven.sort_by_key(|service| (Reverse((service.misplaced_tasks, service.planned_moves)), &service.name));
     if !uneven.is_empty() {
-        text.push_str(&table(&uneven[..uneven.len().min(ROWS)], paint));
+        let columns = [right("tasks"), right("misplaced"), right("stuck"), right("skew")];
+        let rows: Vec<Row> = uneven.iter().take(ROWS).map(|service| row(service, report)).collect();
+        text.push_str(&table("service", &columns, "what is done, and why", &rows, paint));
         text.push('\n');
         if uneven.len() > ROWS {
-            text.push_str(&format!("  and {} more services\n", uneven.len() - ROWS));
+            text.push_str(&format!("  and {} more\n", counted(uneven.len() - ROWS, "service", "services")));
         }
     }
-    let even = services.iter().filter(|service| service.action == Action::None).count();
+    let of_action = |action| services.iter().filter(move |service| service.action == action);
+    let even = of_action(Action::None).count();
     if even > 0 {
-        text.push_str(&format!("  {}\n", counted(even, "is spread", "are spread") + " as the placement strategy asks"));
+        let spread =
+            format!("{} as the placement strategy asks", counted(even, "service is spread", "services are spread"));
+        text.push_str(&wrapped("  ", &spread, paint));
     }
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for service in services.iter().filter(|service| service.action == Action::NotMeasured) {
-        reasons.entry(&service.reason).or_default().push(&service.name);
-    }
+    let would_be = of_action(Action::None).filter(|service| !service.reason_code.is_empty());
+    let reasons = by_reason(would_be, |service| service.reason.rsplit_once("left alone: ").map_or("", |(_, why)| why));
     for (reason, names) in reasons {
-        let label = format!("  {}: ", counted(names.len(), "not measured", "not measured"));
-        text.push_str(&wrapped(&label, &format!("{reason} ({})", some(&names))));
+        let label = format!("  {} of them would be left alone: ", names.len());
+        text.push_str(&wrapped(&label, &format!("{reason} ({})", some(&names)), paint));
+    }
+    for (reason, names) in by_reason(of_action(Action::NotMeasured), |service| service.reason.as_str()) {
+        let label = format!("  {}: ", counted(names.len(), "service is not measured", "services are not measured"));
+        text.push_str(&wrapped(&label, &format!("{reason} ({})", some(&names)), paint));
     }
     text
+}
+
+/// The names of services, by what is told of them.
+fn by_reason<'a>(
+    services: impl Iterator<Item = &'a ServiceReport>,
+    reason: fn(&ServiceReport) -> &str,
+) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for service in services {
+        reasons.entry(reason(service)).or_default().push(&service.name);
+    }
+    reasons
 }
 
 /// Whether something is done for a service, or a reason holds against that.
@@ -46,53 +67,41 @@ fn is_told(action: Action) -> bool {
     }
 }
 
-fn table(services: &[&ServiceReport], paint: &Paint) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
-    let head = ["service", "tasks", "misplaced", "stuck", "skew", "what is done, and why"];
-    table.set_header(head.map(|word| paint.strong.apply_to(word).to_string()));
-    for service in services {
-        let mut why = match service.action {
-            Action::Rebalance if service.moved > 0 => format!("{} moved", service.moved),
-            Action::Rebalance => "to be moved".to_owned(),
-            Action::MakeRoom => "gets room".to_owned(),
-            Action::LeaveAlone => "left alone".to_owned(),
-            Action::None | Action::NotMeasured => String::new(),
-        };
-        if !service.reason.is_empty() {
-            why = format!("{why}: {}", service.reason);
-        }
-        table.add_row([
-            service.name.clone(),
-            service.running_tasks.to_string(),
-            service.misplaced_tasks.to_string(),
-            service.stuck_tasks.to_string(),
-            service.task_skew.to_string(),
-            why,
-        ]);
+fn row(service: &ServiceReport, report: &Report) -> Row {
+    let has_acted = report.after.is_some();
+    let mut paragraph = match service.action {
+        Action::Rebalance if service.moved > 0 => format!("{} moved", service.moved),
+        Action::Rebalance if has_acted => "not moved".to_owned(),
+        Action::Rebalance => format!("{} to be moved", service.planned_moves),
+        Action::MakeRoom => "gets capacity".to_owned(),
+        Action::LeaveAlone => "left alone".to_owned(),
+        Action::None | Action::NotMeasured => String::new(),
+    };
+    if service.action == Action::Rebalance
+        && let Some(strategy) = service.strategy
+    {
+        paragraph += &format!(" by {strategy}");
     }
-    for column in 1..=4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    // An error is told once, below.
+    if report
+        .errors
+        .iter()
+        .any(|error| error.strip_prefix(service.name.as_str()).is_some_and(|rest| rest.starts_with(": ")))
+    {
+        paragraph += ": see the errors";
+    } else if !service.reason.is_empty() {
+        paragraph += &format!(": {}", service.reason);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(28)));
-    }
-    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 service {one}") } else { format!("{number} services {many}") }
+    let cells = [service.running_tasks, service.misplaced_tasks, service.stuck_tasks, service.task_skew];
+    Row { name: service.name.clone(), cells: cells.iter().map(ToString::to_string).collect(), paragraph }
 }
 
 /// The first few names.
-fn some(names: &[&str]) -> String {
+pub(super) fn some(names: &[&str]) -> String {
     const SHOWN: usize = 5;
     let mut text = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        text.push_str(", …");
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
 }

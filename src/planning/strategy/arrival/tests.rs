@@ -18,7 +18,7 @@ fn it_ends_when_all_run_or_the_time_is_up_or_nobody_wants_them_any_more() {
     check(lacks, 299, "", "wait");
     check(lacks, 300, "", "note last, misses 1");
     check(lacks, 0, "stop=signal", "done: the run was told to end (SIGTERM)");
-    check(has, 300, "stop=signal", "done: room was made: 1 task started");
+    check(has, 300, "stop=signal", "done: capacity was made: 1 task started");
     check(has, 0, "tasks=unseen", "see tasks");
     check(has, 0, "unready=1", "wait");
     check(lacks, 0, "gone-service", "done: the service was deleted meanwhile");

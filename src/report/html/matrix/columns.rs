@@ -11,6 +11,8 @@ use crate::report::{
 pub(super) struct Column {
     pub(super) zone: String,
     pub(super) name: String,
+    /// As much of the name's end as tells it from the others.
+    pub(super) head: String,
     /// Their ARNs.
     pub(super) instances: BTreeSet<String>,
     /// How many of them take tasks.
@@ -45,6 +47,7 @@ pub(super) fn of(before: &[InstanceReport], after: &[InstanceReport]) -> (Vec<Co
         let column = columns.entry(key).or_insert_with(|| Column {
             zone: instance.availability_zone.clone(),
             name: name.to_owned(),
+            head: String::new(),
             instances: BTreeSet::new(),
             usable: 0,
             begins_zone: false,
@@ -63,7 +66,33 @@ pub(super) fn of(before: &[InstanceReport], after: &[InstanceReport]) -> (Vec<Co
             column.name.push_str(" (not usable)");
         }
     }
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let letters = shortest_end(&names);
+    for column in &mut columns {
+        column.head = if is_aggregated { column.name.clone() } else { end_of(&column.name, letters).to_owned() };
+    }
     (columns, is_aggregated)
+}
+
+/// With how many letters from their ends names differ from each other; at least four, at which people recognise an id.
+fn shortest_end(names: &[String]) -> usize {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let differ = |letters: usize| {
+        let ends: BTreeSet<&str> = names.iter().map(|name| end_of(name, letters)).collect();
+        ends.len() == names.iter().collect::<BTreeSet<_>>().len()
+    };
+    (4..longest).find(|letters| differ(*letters)).unwrap_or(longest)
+}
+
+/// The last letters of a name; all of it where only a few more would be left out.
+fn end_of(name: &str, letters: usize) -> &str {
+    const FEW: usize = 4;
+    let number = name.chars().count();
+    if number <= letters + FEW {
+        return name;
+    }
+    let at = name.char_indices().nth(number - letters).map_or(0, |(at, _)| at);
+    &name[at..]
 }
 
 /// The zones in order, and how many columns each has.

@@ -1,0 +1,161 @@
+//! What was done and what it came to, taken over into the report.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Action, LeftRaised, MadeMove, Outcome, Place, Report, ServiceReport, Summary, WatchedService, container_instances,
+    instances, tasks,
+};
+use crate::{
+    execute::{Finished, Watched},
+    planning::{
+        imbalance::Measure,
+        model::{Cluster, ContainerInstanceArn},
+        policy::Strategy,
+        strategy::{Ending, Stop},
+    },
+};
+
+impl Report {
+    /// Takes over what was seen of the services in hand.
+    pub fn watched(&mut self, watched: &Watched) {
+        self.pictures.watched =
+            watched.iter().map(|(name, counts)| WatchedService::of(name.as_str(), counts)).collect();
+    }
+
+    /// Takes over what was measured after an earlier run's leftovers were cleared: of the services, what was done stays.
+    pub fn found_after_recovery(&mut self, cluster: &Cluster, measure: &Measure) {
+        let moved: BTreeMap<String, u32> =
+            self.services.iter().map(|service| (service.name.clone(), service.moved)).collect();
+        self.found(cluster, measure);
+        for service in &mut self.services {
+            service.moved = moved.get(&service.name).copied().unwrap_or(0);
+        }
+    }
+
+    /// Takes over what was done, before it is seen what it came to.
+    pub fn did(&mut self, finished: &[Finished]) {
+        for done in finished {
+            self.did_one(done);
+        }
+        // Where a service ended otherwise than planned, that explains why more is left than was predicted.
+        self.is_explained = finished.iter().any(|done| !done.ending.is_as_planned());
+        self.made_room = rooms(finished);
+        let moved = finished.iter().map(|done| done.record.moved()).sum::<u32>();
+        if moved > 0 || self.is_deployed_anew(finished) {
+            self.conclude(Outcome::Rebalanced, format!("{} moved", tasks(moved as usize)));
+        } else if finished.iter().any(|done| !done.recovery) {
+            self.conclude(Outcome::Unchanged, format!("none of {} was moved", tasks(self.plan.len())));
+        }
+    }
+
+    fn did_one(&mut self, done: &Finished) {
+        let failed = done.ending.is_failure();
+        if failed {
+            self.error(format!("{}: {}", done.name, done.ending));
+        } else if done.recovery {
+            self.warn(vec![format!("{}: {}", done.name, done.ending)]);
+        }
+        let remarks = done.record.remarks.iter().map(|remark| format!("{}: {remark}", done.name));
+        self.warn(remarks.collect());
+        if let Some((count, count_meant)) = done.record.left_raised {
+            let name = done.name.to_string();
+            self.error(format!(
+                "{name}: left at {count} tasks, and {count_meant} are meant; the next run restores that"
+            ));
+            self.left_raised.push(LeftRaised { service: name, count, count_meant });
+        }
+        let made = done.record.moves.iter().map(|made| MadeMove {
+            service: done.name.to_string(),
+            task: made.task.to_string(),
+            from: self.place_of(&made.from),
+            to: made.to.as_ref().map(|to| self.place_of(to)),
+        });
+        let made: Vec<MadeMove> = made.collect();
+        self.moves_made.extend(made);
+        self.starts_in_vain += done.record.in_vain;
+        self.ended_by_deadline |= done.ending == Ending::Limit(Stop::Deadline);
+        if let Some(service) = self.services.iter_mut().find(|service| service.name == done.name.as_str()) {
+            service.moved += done.record.moved();
+            // What a task was moved for says more than that it went.
+            let says_what_for = done.ending == Ending::Relocated && !service.reason.is_empty();
+            if (!done.recovery || failed) && !says_what_for {
+                service.reason = done.ending.to_string();
+            }
+        }
+    }
+
+    /// A container instance by both its names, as it was found.
+    fn place_of(&self, arn: &ContainerInstanceArn) -> Place {
+        let found = self.pictures.found.iter().find(|instance| instance.arn == arn.as_str());
+        let name = found.map(|instance| instance.name.clone()).filter(|name| name != arn.short());
+        Place { ec2_instance_id: name.unwrap_or_default(), container_instance: arn.to_string() }
+    }
+
+    /// Whether a service was deployed anew: that moves tasks, though none of them by itself.
+    fn is_deployed_anew(&self, finished: &[Finished]) -> bool {
+        let deploys = [Strategy::Redeploy, Strategy::Revision].map(|strategy| Some(strategy.name()));
+        finished.iter().filter(|done| !done.recovery && done.ending == Ending::Spread).any(|done| {
+            let of_service = self.services.iter().find(|service| service.name == done.name.as_str());
+            of_service.is_some_and(|service| deploys.contains(&service.strategy))
+        })
+    }
+
+    /// Takes over how the cluster is after the run.
+    pub fn looked_again(&mut self, cluster: &Cluster, after: &Measure) {
+        self.after = Some(Summary::of(after));
+        self.pictures.after = instances::of(cluster, after);
+        let moved: u32 = self.services.iter().map(|service| service.moved).sum();
+        let left = after.misplaced_tasks;
+        let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
+        if left > predicted && !self.is_explained {
+            self.differs_unexplained = true;
+            self.warnings.push(format!(
+                "{left} misplaced tasks are left where {predicted} were predicted, though every service in hand ended spread: \
+                 something else changed the cluster"
+            ));
+        }
+        let came_of_it = match &mut self.consolidation {
+            None => format!("{} moved, {left} misplaced are left", tasks(moved as usize)),
+            Some(consolidation) => {
+                consolidation.done(cluster);
+                let (free, planned) = (consolidation.number(), consolidation.freed.len());
+                if free < planned && !self.is_explained {
+                    self.differs_unexplained = true;
+                    self.warnings.push(format!(
+                        "{} hold tasks again, though all of theirs were moved: ECS placed others there",
+                        container_instances(planned - free)
+                    ));
+                }
+                format!("{} moved, {free} of {} came free", tasks(moved as usize), container_instances(planned))
+            }
+        };
+        self.outcome_reason = format!("{came_of_it}{}", self.made_room);
+    }
+
+    /// Tasks still misplaced at the end that by the settings were to be moved: not stuck, not below the threshold, not left out.
+    pub fn misplaced_left(&self) -> u32 {
+        let of_service = |service: &ServiceReport| match service.action {
+            Action::Rebalance | Action::MakeRoom => {
+                service.misplaced_tasks.saturating_sub(service.stuck_tasks).saturating_sub(service.moved)
+            }
+            // A limit of the run's leaves it for a later one.
+            Action::LeaveAlone if matches!(service.reason_code, "max-services" | "max-moves") => {
+                service.misplaced_tasks.saturating_sub(service.stuck_tasks)
+            }
+            Action::LeaveAlone | Action::None | Action::NotMeasured => 0,
+        };
+        if self.mode == "consolidate" { 0 } else { self.services.iter().map(of_service).sum() }
+    }
+}
+
+/// For whom room was made, as an appendix.
+fn rooms(finished: &[Finished]) -> String {
+    let started = finished.iter().filter_map(|done| match done.ending {
+        Ending::Started { tasks: started } => {
+            Some(format!("; made capacity for {}: {} started", done.name, tasks(started as usize)))
+        }
+        _ => None,
+    });
+    started.collect()
+}
