@@ -4,7 +4,7 @@
     cargo bench-all --short           # the counts that CI holds, and the ratios once
     cargo bench-all --image FOLDER    # the binary of an image that is built (OCI layout), and its size
 
-Needs boto3 and valgrind. UPDATE_EXPECT=1 writes the counts, and README's table, anew.
+Needs boto3 and valgrind. UPDATE_EXPECT=1 writes the counts, and the table in benches/README.md, anew.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def add_measuring(table, job, cluster, snapshot, number):
     table.row("- CPU time, ms", cpu * 1000, cpu_of_boto3 * 1000)
     table.row("- peak memory, MB", memory, memory_of_boto3, allowed="25", most=25, fails=True)
     table.row("- to boto3's", memory / memory_of_boto3, allowed="1/5", most=1 / 5)
-    requests = sum(report["api_calls"].values())
+    requests = report["requests"]
     table.count(f"{cluster}: requests to measure", "- requests", requests, boto3=counted["requests"])
     table.row("- misplaced tasks, as both count", report["before"]["misplaced_tasks"], counted["MisplacedTasks"])
     with simulator(SIMULATOR, *snapshot) as environment:

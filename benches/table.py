@@ -1,4 +1,4 @@
-"""The one table that is printed, the counts that may not grow, and README's copy of it."""
+"""The one table that is printed, the counts that may not grow, and its copy in benches/README.md."""
 
 import json
 import pathlib
@@ -46,13 +46,13 @@ class Table:
         return "".join(f"| {line} |\n" for line in lines)
 
     def check(self, is_whole, updates):
-        """What has grown beyond the baseline; or writes it, and README's table, anew."""
+        """What has grown beyond the baseline; or writes it, and the table in benches/README.md, anew."""
         if updates:
             known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
             BASELINE.write_text(json.dumps({**known, **self.counts}, indent=4, sort_keys=True) + "\n")
             if is_whole:
                 before, after = readme()
-                (ROOT / "README.md").write_text(before + BEGIN + self.text() + END + after[1])
+                (ROOT / "benches" / "README.md").write_text(before + BEGIN + self.text() + END + after[1])
         baseline = json.loads(BASELINE.read_text())
         for key, count in self.counts.items():
             if key not in baseline:
@@ -63,15 +63,15 @@ class Table:
         cells = [cell.strip() for line in table.splitlines() for cell in line.split("|")]
         absent = [key for key in self.counts if shown(baseline.get(key)) not in cells]
         if absent:
-            self.failed.append(f"README's table is not of this baseline: {', '.join(absent)}; UPDATE_EXPECT=1 cargo bench-all")
+            self.failed.append(f"the table in benches/README.md is not of this baseline: {', '.join(absent)}; UPDATE_EXPECT=1 cargo bench-all")
 
 
 def readme():
     """What stands before the table; the table, and what stands after it."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "benches" / "README.md").read_text()
     try:
         before, rest = text.split(BEGIN)
         table, after = rest.split(END)
     except ValueError:
-        sys.exit(f"README has no marks {BEGIN.strip()} and {END}, or more than one of each")
+        sys.exit(f"benches/README.md has no marks {BEGIN.strip()} and {END}, or more than one of each")
     return before, (table, after)

@@ -1,4 +1,5 @@
-//! README says what the code does: its picture, its variables and its reasons are those of the code.
+//! README and the book's reference pages say what the code does: their picture, variables, reasons, inputs and outputs are those
+//! of the code.
 //! `UPDATE_EXPECT=1 cargo test contract` writes them anew, to be reviewed as a diff.
 
 use std::{fs, path::Path};
@@ -16,8 +17,18 @@ use ecs_simulator::{Options, snapshot::Snapshot};
 
 use crate::support::{config, in_simulated_time};
 
-fn check(section: &str, expected: &str) {
-    held(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), section, expected);
+/// README is read in five minutes.
+const README_LINES: usize = 200;
+/// An ordinary width, also of a table's row.
+const README_COLUMNS: usize = 140;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[track_caller]
+fn check(page: &str, section: &str, expected: &str) {
+    held(&root().join(page), section, expected);
 }
 
 /// Compares what stands between two marks in a page, or writes it there.
@@ -38,10 +49,57 @@ pub(crate) fn held(path: &Path, section: &str, expected: &str) {
 }
 
 #[test]
-fn readme_is_what_the_code_does() {
-    check("picture", &picture());
-    check("variables", &variables());
-    check("reasons", &reasons());
+fn pages_are_what_the_code_does() {
+    check("README.md", "picture", &picture());
+    check("docs/src/variables.md", "variables", &variables());
+    check("docs/src/reasons.md", "reasons", &reasons());
+    let terraform = fs::read_to_string(root().join("schedule.tf")).unwrap();
+    check("docs/src/deploying.md", "inputs", &inputs(&terraform));
+    check("docs/src/deploying.md", "outputs", &outputs(&terraform));
+}
+
+#[test]
+fn readme_is_short() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = readme.lines().count();
+    assert!(lines <= README_LINES, "README has {lines} lines");
+    for line in readme.lines() {
+        let columns = line.chars().count();
+        assert!(columns <= README_COLUMNS, "{columns} columns: {line}");
+    }
+}
+
+/// Terraform's blocks of one kind: their names and bodies.
+fn blocks<'a>(terraform: &'a str, kind: &str) -> Vec<(&'a str, &'a str)> {
+    let begin = format!("\n{kind} \"");
+    let found = terraform.split(&begin).skip(1);
+    let blocks: Vec<_> = found.filter_map(|rest| rest.split_once("\n}\n")?.0.split_once("\" {\n")).collect();
+    assert!(!blocks.is_empty(), "schedule.tf has no {kind}");
+    blocks
+}
+
+/// What a block says of itself by one of its arguments.
+fn argument<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = body.lines().filter_map(|line| line.strip_prefix("  ")?.split_once('='));
+    lines.find(|(argument, _)| argument.trim() == name).map(|(_, value)| value.trim())
+}
+
+fn description(body: &str) -> String {
+    argument(body, "description").expect(body).trim_matches('"').replace('|', "\\|")
+}
+
+fn inputs(terraform: &str) -> String {
+    let default =
+        |body: &str| argument(body, "default").map_or("required".to_owned(), |default| format!("`{default}`"));
+    let row = |(name, body): (&str, &str)| format!("| `{name}` | {} | {} |\n", default(body), description(body));
+    let rows: String = blocks(terraform, "variable").into_iter().map(row).collect();
+    format!("| variable | default | meaning |\n| --- | --- | --- |\n{rows}")
+}
+
+fn outputs(terraform: &str) -> String {
+    let row = |(name, body): (&str, &str)| format!("| `{name}` | {} |\n", description(body));
+    let rows: String = blocks(terraform, "output").into_iter().map(row).collect();
+    format!("| output | meaning |\n| --- | --- |\n{rows}")
 }
 
 /// What `cargo rehearse` prints.

@@ -65,11 +65,11 @@ fn task_definition_and_terraform_have_the_same_placeholders() {
 }
 
 #[test]
-fn readme_tells_the_permissions_that_terraform_grants() {
-    let (readme, terraform) = (read("README.md"), read("schedule.tf"));
+fn the_book_tells_the_permissions_that_terraform_grants() {
+    let (page, terraform) = (read("docs/src/permissions.md"), read("schedule.tf"));
     let services = ["ecs:", "iam:", "autoscaling:", "cloudwatch:", "elasticloadbalancing:"];
     let is_action = |word: &&str| services.iter().any(|it| word.starts_with(it));
-    let told: BTreeSet<&str> = between(&readme, "## Permissions\n", "\n## ").split('`').filter(is_action).collect();
+    let told: BTreeSet<&str> = page.split('`').filter(is_action).collect();
     let granted = assignments(between(&terraform, "  statements = {", "\n  ] : merge("));
     let granted = granted.into_iter().filter(|(name, _)| *name == "Action").flat_map(|(_, value)| value.split('"'));
     assert_eq!(told, granted.filter(is_action).collect());
