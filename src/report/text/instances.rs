@@ -3,7 +3,7 @@
 
 use super::{
     Paint,
-    layout::{pad, width},
+    layout::{pad, width, wrapped},
     percent,
 };
 use crate::report::{InstanceReport, Report, Summary};
@@ -12,6 +12,8 @@ use crate::report::{InstanceReport, Report, Summary};
 const BARS: usize = 24;
 /// A full bar, where there is one in a line.
 const BAR_WIDTH: usize = 32;
+/// What is said behind an instance on which ECS places no tasks.
+const NOT_USABLE: &str = "  not usable";
 /// A shorter bar shows nothing.
 const NARROWEST_BAR: usize = 6;
 /// What follows a bar beside another: how full an instance is, and its tasks.
@@ -27,7 +29,7 @@ type State<'a> = (&'static str, &'a [InstanceReport]);
 /// Draws the instances.
 pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> String {
     let head = format!(
-        "{} container instances; {} of CPU and {} of memory are reserved\n",
+        "{} container instances; {} of CPU and {} of memory are reserved",
         summary.container_instances,
         percent(summary.cpu_reservation_percent),
         percent(summary.memory_reservation_percent)
@@ -38,13 +40,13 @@ pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> Strin
     let later = Some(after).filter(is_told).or(Some(predicted).filter(is_told));
     let states: Vec<State<'_>> = [("found", &*report.pictures.found)].into_iter().chain(later).collect();
     let fits = states.iter().all(|(_, instances)| instances.len() <= BARS);
-    head + &if fits { each(&states, paint) } else { by_fullness(&states, paint) }
+    wrapped("", &head, paint) + &if fits { each(&states, paint) } else { by_fullness(&states, paint) }
 }
 
 /// As wide as the bars of so many columns can be behind what a line begins with.
-fn bar_width(states: &[State<'_>], indent: usize, fill: usize, paint: &Paint) -> usize {
+fn bar_width(states: &[State<'_>], indent: usize, fill: usize, width: usize) -> usize {
     let columns = states.len();
-    (paint.picture.saturating_sub(indent).saturating_sub((columns - 1) * GAP) / columns)
+    (width.saturating_sub(indent).saturating_sub((columns - 1) * GAP) / columns)
         .saturating_sub(fill)
         .clamp(1, BAR_WIDTH)
 }
@@ -67,9 +69,11 @@ fn each(states: &[State<'_>], paint: &Paint) -> String {
     let name_width = widest(|instance| &instance.name);
     // Where the screen is narrow, an instance's name stands above its bars.
     let beside = zone_width + name_width + 6;
-    let is_above = beside + states.len() * (NARROWEST_BAR + FILL_WIDTH + GAP) > paint.picture;
+    let remark = if rows.iter().all(|row| row.usable) { 0 } else { width(NOT_USABLE) };
+    let picture = paint.picture.saturating_sub(remark);
+    let is_above = beside + states.len() * (NARROWEST_BAR + FILL_WIDTH + GAP) > picture;
     let indent = if is_above { 4 } else { beside };
-    let bar_width = bar_width(states, indent, FILL_WIDTH, paint);
+    let bar_width = bar_width(states, indent, FILL_WIDTH, picture);
     let column = bar_width + FILL_WIDTH + GAP;
     let mut text = heads(states, indent, |name| format!("{name:0$}{1:>7}  ", bar_width + 6, "tasks"));
     for row in rows {
@@ -87,7 +91,8 @@ fn each(states: &[State<'_>], paint: &Paint) -> String {
             });
         }
         text.push_str(line.trim_end());
-        text.push_str(if row.usable { "\n" } else { "  not usable\n" });
+        text.push_str(if row.usable { "" } else { NOT_USABLE });
+        text.push('\n');
     }
     text
 }
@@ -114,7 +119,7 @@ fn by_fullness(states: &[State<'_>], paint: &Paint) -> String {
     let counts: Vec<Vec<usize>> = states.iter().map(|(_, instances)| counted(instances)).collect();
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let (indent, fill, noun) = (16, 6, " instances");
-    let width = bar_width(states, indent + noun.len(), fill, paint);
+    let width = bar_width(states, indent + noun.len(), fill, paint.picture);
     let mut text = heads(states, indent, |name| format!("{name:0$}", width + fill + GAP));
     for (degree, name) in degrees.iter().enumerate() {
         text.push_str(&format!("  {name:>12}"));

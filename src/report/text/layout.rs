@@ -52,8 +52,9 @@ pub(super) fn table(
         .map(|(at, column)| rows.iter().map(|row| width(&row.cells[at])).max().unwrap_or(0).max(width(column.head)))
         .collect();
     let figures_width: usize = widths.iter().map(|width| GAP + width).sum();
-    // Where even the figures don't fit beside the names, every longer name has a line of its own.
-    let name_width = if GAP + name_width + figures_width > paint.width { width(name) } else { name_width };
+    // Where even the figures don't fit beside the names, every longer name has a line of its own, and in the end every name.
+    let fits_beside = |names: &usize| GAP + names + figures_width <= paint.width;
+    let name_width = [name_width, width(name)].into_iter().find(fits_beside).unwrap_or(0);
     let before = GAP + name_width + figures_width + GAP;
     let is_below = paint.width.saturating_sub(before) < NARROWEST;
     let cells = |texts: &[&str]| -> String {
@@ -67,7 +68,8 @@ pub(super) fn table(
             .collect()
     };
     let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
-    let mut head = format!("  {}{}", pad(name, name_width), cells(&heads));
+    let name = if name_width == 0 { format!("{name}\n  ") } else { pad(name, name_width) };
+    let mut head = format!("  {name}{}", cells(&heads));
     if !is_below && rows.iter().any(|row| !row.paragraph.is_empty()) {
         head += &format!("  {paragraph}");
     }
