@@ -11,6 +11,12 @@ use crate::testing;
 /// Of so many instances one holds tasks: with two of three that came back empty services are uneven in earnest. Each instance
 /// has room for so many more tasks; without any, a batch job's task fills the empty ones.
 pub(crate) fn fleet(instances: usize, one_of: usize, room: usize) -> Cluster {
+    let batch = if room == 0 { " batch" } else { "" };
+    drawn(instances, one_of, batch, &|tasks| tasks + batch.len().min(1) + room)
+}
+
+/// The same, where `size` says how many tasks an instance has room for in all, by those that it holds.
+pub(crate) fn drawn(instances: usize, one_of: usize, batch: &str, size: &dyn Fn(usize) -> usize) -> Cluster {
     let mut tasks = vec![String::new(); instances];
     let mut chance = 1_u64;
     for number in 0..instances * 20 {
@@ -22,8 +28,7 @@ pub(crate) fn fleet(instances: usize, one_of: usize, room: usize) -> Cluster {
     let mut drawing = "service batch strategy=random\n".to_owned();
     for (number, tasks) in tasks.iter().enumerate() {
         let zone = ["a", "b", "c"][number % 3];
-        let batch = if room == 0 { " batch" } else { "" };
-        let size = tasks.split_whitespace().count() + batch.len().min(1) + room;
+        let size = size(tasks.split_whitespace().count());
         let (cpu, memory) = (size * 256, size * 512);
         let trunk = format!("attr.ecs.awsvpc-trunk-id=trunk-{number:05}");
         let _ = writeln!(drawing, "{zone} i-{number:05} type=m5.large {trunk} cpu={cpu} memory={memory}{tasks}{batch}");

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     domains::Domain,
     model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
-    placement::{Index, Levels, Requirement},
+    placement::{
+        Index, Levels, Requirement,
+        occupancy::{Demand, Holding},
+    },
     reason::Unmeasured,
 };
 
@@ -161,13 +164,20 @@ pub fn put<Id: Clone>(domains: &mut Vec<Domain<Id>>, domain: Domain<Id>, tells_i
 
 /// How many more of the part's tasks fit on an instance now.
 pub fn room(index: &Index<'_>, service: &Service, part: &Part<'_>, instance: &ContainerInstance) -> u32 {
-    let count = |is_meant: &dyn Fn(&Task) -> bool| {
-        let number = index.tasks_on(&instance.arn).iter().filter(|task| is_meant(task)).count();
-        u32::try_from(number).unwrap_or(u32::MAX)
-    };
-    let present = || count(&|task| task.service.as_ref() == Some(&service.name));
-    let interfaces = || count(&|task| task.takes_network_interface);
-    part.requirement.room(instance, &instance.remaining, &present, &interfaces)
+    if part.requirement.limit() == 1 {
+        let of_it = |task: &&Task| task.service.as_ref() == Some(&service.name);
+        if index.tasks_on(&instance.arn).iter().any(of_it) {
+            return 0;
+        }
+    }
+    let demand = part.requirement.demand();
+    let room = holding(index, &demand, instance).room(&demand);
+    room.min(part.requirement.limit())
+}
+
+/// An instance for whoever asks that; its network interfaces are counted only where one is asked.
+pub fn holding<'a>(index: &Index<'_>, demand: &Demand<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
+    Holding::read(instance, if demand.takes_interface { index.interfaces_on(&instance.arn) } else { 0 })
 }
 
 /// Puts domains of the last level under those of the levels before, by their paths.

@@ -1,10 +1,13 @@
 //! Placement strategies and constraints: the domains that a service spreads over, the instances that may take its tasks.
 
+pub mod occupancy;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
 };
 
+use self::occupancy::Demand;
 use super::{
     interfaces::Interfaces,
     model::{
@@ -177,32 +180,6 @@ impl<'a> Requirement<'a> {
         self.definition.map(|definition| definition.reserves).unwrap_or_default()
     }
 
-    /// How many more tasks fit there now. How many of the same service are `present`, and how many network `interfaces` are
-    /// taken, is asked only where it matters.
-    pub fn room(
-        &self,
-        instance: &ContainerInstance,
-        remaining: &Capacity,
-        present: &dyn Fn() -> u32,
-        interfaces: &dyn Fn() -> u32,
-    ) -> u32 {
-        let limit = self.limit();
-        let mut room = if limit == u32::MAX { limit } else { limit.saturating_sub(present()) };
-        let Some(definition) = self.definition else { return room };
-        let asked = definition.reserves;
-        for (free, each) in [
-            (remaining.cpu_units, asked.cpu_units),
-            (remaining.memory_mib, asked.memory_mib),
-            (remaining.gpus, asked.gpus),
-        ] {
-            room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
-        }
-        if room > 0 && definition.takes_network_interface {
-            room = room.min(Interfaces::of(instance).left(interfaces()));
-        }
-        if self.taken_port(instance).is_some() { 0 } else { room }
-    }
-
     /// How many tasks of the service an instance could hold beside daemons alone, and no fewer than are there: then it is full.
     fn most(&self, instance: &ContainerInstance, daemons: Daemons, there: u32) -> u32 {
         let Some(definition) = self.definition else { return self.limit() };
@@ -223,11 +200,9 @@ impl<'a> Requirement<'a> {
         self.limit().min(most.max(there))
     }
 
-    /// A static host port of the tasks' that is taken there.
-    pub fn taken_port(&self, instance: &ContainerInstance) -> Option<u16> {
-        let definition = self.definition?;
-        let tcp = definition.tcp_host_ports.intersection(&instance.taken_tcp_ports);
-        tcp.chain(definition.udp_host_ports.intersection(&instance.taken_udp_ports)).next().copied()
+    /// What one task takes.
+    pub fn demand(&self) -> Demand<'a> {
+        Demand::of(self.definition)
     }
 }
 
@@ -471,6 +446,14 @@ impl<'a> Index<'a> {
 
     fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {
         self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
+    }
+
+    /// How many network interfaces tasks have on an instance.
+    pub fn interfaces_on(&self, instance: &ContainerInstanceArn) -> u32 {
+        let takes = |task: &&&Task| {
+            Demand::of_task(task, self.cluster.task_definitions.get(&task.task_definition)).takes_interface
+        };
+        u32::try_from(self.tasks_on(instance).iter().filter(takes).count()).unwrap_or(u32::MAX)
     }
 
     /// The tasks on an instance, those without a service included.

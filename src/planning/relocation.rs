@@ -3,7 +3,7 @@
 use super::{
     eligibility::{blocked, no_surge, unmeasured},
     model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
-    parts::{self, Part, is_placed},
+    parts::{Part, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
     providers::shared_out,
@@ -28,11 +28,6 @@ impl<'a> Relocatable<'a> {
     /// Whether its owner asks that it be spread: else ECS packs it, or draws lots.
     pub(super) fn is_spread(&self) -> bool {
         Levels::of(self.service).is_ok()
-    }
-
-    /// How many more of its tasks fit on an instance now.
-    pub(super) fn room(&self, index: &Index<'a>, instance: &ContainerInstance) -> u32 {
-        parts::room(index, self.service, &self.part, instance)
     }
 
     /// Its tasks on an instance, oldest first: the youngest goes first.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use super::{
     domains::Domain,
     model::{ContainerInstance, Service},
-    parts::{Part, nest, room},
+    parts::{Part, holding, nest, room},
     placement::Index,
     reason::{Resource, Shortage},
 };
@@ -142,11 +142,12 @@ impl<'a> Group<'a> {
 /// What is short on that of their instances that comes closest to taking one task more than it has room for; of equal ones
 /// the first in the order of their classes and ARNs.
 fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>, lacking: &[&Place<'_>]) -> Shortage {
+    let demand = part.requirement.demand();
     let mut closest: Option<((u64, Resource, u32), &ContainerInstance)> = None;
     for place in lacking {
         for instance in place.instances.iter().copied() {
             let fitting = if place.could_have == 0 { 0 } else { room(index, service, part, instance) };
-            let short = worst_shortage(part, instance, fitting);
+            let short = holding(index, &demand, instance).short(&demand, part.requirement.limit() == 1, fitting);
             let is_closer = closest.is_none_or(|(least, _)| short < least);
             if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance.arn)) {
                 closest = Some((short, instance));
@@ -161,25 +162,4 @@ fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>, lacking: &[&P
             Shortage { closest: Some(name.to_owned()), resource, by }
         }
     }
-}
-
-/// The resource of which the largest part of what is asked is short, that part in thousandths, and how much is short, when
-/// `fitting` tasks are there already. What there is only one of comes behind all that is counted.
-fn worst_shortage(part: &Part<'_>, instance: &ContainerInstance, fitting: u32) -> (u64, Resource, u32) {
-    let (asked, free) = (part.requirement.reserves(), instance.remaining);
-    let amounts = [
-        (Resource::Cpu, asked.cpu_units, free.cpu_units),
-        (Resource::Memory, asked.memory_mib, free.memory_mib),
-        (Resource::Gpu, asked.gpus, free.gpus),
-    ]
-    .into_iter()
-    .filter_map(|(resource, asked, free)| {
-        let short = asked.checked_sub(free.saturating_sub(asked.saturating_mul(fitting)))?;
-        (short > 0).then(|| (u64::from(short) * 1000 / u64::from(asked), resource, short))
-    });
-    amounts.max().unwrap_or_else(|| match part.requirement.taken_port(instance) {
-        Some(taken) => (1001, Resource::Port(taken), 1),
-        None if part.requirement.limit() == 1 => (1002, Resource::Instance, 1),
-        None => (1001, Resource::NetworkInterface, 1),
-    })
 }

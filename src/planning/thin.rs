@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
-    placement::{Index, Requirement},
+    placement::{Index, Requirement, occupancy::Holding},
     spread::fullness,
 };
 
@@ -32,7 +32,8 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     }
     let mut kept: BTreeSet<ContainerInstanceArn> =
         cluster.tasks.values().filter_map(|task| task.container_instance.clone()).collect();
-    let room = |instance: &ContainerInstance| requirement.room(instance, &instance.remaining, &|| 0, &|| 0);
+    let demand = requirement.demand();
+    let room = |instance: &ContainerInstance| Holding::read(instance, 0).room(&demand).min(requirement.limit());
     for mut class in Index::new(cluster).classes {
         class.retain(|instance| !kept.contains(&instance.arn));
         let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {

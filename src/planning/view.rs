@@ -9,9 +9,12 @@ use std::{
 use super::{
     model::{
         Cluster, ContainerInstanceArn, Health, Launch, PlacementConstraint, Service, ServiceName, Task, TaskArn,
-        TaskDefinition, TaskStatus, Timestamp,
+        TaskStatus, Timestamp,
     },
-    placement,
+    placement::{
+        self,
+        occupancy::{Demand, Figures, Holding},
+    },
     query::Query,
 };
 
@@ -71,9 +74,12 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
         remove(cluster, arn);
     }
     for task in tasks.values() {
-        if cluster.tasks.contains_key(&task.arn) {
+        let known = cluster.tasks.get(&task.arn).map(|known| &known.container_instance);
+        if known == Some(&task.container_instance) {
             cluster.tasks.insert(task.arn.clone(), Arc::new(task.clone()));
         } else {
+            // New, or placed only since it was seen first.
+            remove(cluster, &task.arn);
             insert(cluster, task.clone());
         }
     }
@@ -82,14 +88,14 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
 
 /// Adds a task, and takes what it reserves from its instance.
 pub fn insert(cluster: &mut Cluster, task: Task) {
-    reserve(cluster, &task, true);
+    settle(cluster, &task, true);
     cluster.tasks.insert(task.arn.clone(), task.into());
 }
 
 /// Removes a task, and gives back what it reserved.
 pub fn remove(cluster: &mut Cluster, arn: &TaskArn) {
     if let Some(task) = cluster.tasks.remove(arn) {
-        reserve(cluster, &task, false);
+        settle(cluster, &task, false);
     }
 }
 
@@ -142,32 +148,24 @@ pub fn foreseen(
     })
 }
 
-fn reserve(cluster: &mut Cluster, task: &Task, takes: bool) {
-    let Some(TaskDefinition { reserves, tcp_host_ports, udp_host_ports, .. }) =
-        cluster.task_definitions.get(&task.task_definition)
-    else {
-        return;
-    };
+/// Settles what the instance has free when a task comes to it, or goes.
+fn settle(cluster: &mut Cluster, task: &Task, comes: bool) {
+    let Some(definition) = cluster.task_definitions.get(&task.task_definition) else { return };
     let Some(instance) = task.container_instance.as_ref().and_then(|arn| cluster.container_instances.get_mut(arn))
     else {
         return;
     };
-    let instance = Arc::make_mut(instance);
-    let change = |free: &mut u32, amount: u32, registered: u32| {
-        *free = if takes { free.saturating_sub(amount) } else { free.saturating_add(amount).min(registered) };
+    let Figures { remaining, taken_tcp_ports, taken_udp_ports } = {
+        // Its network interfaces are counted by its tasks.
+        let mut holding = Holding::read(instance, 0);
+        holding.change(&Demand::of(Some(definition)), comes);
+        holding.figures()
     };
-    change(&mut instance.remaining.cpu_units, reserves.cpu_units, instance.registered.cpu_units);
-    change(&mut instance.remaining.memory_mib, reserves.memory_mib, instance.registered.memory_mib);
-    change(&mut instance.remaining.gpus, reserves.gpus, instance.registered.gpus);
-    if takes {
-        instance.taken_tcp_ports.extend(tcp_host_ports);
-        instance.taken_udp_ports.extend(udp_host_ports);
-        instance.running_tasks_count += 1;
-    } else {
-        instance.taken_tcp_ports.retain(|port| !tcp_host_ports.contains(port));
-        instance.taken_udp_ports.retain(|port| !udp_host_ports.contains(port));
-        instance.running_tasks_count = instance.running_tasks_count.saturating_sub(1);
-    }
+    let instance = Arc::make_mut(instance);
+    (instance.remaining, instance.taken_tcp_ports, instance.taken_udp_ports) =
+        (remaining, taken_tcp_ports, taken_udp_ports);
+    let tasks = &mut instance.running_tasks_count;
+    *tasks = if comes { tasks.saturating_add(1) } else { tasks.saturating_sub(1) };
 }
 
 #[cfg(test)]

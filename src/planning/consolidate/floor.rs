@@ -9,7 +9,10 @@ use super::{
 use crate::planning::{
     model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task},
     moves::Reviewed,
-    placement::Index,
+    placement::{
+        Index,
+        occupancy::{Demand, Holding},
+    },
     policy::Policy,
     relocation::Relocatable,
 };
@@ -17,6 +20,8 @@ use crate::planning::{
 /// What doesn't change: instances, services, tasks, limits.
 pub(super) struct Floor<'a> {
     pub(super) sites: Vec<Site<'a>>,
+    /// The sites as they were read.
+    pub(super) holdings: Vec<Holding<'a>>,
     pub(super) kinds: Vec<Kind<'a>>,
     pub(super) items: Vec<Item<'a>>,
     /// The sites of each zone.
@@ -43,8 +48,6 @@ pub(super) struct Site<'a> {
     pub(super) price: i64,
     /// What those of daemons reserve.
     pub(super) daemons: [u64; 2],
-    /// Its tasks with a network interface of their own.
-    pub(super) interfaces: usize,
     /// Whether it holds tasks that stay.
     pub(super) is_fixed: bool,
     pub(super) zone: usize,
@@ -55,7 +58,7 @@ pub(super) struct Site<'a> {
 /// A service whose tasks may be sent elsewhere.
 pub(super) struct Kind<'a> {
     pub(super) relocatable: Relocatable<'a>,
-    pub(super) size: Capacity,
+    pub(super) demand: Demand<'a>,
     /// Whether an instance takes one of its tasks at most.
     pub(super) one_on_each: bool,
     /// Whether each zone keeps its number of tasks.
@@ -123,14 +126,12 @@ impl<'a> Floor<'a> {
                 items: Vec::new(),
                 price: i64::try_from(price).unwrap_or(i64::MAX / 1_000_000),
                 daemons: [0; 2],
-                interfaces: 0,
                 is_fixed: false,
                 zone,
                 class: index.class_of(&instance.arn).unwrap_or(usize::MAX),
                 provider,
             };
             for task in index.tasks_on(&instance.arn) {
-                site.interfaces += usize::from(task.takes_network_interface);
                 let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
                 if service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon) {
                     let definition = cluster.task_definitions.get(&task.task_definition);
@@ -161,6 +162,7 @@ impl<'a> Floor<'a> {
             headroom_hundredths: u64::from(policy.headroom.hundredths()),
             max_moves: policy.max_moves as usize,
             max_services: policy.max_services as usize,
+            holdings: sites.iter().map(|site| holding(index, site.instance)).collect(),
             sites,
             kinds,
             items,
@@ -179,7 +181,7 @@ impl<'a> Floor<'a> {
 
     /// What a task reserves.
     pub(super) fn volume_of_item(&self, item: usize) -> u64 {
-        self.volume(&self.kinds[self.items[item].kind].size)
+        self.volume(&self.kinds[self.items[item].kind].demand.reserves)
     }
 
     /// What an instance registers.
@@ -203,11 +205,15 @@ impl<'a> Floor<'a> {
     }
 }
 
+fn holding<'a>(index: &Index<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
+    Holding::read(instance, index.interfaces_on(&instance.arn))
+}
+
 impl<'a> Kind<'a> {
     fn new(index: &Index<'a>, relocatable: Relocatable<'a>) -> Self {
         let requirement = &relocatable.part.requirement;
         Self {
-            size: relocatable.definition.reserves,
+            demand: requirement.demand(),
             one_on_each: requirement.limit() == 1,
             stays_in_zone: index.tasks_of(relocatable.service).len() > 1,
             admitted: index.admitted_classes(requirement),

@@ -37,12 +37,3 @@ pub(super) fn largest(index: &Index<'_>) -> Vec<Largest> {
         })
         .collect()
 }
-
-/// What is left of a capacity, which holds that much.
-pub(super) fn less(free: &Capacity, size: &Capacity) -> Capacity {
-    Capacity {
-        cpu_units: free.cpu_units - size.cpu_units,
-        memory_mib: free.memory_mib - size.memory_mib,
-        gpus: free.gpus - size.gpus,
-    }
-}

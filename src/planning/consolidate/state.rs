@@ -1,14 +1,14 @@
 //! The container instances as they are emptied one after another, and what must hold meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     floor::{Floor, Item},
-    largest::{Largest, RESOURCES, less},
+    largest::{Largest, RESOURCES},
 };
 use crate::planning::{
-    interfaces::Interfaces,
     model::{Capacity, ContainerInstance},
+    placement::occupancy::Holding,
     reason::Kept,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct State<'f, 'a> {
     /// Whether it holds tasks, and so stays, as far as was decided.
     is_open: Vec<bool>,
     /// What is left. What leaves is not given back.
-    free: Vec<Capacity>,
+    holdings: Vec<Holding<'a>>,
     /// Tasks that are to come.
     guests: Vec<Vec<usize>>,
     target: Vec<Option<usize>>,
@@ -46,7 +46,7 @@ impl<'f, 'a> State<'f, 'a> {
         let mut state = Self {
             floor,
             is_open,
-            free: floor.sites.iter().map(|site| site.instance.remaining).collect(),
+            holdings: floor.holdings.clone(),
             guests: vec![Vec::new(); floor.sites.len()],
             target: vec![None; floor.items.len()],
             emptied: Vec::new(),
@@ -268,7 +268,7 @@ impl<'f, 'a> State<'f, 'a> {
     fn best_target(&mut self, item: usize) -> Option<usize> {
         let floor = self.floor;
         let Item { kind, home, .. } = &floor.items[item];
-        let size = &floor.kinds[*kind].size;
+        let demand = &floor.kinds[*kind].demand;
         let sites =
             if floor.kinds[*kind].stays_in_zone { &floor.zones[floor.sites[*home].zone] } else { &floor.all_sites };
         self.probes += sites.len() as u64;
@@ -279,11 +279,7 @@ impl<'f, 'a> State<'f, 'a> {
             if site == *home {
                 return Some(site);
             }
-            let free = &self.free[site];
-            if !free.holds(size) {
-                continue;
-            }
-            let left = less(free, size);
+            let Some(left) = self.holdings[site].free_after(demand) else { continue };
             let volume = floor.volume(&left);
             if best.is_none_or(|(least, _)| volume < least) && self.admits(site, *kind) && self.keeps_room(site, &left)
             {
@@ -302,12 +298,10 @@ impl<'f, 'a> State<'f, 'a> {
         self.probes += floor.items.len() as u64;
         let may_go = |item: &usize| {
             let Item { kind, home, .. } = &floor.items[*item];
-            let (size, free) = (&floor.kinds[*kind].size, &self.free[idle]);
+            let left = self.holdings[idle].free_after(&floor.kinds[*kind].demand);
             self.target[*item].is_some_and(|site| self.holds(site) > 1 || !self.was_empty(site))
                 && (!floor.kinds[*kind].stays_in_zone || floor.sites[*home].zone == floor.sites[idle].zone)
-                && free.holds(size)
-                && self.admits(idle, *kind)
-                && self.keeps_room(idle, &less(free, size))
+                && left.is_some_and(|left| self.admits(idle, *kind) && self.keeps_room(idle, &left))
         };
         let smallest = (0..floor.items.len()).filter(may_go).min_by_key(|item| floor.volume_of_item(*item));
         if let Some(item) = smallest {
@@ -323,53 +317,28 @@ impl<'f, 'a> State<'f, 'a> {
         if !kind_of_task.admitted.get(it.class).is_some_and(|is_admitted| *is_admitted) {
             return false;
         }
-        let guests = || self.guests[site].iter().map(|item| floor.items[*item].kind);
         if kind_of_task.one_on_each {
             let has_one = kind_of_task.relocatable.part.tasks.contains_key(&it.instance.arn);
-            if has_one || guests().any(|guest| guest == kind) {
+            if has_one || self.guests[site].iter().any(|item| floor.items[*item].kind == kind) {
                 return false;
             }
         }
-        let definition = kind_of_task.relocatable.definition;
-        if kind_of_task.relocatable.part.requirement.taken_port(it.instance).is_some() {
-            return false;
-        }
-        let clashes = |guest: usize| {
-            let other = floor.kinds[guest].relocatable.definition;
-            let share = |one: &BTreeSet<u16>, other: &BTreeSet<u16>| !one.is_disjoint(other);
-            share(&definition.tcp_host_ports, &other.tcp_host_ports)
-                || share(&definition.udp_host_ports, &other.udp_host_ports)
-        };
-        if guests().any(clashes) {
-            return false;
-        }
-        if !definition.takes_network_interface {
-            return true;
-        }
-        let coming =
-            guests().filter(|guest| floor.kinds[*guest].relocatable.definition.takes_network_interface).count();
-        let taken = u32::try_from(it.interfaces + coming).unwrap_or(u32::MAX);
-        Interfaces::of(it.instance).left(taken) > 0
+        self.holdings[site].room(&kind_of_task.demand) > 0
     }
 
     /// Points an item at a site; at none, or its home, where it stays.
     fn send(&mut self, item: usize, to: Option<usize>) {
         let floor = self.floor;
         let Item { kind, home, .. } = &floor.items[item];
-        let size = &floor.kinds[*kind].size;
+        let demand = &floor.kinds[*kind].demand;
         if let Some(before) = self.target[item].take() {
             self.guests[before].retain(|guest| *guest != item);
-            let free = &mut self.free[before];
-            *free = Capacity {
-                cpu_units: free.cpu_units + size.cpu_units,
-                memory_mib: free.memory_mib + size.memory_mib,
-                gpus: free.gpus + size.gpus,
-            };
+            self.holdings[before].remove(demand);
             self.moves -= 1;
             self.moves_of_kind[*kind] -= 1;
         }
         let Some(to) = to.filter(|to| to != home) else { return };
-        self.free[to] = less(&self.free[to], size);
+        self.holdings[to].add(demand);
         self.guests[to].push(item);
         self.target[item] = Some(to);
         self.moves += 1;
@@ -394,9 +363,9 @@ impl<'f, 'a> State<'f, 'a> {
             let class = self.floor.sites[*site].class;
             Some(*site) != not
                 && largest.admitted.get(class).is_some_and(|is_admitted| *is_admitted)
-                && self.free[*site].holds(&largest.size)
+                && self.holdings[*site].free().holds(&largest.size)
         };
-        self.open_sites().filter(admits).min_by_key(|site| self.floor.volume(&self.free[*site]))
+        self.open_sites().filter(admits).min_by_key(|site| self.floor.volume(&self.holdings[*site].free()))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The container instances as they fill and empty: what each holds beyond its share, and what a change of that is worth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::planning::{
-    model::{Capacity, ContainerInstance, ContainerInstanceArn},
+    model::{Capacity, ContainerInstance},
     placement::Index,
     policy::Policy,
 };
@@ -49,13 +49,10 @@ impl Resource {
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     pub(super) instances: Vec<&'a ContainerInstance>,
-    pub(super) number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
     /// The class of each: instances that are alike in all that a static requirement asks.
     pub(super) class_of: Vec<Option<usize>>,
     /// What each holds beyond its share, CPU and memory; below nothing where it holds less.
     beyond: Vec<[i128; 2]>,
-    /// What is left of each. What leaves is not given back: so the moves may be made in any order.
-    pub(super) free: Vec<Capacity>,
     resources: [Resource; 2],
     factors: [i128; 2],
     /// The numbers of all instances, the emptiest first.
@@ -70,7 +67,6 @@ impl<'a> Field<'a> {
         let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
-        let number_of = instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
         let reserved = |instance: &ContainerInstance, of: fn(&Capacity) -> u32| {
             i128::from(of(&instance.registered).saturating_sub(of(&instance.remaining)))
         };
@@ -89,11 +85,9 @@ impl<'a> Field<'a> {
             // The excess is whole, so it is below the limit if it is below the next whole number.
             resources[kind] = Resource { registered, whole, excess, limit: (hundredths + 9_999) / 10_000 };
         }
-        let free = instances.iter().map(|instance| instance.remaining).collect();
         let class_of = instances.iter().map(|instance| index.class_of(&instance.arn)).collect();
         let factors = resources.map(|resource| resource.worth());
-        let mut field =
-            Self { instances, number_of, class_of, beyond, free, resources, factors, by_emptiness: BTreeSet::new() };
+        let mut field = Self { instances, class_of, beyond, resources, factors, by_emptiness: BTreeSet::new() };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field
     }
@@ -160,23 +154,6 @@ impl<'a> Field<'a> {
 
     /// Moves a task.
     pub(super) fn shift(&mut self, size: &Capacity, from: usize, to: usize) {
-        self.carry(size, from, to);
-        let free = &mut self.free[to];
-        free.cpu_units = free.cpu_units.saturating_sub(size.cpu_units);
-        free.memory_mib = free.memory_mib.saturating_sub(size.memory_mib);
-        free.gpus = free.gpus.saturating_sub(size.gpus);
-    }
-
-    /// Takes that move of a task back.
-    pub(super) fn unshift(&mut self, size: &Capacity, from: usize, to: usize) {
-        self.carry(size, to, from);
-        let free = &mut self.free[to];
-        free.cpu_units = free.cpu_units.saturating_add(size.cpu_units);
-        free.memory_mib = free.memory_mib.saturating_add(size.memory_mib);
-        free.gpus = free.gpus.saturating_add(size.gpus);
-    }
-
-    fn carry(&mut self, size: &Capacity, from: usize, to: usize) {
         for (number, comes) in [(from, false), (to, true)] {
             self.by_emptiness.remove(&(self.fullness(number), number));
             let change = self.change(number, size, comes);

@@ -3,18 +3,21 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap},
     rc::Rc,
 };
 
 use super::{
     field::{Change, Field, Weights},
-    mover::{Mover, Paths},
+    mover::Mover,
 };
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName, Task},
     moves::Reviewed,
-    placement::{Index, Levels},
+    placement::{
+        Index, Levels,
+        occupancy::{Holding, Occupancy, Paths},
+    },
     plan::Move,
     policy::Policy,
     relocation::Relocatable,
@@ -48,9 +51,8 @@ pub(super) type Cost = (i128, usize);
 /// A cluster with the moves that are made so far.
 pub(super) struct State<'b, 'a> {
     field: Field<'a>,
+    occupancy: Occupancy<'a>,
     movers: Vec<Mover<'b, 'a>>,
-    /// Ports that replacements took: instance, transport and number.
-    taken_ports: BTreeSet<(usize, bool, u16)>,
     made: Vec<Made>,
     moves_of: BTreeMap<usize, usize>,
     most_moves: usize,
@@ -94,17 +96,19 @@ impl<'b, 'a> State<'b, 'a> {
         policy: &Policy,
     ) -> Self {
         let field = Field::new(index, policy);
+        let mut occupancy = Occupancy::read(index);
         let mut paths: BTreeMap<Levels, Rc<Paths>> = BTreeMap::new();
-        let movers = relocatable.map(|relocatable| {
+        let movers = relocatable.filter_map(|relocatable| {
             let levels = &relocatable.part.levels;
-            let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(&field, levels)));
-            Mover::new(index, &field, relocatable, Rc::clone(paths))
+            let instances = occupancy.holdings().iter().map(Holding::instance);
+            let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(instances, levels)));
+            Mover::new(index, &mut occupancy, relocatable, Rc::clone(paths))
         });
         let movers = movers.collect();
         Self {
             field,
             movers,
-            taken_ports: BTreeSet::new(),
+            occupancy,
             made: Vec::new(),
             moves_of: BTreeMap::new(),
             most_moves: policy.max_moves as usize,
@@ -162,7 +166,7 @@ impl<'b, 'a> State<'b, 'a> {
     /// Makes one move if its task is where it was, may go where it is to, and that evens something out.
     fn make_again(&mut self, number: usize, a_move: &Move) -> bool {
         let (mover, field) = (&self.movers[number], &self.field);
-        let place = |arn: &ContainerInstanceArn| field.number_of.get(arn).copied();
+        let place = |arn: &ContainerInstanceArn| self.occupancy.instance(arn);
         let (Some(from), Some(to)) = (place(&a_move.from), place(&a_move.to)) else { return false };
         let is_there = || mover.tasks_on(field.instances[from]).iter().any(|task| task.arn == a_move.task);
         let (leaves, comes) = (field.change(from, &mover.size, false), field.change(to, &mover.size, true));
@@ -287,7 +291,7 @@ impl<'b, 'a> State<'b, 'a> {
             }
             let place = chance.below(self.made.len() as u64);
             let made = self.made[place];
-            if self.movers[made.mover].keeps_spread(&self.field, made.to, made.from) {
+            if self.movers[made.mover].keeps_spread(&self.field, &self.occupancy, made.to, made.from) {
                 undone.push(self.undo(place));
             }
         }
@@ -344,17 +348,16 @@ impl<'b, 'a> State<'b, 'a> {
     /// Whether one of its tasks may go from one instance to another, and fits there.
     fn is_open(&self, mover: &Mover<'_, '_>, from: usize, to: usize) -> bool {
         to != from
-            && self.field.free[to].holds(&mover.size)
+            && self.occupancy.holdings()[to].free_after(&mover.demand).is_some()
             && mover.may_be_on(&self.field, to)
-            && mover.keeps_spread(&self.field, from, to)
-            && mover.has_room_on(&self.field, to)
-            && !mover.ports().any(|(tcp, port)| self.taken_ports.contains(&(to, tcp, port)))
+            && mover.keeps_spread(&self.field, &self.occupancy, from, to)
+            && mover.has_room_on(&self.occupancy, to)
     }
 
     /// Where the task is worth the most.
     fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
         let (mover, field) = (&self.movers[number], &self.field);
-        let origin = mover.origin(from);
+        let origin = mover.origin(&self.occupancy, from);
         if origin.as_ref().is_some_and(|origin| mover.barren.contains(origin)) {
             return None;
         }
@@ -400,9 +403,8 @@ impl<'b, 'a> State<'b, 'a> {
     fn make(&mut self, made: Made) {
         self.looks = self.looks.saturating_sub(LOOKS_OF_A_MOVE);
         let mover = &mut self.movers[made.mover];
-        mover.shift(made.from, made.to);
+        mover.shift(&mut self.occupancy, made.from, made.to);
         self.field.shift(&mover.size, made.from, made.to);
-        self.taken_ports.extend(mover.ports().map(|(tcp, port)| (made.to, tcp, port)));
         *self.moves_of.entry(made.mover).or_default() += 1;
         self.made.push(made);
     }
@@ -410,11 +412,8 @@ impl<'b, 'a> State<'b, 'a> {
     fn undo(&mut self, place: usize) -> Made {
         let made = self.made.remove(place);
         let mover = &mut self.movers[made.mover];
-        mover.unshift(made.from, made.to);
-        self.field.unshift(&mover.size, made.from, made.to);
-        for (tcp, port) in mover.ports() {
-            self.taken_ports.remove(&(made.to, tcp, port));
-        }
+        mover.unshift(&mut self.occupancy, made.from, made.to);
+        self.field.shift(&mover.size, made.to, made.from);
         if let Some(moves) = self.moves_of.get_mut(&made.mover) {
             *moves -= 1;
             if *moves == 0 {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use crate::planning::{
-    model::{
-        Capacity, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition,
-        Timestamp,
-    },
+    model::{ContainerInstance, Service, ServiceName, Task, TaskArn, TaskDefinition, Timestamp},
     parts::is_placed,
-    placement::{Index, Levels, Requirement},
+    placement::{
+        Index, Levels, Requirement,
+        occupancy::{Holding, Occupancy},
+    },
     plan::Move,
     policy::Policy,
     providers::several,
@@ -73,7 +73,8 @@ pub(super) struct Ground<'a> {
     pub(super) instances: Vec<&'a ContainerInstance>,
     /// All tasks on each.
     tasks: Vec<&'a [&'a Task]>,
-    number_of: BTreeMap<&'a ContainerInstanceArn, usize>,
+    /// The instances as they were read.
+    occupancy: Occupancy<'a>,
     pub(super) movers: Vec<Mover<'a>>,
     /// On each instance, which movers have tasks there, oldest first.
     movable: Vec<Vec<(usize, Vec<&'a Task>)>>,
@@ -83,10 +84,8 @@ pub(super) struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     pub(super) fn new(index: &'a Index<'a>, policy: &Policy, now: Timestamp, short: &BTreeSet<&ServiceName>) -> Self {
-        let usable = index.cluster.container_instances.values().map(AsRef::as_ref);
-        let instances: Vec<&ContainerInstance> = usable.filter(|instance| instance.is_usable()).collect();
-        let number_of: BTreeMap<_, _> =
-            instances.iter().enumerate().map(|(number, instance)| (&instance.arn, number)).collect();
+        let occupancy = Occupancy::read(index);
+        let instances: Vec<&ContainerInstance> = occupancy.holdings().iter().map(Holding::instance).collect();
         let tasks = instances.iter().map(|instance| index.tasks_on(&instance.arn)).collect();
         let mut movers = Vec::new();
         let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
@@ -96,8 +95,8 @@ impl<'a> Ground<'a> {
             }
             let mut by_instance: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
             for task in index.tasks_of(service).iter().copied().filter(|task| is_placed(task)) {
-                if let Some(number) = task.container_instance.as_ref().and_then(|arn| number_of.get(arn)) {
-                    by_instance.entry(*number).or_default().push(task);
+                if let Some(number) = task.container_instance.as_ref().and_then(|arn| occupancy.instance(arn)) {
+                    by_instance.entry(number).or_default().push(task);
                 }
             }
             for (number, mut tasks) in by_instance {
@@ -108,7 +107,7 @@ impl<'a> Ground<'a> {
             movers.push(Mover { asker, max_moves });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
-        Self { index, instances, tasks, number_of, movers, movable, homes }
+        Self { index, instances, tasks, occupancy, movers, movable, homes }
     }
 
     /// A mover's service.
@@ -125,7 +124,7 @@ impl<'a> Ground<'a> {
     /// The instances that may take a task of whoever asks, whether they have room or not.
     pub(super) fn eligible(&self, asker: &Asker<'a>) -> Vec<usize> {
         let eligible = self.index.eligible(&asker.requirement);
-        eligible.iter().filter_map(|instance| self.number_of.get(&instance.arn).copied()).collect()
+        eligible.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)).collect()
     }
 
     /// The movers with tasks on an instance, and those tasks that have not left it, oldest first.
@@ -155,7 +154,7 @@ impl<'a> Ground<'a> {
         let mut homes: Homes<'a> = BTreeMap::new();
         let untouched = State::default();
         for class in self.index.eligible_classes(&asker.requirement).filter(|class| class.may_have_room) {
-            for number in class.instances.iter().filter_map(|instance| self.number_of.get(&instance.arn).copied()) {
+            for number in class.instances.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)) {
                 if self.has_room(&untouched, asker, number) {
                     homes.entry(self.domain(mover, number)).or_default().push(number);
                 }
@@ -181,24 +180,18 @@ impl<'a> Ground<'a> {
 
     /// Whether one more task fits on an instance as it is then.
     pub(super) fn has_room(&self, state: &State<'a>, asker: &Asker<'a>, number: usize) -> bool {
-        let lot = state.lots.get(&number);
-        let instance = lot.map_or(self.instances[number], |lot| &lot.instance);
+        let (holding, demand) = (self.holding(state, number), asker.requirement.demand());
         // What is short mostly; the rest takes longer to look at.
-        if !instance.remaining.holds(&asker.definition.reserves) {
+        if holding.free_after(&demand).is_none() {
             return false;
         }
-        let present = || u32::try_from(self.present(state, asker.service, number)).unwrap_or(0);
-        let interfaces = || {
-            let at_first = self.tasks[number].iter().filter(|task| task.takes_network_interface).count();
-            let change = lot.map_or(0, |lot| lot.interfaces);
-            u32::try_from(i64::try_from(at_first).unwrap_or(i64::MAX) + change).unwrap_or(0)
-        };
-        asker.requirement.room(instance, &instance.remaining, &present, &interfaces) > 0
+        let has_one = || self.present(state, asker.service, number) > 0;
+        !(asker.requirement.limit() == 1 && has_one()) && holding.room(&demand) > 0
     }
 
-    /// What is left of an instance then.
-    pub(super) fn remaining(&self, state: &State<'a>, number: usize) -> Capacity {
-        state.lots.get(&number).map_or(self.instances[number].remaining, |lot| lot.instance.remaining)
+    /// An instance as it is then.
+    pub(super) fn holding<'b>(&'b self, state: &'b State<'a>, number: usize) -> &'b Holding<'a> {
+        state.lots.get(&number).map_or(&self.occupancy.holdings()[number], |lot| &lot.holding)
     }
 
     /// A mover's next task leaves: the youngest.
@@ -221,8 +214,8 @@ impl<'a> Ground<'a> {
 
     fn lot<'b>(&self, state: &'b mut State<'a>, number: usize) -> &'b mut Lot<'a> {
         let untouched = || {
-            let instance = self.instances[number].clone();
-            Rc::new(Lot { instance, interfaces: 0, change: BTreeMap::new(), is_cleared: false })
+            let holding = self.occupancy.holdings()[number].clone();
+            Rc::new(Lot { holding, change: BTreeMap::new(), is_cleared: false })
         };
         Rc::make_mut(state.lots.entry(number).or_insert_with(untouched))
     }
@@ -261,31 +254,13 @@ pub(super) struct Step<'a> {
 /// An instance that was touched.
 #[derive(Clone, Debug)]
 struct Lot<'a> {
-    instance: ContainerInstance,
-    /// Network interfaces more than at first.
-    interfaces: i64,
+    holding: Holding<'a>,
     /// Tasks more than at first, by service.
     change: BTreeMap<&'a str, i64>,
     is_cleared: bool,
 }
 
 fn change<'a>(lot: &mut Lot<'a>, asker: &Asker<'a>, comes: bool) {
-    let TaskDefinition { reserves, tcp_host_ports, udp_host_ports, takes_network_interface, .. } = asker.definition;
-    let one = if comes { 1 } else { -1 };
-    let ContainerInstance { remaining, registered, taken_tcp_ports, taken_udp_ports, .. } = &mut lot.instance;
-    let change = |free: &mut u32, amount: u32, registered: u32| {
-        *free = if comes { free.saturating_sub(amount) } else { free.saturating_add(amount).min(registered) };
-    };
-    change(&mut remaining.cpu_units, reserves.cpu_units, registered.cpu_units);
-    change(&mut remaining.memory_mib, reserves.memory_mib, registered.memory_mib);
-    change(&mut remaining.gpus, reserves.gpus, registered.gpus);
-    if comes {
-        taken_tcp_ports.extend(tcp_host_ports);
-        taken_udp_ports.extend(udp_host_ports);
-    } else {
-        taken_tcp_ports.retain(|port| !tcp_host_ports.contains(port));
-        taken_udp_ports.retain(|port| !udp_host_ports.contains(port));
-    }
-    lot.interfaces += if *takes_network_interface { one } else { 0 };
-    *lot.change.entry(asker.service.name.as_str()).or_default() += one;
+    lot.holding.change(&asker.requirement.demand(), comes);
+    *lot.change.entry(asker.service.name.as_str()).or_default() += if comes { 1 } else { -1 };
 }

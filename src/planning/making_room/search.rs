@@ -166,7 +166,7 @@ impl<'g, 'a> Search<'g, 'a> {
         if sizes.iter().all(|(_, tasks)| *tasks == 0) {
             return None;
         }
-        let lacks = lacks(self.asker, &self.ground.remaining(state, number));
+        let lacks = self.ground.holding(state, number).lacks(&self.asker.requirement.demand());
         let mut least = 1;
         for of in RESOURCES {
             let mut of_each: Vec<(u32, usize)> = sizes.iter().map(|(size, tasks)| (of(size), *tasks)).collect();
@@ -177,7 +177,7 @@ impl<'g, 'a> Search<'g, 'a> {
     }
 
     fn movers_that_can_leave(&self, state: &State<'a>, number: usize, chained: bool) -> Vec<usize> {
-        let lacks = lacks(self.asker, &self.ground.remaining(state, number));
+        let lacks = self.ground.holding(state, number).lacks(&self.asker.requirement.demand());
         let share = |mover: usize| -> u64 {
             let size = self.ground.movers[mover].asker.definition.reserves;
             let part = |of: fn(&Capacity) -> u32| {
@@ -387,11 +387,6 @@ impl<'a> Clearing<'_, '_, 'a> {
 
 const RESOURCES: [fn(&Capacity) -> u32; 3] =
     [|capacity| capacity.cpu_units, |capacity| capacity.memory_mib, |capacity| capacity.gpus];
-
-/// What is short there for one task.
-fn lacks(asker: &Asker<'_>, free: &Capacity) -> Capacity {
-    each(asker.definition.reserves, *free, u32::saturating_sub)
-}
 
 fn each(a: Capacity, b: Capacity, of: fn(u32, u32) -> u32) -> Capacity {
     Capacity {

@@ -1,0 +1,435 @@
+//! The one ledger: what each container instance has free as tasks come and go, and where each service's tasks are.
+//!
+//! Nothing else in the project takes from what an instance has, or gives back to it. A task takes CPU, memory, GPUs, static host
+//! ports (TCP, UDP) and, in network mode `awsvpc`, a network interface: all of it from the moment that it is placed there, whether
+//! it is pending, running or only foreseen.
+//!
+//! An example: an instance has 1,024 CPU units free. A task of 512 units is added: 512 are free, and one more such task fits. A
+//! second one is added, then a third: nothing is free, and the ledger remembers that 512 units are lacking. So when all three are
+//! removed, 1,024 units are free again, and not 1,536: removing is the exact inverse of adding, in whatever order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{Index, Levels};
+use crate::planning::{
+    interfaces::Interfaces,
+    model::{Capacity, ContainerInstance, ContainerInstanceArn, ServiceName, Task, TaskDefinition},
+    reason::Resource,
+};
+
+/// What one task takes of a container instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// CPU, memory and GPUs.
+    pub reserves: Capacity,
+    ports: Option<(&'a BTreeSet<u16>, &'a BTreeSet<u16>)>,
+    /// Whether it takes a network interface of the instance.
+    pub takes_interface: bool,
+}
+
+impl<'a> Demand<'a> {
+    /// Of a task that is started from a task definition; nothing where that was not read.
+    pub fn of(definition: Option<&'a TaskDefinition>) -> Self {
+        Self {
+            reserves: definition.map(|definition| definition.reserves).unwrap_or_default(),
+            ports: definition.map(|definition| (&definition.tcp_host_ports, &definition.udp_host_ports)),
+            takes_interface: definition.is_some_and(|definition| definition.takes_network_interface),
+        }
+    }
+
+    /// Of a task that is there: what was read of it tells as well whether it takes a network interface.
+    pub fn of_task(task: &Task, definition: Option<&'a TaskDefinition>) -> Self {
+        let demand = Self::of(definition);
+        Self { takes_interface: demand.takes_interface || task.takes_network_interface, ..demand }
+    }
+
+    fn ports(&self) -> impl Iterator<Item = Port> + '_ {
+        let (tcp, udp) = self.ports.map_or((None, None), |(tcp, udp)| (Some(tcp), Some(udp)));
+        let tcp = tcp.into_iter().flatten().map(|port| (Transport::Tcp, *port));
+        tcp.chain(udp.into_iter().flatten().map(|port| (Transport::Udp, *port)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+type Port = (Transport, u16);
+
+/// One container instance: as it was read, and what has come and gone since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding<'a> {
+    instance: &'a ContainerInstance,
+    /// CPU units, mebibytes and GPUs that are free; below nothing where more came than there is.
+    free: [i64; 3],
+    /// By how many more tasks a port is taken than at the reading; none stands for nothing.
+    ports: BTreeMap<Port, i32>,
+    /// Network interfaces that tasks have.
+    interfaces: i64,
+    /// How many of these there may be.
+    interface_limit: Interfaces,
+}
+
+impl<'a> Holding<'a> {
+    /// An instance as it was read, of whose network interfaces tasks have so many.
+    pub fn read(instance: &'a ContainerInstance, interfaces: u32) -> Self {
+        let Capacity { cpu_units, memory_mib, gpus } = instance.remaining;
+        Self {
+            instance,
+            free: [cpu_units, memory_mib, gpus].map(i64::from),
+            ports: BTreeMap::new(),
+            interfaces: interfaces.into(),
+            interface_limit: Interfaces::of(instance),
+        }
+    }
+
+    /// The instance as it was read.
+    pub fn instance(&self) -> &'a ContainerInstance {
+        self.instance
+    }
+
+    /// A task comes.
+    pub fn add(&mut self, demand: &Demand<'_>) {
+        self.change(demand, true);
+    }
+
+    /// A task goes: the exact inverse of [`Holding::add`].
+    pub fn remove(&mut self, demand: &Demand<'_>) {
+        self.change(demand, false);
+    }
+
+    /// A task comes, or goes.
+    pub fn change(&mut self, demand: &Demand<'_>, comes: bool) {
+        let tasks = if comes { 1 } else { -1 };
+        for (free, amount) in self.free.iter_mut().zip(amounts(&demand.reserves)) {
+            *free -= i64::from(amount) * i64::from(tasks);
+        }
+        for port in demand.ports() {
+            let more = self.ports.entry(port).or_default();
+            *more += tasks;
+            if *more == 0 {
+                self.ports.remove(&port);
+            }
+        }
+        self.interfaces += i64::from(demand.takes_interface) * i64::from(tasks);
+    }
+
+    /// What is free.
+    pub fn free(&self) -> Capacity {
+        capacity(self.free)
+    }
+
+    /// What is free once one more such task has come, if it fits as far as CPU, memory and GPUs go.
+    pub fn free_after(&self, demand: &Demand<'_>) -> Option<Capacity> {
+        let mut left = self.free;
+        for (free, amount) in left.iter_mut().zip(amounts(&demand.reserves)) {
+            *free -= i64::from(amount);
+        }
+        let fits = left.iter().zip(amounts(&demand.reserves)).all(|(free, amount)| *free >= 0 || amount == 0);
+        fits.then(|| capacity(left))
+    }
+
+    /// How much of what a task asks is not free.
+    pub fn lacks(&self, demand: &Demand<'_>) -> Capacity {
+        let mut lacking = self.free.map(|free| -free.max(0));
+        for (lacking, amount) in lacking.iter_mut().zip(amounts(&demand.reserves)) {
+            *lacking += i64::from(amount);
+        }
+        capacity(lacking)
+    }
+
+    /// A static host port that the task asks and another has.
+    pub fn taken_port(&self, demand: &Demand<'_>) -> Option<u16> {
+        demand.ports().find(|port| self.is_taken(*port)).map(|(_, number)| number)
+    }
+
+    fn is_taken(&self, (transport, number): Port) -> bool {
+        let at_first = match transport {
+            Transport::Tcp => self.instance.taken_tcp_ports.contains(&number),
+            Transport::Udp => self.instance.taken_udp_ports.contains(&number),
+        };
+        i32::from(at_first) + self.ports.get(&(transport, number)).copied().unwrap_or(0) > 0
+    }
+
+    /// How many more such tasks fit.
+    pub fn room(&self, demand: &Demand<'_>) -> u32 {
+        let mut room = if demand.ports().next().is_some() { 1 } else { u32::MAX };
+        for (free, each) in amounts(&self.free()).into_iter().zip(amounts(&demand.reserves)) {
+            room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
+        }
+        if room > 0 && demand.takes_interface {
+            let taken = u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);
+            room = room.min(self.interface_limit.left(taken));
+        }
+        if room > 0 && self.taken_port(demand).is_some() { 0 } else { room }
+    }
+
+    /// The resource of which the largest part of what is asked is short, that part in thousandths, and how much is short, when
+    /// `fitting` more tasks are there already. What there is only one of comes behind all that is counted.
+    pub fn short(&self, demand: &Demand<'_>, one_at_most: bool, fitting: u32) -> (u64, Resource, u32) {
+        const COUNTED: [Resource; 3] = [Resource::Cpu, Resource::Memory, Resource::Gpu];
+        let counted = COUNTED.into_iter().zip(amounts(&demand.reserves).into_iter().zip(amounts(&self.free())));
+        let amounts = counted.filter_map(|(resource, (asked, free))| {
+            let short = asked.checked_sub(free.saturating_sub(asked.saturating_mul(fitting)))?;
+            (short > 0).then(|| (u64::from(short) * 1000 / u64::from(asked), resource, short))
+        });
+        amounts.max().unwrap_or_else(|| match self.taken_port(demand) {
+            Some(taken) => (1001, Resource::Port(taken), 1),
+            None if one_at_most => (1002, Resource::Instance, 1),
+            None => (1001, Resource::NetworkInterface, 1),
+        })
+    }
+
+    /// The instance's figures as ECS would tell them now.
+    pub fn figures(&self) -> Figures {
+        let ports = |transport: Transport, at_first: &BTreeSet<u16>| {
+            let touched = self.ports.keys().filter(|port| port.0 == transport).map(|port| port.1);
+            let all: BTreeSet<u16> = at_first.iter().copied().chain(touched).collect();
+            all.into_iter().filter(|number| self.is_taken((transport, *number))).collect()
+        };
+        let registered = amounts(&self.instance.registered);
+        let mut free = self.free;
+        for (free, registered) in free.iter_mut().zip(registered) {
+            *free = (*free).min(registered.into());
+        }
+        Figures {
+            remaining: capacity(free),
+            taken_tcp_ports: ports(Transport::Tcp, &self.instance.taken_tcp_ports),
+            taken_udp_ports: ports(Transport::Udp, &self.instance.taken_udp_ports),
+        }
+    }
+}
+
+/// What an instance's description says of what is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// CPU, memory and GPUs.
+    pub remaining: Capacity,
+    /// TCP ports that are taken.
+    pub taken_tcp_ports: BTreeSet<u16>,
+    /// UDP ports that are taken.
+    pub taken_udp_ports: BTreeSet<u16>,
+}
+
+fn amounts(capacity: &Capacity) -> [u32; 3] {
+    [capacity.cpu_units, capacity.memory_mib, capacity.gpus]
+}
+
+fn capacity(amounts: [i64; 3]) -> Capacity {
+    let [cpu_units, memory_mib, gpus] = amounts.map(|amount| u32::try_from(amount.max(0)).unwrap_or(u32::MAX));
+    Capacity { cpu_units, memory_mib, gpus }
+}
+
+/// The domains that each instance lies in, level by level, as numbers that tell domains apart.
+#[derive(Debug)]
+pub struct Paths {
+    depth: usize,
+    /// `depth` numbers for each instance.
+    numbers: Vec<u32>,
+}
+
+impl Paths {
+    /// Of instances by their numbers.
+    pub fn new<'i>(instances: impl Iterator<Item = &'i ContainerInstance>, levels: &Levels) -> Self {
+        let mut number_of: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+        let depth = levels.attributes.len() + usize::from(levels.instance);
+        let mut numbers = Vec::new();
+        for instance in instances {
+            let mut path = levels.path(instance);
+            if levels.instance {
+                path.push(instance.arn.as_str());
+            }
+            for depth in 1..=path.len() {
+                let next = u32::try_from(number_of.len()).unwrap_or(u32::MAX);
+                numbers.push(*number_of.entry(path[..depth].to_vec()).or_insert(next));
+            }
+        }
+        Self { depth, numbers }
+    }
+
+    /// Of one instance.
+    pub fn of(&self, instance: usize) -> &[u32] {
+        &self.numbers[instance * self.depth..(instance + 1) * self.depth]
+    }
+}
+
+/// The usable container instances of a cluster and the tasks of its services, all of them numbered, in the order of their names.
+///
+/// A service's tasks are counted twice: those that hold capacity on an instance, and those that count for the spread. They differ
+/// while a task is being replaced: it departs, so that its successor counts in its stead, but holds what it has until it is gone.
+#[derive(Clone, Debug)]
+pub struct Occupancy<'a> {
+    holdings: Vec<Holding<'a>>,
+    number_of: Rc<BTreeMap<&'a ContainerInstanceArn, usize>>,
+    services: Rc<BTreeMap<&'a ServiceName, usize>>,
+    /// Of each service, the tasks that hold capacity on each instance that has any.
+    held: Vec<BTreeMap<usize, u32>>,
+    spread: Vec<Counts>,
+    log: Vec<Change<'a>>,
+}
+
+/// Where the tasks of one service are that count for its spread.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    paths: Option<Rc<Paths>>,
+    /// On each instance that has any.
+    on: BTreeMap<usize, u32>,
+    /// In each domain that has any.
+    within: BTreeMap<u32, u32>,
+}
+
+/// One change, as it is remembered to be undone.
+#[derive(Clone, Copy, Debug)]
+struct Change<'a> {
+    service: usize,
+    instance: usize,
+    /// None where capacity stays as it is.
+    demand: Option<Demand<'a>>,
+    comes: bool,
+}
+
+impl<'a> Occupancy<'a> {
+    /// A cluster as it was read.
+    pub fn read(index: &Index<'a>) -> Self {
+        let cluster = index.cluster;
+        let usable = cluster.container_instances.values().map(AsRef::as_ref).filter(|instance| instance.is_usable());
+        let holdings: Vec<Holding<'a>> =
+            usable.map(|instance| Holding::read(instance, index.interfaces_on(&instance.arn))).collect();
+        let number_of: BTreeMap<&ContainerInstanceArn, usize> =
+            holdings.iter().enumerate().map(|(number, holding)| (&holding.instance.arn, number)).collect();
+        let services: BTreeMap<&ServiceName, usize> =
+            cluster.services.keys().enumerate().map(|(number, name)| (name, number)).collect();
+        let mut held = vec![BTreeMap::new(); services.len()];
+        for task in cluster.tasks.values() {
+            let service = task.service.as_ref().and_then(|name| services.get(name));
+            let instance = task.container_instance.as_ref().and_then(|arn| number_of.get(arn));
+            if let (Some(service), Some(instance)) = (service, instance) {
+                *held[*service].entry(*instance).or_default() += 1;
+            }
+        }
+        let spread = vec![Counts::default(); services.len()];
+        Self { holdings, number_of: number_of.into(), services: services.into(), held, spread, log: Vec::new() }
+    }
+
+    /// Of each service's tasks of which this is told, those on each instance count for its spread, in the domains of these paths.
+    pub fn spread_over(&mut self, service: usize, paths: Rc<Paths>, on: BTreeMap<usize, u32>) {
+        let mut within = BTreeMap::new();
+        for (instance, tasks) in &on {
+            for domain in paths.of(*instance) {
+                *within.entry(*domain).or_default() += tasks;
+            }
+        }
+        self.spread[service] = Counts { paths: Some(paths), on, within };
+    }
+
+    /// The instances, by number.
+    pub fn holdings(&self) -> &[Holding<'a>] {
+        &self.holdings
+    }
+
+    /// An instance's number; none where it isn't usable.
+    pub fn instance(&self, arn: &ContainerInstanceArn) -> Option<usize> {
+        self.number_of.get(arn).copied()
+    }
+
+    /// A service's number.
+    pub fn service(&self, name: &ServiceName) -> Option<usize> {
+        self.services.get(name).copied()
+    }
+
+    /// How many of a service's tasks hold capacity on an instance.
+    pub fn held(&self, service: usize, instance: usize) -> u32 {
+        self.held[service].get(&instance).copied().unwrap_or(0)
+    }
+
+    /// The instances with tasks that count for a service's spread, and how many.
+    pub fn on(&self, service: usize) -> &BTreeMap<usize, u32> {
+        &self.spread[service].on
+    }
+
+    /// How many of a service's tasks count in a domain.
+    pub fn within(&self, service: usize, domain: u32) -> u32 {
+        self.spread[service].within.get(&domain).copied().unwrap_or(0)
+    }
+
+    /// How many more of a service's tasks fit on an instance, which may be told to take one at most.
+    pub fn room(&self, service: usize, demand: &Demand<'a>, one_at_most: bool, instance: usize) -> u32 {
+        if !one_at_most {
+            return self.holdings[instance].room(demand);
+        }
+        if self.held(service, instance) > 0 { 0 } else { self.holdings[instance].room(demand).min(1) }
+    }
+
+    /// A task comes to an instance.
+    pub fn add(&mut self, service: usize, demand: Demand<'a>, instance: usize) {
+        self.make(Change { service, instance, demand: Some(demand), comes: true });
+    }
+
+    /// A task goes, and gives back what it had: the exact inverse of [`Occupancy::add`].
+    pub fn remove(&mut self, service: usize, demand: Demand<'a>, instance: usize) {
+        self.make(Change { service, instance, demand: Some(demand), comes: false });
+    }
+
+    /// A task is to be replaced: it counts no longer for its service's spread, and holds its capacity still.
+    pub fn depart(&mut self, service: usize, instance: usize) {
+        self.make(Change { service, instance, demand: None, comes: false });
+    }
+
+    /// The exact inverse of [`Occupancy::depart`].
+    pub fn come_back(&mut self, service: usize, instance: usize) {
+        self.make(Change { service, instance, demand: None, comes: true });
+    }
+
+    /// A place in the log of changes, to come back to.
+    pub fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Undoes all changes since then.
+    pub fn undo_to(&mut self, mark: usize) {
+        while self.log.len() > mark {
+            let Some(change) = self.log.pop() else { return };
+            self.apply(&Change { comes: !change.comes, ..change });
+        }
+    }
+
+    fn make(&mut self, change: Change<'a>) {
+        self.apply(&change);
+        self.log.push(change);
+    }
+
+    fn apply(&mut self, change: &Change<'a>) {
+        let Change { service, instance, demand, comes } = change;
+        if let Some(demand) = demand {
+            self.holdings[*instance].change(demand, *comes);
+            count(&mut self.held[*service], *instance, *comes);
+        }
+        let Counts { paths, on, within } = &mut self.spread[*service];
+        if let Some(paths) = paths {
+            count(on, *instance, *comes);
+            for domain in paths.of(*instance) {
+                count(within, *domain, *comes);
+            }
+        }
+    }
+}
+
+/// One more, or one less; nothing where none is left.
+fn count<Key: Ord>(counts: &mut BTreeMap<Key, u32>, key: Key, comes: bool) {
+    if comes {
+        *counts.entry(key).or_default() += 1;
+    } else if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
