@@ -11,6 +11,7 @@ is checked against the same, by itself.
 """
 
 import json
+import math
 import multiprocessing
 import statistics
 import sys
@@ -59,6 +60,7 @@ class Room:
     def __init__(self, instances, services, short, lacking):
         self.program = program = highspy.Highs()
         program.silent()
+        self.lacking = lacking
         self.leaves = []
         self.free = {it.name: free(it, services) for it in instances}
         # By instance and turn.
@@ -147,6 +149,9 @@ class Room:
             return None, True
         if status == highspy.HighsModelStatus.kTimeLimit:
             bound = self.program.getInfo().mip_dual_bound
+            # Where there was not even time for a bound, no fewer moves than none are needed, and all that are lacking may fit.
+            if not math.isfinite(bound):
+                return (0 if least else self.lacking), False
             return round(bound + 0.499999 if least else bound - 0.499999), False
         assert status == highspy.HighsModelStatus.kOptimal, status
         return round(self.program.getObjectiveValue()), True
