@@ -1,6 +1,10 @@
 //! What a run begins with beside its settings: on which clusters, in which task, and which run it is.
 
-use std::time::SystemTime;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use anyhow::{Context, Result};
 use time::{OffsetDateTime, macros::format_description};
@@ -80,15 +84,22 @@ pub fn moment(time: SystemTime) -> Timestamp {
     Timestamp(i64::try_from(milliseconds).unwrap_or(i64::MAX))
 }
 
+/// What tells this process from all others: two containers may both be process 1, and start in the same second. By the operating
+/// system's own chance, once for the process.
+fn nonce() -> u64 {
+    static NONCE: OnceLock<u64> = OnceLock::new();
+    *NONCE.get_or_init(|| RandomState::new().build_hasher().finish())
+}
+
 /// A name for the run that no other run has, in letters that a tag may hold: when it began, and in which task or else in
-/// which process.
+/// which process, with a number by chance.
 pub fn run_id(began: Timestamp, own_task: Option<&TaskArn>, process: u32) -> String {
     let moment = OffsetDateTime::from_unix_timestamp(began.0 / 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let compact = format_description!("[year][month][day]T[hour][minute][second]Z");
     // Formatting fails only for components that a moment lacks, and it has all of these.
     let moment = moment.format(compact).unwrap_or_default();
-    let whose =
-        own_task.map_or_else(|| process.to_string(), |task| task.short().chars().take(TASK_ID_CHARACTERS).collect());
+    let by_chance = || format!("{process}-{:016x}", nonce());
+    let whose = own_task.map_or_else(by_chance, |task| task.short().chars().take(TASK_ID_CHARACTERS).collect());
     format!("{moment}-{whose}")
 }
 
@@ -147,6 +158,8 @@ mod tests {
     fn a_run_is_named_by_its_second_and_its_task_or_process() {
         let began = Timestamp(1_795_518_000_999);
         assert_eq!(run_id(began, Some(&TASK.into()), 7), "20261124T110000Z-158d1c80");
-        assert_eq!(run_id(began, None, 7), "20261124T110000Z-7");
+        let (one, again) = (run_id(began, None, 7), run_id(began, None, 7));
+        assert!(one.starts_with("20261124T110000Z-7-") && one.len() == 35, "{one}");
+        assert_eq!(one, again, "a process is one run");
     }
 }

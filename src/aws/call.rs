@@ -17,7 +17,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// So long such a call is made again and again: longer than an outage that passes by itself as a rule.
-const KEEPS_ON: Duration = Duration::from_mins(3);
+const KEEPS_ON: Duration = Duration::from_secs(100);
 /// How much of an answer that is none of AWS's is quoted.
 const QUOTED_CHARACTERS: usize = 80;
 
@@ -213,6 +213,8 @@ fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -
     }
     match error {
         SdkError::ConstructionFailure(_) => FailureKind::Refused,
+        // The peer is not trusted, and will not be the next time.
+        SdkError::DispatchFailure(_) if chain(error).contains("certificate") => FailureKind::Refused,
         // An answer came, so what was asked is done or is not; later it won't be.
         SdkError::ResponseError(_) => FailureKind::Unclear,
         SdkError::ServiceError(_) => match status {
