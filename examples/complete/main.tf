@@ -10,13 +10,9 @@ terraform {
   }
 }
 
-provider "aws" {
-  # Here, and wherever else services of these clusters are managed: the job's notes are nobody's drift.
-  ignore_tags {
-    keys         = ["ecs-rebalancer:surge", "ecs-rebalancer:last", "ecs-rebalancer:mode"]
-    key_prefixes = ["ecs-rebalancer:lease-"]
-  }
-}
+# Where the same configuration also manages the clusters' services, its provider ignores the job's notes: `ignore_tags`, as
+# docs/src/deploy.md shows.
+provider "aws" {}
 
 variable "image" {
   description = "The job's image, with its tag or digest."

@@ -207,7 +207,10 @@ where
 }
 
 /// How certain it is that nothing was done.
-fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> FailureKind {
+fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> FailureKind
+where
+    E: std::error::Error + 'static,
+{
     if is_throttle(code) || is_expired(code) {
         return FailureKind::NotNow;
     }
