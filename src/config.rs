@@ -29,6 +29,9 @@ pub const PREFIX: &str = "REBALANCER_";
 /// Where a task on ECS can ask about itself [developer guide, "Amazon ECS task metadata endpoint version 4"].
 pub const METADATA_VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
+/// Where the environment names a proxy, in capitals or not. The SDK's HTTP client reaches proxies over plain HTTP.
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
 /// The settings of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -196,6 +199,12 @@ fn readable(
                 problems.push(Problem::new(&name, sentence));
                 continue;
             }
+        } else if PROXY_VARIABLES.contains(&name.to_uppercase().as_str()) {
+            // It may hold a password, so it is not shown.
+            if value.to_string_lossy().trim().starts_with("https://") {
+                problems.push(Problem::new(&name, "is an https:// address; give an http:// address of the proxy"));
+            }
+            continue;
         } else if name != METADATA_VARIABLE {
             continue;
         }

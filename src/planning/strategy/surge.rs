@@ -5,7 +5,7 @@
 //!   ([`SurgeNote`]). The note goes last, once the desired count, constraint, attribute and protection are as before.
 //! - The desired count is only ever raised, and lowered to what it was: never below what its owner set. It is lowered only if it
 //!   reads just what this run wrote; whatever else it reads is somebody else's, and stands.
-//! - Each change passes the [fence](super::fence) first: this run's note, and this run's lease.
+//! - Each change passes the [fence] first: this run's note, and this run's lease.
 //! - A request that was not answered may take effect later. Until it can't any more, the note stays and the service is looked at.
 //! - A failed look changes nothing: the service is looked at again. Only where the run's time is over without a fresh look, the
 //!   last one, at most a minute old, is ground for taking the constraint off and for a scale-in that was ready.
