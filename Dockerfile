@@ -34,7 +34,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY ecs-simulator/Cargo.toml ecs-simulator/
 RUN mkdir -p src/bin tests/it benches ecs-simulator/src \
     && echo 'fn main() {}' >src/main.rs \
-    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs benches/peak.rs ecs-simulator/src/lib.rs \
+    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs benches/peak.rs benches/growth.rs ecs-simulator/src/lib.rs \
     && cargo build --release --locked --no-default-features --bin ecs-rebalancer --target "$(cat /target)"
 
 COPY src src

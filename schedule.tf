@@ -13,7 +13,7 @@ terraform {
 # ---------------------------------------------------------------------------------------------------------------- variables
 
 variable "clusters" {
-  description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; the report is the last line of its log."
+  description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; a summary is the last line of its log."
   nullable    = false
   type = map(object({
     mode             = optional(string)
@@ -302,7 +302,7 @@ variable "schedule_window_minutes" {
 }
 
 variable "event_enabled" {
-  description = "Whether a container instance that joins starts a run. Clusters in mode consolidate have no such event unless they ask for it: an instance that joins there came because there was no room."
+  description = "Whether a container instance that joins starts a run. Clusters in mode consolidate have no such event unless they ask for it: an instance that joins there came because capacity was short."
   type        = bool
   default     = true
   nullable    = false
@@ -1187,7 +1187,7 @@ output "end" {
 }
 
 output "log_groups" {
-  description = "By cluster: where runs log, each with its report in the last line."
+  description = "By cluster: where runs log, each with its summary in the last line."
   value       = { for cluster, group in aws_cloudwatch_log_group.this : cluster => group.name }
 }
 
