@@ -39,13 +39,6 @@ CHANGES = [
     ("on spot capacity", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"capacity_provider": "FARGATE_SPOT"}}}),
     ("no metrics", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"metrics": "off"}}}),
     ("another image, elsewhere", {"image": "registry.example/ecs-rebalancer:2", "architecture": "X86_64"}),
-    ("another network", {"subnets": ["subnet-0b"], "security_groups": [], "assign_public_ip": True}),
-    ("another schedule", {"schedule_expression": "cron(0 3 * * ? *)", "schedule_timezone": "Europe/Vienna", "schedule_window_minutes": 30}),
-    ("no schedule", {"schedule_enabled": False}),
-    ("no event", {"event_enabled": False}),
-    ("alarms", {"alarm_actions": ["arn:aws:sns:us-east-1:111122223333:on-call"], "alarm_silence_hours": 9, "alarm_imbalance_hours": 9}),
-    ("logs, tags and a boundary", {"log_retention_days": 7, "tags": {"team": "platform"}, "permissions_boundary": "arn:aws:iam::111122223333:policy/boundary"}),
-    ("one cluster fewer", {"clusters": {CLUSTER: VARIABLES["clusters"][CLUSTER]}}),
 ]
 
 

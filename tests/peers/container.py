@@ -76,7 +76,7 @@ class Container:
 
 
 def check_a_wrong_environment(container):
-    status, _, told = container.run({"REBALANCER_CLUSTER": "reference", "REBALANCER_THRESHOLD": "lots"})
+    status, told, _ = container.run({"REBALANCER_CLUSTER": "reference", "REBALANCER_THRESHOLD": "lots"})
     check("exit status of a wrong environment", status, 2)
     check("which it names", "REBALANCER_THRESHOLD" in told, True)
 
