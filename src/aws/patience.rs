@@ -92,12 +92,13 @@ impl Patience {
                 None => std::future::pending().await,
             }
         };
+        let until_after_signal = async {
+            let asked = self.shutdown.asked().await;
+            sleep_until(asked + after_signal).await;
+        };
         tokio::select! {
             () = until_deadline => Over::Deadline,
-            asked = self.shutdown.asked() => {
-                sleep_until(asked + after_signal).await;
-                Over::Signal
-            }
+            () = until_after_signal => Over::Signal,
         }
     }
 

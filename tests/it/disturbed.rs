@@ -305,7 +305,9 @@ fn play(seed: u64) {
             // A note that is taken off once its run is gone leaves nothing to restore by; that run's report has told what it left.
             let is_untagged =
                 case.happenings.iter().any(|(_, it)| matches!(it, Happening::Untag(service) if service == name));
-            if is_untagged && case.runs.iter().any(|(_, end)| !matches!(end, End::Nothing)) {
+            let is_left = |report: &Report| report.left_raised.iter().any(|left| left.service == *name);
+            let was_left = reports.iter().flatten().any(is_left);
+            if is_untagged && (was_left || case.runs.iter().any(|(_, end)| !matches!(end, End::Nothing))) {
                 continue;
             }
             if let Some(meant) = count_meant(&history, *first, crosses) {
