@@ -122,7 +122,9 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             left_alone.insert(name.clone(), LeftAlone::MaxMoves(policy.max_moves.min(settings.max_moves)));
             continue;
         }
-        let moves = foresee(&mut foreseen, name, strategy, allowance, policy, reviewed.as_ref());
+        // Which tasks may go says how many were reviewed; one that is only foreseen may move on beside them.
+        let within = moves_left.min(settings.max_moves);
+        let moves = foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
         if moves.is_empty() {
             let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
             left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
@@ -234,10 +236,15 @@ fn foresee(
     let tasks = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
     thin(foreseen, name, tasks + policy.surge.of_at_least_one(desired) as usize + 1);
     let (mut best, mut patience) = (u32::MAX, 0);
+    // The service's tasks when the fewest were misplaced, and the moves until then: rounds that helped nothing are not planned.
+    let mut reached = (Tasks::all_ready(foreseen, name), 0);
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);
-        patience = if misplaced < best { 0 } else { patience + 1 };
-        best = best.min(misplaced);
+        if misplaced < best {
+            (best, patience, reached) = (misplaced, 0, (Tasks::all_ready(foreseen, name), moves.len()));
+        } else {
+            patience += 1;
+        }
         if misplaced == 0 || patience > super::plan::PATIENCE {
             break;
         }
@@ -248,7 +255,9 @@ fn foresee(
         };
         let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
             let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
-            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task)).collect()
+            // One that is foreseen stands for one that was reviewed.
+            let is_foreseen = |task: &TaskArn| task.as_str().starts_with("foreseen/");
+            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task) && !is_foreseen(task)).collect()
         });
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers {
@@ -282,7 +291,9 @@ fn foresee(
             view::remove(foreseen, victim);
         }
     }
-    view::see(cluster, &service, &Tasks::all_ready(foreseen, name).all);
+    let (tasks, planned) = reached;
+    view::see(cluster, &service, &tasks.all);
+    moves.truncate(planned);
     moves
 }
 

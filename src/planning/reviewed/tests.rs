@@ -150,3 +150,16 @@ proptest! {
         }
     }
 }
+
+/// A reviewed plan once left `s1` out here: the task that is foreseen for `s0` on `i-3` was not let move on, and took its place.
+#[test]
+fn a_task_that_is_foreseen_moves_on_in_a_reviewed_plan_too() {
+    let drawing = "b i-0 s1 cpu=512\nb i-1 s0 s0 s0 s1 cpu=1024\nc i-2 s0 cpu=256\nc i-3 s0 cpu=512\n\
+                   service s0 strategy=spread:attribute:ecs.availability-zone,spread:instanceId\n\
+                   service s1 strategy=spread:attribute:ecs.availability-zone tag.ecs-rebalancer:strategy=stop min=50";
+    let (cluster, policy) = (testing::cluster(drawing), generous());
+    let before = planned(&cluster, &policy);
+    let reviewed = reviewed(&cluster, &policy);
+    let after = planned(&cluster, &Policy { reviewed: Some(reviewed), ..policy });
+    assert_eq!(after.moves().collect::<Vec<_>>(), before.moves().collect::<Vec<_>>());
+}
