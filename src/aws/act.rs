@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Target, UNDER_WAY,
-    call::{CallError, change, persistently},
+    call::{CallError, change, failure, persistently},
     convert,
     limits::Class,
     once,
@@ -46,11 +46,6 @@ impl ServiceChange {
         let deploys = self.force_new_deployment.then(|| "a new deployment".to_owned());
         [count, constraints, definition, deploys].into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
-}
-
-/// A failed call, and what it was for.
-fn failure(what: &str, error: &CallError) -> Failure {
-    Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
 }
 
 impl Target<'_> {

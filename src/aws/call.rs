@@ -10,7 +10,7 @@ use super::{
     limits::Class,
     patience::{Over, Patience},
 };
-use crate::planning::strategy::FailureKind;
+use crate::planning::strategy::{Done, Failure, FailureKind};
 
 /// The first wait before a call that a run can't do without is made anew; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -62,6 +62,11 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+/// A failed call as strategies are told of it, with what was tried on what.
+pub(super) fn failure(what: &str, error: &CallError) -> Failure {
+    Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
+}
 
 /// Makes one call: waits for a token of its class, and no longer than the run has time.
 ///

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Target, UNDER_WAY,
-    call::{CallError, call, persistently},
+    call::{call, failure, persistently},
     convert,
     limits::Class,
     read, shared,
@@ -32,11 +32,6 @@ pub enum Sighting {
     Missing,
     /// It is INACTIVE: deleted.
     Deleted,
-}
-
-/// A failed look, and what was looked at.
-fn failure(what: &str, error: &CallError) -> Failure {
-    Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
 }
 
 /// An answer that leaves out what was asked for.

@@ -132,7 +132,7 @@ impl Hand {
 
     /// What is left of it when the time is over.
     pub(super) fn abandoned(self) -> Finished {
-        let ending = self.strategy.abandoned(self.service.as_ref(), self.failure.as_deref());
+        let ending = self.strategy.abandoned(self.failure.as_deref());
         self.finished(ending)
     }
 

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     model::Timestamp,
-    notes::{CLOCKS_APART, LEASE_MARGIN, LEASE_TAG_PREFIX, LONGEST_DEADLINE, seconds, words},
+    notes::{CLOCKS_APART, LEASE_MARGIN, LEASE_TAG_PREFIX, LONGEST_DEADLINE, milliseconds, seconds, words},
 };
 
 /// Between a write and the read that counts: longer than it takes another run to write after it has read.
@@ -168,10 +168,6 @@ pub fn next(stage: Stage, own: &str, keys: &Keys, waited: Duration) -> Next {
             (None, None) => Next::Go,
         },
     }
-}
-
-fn milliseconds(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

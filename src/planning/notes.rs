@@ -271,7 +271,7 @@ pub(super) fn seconds(text: &str) -> Option<Timestamp> {
     text.parse::<i64>().ok()?.checked_mul(1000).map(Timestamp)
 }
 
-fn milliseconds(span: Duration) -> i64 {
+pub(super) fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 

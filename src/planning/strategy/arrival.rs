@@ -29,11 +29,7 @@ impl Strategy for Arrival {
         let Some(service) = seen.service else { return Step::Done(Ending::Gone) };
         let since = *self.since.get_or_insert(seen.now);
         if !seen.is_fresh {
-            return if limits.is_last_chance {
-                Step::Done(self.abandoned(Some(service), None))
-            } else {
-                Step::Wait(None)
-            };
+            return if limits.is_last_chance { Step::Done(self.abandoned(None)) } else { Step::Wait(None) };
         }
         if service.desired_count < self.wanted {
             let what = format!("the desired count was set to {}", service.desired_count);
@@ -78,7 +74,7 @@ impl Strategy for Arrival {
         super::healthy_of(self.wanted, service, tasks)
     }
 
-    fn abandoned(&self, _service: Option<&Service>, failure: Option<&str>) -> Ending {
+    fn abandoned(&self, failure: Option<&str>) -> Ending {
         let why = failure.or(self.failure.as_deref()).unwrap_or("the time was up");
         Ending::NotStarted { tasks: self.tasks, why: why.to_owned() }
     }

@@ -81,7 +81,7 @@ pub trait Strategy: fmt::Debug {
     }
 
     /// What is left when the run's time is over before the strategy was done.
-    fn abandoned(&self, service: Option<&Service>, failure: Option<&str>) -> Ending;
+    fn abandoned(&self, failure: Option<&str>) -> Ending;
 }
 
 /// A service as it was seen last. What was not asked for yet is absent.

@@ -206,11 +206,7 @@ impl Strategy for Redeploy {
     fn next(&mut self, seen: &Seen<'_>, limits: &Limits) -> Step {
         let Some(service) = seen.service else { return Step::Done(Ending::Gone) };
         if !seen.is_fresh {
-            return if limits.is_last_chance {
-                Step::Done(self.abandoned(Some(service), None))
-            } else {
-                Step::Wait(None)
-            };
+            return if limits.is_last_chance { Step::Done(self.abandoned(None)) } else { Step::Wait(None) };
         }
         match &self.phase {
             Phase::Begin => self.begin(service, seen, limits),
@@ -264,7 +260,7 @@ impl Strategy for Redeploy {
         "its deployment to be through".to_owned()
     }
 
-    fn abandoned(&self, _service: Option<&Service>, failure: Option<&str>) -> Ending {
+    fn abandoned(&self, failure: Option<&str>) -> Ending {
         let why = failure.or(self.failure.as_deref()).unwrap_or("the time was up before the deployment was through");
         match &self.phase {
             Phase::Deploying { .. } => Ending::DeploymentFailed(format!("{why}; ECS goes on with it by itself")),

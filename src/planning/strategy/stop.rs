@@ -202,7 +202,7 @@ impl Strategy for StopTasks {
             if !limits.is_last_chance {
                 return Step::Wait(None);
             }
-            return Step::Done(self.abandoned(Some(service), None));
+            return Step::Done(self.abandoned(None));
         }
         self.turn(service, seen, limits)
     }
@@ -262,7 +262,7 @@ impl Strategy for StopTasks {
         }
     }
 
-    fn abandoned(&self, _service: Option<&Service>, failure: Option<&str>) -> Ending {
+    fn abandoned(&self, failure: Option<&str>) -> Ending {
         let why = failure.or(self.failure.as_deref()).unwrap_or("the time was up before all replacements were healthy");
         Ending::Failed(format!("{why}; ECS replaces the stopped tasks by itself"))
     }

@@ -1096,7 +1096,7 @@ impl Strategy for Surge {
         self.recovery
     }
 
-    fn abandoned(&self, _service: Option<&Service>, failure: Option<&str>) -> Ending {
+    fn abandoned(&self, failure: Option<&str>) -> Ending {
         let why = failure.or(self.failure.as_deref()).unwrap_or("the time was up before the last step was finished");
         match &self.phase {
             Phase::Over(ending) => ending.clone(),
