@@ -14,7 +14,7 @@ pub struct Switch {
 }
 
 /// Every switch.
-pub const SWITCHES: [Switch; 15] = [
+pub const SWITCHES: [Switch; 19] = [
     Switch {
         name: "scale-in",
         values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
@@ -29,13 +29,21 @@ pub const SWITCHES: [Switch; 15] = [
     },
     Switch {
         name: "ties",
-        values: &["random", "first", "last"],
-        sources: "Which of several equal instances is taken: nothing documented.",
+        values: &["random", "first", "last", "most-free-memory", "fewest-tasks", "oldest", "fullest"],
+        sources: "Which of several equal instances is taken: nothing documented. first, last: by ARN; oldest: registered first; \
+                  fullest: with the least free memory, the worst for whoever wants to even out load.",
+    },
+    Switch {
+        name: "spread-across-providers",
+        values: &["all", "own"],
+        sources: "Whether a spread counts the service's tasks of all its capacity providers. all: developer guide, \
+                  task-placement-strategies, 'tasks of that service'. own: nothing says how it goes with a provider strategy.",
     },
     Switch {
         name: "maximum-percent-counts",
-        values: &["running-and-pending", "stopping-too"],
-        sources: "running-and-pending: API, DeploymentConfiguration. stopping-too: developer guide, update-service-parameters.",
+        values: &["stopping-too", "running-and-pending"],
+        sources: "stopping-too: developer guide, update-service-parameters; public logs. running-and-pending: API, \
+                  DeploymentConfiguration.",
     },
     Switch {
         name: "desired-count-deploys",
@@ -70,14 +78,32 @@ pub const SWITCHES: [Switch; 15] = [
     },
     Switch {
         name: "stop-reaction",
-        values: &["10s", "0s", "40s"],
-        sources: "How long after StopTask the scheduler starts the replacement: about 30 s in one public log, else nothing.",
+        values: &["30s", "0s", "10s", "40s"],
+        sources: "How long after StopTask the scheduler starts the replacement: about 30 s in public logs, else nothing.",
     },
     Switch {
         name: "deregistration-delay",
-        values: &["30s", "0s", "300s"],
+        values: &["300s", "0s", "30s"],
         sources: "How long targets drain: 300 s unless the target group says otherwise (API of Elastic Load Balancing); most who \
                   care about the length of deployments shorten it.",
+    },
+    Switch {
+        name: "target-checks",
+        values: &["5x30s", "2x10s", "5x10s"],
+        sources: "How many checks a new target has to pass, and how far apart they are: 5 and 30 s unless the target group says \
+                  otherwise (ECS developer guide, load-balancer-healthcheck).",
+    },
+    Switch {
+        name: "stop-order",
+        values: &["since-2025", "until-2021"],
+        sources: "Whether the scheduler says that it has stopped tasks before their targets are taken off and drained (public logs \
+                  since 2025), or after that (until 2021).",
+    },
+    Switch {
+        name: "live-target-group",
+        values: &["first", "second"],
+        sources: "In which of a pair of target groups the tasks of a service with blue/green, linear or canary deployments are when \
+                  the simulation begins: DescribeServices doesn't tell, and public reports have either from the first deployment on.",
     },
     Switch {
         name: "stop-of-protected",
@@ -159,7 +185,10 @@ mod tests {
     fn what_cannot_be_set_says_what_can() {
         for (setting, expected) in [
             ("ties", "behaviour \"ties\" is not NAME=VALUE"),
-            ("ties=never", "behaviour ties can be random, first, last, not \"never\""),
+            (
+                "ties=never",
+                "behaviour ties can be random, first, last, most-free-memory, fewest-tasks, oldest, fullest, not \"never\"",
+            ),
         ] {
             assert_eq!(Behaviour::from_settings(&[setting]).unwrap_err().to_string(), expected);
         }

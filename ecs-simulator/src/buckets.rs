@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Moment;
+use crate::moment::Moment;
 
 /// Tokens left, by class, in thousandths.
 #[derive(Clone, Debug, Default)]

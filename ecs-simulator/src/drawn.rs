@@ -2,9 +2,9 @@
 //!
 //! Settings of an instance: `cpu` (4096), `memory` (16384), `gpus`, `status`, `agent` (`false`: disconnected), `type`,
 //! `provider`, `ports` (`22,80`), `attr.NAME`. Of a service: `desired` (as many as drawn), `cpu` (256), `memory` (512),
-//! `gpus`, `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
+//! `gpus`, `gpu` (`ALL`, `share`), `subnets` (of tasks with an interface of their own), `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
 //! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
-//! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group), `check` (a container health check),
+//! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group; `pair`: two, and blue/green deployments), `check` (a container health check),
 //! `sidecar` (an essential container without one), `awsvpc`, `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
 //! Of a capacity provider: `minimum` (0) and `maximum` of its Auto Scaling group, `scaling` (`DISABLED`: not managed), `target`
 //! (percent, 100).
@@ -163,7 +163,7 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
     for (key, value) in settings {
         match key.as_str() {
             "desired" => answer["desiredCount"] = json!(number(key, value)?),
-            "cpu" | "memory" | "gpus" | "port" | "check" | "sidecar" | "awsvpc" => {}
+            "cpu" | "memory" | "gpus" | "gpu" | "port" | "check" | "sidecar" | "awsvpc" => {}
             "strategy" => answer["placementStrategy"] = value.split(',').map(strategy).collect(),
             "constraint" => constraints.push(match value.strip_prefix("memberOf:") {
                 Some(expression) => json!({"type": "memberOf", "expression": expression.replace('+', " ")}),
@@ -184,8 +184,18 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
                 let arn =
                     format!("arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/{name}/0123456789abcdef");
                 answer["loadBalancers"] = json!([{"targetGroupArn": arn, "containerName": "app", "containerPort": 80}]);
+                if value == "pair" {
+                    let alternate =
+                        json!({"alternateTargetGroupArn": arn.replace(&format!("/{name}/"), &format!("/{name}-2/"))});
+                    answer["loadBalancers"][0]["advancedConfiguration"] = alternate;
+                    answer["deploymentConfiguration"]["strategy"] = json!("BLUE_GREEN");
+                }
             }
             "provider" => answer["capacityProviderStrategy"] = json!([{"capacityProvider": value, "weight": 1}]),
+            "subnets" => {
+                let subnets: Vec<&str> = value.split(',').collect();
+                answer["networkConfiguration"] = json!({"awsvpcConfiguration": {"subnets": subnets}});
+            }
             "controller" => answer["deploymentController"] = json!({"type": value}),
             "rollout" => {
                 answer["deployments"] =
@@ -232,6 +242,14 @@ fn definition(family: &str, settings: &Settings) -> Result<Value> {
     let gpus = setting("gpus", 0)?;
     if gpus > 0 {
         container["resourceRequirements"] = json!([{"type": "GPU", "value": gpus.to_string()}]);
+    }
+    match settings.get("gpu").map(String::as_str) {
+        None => {}
+        Some("share") => {
+            let strategy = json!({"nvidiaMps": {"memory": 4096}});
+            container["resourceRequirements"] = json!([{"type": "GPU", "sharingStrategy": strategy}]);
+        }
+        Some(value) => container["resourceRequirements"] = json!([{"type": "GPU", "value": value}]),
     }
     if has(Some(settings), "check") {
         container["healthCheck"] = json!({"command": ["CMD", "true"]});

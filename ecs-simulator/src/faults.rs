@@ -42,6 +42,8 @@ pub struct Faults {
     pub slow_start: f64,
     /// Share of tasks that fail to start.
     pub failing_start: f64,
+    /// Share of tasks whose targets fail their health checks.
+    pub failing_targets: f64,
     /// From this second on no new task of any service becomes healthy.
     pub broken_image: Option<f64>,
     /// At this second one instance is lost.
@@ -131,7 +133,7 @@ const AN_OCCASION: &str = "OPERATION:FROM-TO or OPERATION:#NUMBER";
 const AN_OCCASION_AND_SECONDS: &str = "OPERATION:FROM-TO:SECONDS or OPERATION:#NUMBER:SECONDS";
 
 /// The names, with what each takes.
-pub const NAMES: [(&str, &str); 30] = [
+pub const NAMES: [(&str, &str); 31] = [
     ("throttle", "a share"),
     ("error", "a share"),
     ("drop", "a share"),
@@ -153,6 +155,7 @@ pub const NAMES: [(&str, &str); 30] = [
     ("refused-protection", "a share"),
     ("slow-start", "a factor"),
     ("failing-start", "a share"),
+    ("failing-targets", "a share"),
     ("broken-image", "seconds"),
     ("lose-instance", "seconds"),
     ("foreign-deployment", "seconds"),
@@ -195,6 +198,7 @@ impl Faults {
                 "refused-protection" => faults.refused_protection = number()?,
                 "slow-start" => faults.slow_start = number()?,
                 "failing-start" => faults.failing_start = number()?,
+                "failing-targets" => faults.failing_targets = number()?,
                 "broken-image" => faults.broken_image = Some(number()?),
                 "lose-instance" => faults.lose_instance = Some(number()?),
                 "foreign-deployment" => faults.foreign_deployment = Some(number()?),

@@ -7,7 +7,9 @@
 //! there is a switch ([`behaviour::SWITCHES`]).
 //!
 //! - [`snapshot`], [`drawing`]: where a cluster comes from
-//! - `state`, `engine`, `life`, `scheduler`, `placement`, `outside`, `managed_scaling`: what it does as time passes
+//! - `state`, `world`: what there is, with its clock, its chance and its agenda
+//! - `life`, `scheduler`, `placement`, `deployments`, `services`, `instances`, `outside`, `managed_scaling`: what becomes of it
+//! - `engine`: the loop that takes what is due and has that happen
 //! - `wire`: how clients talk to it
 //! - [`behaviour`], [`faults`], `interference`: how it may be otherwise, and what may go wrong
 //! - [`person`]: what people, applications and instances do meanwhile
@@ -16,13 +18,18 @@
 
 pub mod behaviour;
 mod buckets;
+mod deployments;
 pub mod drawing;
 mod drawn;
 mod engine;
 pub mod faults;
+#[cfg(test)]
+mod imports;
+mod instances;
 mod interference;
 mod life;
 mod managed_scaling;
+mod moment;
 mod network;
 mod operations;
 mod outside;
@@ -32,12 +39,14 @@ mod placement;
 mod query;
 mod scheduler;
 pub mod server;
+mod services;
 pub mod snapshot;
 mod state;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
 mod wire;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,41 +56,25 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    behaviour::Behaviour,
     buckets::Buckets,
-    engine::Engine,
-    faults::{Faults, WrongAnswer},
+    faults::WrongAnswer,
     interference::Interference,
     snapshot::Snapshot,
     timeline::Timeline,
     wire::{ApiError, Call, Service},
+    world::World,
 };
 
 pub use crate::{
     interference::Delay,
+    moment::Moment,
+    timeline::CALLER,
     wire::{
         LARGEST_BODY,
         cloudwatch::{Datapoint, Metric, Metrics},
     },
+    world::Options,
 };
-
-/// The header by which a client says who it is; the [`timeline`] tells its changes of a desired count by this name.
-pub const CALLER: &str = "x-simulated-caller";
-
-/// A moment, in milliseconds since 1970 (UTC).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(pub i64);
-
-/// How a simulation goes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    /// The only source of chance.
-    pub seed: u64,
-    /// Where the documents leave room.
-    pub behaviour: Behaviour,
-    /// What goes wrong.
-    pub faults: Faults,
-}
 
 /// What comes back.
 #[derive(Clone, Debug)]
@@ -95,7 +88,7 @@ pub enum Answer {
 /// The simulated control plane.
 #[derive(Clone, Debug)]
 pub struct Simulator {
-    engine: Engine,
+    world: World,
     interference: Interference,
     buckets: Buckets,
     metrics: Metrics,
@@ -123,9 +116,12 @@ impl Simulator {
     /// As [`Simulator::new`].
     pub fn starting_at(snapshot: &Snapshot, options: Options, start: Moment) -> Result<Self> {
         let start = start.max(Moment(snapshot.newest.0 + AFTER_THE_NEWEST_MILLISECONDS));
+        let interference = Interference::new(options.seed);
+        let mut world = World::new(snapshot.state.clone(), options, start);
+        engine::begin(&mut world);
         Ok(Self {
-            interference: Interference::new(options.seed),
-            engine: Engine::new(snapshot.state.clone(), options, start),
+            world,
+            interference,
             buckets: Buckets::default(),
             metrics: Metrics::default(),
             requests: BTreeMap::new(),
@@ -137,34 +133,34 @@ impl Simulator {
 
     /// When the simulation begins.
     pub fn start(&self) -> Moment {
-        self.engine.start
+        self.world.start
     }
 
     /// How long transport holds a request that is sent now before it asks for the answer by [`Simulator::respond`], and how long
     /// it holds that. A caller that goes away meanwhile takes nothing back.
     pub fn delay(&mut self, request: &Request<Bytes>, now: Moment) -> Delay {
         let seconds = self.seconds(now);
-        self.interference.delay(&self.engine.options.faults, request, seconds)
+        self.interference.delay(&self.world.options.faults, request, seconds)
     }
 
     /// Answers a request at a moment; moments must not go backwards, and one that does counts as the last.
     pub fn respond(&mut self, request: &Request<Bytes>, now: Moment) -> Answer {
-        self.engine.advance(now);
-        let id = self.engine.id();
+        engine::advance(&mut self.world, now);
+        let id = self.world.id();
         let call = match wire::decode(request) {
             Ok(call) => call,
             Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", &Err(error), &id)),
         };
         let caller = request.headers().get(CALLER).and_then(|name| name.to_str().ok());
-        caller.unwrap_or_default().clone_into(&mut self.engine.caller);
+        caller.unwrap_or_default().clone_into(&mut self.world.caller);
         let number = self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default();
         *number += 1;
         let number = *number;
-        let faults = self.engine.options.faults.clone();
-        if self.engine.chance(faults.drop) {
+        let faults = self.world.options.faults.clone();
+        if self.world.chance(faults.drop) {
             return Answer::Dropped;
         }
-        let wrong = interference::wrong_answer(&faults, &call, number, self.seconds(self.engine.now));
+        let wrong = interference::wrong_answer(&faults, &call, number, self.seconds(self.world.now));
         let answer = match wrong {
             Some(WrongAnswer::Outage) => Err(ApiError::server(call.service)),
             Some(WrongAnswer::ExpiredToken) => Err(ApiError::expired_token()),
@@ -178,7 +174,7 @@ impl Simulator {
                 self.answer_or_refuse(&call).map(|answer| interference::all_missing(&call).unwrap_or(answer))
             }
         };
-        if self.engine.chance(faults.lost_answer) {
+        if self.world.chance(faults.lost_answer) {
             return Answer::Dropped;
         }
         let response = wire::encode(call.protocol, &call.operation, &answer, &id);
@@ -187,12 +183,12 @@ impl Simulator {
 
     /// The answer of a control plane that is up: throttled, refused, or as it is.
     fn answer_or_refuse(&mut self, call: &Call) -> Result<Value, ApiError> {
-        let faults = &self.engine.options.faults;
+        let faults = &self.world.options.faults;
         let (error, throttle) = (faults.error, faults.throttle);
-        if self.engine.chance(error) {
+        if self.world.chance(error) {
             Err(ApiError::server(call.service))
         } else if call.service == Service::Ecs
-            && (!self.buckets.take(&call.operation, self.engine.now) || self.engine.chance(throttle))
+            && (!self.buckets.take(&call.operation, self.world.now) || self.world.chance(throttle))
         {
             self.throttled += 1;
             Err(ApiError::new("ThrottlingException", "Rate exceeded"))
@@ -206,32 +202,32 @@ impl Simulator {
     /// Seconds since the start, in which faults are timed.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a rehearsal are far below 2^52")]
     fn seconds(&self, now: Moment) -> f64 {
-        (now.0 - self.engine.start.0) as f64 / 1000.0
+        (now.0 - self.world.start.0) as f64 / 1000.0
     }
 
     fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {
-        let now = self.engine.now;
+        let now = self.world.now;
         if !["Describe", "List", "Get"].iter().any(|reads| call.operation.starts_with(reads)) {
             self.targets.entry(call.operation.clone()).or_default().extend(call.targets());
         }
         match call.service {
             Service::Ecs => {
-                let answer = wire::ecs::answer(&mut self.engine, &call.operation, &call.input, now);
-                self.engine.remember();
+                let answer = wire::ecs::answer(&mut self.world, &call.operation, &call.input, now);
+                self.world.remember();
                 answer
             }
             Service::ApplicationAutoScaling => {
-                wire::application_auto_scaling::answer(&mut self.engine, &call.operation, &call.input)
+                wire::application_auto_scaling::answer(&mut self.world, &call.operation, &call.input)
             }
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
-            Service::LoadBalancing => wire::load_balancing::answer(&self.engine, &call.operation, &call.input),
-            Service::AutoScaling => wire::auto_scaling::answer(&self.engine, &call.operation, &call.input),
+            Service::LoadBalancing => wire::load_balancing::answer(&self.world, &call.operation, &call.input),
+            Service::AutoScaling => wire::auto_scaling::answer(&self.world, &call.operation, &call.input),
         }
     }
 
     /// Lets time pass without a request.
     pub fn pass(&mut self, now: Moment) {
-        self.engine.advance(now);
+        engine::advance(&mut self.world, now);
     }
 
     /// From now on an operation is refused, as to callers whose policy doesn't allow it.
@@ -241,7 +237,7 @@ impl Simulator {
 
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
-        self.engine.calm();
+        self.world.calm();
     }
 
     /// Requests so far, by service and operation, whatever was answered.
@@ -266,12 +262,12 @@ impl Simulator {
 
     /// What happened to each service.
     pub fn timeline(&self) -> &Timeline {
-        &self.engine.timeline
+        &self.world.timeline
     }
 
     /// What tests look at beside the API: a service as it is now.
     pub fn service(&self, name: &str) -> Option<ServiceView> {
-        let state = &self.engine.state;
+        let state = &self.world.state;
         let service = state.services.get(name)?;
         let wanted = || state.service_tasks(name).filter(|task| task.wanted);
         Some(ServiceView {
@@ -279,10 +275,7 @@ impl Simulator {
             status: service.status.clone(),
             placement_constraints: service.placement_constraints.clone(),
             tags: service.tags.clone(),
-            protected: wanted()
-                .filter(|task| task.is_protected(self.engine.now))
-                .map(|task| task.arn.clone())
-                .collect(),
+            protected: wanted().filter(|task| task.is_protected(self.world.now)).map(|task| task.arn.clone()).collect(),
             tasks: wanted().map(|task| (task.arn.clone(), task.instance.clone().unwrap_or_default())).collect(),
             task_definition: service.task_definition.clone(),
         })
@@ -290,17 +283,17 @@ impl Simulator {
 
     /// The names of the services.
     pub fn service_names(&self) -> Vec<String> {
-        self.engine.state.services.keys().cloned().collect()
+        self.world.state.services.keys().cloned().collect()
     }
 
     /// The cluster's tags.
     pub fn cluster_tags(&self) -> &BTreeMap<String, String> {
-        &self.engine.state.cluster_tags
+        &self.world.state.cluster_tags
     }
 
     /// The instances that have a custom attribute, with its value.
     pub fn instances_with_attribute(&self, name: &str) -> BTreeMap<String, String> {
-        let instances = self.engine.state.instances.values();
+        let instances = self.world.state.instances.values();
         instances
             .filter(|instance| instance.status != "INACTIVE")
             .filter_map(|instance| {

@@ -3,14 +3,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{Due, Engine, milliseconds},
-    state::{Instance, SETTLING_MILLISECONDS, Service, Status, Task},
+    moment::Moment,
+    state::{Definition, Gpus, Instance, SETTLING_MILLISECONDS, Service, Status, Target, Task},
+    world::{Due, World, milliseconds},
 };
 
 /// Pulling and starting a container, in milliseconds.
-const START: (i64, i64) = (5_000, 15_000);
-/// Until the health checks of containers or targets are passed.
+const START: (i64, i64) = (4_000, 25_000);
+/// Until the health checks of containers are passed.
 const CHECK: (i64, i64) = (10_000, 20_000);
+/// Until a task that fits beside those that end can be started there, it looks again so often.
+const RETRY: i64 = 2_000;
 /// From the stop signal to the end.
 const STOP: (i64, i64) = (1_000, 8_000);
 /// How long a container of a broken image runs.
@@ -19,8 +22,8 @@ const CRASH: i64 = 8_000;
 const SLOWEST: f64 = 1_000.0;
 /// How long a stopped task can still be described [API, DescribeTasks].
 const DESCRIBABLE: i64 = 3_600_000;
-/// From the end of a task until the scheduler notices.
-const NOTICE: i64 = 1_000;
+/// Consecutive checks that a target fails until it is unhealthy [Elastic Load Balancing, "Health checks for your target groups"].
+const FAILED_CHECKS: i64 = 2;
 
 /// What is started.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Start<'a> {
     pub(crate) launch_type: &'a str,
     /// The first of the strategy's providers, if there is a strategy.
     pub(crate) provider: Option<&'a str>,
+    /// Whether its targets are registered in the second of each pair of target groups.
+    pub(crate) in_alternate: bool,
     /// By key.
     pub(crate) tags: BTreeMap<String, String>,
 }
@@ -51,17 +56,18 @@ impl<'a> Start<'a> {
             definition,
             launch_type: service.launch_type.as_deref().unwrap_or("EC2"),
             provider: service.capacity_provider_strategy.first().map(|(name, ..)| name.as_str()),
+            in_alternate: service.deployments.first().is_some_and(|deployment| deployment.in_alternate),
             tags: BTreeMap::new(),
         }
     }
 }
 
-/// Starts a task on an instance or (Fargate) on none, and tells its ARN.
-pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&str>) -> String {
-    let (arn, id) = engine.new_arn("task");
-    let number = u32::try_from(engine.between(1, 1 << 24)).unwrap_or(1);
-    let instance = instance.and_then(|arn| engine.state.instances.get(arn));
-    let gpus = instance.map(|instance| free_gpus(engine, instance, start.definition)).unwrap_or_default();
+/// Starts a task on an instance or (Fargate) on none, and gives its ARN.
+pub(crate) fn start(world: &mut World, start: &Start<'_>, instance: Option<&str>) -> String {
+    let (arn, _) = world.new_arn("task");
+    let number = u32::try_from(world.between(1, 1 << 24)).unwrap_or(1);
+    let instance = instance.and_then(|arn| world.state.instances.get(arn));
+    let gpus = instance.map(|instance| free_gpus(world, instance, start.definition)).unwrap_or_default();
     let provider = start.provider.map(|first| {
         instance.and_then(|instance| instance.capacity_provider.clone()).unwrap_or_else(|| first.to_owned())
     });
@@ -78,11 +84,15 @@ pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&st
         wanted: true,
         health: "UNKNOWN".to_owned(),
         checks_passed: false,
+        in_alternate: start.in_alternate,
+        target: Target::None,
+        is_replaced: false,
+        fails_checks: false,
         protected_until: None,
-        protection_known_at: engine.now,
+        protection_known_at: world.now,
         host_port: 0,
         gpus,
-        created_at: Some(engine.now),
+        created_at: Some(world.now),
         started_at: None,
         stopping_at: None,
         stopped_at: None,
@@ -93,71 +103,135 @@ pub(crate) fn start(engine: &mut Engine, start: &Start<'_>, instance: Option<&st
         address: String::new(),
     };
     crate::network::assign(&mut task, number);
-    engine.state.insert_task(task);
-    let delay = start_up(engine, START);
-    engine.task_due_in(delay, &arn);
+    world.state.insert_task(task);
+    let delay = start_up(world, START);
+    world.task_due_in(delay, &arn);
     if let Some(service) = start.service {
-        note_start(engine, service);
-        engine.tell(service, format!("(service {service}) has started 1 tasks: (task {id})."));
+        note_start(world, service);
     }
     arn
 }
 
 /// Counts a start, and holds the service's tasks against its maximumPercent.
-fn note_start(engine: &mut Engine, name: &str) {
-    let Some(service) = engine.state.services.get(name) else { return };
+fn note_start(world: &mut World, name: &str) {
+    let Some(service) = world.state.services.get(name) else { return };
     let (desired, percent) = (service.desired_count, u64::from(service.maximum_percent));
-    let tasks = crate::state::count(engine.state.service_tasks(name).count());
+    let tasks = crate::state::count(world.state.service_tasks(name).count());
     let limit =
         |before: Option<u32>| u32::try_from(u64::from(before.unwrap_or(desired)) * percent / 100).unwrap_or(u32::MAX);
-    engine.timeline.started(name, engine.now, tasks, limit);
+    world.timeline.started(name, world.now, tasks, limit);
 }
 
-/// How long a target drains.
-fn deregistration(engine: &Engine) -> i64 {
-    match engine.options.behaviour.get("deregistration-delay") {
+/// How long a target drains, in milliseconds.
+pub(crate) fn deregistration(world: &World) -> i64 {
+    match world.options.behaviour.get("deregistration-delay") {
         "0s" => 0,
-        "300s" => 300_000,
-        _ => 30_000,
+        "30s" => 30_000,
+        _ => 300_000,
+    }
+}
+
+/// How many checks a new target has to pass, and how far apart they are in milliseconds.
+fn target_checks(world: &World) -> (i64, i64) {
+    match world.options.behaviour.get("target-checks") {
+        "2x10s" => (2, 10_000),
+        "5x10s" => (5, 10_000),
+        _ => (5, 30_000),
+    }
+}
+
+/// A task's targets are registered, and checks begin.
+pub(crate) fn register_target(world: &mut World, arn: &str) {
+    let (passes, interval) = target_checks(world);
+    let fails = world.chance(world.options.faults.failing_targets);
+    let checks = if fails { FAILED_CHECKS } else { passes };
+    let first = world.between(0, interval);
+    let delay = slowed(world, first + (checks - 1) * interval);
+    if let Some(task) = world.state.tasks.get_mut(arn) {
+        task.target = Target::Initial;
+        task.fails_checks = fails;
+    }
+    world.due_in(delay, Due::Target(arn.to_owned()));
+}
+
+/// The checks of a task's targets are decided.
+pub(crate) fn decide_target(world: &mut World, arn: &str) {
+    let Some(task) = world.state.tasks.get_mut(arn) else { return };
+    if task.target != Target::Initial {
+        return;
+    }
+    task.target = if task.fails_checks { Target::Failing } else { Target::Healthy };
+    let service = task.service.clone().unwrap_or_default();
+    if task.target == Target::Healthy
+        && let Some(service) = world.state.services.get_mut(&service)
+    {
+        service.failed_starts = 0;
+    }
+    world.note_counts(&service);
+    world.wake(&service);
+}
+
+/// Which of a pair of target groups is live, a service doesn't tell.
+fn choose_live_groups(world: &mut World) {
+    if world.options.behaviour.get("live-target-group") == "second" {
+        for service in world.state.services.values_mut().filter(|service| service.swaps()) {
+            service.deployments.iter_mut().for_each(|deployment| deployment.in_alternate = true);
+        }
+        for task in world.state.tasks.values_mut() {
+            task.in_alternate = true;
+        }
     }
 }
 
 /// What was under way when the cluster was looked at goes on.
-pub(crate) fn resume(engine: &mut Engine) {
+pub(crate) fn resume(world: &mut World) {
+    choose_live_groups(world);
     let is_under_way = |task: &&Task| task.status != Status::Stopped;
     let tasks: Vec<(String, Status)> =
-        engine.state.tasks.values().filter(is_under_way).map(|task| (task.arn.clone(), task.status)).collect();
+        world.state.tasks.values().filter(is_under_way).map(|task| (task.arn.clone(), task.status)).collect();
     for (arn, status) in tasks {
         match status {
             Status::Running => {
-                let delay = engine.between(CHECK.0, CHECK.1);
-                if engine.state.awaits_checks(&arn) {
-                    engine.due_in(delay, Due::Health(arn));
+                let delay = world.between(CHECK.0, CHECK.1);
+                if world.state.awaits_checks(&arn) {
+                    world.due_in(delay, Due::Health(arn.clone()));
+                }
+                if world.state.tasks.get(&arn).is_some_and(|task| task.target == Target::Initial) {
+                    world.due_in(delay, Due::Target(arn));
                 }
             }
             Status::Provisioning | Status::Pending | Status::Activating => {
-                let delay = start_up(engine, START);
-                engine.task_due_in(delay, &arn);
+                let delay = start_up(world, START);
+                world.task_due_in(delay, &arn);
             }
-            Status::Deactivating => engine.task_due_in(deregistration(engine), &arn),
+            Status::Deactivating => world.task_due_in(deregistration(world), &arn),
             Status::Stopping | Status::Deprovisioning | Status::Stopped => {
-                let delay = engine.between(STOP.0, STOP.1);
-                engine.task_due_in(delay, &arn);
+                let delay = world.between(STOP.0, STOP.1);
+                world.task_due_in(delay, &arn);
             }
         }
     }
 }
 
-fn start_up(engine: &mut Engine, (low, high): (i64, i64)) -> i64 {
-    let delay = Duration::from_millis(u64::try_from(engine.between(low, high)).unwrap_or(0));
-    let factor = engine.options.faults.slow_start;
+fn start_up(world: &mut World, (low, high): (i64, i64)) -> i64 {
+    let delay = world.between(low, high);
+    slowed(world, delay)
+}
+
+fn slowed(world: &World, milliseconds: i64) -> i64 {
+    let delay = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    let factor = world.options.faults.slow_start;
     let delay = if factor > 0.0 { delay.mul_f64(factor.min(SLOWEST)) } else { delay };
     i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn free_gpus(engine: &Engine, instance: &Instance, definition: &str) -> Vec<String> {
-    let asked = engine.state.definitions.get(definition).map_or(0, |definition| definition.gpus as usize);
-    let there = engine.state.instance_tasks(&instance.arn).filter(|task| task.wanted || engine.stopping_counts());
+fn free_gpus(world: &World, instance: &Instance, definition: &str) -> Vec<String> {
+    let asked = match world.state.definitions.get(definition).map(|definition| definition.gpus) {
+        Some(Gpus::Number(number)) => number as usize,
+        Some(Gpus::All) => instance.gpus.len(),
+        Some(Gpus::Shared | Gpus::OtherDevices) | None => 0,
+    };
+    let there = world.state.instance_tasks(&instance.arn).filter(|task| task.wanted || world.stopping_counts());
     let taken: Vec<&String> = there.flat_map(|task| &task.gpus).collect();
     instance
         .gpus
@@ -169,109 +243,148 @@ fn free_gpus(engine: &Engine, instance: &Instance, definition: &str) -> Vec<Stri
 }
 
 /// Goes on to the next status.
-pub(crate) fn go_on(engine: &mut Engine, arn: &str) {
-    let Some(task) = engine.state.tasks.get(arn) else { return };
+pub(crate) fn go_on(world: &mut World, arn: &str) {
+    let Some(task) = world.state.tasks.get(arn) else { return };
     match task.status {
-        Status::Provisioning | Status::Pending | Status::Activating if task.wanted => run(engine, arn),
+        Status::Provisioning | Status::Pending | Status::Activating if task.wanted => {
+            // It was placed on what others are about to free; the agent starts it once they have [AWS, what's new, July 2023].
+            if fits_beside(world, arn) { run(world, arn) } else { world.task_due_in(RETRY, arn) }
+        }
         Status::Provisioning | Status::Pending | Status::Activating | Status::Stopping | Status::Deprovisioning => {
-            end(engine, arn);
+            end(world, arn);
         }
         // Only a broken image's task is due while it runs.
         Status::Running => {
-            stop(engine, arn, "EssentialContainerExited", "Essential container in task exited");
-            let service = engine.state.tasks.get(arn).and_then(|task| task.service.clone());
+            stop(world, arn, "EssentialContainerExited", "Essential container in task exited");
+            let service = world.state.tasks.get(arn).and_then(|task| task.service.clone());
             if let Some(service) = service {
-                fail(engine, &service);
+                fail(world, &service);
             }
         }
         Status::Deactivating => {
-            set(engine, arn, Status::Stopping);
-            let delay = engine.between(STOP.0, STOP.1);
-            engine.task_due_in(delay, arn);
+            if let Some(task) = world.state.tasks.get_mut(arn) {
+                task.target = Target::Unused;
+            }
+            if world.options.behaviour.get("stop-order") == "until-2021" {
+                // The scheduler stops it at its next look.
+                let service = world.state.tasks.get(arn).and_then(|task| task.service.clone()).unwrap_or_default();
+                world.wake(&service);
+            } else {
+                signal(world, arn);
+            }
         }
         Status::Stopped => {}
     }
 }
 
-fn run(engine: &mut Engine, arn: &str) {
-    let share = engine.options.faults.failing_start;
-    let service = engine.state.tasks.get(arn).and_then(|task| task.service.clone()).unwrap_or_default();
-    if engine.chance(share) {
-        stop(engine, arn, "TaskFailedToStart", "CannotPullContainerError: failed to pull the image");
-        fail(engine, &service);
+/// Whether a task that is about to start fits beside all that is still on its instance.
+fn fits_beside(world: &World, arn: &str) -> bool {
+    let Some(task) = world.state.tasks.get(arn) else { return true };
+    let Some(instance) = task.instance.as_ref().and_then(|arn| world.state.instances.get(arn)) else { return true };
+    let Some(definition) = world.state.definitions.get(&task.definition) else { return true };
+    let there = || {
+        let others = world.state.instance_tasks(&instance.arn);
+        others
+            .filter(|other| other.status >= Status::Running)
+            .filter_map(|it| world.state.definitions.get(&it.definition))
+    };
+    if there().next().is_none() {
+        return true;
+    }
+    let sum =
+        |of: fn(&Definition) -> u32| there().map(|other| u64::from(of(other))).sum::<u64>() + u64::from(of(definition));
+    sum(|it| it.cpu) + u64::from(instance.other_cpu) <= u64::from(instance.cpu)
+        && sum(|it| it.memory) + u64::from(instance.other_memory) <= u64::from(instance.memory)
+        && there().all(|other| {
+            other.ports.is_disjoint(&definition.ports) && other.udp_ports.is_disjoint(&definition.udp_ports)
+        })
+}
+
+/// The stop signal; its containers end before long.
+pub(crate) fn signal(world: &mut World, arn: &str) {
+    set(world, arn, Status::Stopping);
+    let delay = world.between(STOP.0, STOP.1);
+    world.task_due_in(delay, arn);
+}
+
+fn run(world: &mut World, arn: &str) {
+    let share = world.options.faults.failing_start;
+    let service = world.state.tasks.get(arn).and_then(|task| task.service.clone()).unwrap_or_default();
+    if world.chance(share) {
+        stop(world, arn, "TaskFailedToStart", "CannotPullContainerError: failed to pull the image");
+        fail(world, &service);
         return;
     }
-    set(engine, arn, Status::Running);
-    let now = engine.now;
-    let has_check = engine
+    set(world, arn, Status::Running);
+    let now = world.now;
+    let has_check = world
         .state
         .tasks
         .get(arn)
-        .and_then(|task| engine.state.definitions.get(&task.definition))
+        .and_then(|task| world.state.definitions.get(&task.definition))
         .is_some_and(|definition| definition.has_health_check);
-    let has_targets = engine.state.services.get(&service).is_some_and(|service| !service.target_groups.is_empty());
-    if let Some(task) = engine.state.tasks.get_mut(arn) {
+    let has_targets = world.state.services.get(&service).is_some_and(|service| !service.target_groups.is_empty());
+    if let Some(task) = world.state.tasks.get_mut(arn) {
         task.started_at = Some(now);
     }
-    let broken = engine.options.faults.broken_image.is_some_and(|from| now.0 - engine.start.0 >= milliseconds(from));
+    let broken = world.options.faults.broken_image.is_some_and(|from| now.0 - world.start.0 >= milliseconds(from));
     if broken {
-        engine.task_due_in(CRASH, arn);
-    } else if has_check || has_targets {
-        let delay = start_up(engine, CHECK);
-        engine.due_in(delay, Due::Health(arn.to_owned()));
-    } else {
-        engine.due_in(SETTLING_MILLISECONDS, Due::Settled(arn.to_owned()));
-        if let Some(service) = engine.state.services.get_mut(&service) {
+        world.task_due_in(CRASH, arn);
+    } else if has_check {
+        let delay = start_up(world, CHECK);
+        world.due_in(delay, Due::Health(arn.to_owned()));
+    } else if !has_targets {
+        world.due_in(SETTLING_MILLISECONDS, Due::Settled(arn.to_owned()));
+        if let Some(service) = world.state.services.get_mut(&service) {
             service.failed_starts = 0;
         }
     }
-    engine.note_counts(&service);
-    engine.wake(&service, NOTICE);
+    world.note_counts(&service);
+    world.wake(&service);
 }
 
-/// The checks of a running task are passed.
-pub(crate) fn decide_health(engine: &mut Engine, arn: &str) {
-    let Some(task) = engine.state.tasks.get_mut(arn) else { return };
+/// The checks of a running task's containers are passed.
+pub(crate) fn decide_health(world: &mut World, arn: &str) {
+    let Some(task) = world.state.tasks.get_mut(arn) else { return };
     if task.status != Status::Running || !task.wanted {
         return;
     }
     let all_are_checked =
-        engine.state.definitions.get(&task.definition).is_some_and(|definition| definition.all_are_checked);
+        world.state.definitions.get(&task.definition).is_some_and(|definition| definition.all_are_checked);
     if all_are_checked {
         "HEALTHY".clone_into(&mut task.health);
     }
     task.checks_passed = true;
     let service = task.service.clone().unwrap_or_default();
-    let groups: Vec<String> = match engine.state.services.get_mut(&service) {
-        Some(service) => {
-            service.failed_starts = 0;
-            service.target_groups.iter().map(|group| group.arn.clone()).collect()
-        }
-        None => Vec::new(),
-    };
-    for group in groups {
-        engine.tell(&service, format!("(service {service}) registered 1 targets in (target-group {group})"));
+    if let Some(service) = world.state.services.get_mut(&service)
+        && service.target_groups.is_empty()
+    {
+        service.failed_starts = 0;
     }
-    engine.note_counts(&service);
-    engine.wake(&service, NOTICE);
+    world.note_counts(&service);
+    world.wake(&service);
 }
 
-/// Decides a task's end: its targets drain first, then it is told to stop.
-pub(crate) fn stop(engine: &mut Engine, arn: &str, code: &str, reason: &str) {
-    let now = engine.now;
-    let Some(task) = engine.state.tasks.get(arn) else { return };
+/// Decides a task's end. One that the scheduler stops keeps its targets until its next look, and drains then; one that somebody
+/// else stops is told to stop at once.
+pub(crate) fn stop(world: &mut World, arn: &str, code: &str, reason: &str) {
+    let now = world.now;
+    let Some(task) = world.state.tasks.get(arn) else { return };
     if !task.wanted {
         return;
     }
     let service = task.service.clone();
-    let has_targets = service
-        .as_ref()
-        .and_then(|name| engine.state.services.get(name))
-        .is_some_and(|service| !service.target_groups.is_empty());
-    let was_running = task.status == Status::Running;
-    let drains = was_running && has_targets && code == "ServiceSchedulerInitiated";
-    let delay = if drains { deregistration(engine) } else { engine.between(STOP.0, STOP.1) };
-    if let Some(task) = engine.state.tasks.get_mut(arn) {
+    let is_registered = task.target.is_registered();
+    let drains = is_registered && code == "ServiceSchedulerInitiated";
+    let reaction = match (code, world.options.behaviour.get("stop-reaction")) {
+        ("UserInitiated", "0s") => 0,
+        ("UserInitiated", "10s") => 10_000,
+        ("UserInitiated", "40s") => 40_000,
+        ("UserInitiated", _) => 30_000,
+        _ => 0,
+    };
+    let delay = world.between(STOP.0, STOP.1);
+    if let Some(task) = world.state.tasks.get_mut(arn) {
         task.wanted = false;
         task.stopping_at = Some(now);
         task.status = if drains { Status::Deactivating } else { Status::Stopping };
@@ -282,62 +395,64 @@ pub(crate) fn stop(engine: &mut Engine, arn: &str, code: &str, reason: &str) {
         // A stopped task loses its tags [API, StopTask].
         task.tags.clear();
     }
-    engine.task_due_in(delay, arn);
-    if let Some(service) = service {
-        engine.timeline.stopped(&service);
-        if was_running {
-            let id = arn.rsplit('/').next().unwrap_or_default().to_owned();
-            engine.tell(&service, format!("(service {service}) has stopped 1 running tasks: (task {id})."));
-        }
-        engine.note_counts(&service);
-        let reaction = match (code, engine.options.behaviour.get("stop-reaction")) {
-            ("UserInitiated", "0s") => 0,
-            ("UserInitiated", "40s") => 40_000,
-            ("UserInitiated", _) => 10_000,
-            _ => NOTICE,
-        };
-        engine.wake(&service, reaction);
+    if !drains {
+        world.task_due_in(delay, arn);
     }
+    let Some(service) = service else { return };
+    world.timeline.stopped(&service);
+    if let Some(known) = world.state.services.get_mut(&service) {
+        known.is_steady = false;
+        if is_registered {
+            // One that the scheduler stops is taken off at its next look.
+            known.to_deregister.insert(arn.to_owned(), Moment(now.0 + reaction.max(1)));
+        }
+        if reaction > 0 {
+            known.unnoticed.insert(arn.to_owned(), Moment(now.0 + reaction));
+        }
+    }
+    world.note_counts(&service);
+    if reaction > 0 { world.look_in(&service, reaction) } else { world.wake(&service) }
 }
 
 /// A task ends at once, with its instance.
-pub(crate) fn lose(engine: &mut Engine, arn: &str, reason: &str) {
-    stop(engine, arn, "TerminationNotice", reason);
-    end(engine, arn);
+pub(crate) fn lose(world: &mut World, arn: &str, reason: &str) {
+    stop(world, arn, "TerminationNotice", reason);
+    end(world, arn);
 }
 
-fn end(engine: &mut Engine, arn: &str) {
-    let now = engine.now;
-    engine.state.forget_place(arn);
-    let Some(task) = engine.state.tasks.get_mut(arn) else { return };
+fn end(world: &mut World, arn: &str) {
+    let now = world.now;
+    world.state.forget_place(arn);
+    let Some(task) = world.state.tasks.get_mut(arn) else { return };
     task.status = Status::Stopped;
+    task.target = Target::Unused;
     task.stopped_at = Some(now);
     task.protected_until = None;
     task.version += 1;
     let service = task.service.clone();
-    engine.due_in(DESCRIBABLE, Due::Forgotten(arn.to_owned()));
+    world.due_in(DESCRIBABLE, Due::Forgotten(arn.to_owned()));
     if let Some(service) = service {
-        engine.note_counts(&service);
-        engine.wake(&service, NOTICE);
+        world.note_counts(&service);
+        world.wake(&service);
     }
 }
 
-fn set(engine: &mut Engine, arn: &str, status: Status) {
-    if let Some(task) = engine.state.tasks.get_mut(arn) {
+fn set(world: &mut World, arn: &str, status: Status) {
+    if let Some(task) = world.state.tasks.get_mut(arn) {
         task.status = status;
         task.version += 1;
     }
 }
 
 /// A start that failed: back-off, failed tasks, circuit breaker.
-fn fail(engine: &mut Engine, name: &str) {
-    let ceiling = if engine.options.behaviour.get("back-off-ceiling") == "15m" { 15 } else { 27 } * 60_000;
-    let minimum: u32 = engine.options.behaviour.get("circuit-breaker-minimum").parse().unwrap_or(3);
-    let now = engine.now;
-    let Some(service) = engine.state.services.get_mut(name) else { return };
+fn fail(world: &mut World, name: &str) {
+    let ceiling = if world.options.behaviour.get("back-off-ceiling") == "15m" { 15 } else { 27 } * 60_000;
+    let minimum: u32 = world.options.behaviour.get("circuit-breaker-minimum").parse().unwrap_or(3);
+    let now = world.now;
+    let Some(service) = world.state.services.get_mut(name) else { return };
     service.failed_starts += 1;
     let back_off = (1_i64 << service.failed_starts.min(20)) * 5_000;
-    service.backs_off_until = crate::Moment(now.0 + back_off.min(ceiling));
+    service.backs_off_until = Moment(now.0 + back_off.min(ceiling));
     // Half of the desired count, from the minimum to 200 [developer guide, deployment-circuit-breaker].
     let threshold = service.desired_count.div_ceil(2).clamp(minimum, 200);
     let (breaks, rolls_back) = (service.circuit_breaker, service.rollback);
@@ -352,12 +467,12 @@ fn fail(engine: &mut Engine, name: &str) {
     }
     let failed = service.failed_starts;
     if failed >= 3 {
-        engine.tell(name, format!("(service {name}) is unable to consistently start tasks successfully."));
+        world.tell(name, format!("(service {name}) is unable to consistently start tasks successfully."));
     }
     if let Some(id) = broke {
-        engine.tell(name, format!("(service {name}) (deployment {id}) deployment failed: tasks failed to start."));
+        world.tell(name, format!("(service {name}) (deployment {id}) deployment failed: tasks failed to start."));
         if rolls_back {
-            crate::scheduler::roll_back(engine, name);
+            crate::deployments::roll_back(world, name);
         }
     }
 }

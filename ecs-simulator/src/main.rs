@@ -89,6 +89,9 @@ async fn main() -> Result<()> {
             Snapshot::from_json(&text).with_context(|| format!("cannot use snapshot {}", path.display()))?
         }
     };
+    for note in snapshot.notes() {
+        eprintln!("{note}");
+    }
     let options = Options {
         seed: arguments.seed,
         behaviour: Behaviour::from_settings(&arguments.behaviour)?,

@@ -7,28 +7,27 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    engine::{Due, Engine, Outside, milliseconds},
     state::{State, count},
+    world::{World, milliseconds},
 };
 
 /// A metric's period: CloudWatch's alarms on it look once a minute.
 pub(crate) const PERIOD_MILLISECONDS: i64 = 60_000;
 
 /// One look at every capacity provider.
-pub(crate) fn look(engine: &mut Engine) {
+pub(crate) fn look(world: &mut World) {
     // The alarm takes 15 datapoints of a minute, unless the caller wants it sooner.
-    let Some(patience) = engine.options.faults.managed_scaling.map(milliseconds) else { return };
+    let Some(patience) = world.options.faults.managed_scaling.map(milliseconds) else { return };
     let names: Vec<String> =
-        engine.state.capacity_providers.values().filter(|it| it.managed_scaling).map(|it| it.name.clone()).collect();
+        world.state.capacity_providers.values().filter(|it| it.managed_scaling).map(|it| it.name.clone()).collect();
     for name in names {
-        look_at(engine, &name, patience);
+        look_at(world, &name, patience);
     }
-    engine.due_in(PERIOD_MILLISECONDS, Due::Outside(Outside::ManagedScaling));
 }
 
-fn look_at(engine: &mut Engine, name: &str, patience: i64) {
-    let now = engine.now;
-    let state = &mut engine.state;
+fn look_at(world: &mut World, name: &str, patience: i64) {
+    let now = world.now;
+    let state = &mut world.state;
     let Some(provider) = state.capacity_providers.get(name) else { return };
     let Some(group) = provider.group.clone() else { return };
     let target_percent = provider.target_percent;
@@ -51,7 +50,7 @@ fn look_at(engine: &mut Engine, name: &str, patience: i64) {
     let leaving: Vec<String> = idle.into_iter().take(surplus).collect();
     group.desired = group.desired.saturating_sub(count(leaving.len()));
     for arn in leaving {
-        crate::outside::take_instance(engine, &arn);
+        crate::instances::take_instance(world, &arn);
     }
 }
 

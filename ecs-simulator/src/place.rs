@@ -1,31 +1,50 @@
 //! Reading JSON with the place in mind: every complaint names where it is, as `services[3].desiredCount`.
+//!
+//! A request is read strictly. A snapshot is read with notes: what this version doesn't know is kept as it is, and noted.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::Moment;
+use crate::moment::Moment;
 
 /// A value, and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'a> {
     value: Option<&'a Value>,
     path: String,
+    notes: Option<Notes>,
 }
+
+/// What was kept though it isn't understood.
+pub(crate) type Notes = Rc<RefCell<Vec<String>>>;
 
 impl<'a> Place<'a> {
     /// The whole document.
     pub(crate) fn root(value: &'a Value) -> Self {
-        Self { value: Some(value), path: String::new() }
+        Self { value: Some(value), path: String::new(), notes: None }
+    }
+
+    /// The same, of a document in which what isn't known is kept and noted.
+    pub(crate) fn tolerant(value: &'a Value, notes: &Notes) -> Self {
+        Self { notes: Some(Rc::clone(notes)), ..Self::root(value) }
+    }
+
+    /// Notes that something here is kept though it isn't understood; false where that isn't allowed.
+    pub(crate) fn note(&self, what: &str) -> bool {
+        let Some(notes) = &self.notes else { return false };
+        let shown = self.value.map_or_else(|| "nothing".to_owned(), |value| shorten(&value.to_string()));
+        notes.borrow_mut().push(format!("{}: {what}: {shown}", self.path));
+        true
     }
 
     /// Something within an object; null counts as absent.
     pub(crate) fn get(&self, key: &str) -> Place<'a> {
         let value = self.value.and_then(|value| value.get(key)).filter(|value| !value.is_null());
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
-        Place { value, path }
+        Place { value, path, notes: self.notes.clone() }
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -59,7 +78,11 @@ impl<'a> Place<'a> {
             Some(Value::Array(values)) => Ok(values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| Place { value: Some(value), path: format!("{}[{index}]", self.path) })
+                .map(|(index, value)| Place {
+                    value: Some(value),
+                    path: format!("{}[{index}]", self.path),
+                    notes: self.notes.clone(),
+                })
                 .collect()),
             Some(_) => self.fail("expected a list"),
         }
@@ -87,7 +110,8 @@ impl<'a> Place<'a> {
     /// One of a few words.
     pub(crate) fn one_of(&self, allowed: &[&str], default: &str) -> Result<String> {
         let text = self.text_or(default)?;
-        if allowed.contains(&text.as_str()) {
+        if allowed.contains(&text.as_str()) || (self.exists() && self.note("is kept, but this version doesn't know it"))
+        {
             return Ok(text);
         }
         self.fail(&format!("expected one of {}", allowed.join(", ")))
@@ -97,6 +121,8 @@ impl<'a> Place<'a> {
         match self.value {
             None => Ok(default),
             Some(Value::Bool(truth)) => Ok(*truth),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
             Some(_) => self.fail("expected true or false"),
         }
     }
@@ -125,9 +151,13 @@ impl<'a> Place<'a> {
             None => return Ok(None),
             #[expect(clippy::cast_possible_truncation, reason = "milliseconds of any date fit; others saturate")]
             Some(Value::Number(number)) => number.as_f64().map(|seconds| (seconds * 1000.0).round() as i64),
-            Some(Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339)
-                .ok()
-                .and_then(|moment| i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()),
+            Some(Value::String(text)) => match text.parse::<f64>() {
+                #[expect(clippy::cast_possible_truncation, reason = "milliseconds of any date fit; others saturate")]
+                Ok(seconds) => Some((seconds * 1000.0).round() as i64),
+                Err(_) => OffsetDateTime::parse(text, &Rfc3339)
+                    .ok()
+                    .and_then(|moment| i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()),
+            },
             Some(_) => None,
         };
         // The years 1970 to 9999: what ISO 8601 can say, and far from any overflow.

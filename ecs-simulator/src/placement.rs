@@ -1,12 +1,13 @@
 //! Where a task goes: instances that fit, that meet the constraints, that meet the strategies, then one of them.
 //! [ECS developer guide, "How Amazon ECS places tasks on container instances"]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    engine::Engine,
+    network,
     query::Query,
-    state::{Definition, Instance, Status, Task},
+    state::{Definition, Gpus, Instance, Status, Task},
+    world::World,
 };
 
 /// What is to be placed, and how.
@@ -24,6 +25,10 @@ pub(crate) struct Wish<'a> {
     pub(crate) started_by: &'a str,
     /// The one zone that will do.
     pub(crate) zone: Option<&'a str>,
+    /// The subnets of tasks with an interface of their own; none where they aren't told.
+    pub(crate) subnets: &'a [String],
+    /// Whether the task is for instances outside of EC2.
+    pub(crate) external: bool,
 }
 
 /// Why there is no place.
@@ -75,8 +80,20 @@ impl NoPlace {
     }
 }
 
+/// The attribute of an instance outside of EC2. [ECS developer guide, "External instances"]
+const EXTERNAL: &str = "ecs.capability.external";
+
+/// The zones of these subnets, as far as the instances tell. [ECS developer guide, "API failure reasons", LOCATION]
+fn zones_of(world: &World, subnets: &[String]) -> BTreeSet<String> {
+    let is_in_one = |instance: &&Instance| {
+        let subnet = instance.attributes.get("ecs.subnet-id").and_then(Option::as_deref);
+        subnet.is_some_and(|subnet| subnets.iter().any(|known| known == subnet))
+    };
+    world.state.instances.values().filter(is_in_one).map(|instance| zone_of(instance).to_owned()).collect()
+}
+
 /// Chooses an instance for the next task.
-pub(crate) fn choose(engine: &mut Engine, wish: &Wish<'_>, definition: &Definition) -> Result<String, NoPlace> {
+pub(crate) fn choose(world: &mut World, wish: &Wish<'_>, definition: &Definition) -> Result<String, NoPlace> {
     let constraints: Vec<Query> = wish
         .constraints
         .iter()
@@ -86,23 +103,26 @@ pub(crate) fn choose(engine: &mut Engine, wish: &Wish<'_>, definition: &Definiti
         .filter_map(|expression| Query::parse(expression).ok())
         .collect();
     let distinct = wish.constraints.iter().any(|(kind, _)| kind == "distinctInstance");
-    let provider = next_provider(engine, wish);
+    let provider = next_provider(world, wish);
+    let zones = if definition.awsvpc { zones_of(world, wish.subnets) } else { BTreeSet::new() };
     let mut closest = None;
     let mut candidates: Vec<String> = Vec::new();
-    for instance in engine.state.instances.values() {
+    for instance in world.state.instances.values() {
         if instance.status != "ACTIVE" || !instance.agent_connected {
             continue;
         }
-        let has_one = || engine.state.instance_tasks(&instance.arn).any(|task| task.wanted && task.group == wish.group);
+        let has_one = || world.state.instance_tasks(&instance.arn).any(|task| task.wanted && task.group == wish.group);
         let suits = provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
             && wish.zone.is_none_or(|zone| zone_of(instance) == zone)
+            && (zones.is_empty() || zones.contains(zone_of(instance)))
+            && instance.attributes.contains_key(EXTERNAL) == wish.external
             && attributes_suit(instance, definition)
-            && constraints.iter().all(|query| query.holds(instance, &engine.state))
+            && constraints.iter().all(|query| query.holds(instance, &world.state))
             && !(distinct && has_one());
         if !suits {
             continue;
         }
-        match lacks(engine, instance, definition) {
+        match lacks(world, instance, definition) {
             None => candidates.push(instance.arn.clone()),
             Some(what) => closest = Some((instance.arn.clone(), what)),
         }
@@ -116,34 +136,51 @@ pub(crate) fn choose(engine: &mut Engine, wish: &Wish<'_>, definition: &Definiti
     let is_service = wish.group.starts_with("service:");
     let strategies = if wish.strategy.is_empty() && is_service { &by_default[..] } else { wish.strategy };
     for (kind, field) in strategies {
-        candidates = prefer(engine, wish, definition, kind, field, candidates);
+        candidates = prefer(world, wish, definition, kind, field, candidates);
     }
-    let last = candidates.len() - 1;
-    let index = match engine.options.behaviour.get("ties") {
-        "first" => 0,
-        "last" => last,
-        _ => usize::try_from(engine.between(0, i64::try_from(last).unwrap_or(0))).unwrap_or(0),
-    };
+    let index = break_tie(world, &candidates);
     Ok(candidates.swap_remove(index))
 }
 
+/// Which of those that are left after the last strategy.
+fn break_tie(world: &mut World, candidates: &[String]) -> usize {
+    let last = candidates.len() - 1;
+    let free = |arn: &String| i64::from(world.free(&world.state.instances[arn]).1);
+    let tasks = |arn: &String| world.state.instance_tasks(arn).filter(|task| task.wanted).count();
+    let registered = |arn: &String| world.state.instances[arn].registered_at;
+    let numbered = || candidates.iter().enumerate();
+    let found = match world.options.behaviour.get("ties") {
+        "first" => Some(0),
+        "last" => Some(last),
+        "most-free-memory" => numbered().min_by_key(|(_, arn)| -free(arn)).map(|(index, _)| index),
+        "fewest-tasks" => numbered().min_by_key(|(_, arn)| tasks(arn)).map(|(index, _)| index),
+        "oldest" => numbered().min_by_key(|(_, arn)| registered(arn)).map(|(index, _)| index),
+        "fullest" => numbered().min_by_key(|(_, arn)| free(arn)).map(|(index, _)| index),
+        _ => None,
+    };
+    found.unwrap_or_else(|| {
+        let chosen = world.between(0, i64::try_from(last).unwrap_or(0));
+        usize::try_from(chosen).unwrap_or(0)
+    })
+}
+
 /// The tasks of a group that are not STOPPED.
-fn tasks_of<'a>(engine: &'a Engine, group: &str) -> Vec<&'a Task> {
+fn tasks_of<'a>(world: &'a World, group: &str) -> Vec<&'a Task> {
     if let Some(service) = group.strip_prefix("service:") {
-        return engine.state.service_tasks(service).collect();
+        return world.state.service_tasks(service).collect();
     }
-    let tasks = engine.state.tasks.values();
+    let tasks = world.state.tasks.values();
     tasks.filter(|task| task.group == group && task.status != Status::Stopped).collect()
 }
 
 /// The capacity provider of the next task: first each one's base, then by weight; the earlier of equal ones.
 /// [API, CapacityProviderStrategyItem]
-fn next_provider<'a>(engine: &Engine, wish: &Wish<'a>) -> Option<&'a str> {
+fn next_provider<'a>(world: &World, wish: &Wish<'a>) -> Option<&'a str> {
     if wish.providers.len() < 2 {
         return wish.providers.first().map(|(name, ..)| name.as_str());
     }
     let mut counts = BTreeMap::<&str, u64>::new();
-    for task in tasks_of(engine, wish.group).into_iter().filter(|task| task.wanted) {
+    for task in tasks_of(world, wish.group).into_iter().filter(|task| task.wanted) {
         *counts.entry(task.capacity_provider.as_deref().unwrap_or_default()).or_default() += 1;
     }
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
@@ -159,27 +196,27 @@ fn next_provider<'a>(engine: &Engine, wish: &Wish<'a>) -> Option<&'a str> {
 
 /// The best of the candidates by one strategy.
 fn prefer(
-    engine: &Engine,
+    world: &World,
     wish: &Wish<'_>,
     definition: &Definition,
     kind: &str,
     field: &str,
     candidates: Vec<String>,
 ) -> Vec<String> {
-    let behaviour = engine.options.behaviour.get("default-strategy");
+    let behaviour = world.options.behaviour.get("default-strategy");
     match (kind, field, behaviour) {
         ("spread", ..) | ("default", _, "fewest" | "most") => {
             let field = if kind == "default" { "instanceId" } else { field };
-            let counts = counts(engine, wish, field);
+            let counts = counts(world, wish, field);
             let key = |arn: &String| {
-                let instance = &engine.state.instances[arn];
+                let instance = &world.state.instances[arn];
                 let count = i64::from(counts.get(domain(instance, field)).copied().unwrap_or(0));
                 if kind == "default" && behaviour == "most" { -count } else { count }
             };
             best(candidates, key)
         }
         ("binpack", field, _) => best(candidates, |arn| {
-            let (cpu, memory) = engine.free(&engine.state.instances[arn]);
+            let (cpu, memory) = world.free(&world.state.instances[arn]);
             if field.eq_ignore_ascii_case("cpu") {
                 i64::from(cpu) - i64::from(definition.cpu)
             } else {
@@ -196,16 +233,22 @@ fn best(candidates: Vec<String>, key: impl Fn(&String) -> i64) -> Vec<String> {
 }
 
 /// The group's tasks by domain.
-fn counts<'a>(engine: &'a Engine, wish: &Wish<'_>, field: &str) -> BTreeMap<&'a str, u32> {
-    let behaviour = engine.options.behaviour.get("spread-counts");
+fn counts<'a>(world: &'a World, wish: &Wish<'_>, field: &str) -> BTreeMap<&'a str, u32> {
+    let behaviour = world.options.behaviour.get("spread-counts");
     let counts_it = |task: &&Task| match behaviour {
         "stopping-too" => true,
         "own-revision" => task.wanted && task.started_by == wish.started_by,
         _ => task.wanted,
     };
     let mut counts = BTreeMap::new();
-    for task in tasks_of(engine, wish.group).into_iter().filter(counts_it) {
-        if let Some(instance) = task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn)) {
+    // Whether tasks of other capacity providers count is another question.
+    let provider = match world.options.behaviour.get("spread-across-providers") {
+        "own" => next_provider(world, wish),
+        _ => None,
+    };
+    let is_of_it = |task: &&Task| provider.is_none_or(|name| task.capacity_provider.as_deref() == Some(name));
+    for task in tasks_of(world, wish.group).into_iter().filter(counts_it).filter(is_of_it) {
+        if let Some(instance) = task.instance.as_ref().and_then(|arn| world.state.instances.get(arn)) {
             *counts.entry(domain(instance, field)).or_default() += 1;
         }
     }
@@ -233,39 +276,49 @@ fn attributes_suit(instance: &Instance, definition: &Definition) -> bool {
 }
 
 /// What is short on an instance.
-fn lacks(engine: &Engine, instance: &Instance, definition: &Definition) -> Option<Short> {
-    let (cpu, memory) = engine.free(instance);
+fn lacks(world: &World, instance: &Instance, definition: &Definition) -> Option<Short> {
+    let (cpu, memory) = world.free(instance);
     if cpu < definition.cpu {
         return Some(Short::Cpu);
     }
     if memory < definition.memory {
         return Some(Short::Memory);
     }
-    let counts_stopping = engine.stopping_counts();
-    let there = || engine.state.instance_tasks(&instance.arn).filter(move |task| task.wanted || counts_stopping);
+    let counts_stopping = world.stopping_counts();
+    let there = || world.state.instance_tasks(&instance.arn).filter(move |task| task.wanted || counts_stopping);
     let gpus = instance.other_gpus.len() + there().map(|task| task.gpus.len()).sum::<usize>();
-    if instance.gpus.len() < gpus + definition.gpus as usize {
+    let shares = |task: &Task| world.state.definitions.get(&task.definition).is_some_and(|it| it.gpus == Gpus::Shared);
+    let left = instance.gpus.len().saturating_sub(gpus);
+    // Those that share do so on one that nobody has for itself.
+    let left_alone = left.saturating_sub(usize::from(there().any(shares)));
+    let has_gpus = match definition.gpus {
+        Gpus::Number(number) => number as usize <= left_alone,
+        Gpus::All => left_alone > 0 && left_alone == instance.gpus.len(),
+        Gpus::Shared => left > 0,
+        Gpus::OtherDevices => false,
+    };
+    if !has_gpus {
         return Some(Short::Gpus);
     }
     let taken = |port: &u16| {
         instance.ports.contains(port)
             || there().any(|task| {
-                engine.state.definitions.get(&task.definition).is_some_and(|other| other.ports.contains(port))
+                world.state.definitions.get(&task.definition).is_some_and(|other| other.ports.contains(port))
             })
     };
     let taken_udp = |port: &u16| {
         instance.udp_ports.contains(port)
             || there().any(|task| {
-                engine.state.definitions.get(&task.definition).is_some_and(|other| other.udp_ports.contains(port))
+                world.state.definitions.get(&task.definition).is_some_and(|other| other.udp_ports.contains(port))
             })
     };
     if definition.ports.iter().any(taken) || definition.udp_ports.iter().any(taken_udp) {
         return Some(Short::Ports);
     }
     if definition.awsvpc {
-        let limit = if instance.attributes.contains_key("ecs.awsvpc-trunk-id") { 60 } else { 3 };
+        let limit = network::most_interfaces(instance);
         let interfaces = there()
-            .filter(|task| engine.state.definitions.get(&task.definition).is_some_and(|other| other.awsvpc))
+            .filter(|task| world.state.definitions.get(&task.definition).is_some_and(|other| other.awsvpc))
             .count();
         if interfaces >= limit {
             return Some(Short::Interfaces);

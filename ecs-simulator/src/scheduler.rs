@@ -1,44 +1,124 @@
 //! The service scheduler, restated from ECS's documents: as many tasks as desired, deployments within their percentages,
 //! scale-in with protection, replacement of what is unhealthy or on a draining instance.
+//!
+//! It acts in looks at a service, about ten seconds apart while anything is to be done, and tells of each in one line.
+
+mod daemons;
+mod targets;
+mod zones;
 
 use std::collections::BTreeMap;
 
 use crate::{
-    engine::{Engine, TICK_MILLISECONDS},
-    life::Start,
-    placement::{Wish, choose, domain, zone_of},
-    state::{Deployment, Instance, Service, Status, Task},
+    life::{self, Start},
+    moment::Moment,
+    placement::{Wish, choose, domain},
+    state::{Instance, Service, Status, Target, Task},
+    world::{Due, World},
 };
 
 /// Tasks that the scheduler launches for one service at one look: 500 a minute, a look each 10 s
 /// [AWS General Reference, ECS quotas].
 const LAUNCHES: usize = 83;
+/// A steady service is said to be so again after six hours and, as public logs show, 12 to 29 seconds.
+const STEADY_AGAIN: (i64, i64) = (21_612_000, 21_629_000);
 
 /// One look at a service.
-pub(crate) fn look_at(engine: &mut Engine, name: &str) {
-    let Some(service) = engine.state.services.get(name).cloned() else { return };
+pub(crate) fn look(world: &mut World, name: &str) {
+    let now = world.now;
+    let Some(known) = world.state.services.get_mut(name) else { return };
+    known.is_busy = false;
+    known.last_look = now;
+    known.unnoticed.retain(|_, until| *until > now);
+    if let Some(primary) = known.deployments.first_mut() {
+        primary.is_taken_up = true;
+    }
+    let service = known.clone();
     if service.status != "ACTIVE" {
-        return wind_up(engine, &service);
+        return wind_up(world, &service);
     }
     // Whoever deploys it from outside also says how its tasks go.
     if service.controller == "EXTERNAL" {
-        return engine.note_counts(name);
+        return world.note_counts(name);
     }
-    if service.scheduling_strategy == "DAEMON" {
-        return look_at_daemon(engine, &service);
-    }
-    let census = Census::of(engine, &service);
-    let changed = if service.is_rebalancing_zones {
-        rebalance_zones(engine, &service, &census)
+    let mut deeds = Deeds::default();
+    let waits = if service.scheduling_strategy == "DAEMON" {
+        daemons::look(world, &service, &mut deeds)
     } else {
-        start_missing(engine, &service, &census)
-            | stop_leaving(engine, &service, &census)
-            | scale_in(engine, &service, &census)
+        look_at_replicas(world, &service, &mut deeds)
     };
-    engine.note_counts(name);
-    if changed || !settle(engine, name) {
-        engine.wake(name, TICK_MILLISECONDS);
+    let has_acted = !deeds.is_empty();
+    deeds.tell(world, name);
+    let attends = targets::attend(world, name);
+    if let (true, Some(known)) = (has_acted || attends, world.state.services.get_mut(name)) {
+        known.is_steady = false;
     }
+    world.note_counts(name);
+    if waits || has_acted || attends || !settle(world, name) {
+        world.look_again(name);
+    }
+}
+
+/// Whether there is something to wait for.
+fn look_at_replicas(world: &mut World, service: &Service, deeds: &mut Deeds) -> bool {
+    let census = Census::of(world, service);
+    if service.is_rebalancing_zones {
+        zones::go_on(world, service, &census);
+        return true;
+    }
+    let waits = start_missing(world, service, &census, deeds);
+    stop_leaving(world, service, &census, deeds);
+    waits | scale_in(world, service, &census, deeds)
+}
+
+/// What a look did, to be told in one line each.
+#[derive(Clone, Debug, Default)]
+struct Deeds {
+    started: Vec<String>,
+    stopped: Vec<String>,
+    /// How many of those stopped were unhealthy.
+    replaced: usize,
+}
+
+impl Deeds {
+    fn is_empty(&self) -> bool {
+        self.started.is_empty() && self.stopped.is_empty()
+    }
+
+    fn tell(&self, world: &mut World, name: &str) {
+        if !self.started.is_empty() {
+            let (number, tasks) = (self.started.len(), told(&self.started));
+            world.tell(name, format!("(service {name}) has started {number} tasks: {tasks}."));
+        }
+        // Until 2021 a task was said to be stopped once its targets were drained.
+        let at_once = |task: &&String| {
+            let status = world.state.tasks.get(*task).map(|task| task.status);
+            world.options.behaviour.get("stop-order") == "since-2025" || status != Some(Status::Deactivating)
+        };
+        let stopped: Vec<String> = self.stopped.iter().filter(at_once).cloned().collect();
+        tell_stopped(world, name, &stopped);
+        if self.replaced > 0 {
+            let number = self.replaced;
+            let what = format!("(service {name}) Amazon ECS replaced {number} tasks due to an unhealthy status.");
+            world.tell(name, what);
+        }
+    }
+}
+
+fn tell_stopped(world: &mut World, name: &str, tasks: &[String]) {
+    if !tasks.is_empty() {
+        let (number, tasks) = (tasks.len(), told(tasks));
+        world.tell(name, format!("(service {name}) has stopped {number} running tasks: {tasks}."));
+    }
+}
+
+/// Tasks as a line names them: `(task A) (task B)`.
+fn told(arns: &[String]) -> String {
+    arns.iter().map(|arn| format!("(task {})", id_of(arn))).collect::<Vec<_>>().join(" ")
+}
+
+fn id_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or_default()
 }
 
 /// A service's tasks as the scheduler sorts them.
@@ -47,6 +127,8 @@ struct Census {
     staying: Vec<Task>,
     /// Those that are to be replaced.
     leaving: Vec<Task>,
+    /// Tasks that somebody stopped, which the scheduler hasn't noticed.
+    unnoticed: usize,
     healthy: usize,
     counted: usize,
     minimum: usize,
@@ -55,26 +137,27 @@ struct Census {
 }
 
 impl Census {
-    fn of(engine: &Engine, service: &Service) -> Self {
+    fn of(world: &World, service: &Service) -> Self {
         let newest = service.newest_deployment();
-        let wanted: Vec<Task> = engine.state.service_tasks(&service.name).filter(|task| task.wanted).cloned().collect();
-        let counts_stopping = engine.options.behaviour.get("maximum-percent-counts") == "stopping-too";
-        let counted = engine.state.service_tasks(&service.name).filter(|task| task.wanted || counts_stopping).count();
-        let healthy = wanted.iter().filter(|task| is_healthy(engine, service, task)).count();
+        let wanted: Vec<Task> = world.state.service_tasks(&service.name).filter(|task| task.wanted).cloned().collect();
+        let counts_stopping = world.options.behaviour.get("maximum-percent-counts") == "stopping-too";
+        let counted = world.state.service_tasks(&service.name).filter(|task| task.wanted || counts_stopping).count();
+        let healthy = wanted.iter().filter(|task| is_healthy(world, service, task)).count();
         let stays = |task: &Task| {
             let drains = task
                 .instance
                 .as_ref()
-                .and_then(|arn| engine.state.instances.get(arn))
+                .and_then(|arn| world.state.instances.get(arn))
                 .is_some_and(|i| i.status == "DRAINING");
             let is_old = service.deployments.len() > 1 && task.started_by != newest;
-            !drains && !is_old && task.health != "UNHEALTHY"
+            !drains && !is_old && !is_unhealthy(task)
         };
         let (staying, leaving) = wanted.into_iter().partition(stays);
         let desired = service.desired_count as usize;
         Self {
             staying,
             leaving,
+            unnoticed: service.unnoticed.len(),
             healthy,
             counted,
             minimum: (desired * service.minimum_healthy_percent as usize).div_ceil(100),
@@ -84,36 +167,52 @@ impl Census {
     }
 }
 
-fn is_healthy(engine: &Engine, service: &Service, task: &Task) -> bool {
-    task.is_healthy(service, engine.state.definitions.get(&task.definition), engine.now)
+fn is_unhealthy(task: &Task) -> bool {
+    task.health == "UNHEALTHY" || task.target == Target::Unhealthy
 }
 
-fn start_missing(engine: &mut Engine, service: &Service, census: &Census) -> bool {
-    let missing = census.desired.saturating_sub(census.staying.len());
-    // Beside tasks that are to be replaced, the maximum holds.
-    let room = if census.leaving.is_empty() { missing } else { census.maximum.saturating_sub(census.counted) };
+fn is_healthy(world: &World, service: &Service, task: &Task) -> bool {
+    task.is_healthy(service, world.state.definitions.get(&task.definition), world.now)
+}
+
+/// Whether there is a start to wait for.
+fn start_missing(world: &mut World, service: &Service, census: &Census, deeds: &mut Deeds) -> bool {
+    let missing = census.desired.saturating_sub(census.staying.len() + census.unnoticed);
+    // The maximum is one of deployments and of what is replaced beside them [API, DeploymentConfiguration].
+    let is_limited = !(service.swaps() && service.deployments.len() > 1);
+    let is_limited = is_limited && is_beside_others(world, service, census);
+    let room = if is_limited { census.maximum.saturating_sub(census.counted) } else { missing };
     let number = missing.min(room).min(LAUNCHES);
-    if number == 0 || engine.now < service.backs_off_until {
-        return number > 0;
+    if number == 0 || world.now < service.backs_off_until {
+        return missing > 0;
     }
     let Some(deployment) = service.deployments.first() else { return false };
     if deployment.rollout_state == "FAILED" {
         return false;
     }
-    let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
+    let Some(definition) = world.state.definitions.get(&deployment.task_definition).cloned() else { return false };
     let group = service.group();
     let wish = wish(service, &group);
     for _ in 0..number {
-        let place = if service.takes_instances() { choose(engine, &wish, &definition).map(Some) } else { Ok(None) };
+        let place = if service.takes_instances() { choose(world, &wish, &definition).map(Some) } else { Ok(None) };
         match place {
-            Ok(instance) => drop(crate::life::start(engine, &Start::of(service, &definition.arn), instance.as_deref())),
+            Ok(instance) => {
+                deeds.started.push(life::start(world, &Start::of(service, &definition.arn), instance.as_deref()));
+            }
             Err(nowhere) => {
-                engine.tell(&service.name, nowhere.event(&service.name));
+                world.tell(&service.name, nowhere.event(&service.name));
                 break;
             }
         }
     }
     true
+}
+
+/// Whether something of the service is being replaced.
+fn is_beside_others(world: &World, service: &Service, census: &Census) -> bool {
+    !census.leaving.is_empty()
+        || service.is_deploying()
+        || world.state.service_tasks(&service.name).any(|task| task.is_replaced)
 }
 
 /// How the service's next task is to be placed.
@@ -125,18 +224,24 @@ fn wish<'a>(service: &'a Service, group: &'a str) -> Wish<'a> {
         providers: &service.capacity_provider_strategy,
         started_by: service.newest_deployment(),
         zone: None,
+        subnets: &service.subnets,
+        external: service.is_external(),
     }
 }
 
 /// Stops what is to be replaced, as far as the minimum allows: what is not healthy costs nothing.
-fn stop_leaving(engine: &mut Engine, service: &Service, census: &Census) -> bool {
+fn stop_leaving(world: &mut World, service: &Service, census: &Census, deeds: &mut Deeds) {
     let mut healthy = census.healthy;
-    let mut stopped = false;
-    let replacement_first = engine.options.behaviour.get("unhealthy") == "replacement-first";
-    let mut leaving: Vec<&Task> = census.leaving.iter().filter(|task| !task.is_spared(engine.now)).collect();
-    leaving.sort_by_key(|task| (is_healthy(engine, service, task), task.arn.clone()));
+    let well = census.staying.iter().filter(|task| is_healthy(world, service, task)).count();
+    if service.swaps() && service.deployments.len() > 1 && well < census.desired {
+        // Traffic is shifted once all of the new are healthy; the old stay whole until then.
+        return;
+    }
+    let replacement_first = world.options.behaviour.get("unhealthy") == "replacement-first";
+    let mut leaving: Vec<&Task> = census.leaving.iter().filter(|task| !task.is_spared(world.now)).collect();
+    leaving.sort_by_key(|task| (is_healthy(world, service, task), task.arn.clone()));
     for task in leaving {
-        let is_well = is_healthy(engine, service, task);
+        let is_well = is_healthy(world, service, task);
         let starting = task.status < Status::Running;
         let may_go = if is_well {
             healthy > census.minimum
@@ -145,23 +250,27 @@ fn stop_leaving(engine: &mut Engine, service: &Service, census: &Census) -> bool
         };
         if may_go {
             healthy -= usize::from(is_well);
-            crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason(service));
-            stopped = true;
+            deeds.replaced += usize::from(is_unhealthy(task));
+            deeds.stopped.push(task.arn.clone());
+            life::stop(world, &task.arn, "ServiceSchedulerInitiated", &reason_of(service, task));
+            if let Some(task) = world.state.tasks.get_mut(&task.arn) {
+                task.is_replaced = true;
+            }
         }
     }
-    stopped
 }
 
-/// Stops tasks beyond the desired count; never a protected one.
-fn scale_in(engine: &mut Engine, service: &Service, census: &Census) -> bool {
+/// Stops tasks beyond the desired count; never a protected one. Whether there are some that can't be stopped.
+fn scale_in(world: &mut World, service: &Service, census: &Census, deeds: &mut Deeds) -> bool {
     let excess = census.staying.len().saturating_sub(census.desired);
     if excess == 0 || !census.leaving.is_empty() {
         return false;
     }
-    let mut candidates: Vec<Task> = census.staying.iter().filter(|task| !task.is_spared(engine.now)).cloned().collect();
-    if candidates.len() < excess {
+    let mut candidates: Vec<Task> = census.staying.iter().filter(|task| !task.is_spared(world.now)).cloned().collect();
+    let blocked = candidates.len() < excess;
+    if blocked {
         let id = service.newest_deployment();
-        engine.tell(&service.name, format!(
+        world.tell(&service.name, format!(
             "(service {}) was unable to reach steady state because task set ({id}) was unable to scale in. Reason: The number of \
              protected tasks are more than the desired count of tasks.",
             service.name
@@ -169,12 +278,13 @@ fn scale_in(engine: &mut Engine, service: &Service, census: &Census) -> bool {
     }
     let mut rest = census.staying.clone();
     for _ in 0..excess.min(candidates.len()) {
-        let index = victim(engine, service, &candidates, &rest);
+        let index = victim(world, service, &candidates, &rest);
         let task = candidates.swap_remove(index);
         rest.retain(|other| other.arn != task.arn);
-        crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason(service));
+        life::stop(world, &task.arn, "ServiceSchedulerInitiated", &reason(service));
+        deeds.stopped.push(task.arn);
     }
-    true
+    blocked
 }
 
 fn reason(service: &Service) -> String {
@@ -182,25 +292,35 @@ fn reason(service: &Service) -> String {
     format!("Scaling activity initiated by (deployment {id})")
 }
 
+fn reason_of(service: &Service, task: &Task) -> String {
+    match service.group_arns(task.in_alternate).first() {
+        _ if task.health == "UNHEALTHY" => "Task failed container health checks".to_owned(),
+        Some(group) if task.target == Target::Unhealthy => {
+            format!("Task failed ELB health checks in (target-group {group})")
+        }
+        _ => reason(service),
+    }
+}
+
 /// Which of the candidates goes.
-fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Task]) -> usize {
-    let behaviour = &engine.options.behaviour;
+fn victim(world: &mut World, service: &Service, candidates: &[Task], all: &[Task]) -> usize {
+    let behaviour = &world.options.behaviour;
     let (scale_in, unhealthy_first) = (behaviour.get("scale-in"), behaviour.get("scale-in-unhealthy-first") == "yes");
     let zone = "attribute:ecs.availability-zone";
     let by_default = [("spread".to_owned(), zone.to_owned()), ("spread".to_owned(), "instanceId".to_owned())];
     let strategies = if service.binding.strategy.is_empty() { &by_default[..] } else { &service.binding.strategy[..] };
     let fields = strategies.iter().filter(|(kind, _)| kind == "spread").map(|(_, field)| field.as_str());
     let crowds: Vec<(&str, BTreeMap<&str, i64>)> =
-        fields.chain([zone]).map(|field| (field, crowds(engine, field, all))).collect();
+        fields.chain([zone]).map(|field| (field, crowds(world, field, all))).collect();
     let crowd = |task: &Task, field: &str| {
         let crowd = crowds.iter().find(|(known, _)| *known == field).map(|(_, crowd)| crowd);
         let of = |(instance, crowd): (&Instance, &BTreeMap<&str, i64>)| crowd.get(domain(instance, field)).copied();
-        instance_of(engine, task).zip(crowd).and_then(of).unwrap_or(0)
+        instance_of(world, task).zip(crowd).and_then(of).unwrap_or(0)
     };
     let keys: Vec<(bool, Vec<i64>)> = candidates
         .iter()
         .map(|task| {
-            let well = unhealthy_first && is_healthy(engine, service, task);
+            let well = unhealthy_first && is_healthy(world, service, task);
             let created = task.created_at.map_or(0, |moment| moment.0);
             let key = match scale_in {
                 "zones-then-random" => vec![-crowd(task, zone)],
@@ -211,7 +331,7 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
                     .iter()
                     .map(|(kind, field)| match kind.as_str() {
                         "spread" => -crowd(task, field),
-                        "binpack" => -left_without(engine, task, field),
+                        "binpack" => -left_without(world, task, field),
                         _ => 0,
                     })
                     .collect(),
@@ -221,17 +341,17 @@ fn victim(engine: &mut Engine, service: &Service, candidates: &[Task], all: &[Ta
         .collect();
     let lowest = keys.iter().min().cloned();
     let best: Vec<usize> = (0..keys.len()).filter(|index| keys.get(*index) == lowest.as_ref()).collect();
-    let chosen = engine.between(0, count(best.len()) - 1);
+    let chosen = world.between(0, count(best.len()) - 1);
     best[usize::try_from(chosen).unwrap_or(0)]
 }
 
 /// How much of a resource would be left on a task's instance without the task: binpack takes it from where that is most.
 /// [ECS developer guide, "Use strategies to define Amazon ECS task placement"]
-fn left_without(engine: &Engine, task: &Task, field: &str) -> i64 {
-    let Some(instance) = instance_of(engine, task) else { return 0 };
-    let (cpu, memory) = engine.free(instance);
+fn left_without(world: &World, task: &Task, field: &str) -> i64 {
+    let Some(instance) = instance_of(world, task) else { return 0 };
+    let (cpu, memory) = world.free(instance);
     let (task_cpu, task_memory) =
-        engine.state.definitions.get(&task.definition).map_or((0, 0), |definition| (definition.cpu, definition.memory));
+        world.state.definitions.get(&task.definition).map_or((0, 0), |definition| (definition.cpu, definition.memory));
     if field.eq_ignore_ascii_case("cpu") {
         i64::from(cpu) + i64::from(task_cpu)
     } else {
@@ -240,57 +360,98 @@ fn left_without(engine: &Engine, task: &Task, field: &str) -> i64 {
 }
 
 /// How many of the tasks are in each domain of a field.
-fn crowds<'a>(engine: &'a Engine, field: &str, tasks: &[Task]) -> BTreeMap<&'a str, i64> {
+fn crowds<'a>(world: &'a World, field: &str, tasks: &[Task]) -> BTreeMap<&'a str, i64> {
     let mut crowds = BTreeMap::new();
-    for instance in tasks.iter().filter_map(|task| instance_of(engine, task)) {
+    for instance in tasks.iter().filter_map(|task| instance_of(world, task)) {
         *crowds.entry(domain(instance, field)).or_default() += 1;
     }
     crowds
 }
 
-fn instance_of<'a>(engine: &'a Engine, task: &Task) -> Option<&'a Instance> {
-    task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn))
+fn instance_of<'a>(world: &'a World, task: &Task) -> Option<&'a Instance> {
+    task.instance.as_ref().and_then(|arn| world.state.instances.get(arn))
 }
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Whether the service is as it should be; if so, deployments are complete and that is told.
-fn settle(engine: &mut Engine, name: &str) -> bool {
-    let Some(service) = engine.state.services.get(name).cloned() else { return true };
-    let census = Census::of(engine, &service);
-    let all_well = census.staying.iter().all(|task| is_healthy(engine, &service, task));
-    if !census.leaving.is_empty() || census.staying.len() != census.desired || !all_well {
-        return census.staying.len() == census.desired
-            && census.leaving.is_empty()
-            && service.deployments.len() == 1
-            && service.deployments.iter().all(|deployment| deployment.rollout_state == "COMPLETED")
-            && all_started(&census);
+/// Whether the service is as it should be; if so, deployments are complete and that is told, and a steady state at the look
+/// after that.
+fn settle(world: &mut World, name: &str) -> bool {
+    let Some(service) = world.state.services.get(name).cloned() else { return true };
+    let census = Census::of(world, &service);
+    let is_well = |task: &Task| task.is_well(&service, world.state.definitions.get(&task.definition), world.now);
+    let is_whole = census.leaving.is_empty() && census.staying.len() == census.desired && census.unnoticed == 0;
+    let in_progress = service.is_deploying();
+    if !is_whole || !census.staying.iter().all(is_well) {
+        return is_whole && !in_progress && all_started(&census);
     }
-    let mut completed = None;
-    let now = engine.now;
-    if let Some(service) = engine.state.services.get_mut(name) {
-        service.deployments.truncate(1);
-        if let Some(primary) = service.deployments.first_mut()
-            && primary.rollout_state == "IN_PROGRESS"
-        {
-            "COMPLETED".clone_into(&mut primary.rollout_state);
-            primary.updated_at = Some(now);
-            primary.failed_tasks = 0;
-            completed = Some(primary.id.clone());
+    if in_progress {
+        // Steadiness doesn't wait for targets to drain, but the end of a deployment does.
+        let newest = service.newest_deployment();
+        let drains = |task: &Task| task.status == Status::Deactivating && task.started_by != newest;
+        if !world.state.service_tasks(name).any(drains) {
+            complete(world, name);
         }
-    }
-    if let Some(id) = completed {
-        engine.tell(name, format!("(service {name}) (deployment {id}) deployment completed."));
-    }
-    if start_zone_rebalancing(engine, &service, &census) {
         return false;
     }
-    if engine.timeline.0.get(name).is_some_and(|history| history.started != 0) {
-        engine.tell(name, format!("(service {name}) has reached a steady state."));
+    if !service.is_steady {
+        tell_steady(world, name);
     }
-    true
+    !zones::start(world, &service, &census)
+}
+
+fn complete(world: &mut World, name: &str) {
+    let now = world.now;
+    let Some(service) = world.state.services.get_mut(name) else { return };
+    service.deployments.truncate(1);
+    service.is_steady = false;
+    let Some(primary) = service.deployments.first_mut() else { return };
+    if primary.rollout_state == "IN_PROGRESS" {
+        "COMPLETED".clone_into(&mut primary.rollout_state);
+        primary.updated_at = Some(now);
+        primary.failed_tasks = 0;
+        let id = primary.id.clone();
+        world.tell(name, format!("(service {name}) (deployment {id}) deployment completed."));
+    }
+}
+
+const STEADY: &str = "has reached a steady state.";
+
+fn tell_steady(world: &mut World, name: &str) {
+    let now = world.now;
+    let Some(service) = world.state.services.get_mut(name) else { return };
+    service.is_steady = true;
+    service.steady_at = now;
+    world.tell(name, format!("(service {name}) {STEADY}"));
+    let delay = world.between(STEADY_AGAIN.0, STEADY_AGAIN.1);
+    world.due_in(delay, Due::Steady(name.to_owned()));
+}
+
+/// A service that has been steady since it was told so last is told to be so again.
+pub(crate) fn confirm_steadiness(world: &mut World, name: &str) {
+    let now = world.now;
+    let Some(service) = world.state.services.get(name) else { return };
+    let is_due = now.0 - service.steady_at.0 >= STEADY_AGAIN.0;
+    if is_due && service.is_steady && service.status == "ACTIVE" && service.controller != "EXTERNAL" {
+        tell_steady(world, name);
+    }
+}
+
+/// When a service that is steady to begin with will be told to be so.
+pub(crate) fn expect_steadiness(world: &mut World, name: &str) {
+    let period = world.between(STEADY_AGAIN.0, STEADY_AGAIN.1);
+    let now = world.now;
+    let Some(service) = world.state.services.get_mut(name) else { return };
+    let told = service.events.iter().find(|event| event.message.ends_with(STEADY)).map(|event| event.at);
+    // Without an event of it, it is somewhere within the period.
+    let phase = world.between(0, STEADY_AGAIN.0);
+    let since = told.filter(|at| now.0 - at.0 < period).unwrap_or(Moment(now.0 - phase));
+    if let Some(service) = world.state.services.get_mut(name) {
+        service.steady_at = since;
+    }
+    world.due_in(since.0 + period - now.0, Due::Steady(name.to_owned()));
 }
 
 /// Running tasks that merely wait to be taken for healthy need no further look: that changes nothing.
@@ -298,178 +459,27 @@ fn all_started(census: &Census) -> bool {
     census.staying.iter().all(|task| task.status == Status::Running)
 }
 
-/// A new deployment in front of the others; a deployment under way before it is superseded.
-pub(crate) fn deploy(engine: &mut Engine, name: &str, task_definition: &str) {
-    let id = format!("ecs-svc/{}", engine.between(1_000_000_000_000_000_000, 9_000_000_000_000_000_000));
-    let now = engine.now;
-    let Some(service) = engine.state.services.get_mut(name) else { return };
-    for deployment in &mut service.deployments {
-        "ACTIVE".clone_into(&mut deployment.status);
-    }
-    task_definition.clone_into(&mut service.task_definition);
-    service.bind();
-    service.deployments.insert(
-        0,
-        Deployment {
-            id,
-            status: "PRIMARY".to_owned(),
-            rollout_state: "IN_PROGRESS".to_owned(),
-            rollout_reason: String::new(),
-            task_definition: task_definition.to_owned(),
-            failed_tasks: 0,
-            created_at: Some(now),
-            updated_at: Some(now),
-        },
-    );
-    service.backs_off_until = now;
-    service.failed_starts = 0;
-    engine.wake(name, 1_000);
-}
-
-/// Back to the last deployment that was completed.
-pub(crate) fn roll_back(engine: &mut Engine, name: &str) {
-    let Some(service) = engine.state.services.get(name) else { return };
-    let before = service.deployments.iter().find(|deployment| deployment.rollout_state == "COMPLETED").cloned();
-    if let Some(before) = before {
-        deploy(engine, name, &before.task_definition);
-    }
-}
-
 /// A deleted service loses its tasks.
-fn wind_up(engine: &mut Engine, service: &Service) {
+fn wind_up(world: &mut World, service: &Service) {
     let tasks: Vec<String> =
-        engine.state.service_tasks(&service.name).filter(|task| task.wanted).map(|task| task.arn.clone()).collect();
-    for task in &tasks {
-        crate::life::stop(engine, task, "ServiceSchedulerInitiated", &reason(service));
+        world.state.service_tasks(&service.name).filter(|task| task.wanted).map(|task| task.arn.clone()).collect();
+    let deeds = Deeds { stopped: tasks, ..Deeds::default() };
+    for task in &deeds.stopped {
+        life::stop(world, task, "ServiceSchedulerInitiated", &reason(service));
     }
-    if tasks.is_empty()
-        && let Some(known) = engine.state.services.get_mut(&service.name)
+    deeds.tell(world, &service.name);
+    let attends = targets::attend(world, &service.name);
+    if attends || !deeds.is_empty() {
+        return world.look_again(&service.name);
+    }
+    if let Some(known) = world.state.services.get_mut(&service.name)
         && known.status == "DRAINING"
     {
         "INACTIVE".clone_into(&mut known.status);
     }
 }
 
-/// One task on each instance that qualifies; the desired count follows from that.
-/// [ECS developer guide, "Amazon ECS services", daemon]
-fn look_at_daemon(engine: &mut Engine, service: &Service) {
-    let Some(deployment) = service.deployments.first() else { return };
-    let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return };
-    let mut changed = stop_leaving_daemons(engine, service);
-    let mut distinct = service.binding.constraints.clone();
-    distinct.push(("distinctInstance".to_owned(), String::new()));
-    let group = service.group();
-    let wish = Wish { constraints: &distinct, ..wish(service, &group) };
-    let launches = if engine.now < service.backs_off_until { 0 } else { LAUNCHES };
-    for _ in 0..launches {
-        let Ok(arn) = choose(engine, &wish, &definition) else { break };
-        crate::life::start(engine, &Start::of(service, &definition.arn), Some(&arn));
-        changed = true;
-    }
-    let number = engine.state.service_tasks(&service.name).filter(|task| task.wanted).count();
-    if let Some(known) = engine.state.services.get_mut(&service.name) {
-        known.desired_count = crate::state::count(number);
-    }
-    engine.note_counts(&service.name);
-    if changed || launches == 0 || !settle(engine, &service.name) {
-        engine.wake(&service.name, TICK_MILLISECONDS);
-    }
-}
-
-/// Those of older deployments go as far as the minimum allows, those on a draining instance once nothing else is there:
-/// daemons are the last to stop.
-fn stop_leaving_daemons(engine: &mut Engine, service: &Service) -> bool {
-    let census = Census::of(engine, service);
-    let newest = service.newest_deployment();
-    let mut healthy = census.healthy;
-    let mut stopped = false;
-    for task in &census.leaving {
-        let is_well = is_healthy(engine, service, task);
-        let is_last = instance_of(engine, task).is_none_or(|instance| {
-            let mut there = engine.state.instance_tasks(&instance.arn);
-            instance.status != "DRAINING"
-                || !there.any(|other| other.wanted && other.service.as_ref() != Some(&service.name))
-        });
-        let is_old = service.deployments.len() > 1 && task.started_by != newest;
-        if if is_old && is_well { healthy > census.minimum } else { is_old || !is_well || is_last } {
-            healthy -= usize::from(is_well);
-            crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason(service));
-            stopped = true;
-        }
-    }
-    stopped
-}
-
-/// Whether ECS would even out the service's zones itself, and they differ by more than one.
-/// [ECS developer guide, "Balancing an Amazon ECS service across Availability Zones"]
-fn start_zone_rebalancing(engine: &mut Engine, service: &Service, census: &Census) -> bool {
-    let by_zone = |(kind, field): &(String, String)| kind == "spread" && field == "attribute:ecs.availability-zone";
-    let asks = service.binding.strategy.first().is_none_or(by_zone);
-    if !service.zone_rebalancing
-        || !asks
-        || service.maximum_percent == 100
-        || !service.classic_load_balancers.is_empty()
-    {
-        return false;
-    }
-    let Some((richest, poorest)) = zones(engine, census) else { return false };
-    let Some(deployment) = service.deployments.first() else { return false };
-    let Some(definition) = engine.state.definitions.get(&deployment.task_definition).cloned() else { return false };
-    let group = service.group();
-    let wish = Wish { zone: Some(&poorest), ..wish(service, &group) };
-    let Ok(arn) = choose(engine, &wish, &definition) else { return false };
-    crate::life::start(engine, &Start::of(service, &definition.arn), Some(&arn));
-    if let Some(known) = engine.state.services.get_mut(&service.name) {
-        known.is_rebalancing_zones = true;
-    }
-    let name = &service.name;
-    engine.tell(name, format!("(service {name}) is not AZ balanced with more tasks in {richest} than in {poorest}. AZ Rebalancing in progress."));
-    true
-}
-
-/// The zones with the most and the fewest tasks, if they differ by more than one.
-fn zones(engine: &Engine, census: &Census) -> Option<(String, String)> {
-    let mut counts = BTreeMap::<String, usize>::new();
-    for instance in
-        engine.state.instances.values().filter(|instance| instance.status == "ACTIVE" && instance.agent_connected)
-    {
-        counts.entry(zone_of(instance).to_owned()).or_default();
-    }
-    for task in &census.staying {
-        if let Some(instance) = task.instance.as_ref().and_then(|arn| engine.state.instances.get(arn)) {
-            *counts.entry(zone_of(instance).to_owned()).or_default() += 1;
-        }
-    }
-    let richest = counts.iter().max_by_key(|(_, count)| **count)?;
-    let poorest = counts.iter().min_by_key(|(_, count)| **count)?;
-    (richest.1 > &(poorest.1 + 1)).then(|| (richest.0.clone(), poorest.0.clone()))
-}
-
-fn rebalance_zones(engine: &mut Engine, service: &Service, census: &Census) -> bool {
-    if let Some(known) = engine.state.services.get_mut(&service.name) {
-        known.is_rebalancing_zones = census.staying.len() > census.desired && service.deployments.len() == 1;
-    }
-    let all_well = census.staying.iter().all(|task| is_healthy(engine, service, task));
-    if census.staying.len() > census.desired && all_well {
-        // The zone that has the most gives one up, if an unprotected one is there.
-        let candidates: Vec<Task> = census.staying.iter().filter(|task| !task.is_spared(engine.now)).cloned().collect();
-        let zone = "attribute:ecs.availability-zone";
-        let zones = crowds(engine, zone, &census.staying);
-        let crowd =
-            |task: &Task| instance_of(engine, task).and_then(|instance| zones.get(domain(instance, zone))).copied();
-        if let Some(task) = candidates.iter().max_by_key(|task| crowd(task)) {
-            let id = service.newest_deployment();
-            let reason = format!("Availability-zone rebalancing initiated by (deployment {id})");
-            crate::life::stop(engine, &task.arn, "ServiceSchedulerInitiated", &reason);
-        }
-        if let Some(known) = engine.state.services.get_mut(&service.name) {
-            known.is_rebalancing_zones = false;
-        }
-        let name = &service.name;
-        engine.tell(name, format!("(service {name}) is AZ balanced with its tasks as even as can be."));
-    }
-    true
-}
-
+#[cfg(test)]
+mod sequences;
 #[cfg(test)]
 mod tests;

@@ -12,25 +12,35 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    Moment,
-    place::Place,
-    state::{Binding, Definition, Deployment, Event, Instance, Service, State, Status, TargetGroup, Task},
+    moment::Moment,
+    place::{Notes, Place},
+    state::{
+        Binding, Definition, Deployment, Event, Gpus, Instance, Service, State, Status, Target, TargetGroup, Task,
+    },
 };
 
-pub(crate) use self::placing::{read_constraints, read_providers, read_strategies};
+pub(crate) use self::placing::{read_constraints, read_providers, read_strategies, read_subnets};
 
 /// A cluster's snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) state: State,
+    pub(crate) notes: Vec<String>,
     pub(crate) newest: Moment,
 }
 
 /// Documents larger than this are refused: ECS's largest cluster comes to a third of it.
 const LARGEST_BYTES: usize = 256 << 20;
 /// What there may be several of.
-const LISTS: [&str; 6] =
-    ["containerInstances", "services", "tasks", "taskDefinitions", "capacityProviders", "autoScalingGroups"];
+const LISTS: [&str; 7] = [
+    "containerInstances",
+    "services",
+    "tasks",
+    "taskDefinitions",
+    "capacityProviders",
+    "autoScalingGroups",
+    "protectedTasks",
+];
 
 impl Snapshot {
     /// Reads a snapshot.
@@ -52,11 +62,15 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::from_json`].
     pub fn from_value(document: &Value) -> Result<Self> {
-        let root = Place::root(document);
+        let pasted = pasted::as_document(document);
+        let document = pasted.as_ref().unwrap_or(document);
+        let notes = Notes::default();
+        let root = Place::tolerant(document, &notes);
         root.object()?;
         for key in document.as_object().into_iter().flat_map(serde_json::Map::keys) {
             ensure!(
-                LISTS.contains(&key.as_str()) || ["cluster", "failures", "takenAt"].contains(&key.as_str()),
+                LISTS.contains(&key.as_str())
+                    || ["cluster", "failures", "takenAt", "nextToken"].contains(&key.as_str()),
                 "{key}: unknown; a snapshot has cluster, {}",
                 LISTS.join(", ")
             );
@@ -100,10 +114,19 @@ impl Snapshot {
             unique(&place, !state.tasks.contains_key(&task.arn))?;
             state.insert_task(task);
         }
+        for place in pasted::elements(&root, "protectedTasks")? {
+            read_protection(&place, &mut state)?;
+        }
         derive(&mut state, &remaining)?;
         // Nothing may have happened for long before the snapshot was taken, and the cooldown counts from then.
         let newest = root.get("takenAt").moment()?.map_or_else(|| newest(&state), |taken| taken.max(newest(&state)));
-        Ok(Self { state, newest })
+        let notes = notes.take();
+        Ok(Self { state, notes, newest })
+    }
+
+    /// What was kept though this version doesn't understand it, and what was left out, each with its place.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The reference architecture's cluster: two instances in two zones, two tasks of one service on the first; the second
@@ -242,6 +265,8 @@ pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> 
             rollout_state: "COMPLETED".to_owned(),
             rollout_reason: String::new(),
             task_definition: task_definition.clone(),
+            in_alternate: false,
+            is_taken_up: true,
             failed_tasks: 0,
             created_at,
             updated_at: created_at,
@@ -273,6 +298,8 @@ pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> 
         placement_constraints: read_constraints(&place.get("placementConstraints"))?,
         zone_rebalancing: place.get("availabilityZoneRebalancing").one_of(&["ENABLED", "DISABLED"], "DISABLED")?
             == "ENABLED",
+        network: place.get("networkConfiguration").raw().cloned(),
+        subnets: read_subnets(&place.get("networkConfiguration"))?,
         target_groups,
         classic_load_balancers,
         grace_period_seconds: place.get("healthCheckGracePeriodSeconds").count_or(0)?,
@@ -286,6 +313,11 @@ pub(crate) fn read_service(place: &Place<'_>, state: &State) -> Result<Service> 
         backs_off_until: Moment(0),
         stale_desired_count: (desired_count, Moment(0)),
         is_busy: false,
+        last_look: Moment(0),
+        is_steady: true,
+        steady_at: Moment(0),
+        unnoticed: BTreeMap::new(),
+        to_deregister: BTreeMap::new(),
         is_rebalancing_zones: false,
         binding: Binding::default(),
         scheduling_strategy,
@@ -304,6 +336,8 @@ fn read_deployment(place: &Place<'_>, task_definition: &str) -> Result<Deploymen
         rollout_state: place.get("rolloutState").one_of(&states, "COMPLETED")?,
         rollout_reason: place.get("rolloutStateReason").text_or("")?,
         task_definition: place.get("taskDefinition").text_or(task_definition)?,
+        in_alternate: false,
+        is_taken_up: true,
         failed_tasks: place.get("failedTasks").count_or(0)?,
         created_at: place.get("createdAt").moment()?,
         updated_at: place.get("updatedAt").moment()?,
@@ -334,6 +368,12 @@ fn load_balancers(place: &Place<'_>) -> Result<(Vec<TargetGroup>, Vec<String>)> 
                 arn: arn.to_owned(),
                 container_name: balancer.get("containerName").text_or("")?,
                 container_port: balancer.get("containerPort").count_or(80)?,
+                alternate: balancer
+                    .get("advancedConfiguration")
+                    .get("alternateTargetGroupArn")
+                    .text()?
+                    .map(str::to_owned),
+                advanced: balancer.get("advancedConfiguration").raw().cloned(),
             }),
             None => classic.push(balancer.get("loadBalancerName").needed_text()?),
         }
@@ -345,17 +385,15 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
     place.object()?;
     let arn = place.get("taskArn").needed_text()?;
     let group = place.get("group").text_or("")?;
-    let service = group.strip_prefix("service:").map(str::to_owned);
-    if let Some(name) = &service
-        && !state.services.contains_key(name)
-    {
-        return place.get("group").fail("names a service that the snapshot doesn't hold");
-    }
+    // A service that is being deleted isn't listed any more, though its tasks are.
+    let is_held = |name: &&str| {
+        state.services.contains_key(*name)
+            || !place.get("group").note("is kept, though the snapshot doesn't hold this service")
+    };
+    let service = group.strip_prefix("service:").filter(is_held).map(str::to_owned);
     let instance = place.get("containerInstanceArn").text()?.filter(|arn| !arn.is_empty()).map(str::to_owned);
-    if let Some(arn) = &instance
-        && !state.instances.contains_key(arn)
-    {
-        return place.get("containerInstanceArn").fail("names an instance that the snapshot doesn't hold");
+    if instance.as_ref().is_some_and(|arn| !state.instances.contains_key(arn)) {
+        place.get("containerInstanceArn").note("is kept, though the snapshot doesn't hold this instance");
     }
     let names: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
     let status = place.get("lastStatus").one_of(&names, "RUNNING")?;
@@ -364,8 +402,9 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
     let launch_types = ["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"];
     let started_at = place.get("startedAt").moment()?;
     let health = place.get("healthStatus").one_of(&["HEALTHY", "UNHEALTHY", "UNKNOWN"], "UNKNOWN")?;
-    let primary =
-        service.as_ref().and_then(|name| state.services.get(name)).and_then(|service| service.deployments.first());
+    let of = service.as_ref().and_then(|name| state.services.get(name));
+    let primary = of.and_then(|service| service.deployments.first());
+    let has_targets = of.is_some_and(|service| !service.target_groups.is_empty());
     Ok(Task {
         definition: place.get("taskDefinitionArn").text_or(primary.map_or("", |primary| &primary.task_definition))?,
         started_by: place.get("startedBy").text_or(primary.map_or("", |primary| &primary.id))?,
@@ -373,6 +412,16 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
         capacity_provider: place.get("capacityProviderName").text()?.filter(|name| !name.is_empty()).map(str::to_owned),
         wanted: place.get("desiredStatus").one_of(&["RUNNING", "STOPPED"], default)? == "RUNNING",
         checks_passed: health != "UNHEALTHY",
+        target: match status {
+            _ if !has_targets => Target::None,
+            Status::Running if health == "UNHEALTHY" => Target::Initial,
+            Status::Running => Target::Healthy,
+            Status::Deactivating => Target::Draining,
+            _ => Target::None,
+        },
+        in_alternate: false,
+        is_replaced: false,
+        fails_checks: false,
         protected_until: place.get("protectedUntil").moment()?,
         protection_known_at: Moment(0),
         host_port: 0,
@@ -395,6 +444,19 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
     })
 }
 
+/// A task's protection, as GetTaskProtection answers.
+fn read_protection(place: &Place<'_>, state: &mut State) -> Result<()> {
+    place.object()?;
+    let until =
+        place.get("expirationDate").moment()?.filter(|_| place.get("protectionEnabled").raw() == Some(&json!(true)));
+    let arn = place.get("taskArn").needed_text()?;
+    match state.tasks.get_mut(&arn) {
+        Some(task) => task.protected_until = until,
+        None => drop(place.get("taskArn").note("is left out: the snapshot doesn't hold this task")),
+    }
+    Ok(())
+}
+
 /// A task definition, of a snapshot or of a request to register one. An answer of DescribeTaskDefinition may be pasted whole.
 pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
     place.object()?;
@@ -405,7 +467,7 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
     };
     place.object()?;
     let containers = place.get("containerDefinitions").list()?;
-    let (mut cpu, mut memory, mut gpus) = (0_u32, 0_u32, 0_u32);
+    let (mut cpu, mut memory, mut gpus) = (0_u32, 0_u32, Gpus::Number(0));
     let (mut ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
     let (mut has_health_check, mut all_are_checked) = (false, true);
     let network_mode = place.get("networkMode").one_of(&["bridge", "host", "awsvpc", "none", "default"], "bridge")?;
@@ -416,9 +478,7 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         memory = memory.saturating_add(reservation.unwrap_or(container.get("memory").count_or(0)?));
         for requirement in container.get("resourceRequirements").list()? {
             requirement.object()?;
-            if requirement.get("type").text()? == Some("GPU") {
-                gpus = gpus.saturating_add(requirement.get("value").count_or(0)?);
-            }
+            gpus = more_gpus(gpus, &requirement)?;
         }
         for mapping in container.get("portMappings").list()? {
             mapping.object()?;
@@ -446,7 +506,11 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         constraint.object()?;
         constraint.get("type").one_of(&["memberOf"], "memberOf")?;
         let expression = constraint.get("expression").needed_text()?;
-        if let Err(problem) = crate::query::Query::parse(&expression) {
+        if let Err(problem) = crate::query::Query::parse(&expression)
+            && !constraint
+                .get("expression")
+                .note(&format!("is kept, but isn't understood ({problem}), so it binds nothing"))
+        {
             return constraint.get("expression").fail(&problem);
         }
         constraints.push(expression);
@@ -465,6 +529,19 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         required_attributes: attributes(&place.get("requiresAttributes"))?,
         has_health_check,
         all_are_checked: all_are_checked && has_health_check,
+    })
+}
+
+/// What is asked of devices with one requirement more. [API, ResourceRequirement]
+fn more_gpus(gpus: Gpus, requirement: &Place<'_>) -> Result<Gpus> {
+    let value = requirement.get("value");
+    Ok(match (requirement.get("type").text()?, gpus) {
+        (Some("GPU"), Gpus::OtherDevices) => Gpus::OtherDevices,
+        (Some("GPU"), _) if value.raw().and_then(Value::as_str) == Some("ALL") => Gpus::All,
+        (Some("GPU"), Gpus::Number(0)) if requirement.get("sharingStrategy").exists() => Gpus::Shared,
+        (Some("GPU"), Gpus::Number(number)) => Gpus::Number(number.saturating_add(value.count_or(0)?)),
+        (Some("GPU"), other) => other,
+        (_, _) => Gpus::OtherDevices,
     })
 }
 
@@ -490,7 +567,7 @@ fn derive(state: &mut State, remaining: &BTreeMap<String, Place<'_>>) -> Result<
     let instances: Vec<String> = state.instances.keys().cloned().collect();
     for arn in instances {
         let resources = remaining.get(&arn).map(resources).transpose()?.unwrap_or_default();
-        let (cpu, memory, _) = state.reserved(&arn, false);
+        let (cpu, memory) = state.reserved(&arn, false);
         let Some(instance) = state.instances.get_mut(&arn) else { continue };
         if let Some((free, _)) = resources.get("CPU") {
             instance.other_cpu = instance.cpu.saturating_sub(*free).saturating_sub(cpu);
@@ -521,7 +598,11 @@ fn assign_gpus(state: &mut State, arn: &str, free: Option<&[String]>) {
     let tasks: Vec<String> = state.tasks_on.get(arn).into_iter().flatten().cloned().collect();
     for task in tasks {
         let Some(task) = state.tasks.get_mut(&task).filter(|task| task.wanted) else { continue };
-        let number = state.definitions.get(&task.definition).map_or(0, |definition| definition.gpus as usize);
+        let number = match state.definitions.get(&task.definition).map(|definition| definition.gpus) {
+            Some(Gpus::Number(number)) => number as usize,
+            Some(Gpus::All) => left.len(),
+            Some(Gpus::Shared | Gpus::OtherDevices) | None => 0,
+        };
         task.gpus = left.drain(..number.min(left.len())).collect();
     }
     instance.other_gpus = left.into_iter().filter(|gpu| is_taken(&gpu)).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use crate::Moment;
+use crate::moment::Moment;
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -122,6 +122,9 @@ pub(crate) struct Service {
     /// Strategy and constraints as the scheduler goes by them.
     pub(crate) binding: Binding,
     pub(crate) zone_rebalancing: bool,
+    /// As it was given.
+    pub(crate) network: Option<Value>,
+    pub(crate) subnets: Vec<String>,
     pub(crate) target_groups: Vec<TargetGroup>,
     pub(crate) classic_load_balancers: Vec<String>,
     pub(crate) grace_period_seconds: u32,
@@ -138,7 +141,17 @@ pub(crate) struct Service {
     pub(crate) stale_desired_count: (u32, Moment),
     /// Whether the scheduler is at work on it; steady services are left alone.
     pub(crate) is_busy: bool,
+    /// When the scheduler looked at it last.
+    pub(crate) last_look: Moment,
+    /// Whether nothing has changed since it was said to be in a steady state.
+    pub(crate) is_steady: bool,
+    /// When that was said last.
+    pub(crate) steady_at: Moment,
     pub(crate) is_rebalancing_zones: bool,
+    /// Tasks that somebody stopped and that the scheduler takes for running until then, by ARN.
+    pub(crate) unnoticed: BTreeMap<String, Moment>,
+    /// Tasks on their way out whose targets are still registered, by ARN, and from when on the scheduler takes them off.
+    pub(crate) to_deregister: BTreeMap<String, Moment>,
 }
 
 impl Service {
@@ -152,10 +165,32 @@ impl Service {
         self.deployments.first().map_or("", |deployment| &deployment.id)
     }
 
+    /// Its target groups, of each pair the first or the second.
+    pub(crate) fn group_arns(&self, in_alternate: bool) -> Vec<String> {
+        let arn = |group: &TargetGroup| group.alternate.clone().filter(|_| in_alternate).unwrap_or(group.arn.clone());
+        self.target_groups.iter().map(arn).collect()
+    }
+
+    /// Whether its tasks are all replaced at once beside the old ones: blue/green, linear, canary.
+    pub(crate) fn swaps(&self) -> bool {
+        self.deployment_strategy != "ROLLING"
+    }
+
+    /// Whether a deployment is under way.
+    pub(crate) fn is_deploying(&self) -> bool {
+        let in_progress = |deployment: &Deployment| deployment.rollout_state == "IN_PROGRESS";
+        self.deployments.len() > 1 || self.deployments.iter().any(in_progress)
+    }
+
     /// From now on the scheduler goes by what the service says of placement.
     pub(crate) fn bind(&mut self) {
         self.binding =
             Binding { strategy: self.placement_strategy.clone(), constraints: self.placement_constraints.clone() };
+    }
+
+    /// Whether its tasks go to instances outside of EC2, and to no others.
+    pub(crate) fn is_external(&self) -> bool {
+        self.launch_type.as_deref() == Some("EXTERNAL")
     }
 
     /// Whether its tasks are placed on container instances; those on Fargate are not.
@@ -178,6 +213,10 @@ pub(crate) struct TargetGroup {
     pub(crate) arn: String,
     pub(crate) container_name: String,
     pub(crate) container_port: u32,
+    /// The other of its pair, under blue/green, linear and canary deployments.
+    pub(crate) alternate: Option<String>,
+    /// `advancedConfiguration` as it was given.
+    pub(crate) advanced: Option<Value>,
 }
 
 /// One deployment of a service.
@@ -188,6 +227,10 @@ pub(crate) struct Deployment {
     pub(crate) rollout_state: String,
     pub(crate) rollout_reason: String,
     pub(crate) task_definition: String,
+    /// Whether its tasks are registered in the second of each pair of target groups.
+    pub(crate) in_alternate: bool,
+    /// Whether the scheduler has looked at it; until then it shows no desired count.
+    pub(crate) is_taken_up: bool,
     pub(crate) failed_tasks: u32,
     pub(crate) created_at: Option<Moment>,
     pub(crate) updated_at: Option<Moment>,
@@ -203,6 +246,7 @@ pub(crate) struct Event {
 
 /// A task.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says a thing of its own")]
 pub(crate) struct Task {
     pub(crate) arn: String,
     pub(crate) service: Option<String>,
@@ -215,8 +259,16 @@ pub(crate) struct Task {
     pub(crate) status: Status,
     pub(crate) wanted: bool,
     pub(crate) health: String,
-    /// Whether the checks of its containers and of its targets are passed, where there are any.
+    /// Whether the checks of its containers are passed, where there are any.
     pub(crate) checks_passed: bool,
+    /// Whether its targets are in the second of each pair of target groups.
+    pub(crate) in_alternate: bool,
+    /// How its targets are, where its service has any.
+    pub(crate) target: Target,
+    /// Whether the scheduler stops it to have another instead.
+    pub(crate) is_replaced: bool,
+    /// Whether its targets fail their checks.
+    pub(crate) fails_checks: bool,
     pub(crate) protected_until: Option<Moment>,
     /// When the scheduler knows of the protection.
     pub(crate) protection_known_at: Moment,
@@ -231,6 +283,35 @@ pub(crate) struct Task {
     pub(crate) version: u64,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) address: String,
+}
+
+/// Where a task stands behind its service's load balancers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// Not registered, and not seen running by the scheduler.
+    #[default]
+    None,
+    /// Seen running; to be registered at the next look.
+    Seen,
+    /// Registered, and not checked often enough.
+    Initial,
+    /// It passed its checks.
+    Healthy,
+    /// It failed them, and that isn't told.
+    Failing,
+    /// That is told, and the task is to be replaced.
+    Unhealthy,
+    /// Deregistered; connections are drained.
+    Draining,
+    /// Drained.
+    Unused,
+}
+
+impl Target {
+    /// Whether it is registered and not being taken off.
+    pub(crate) fn is_registered(self) -> bool {
+        matches!(self, Self::Initial | Self::Healthy | Self::Failing | Self::Unhealthy)
+    }
 }
 
 /// A task's life, as `lastStatus` tells it.
@@ -272,6 +353,19 @@ impl Status {
     }
 }
 
+/// What a task asks of an instance's devices. [API, ResourceRequirement]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gpus {
+    /// So many for itself.
+    Number(u32),
+    /// All that the instance has.
+    All,
+    /// A share of one.
+    Shared,
+    /// Devices that no simulated instance has.
+    OtherDevices,
+}
+
 /// A task definition: the whole of it as it was registered, and what placement needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
@@ -280,7 +374,7 @@ pub(crate) struct Definition {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) cpu: u32,
     pub(crate) memory: u32,
-    pub(crate) gpus: u32,
+    pub(crate) gpus: Gpus,
     pub(crate) ports: BTreeSet<u16>,
     pub(crate) udp_ports: BTreeSet<u16>,
     pub(crate) awsvpc: bool,
@@ -352,17 +446,13 @@ impl State {
         self.cluster_arn.split(":cluster/").next().unwrap_or_default()
     }
 
-    /// What tasks reserve on an instance: CPU, memory, GPUs. `with_stopping`: those on their way out count as well.
-    pub(crate) fn reserved(&self, instance: &str, with_stopping: bool) -> (u32, u32, usize) {
+    /// What tasks reserve on an instance: CPU, memory. `with_stopping`: those on their way out count as well.
+    pub(crate) fn reserved(&self, instance: &str, with_stopping: bool) -> (u32, u32) {
         self.instance_tasks(instance)
             .filter(|task| task.wanted || with_stopping)
             .filter_map(|task| self.definitions.get(&task.definition))
-            .fold((0, 0, 0), |(cpu, memory, gpus), definition| {
-                (
-                    cpu.saturating_add(definition.cpu),
-                    memory.saturating_add(definition.memory),
-                    gpus + definition.gpus as usize,
-                )
+            .fold((0, 0), |(cpu, memory): (u32, u32), definition| {
+                (cpu.saturating_add(definition.cpu), memory.saturating_add(definition.memory))
             })
     }
 
@@ -398,9 +488,18 @@ impl Task {
             return false;
         }
         if !service.target_groups.is_empty() {
-            return self.checks_passed;
+            return self.target == Target::Healthy;
         }
         checks_containers || self.started_at.is_none_or(|started| now.0 - started.0 >= SETTLING_MILLISECONDS)
+    }
+
+    /// Whether it is as its service asks, without the time that a task without checks has to run until it counts as healthy.
+    pub(crate) fn is_well(&self, service: &Service, definition: Option<&Definition>, now: Moment) -> bool {
+        let is_checked = !service.target_groups.is_empty() || definition.is_some_and(|it| it.has_health_check);
+        if is_checked {
+            return self.is_healthy(service, definition, now);
+        }
+        self.status == Status::Running && self.wanted && self.health != "UNHEALTHY"
     }
 
     /// Whether those of its containers that are checked are healthy. With one that isn't checked the task as a whole stays

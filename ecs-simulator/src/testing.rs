@@ -22,9 +22,13 @@ impl Bench {
     }
 
     pub(crate) fn with(drawing: &str, behaviour: &[&str], faults: &[&str]) -> Self {
+        Self::seeded(drawing, behaviour, faults, 1)
+    }
+
+    pub(crate) fn seeded(drawing: &str, behaviour: &[&str], faults: &[&str], seed: u64) -> Self {
         let snapshot = Snapshot::from_drawing("default", &Drawing::parse(drawing).unwrap()).unwrap();
         let options = Options {
-            seed: 1,
+            seed,
             behaviour: Behaviour::from_settings(behaviour).unwrap(),
             faults: Faults::from_settings(faults).unwrap(),
         };

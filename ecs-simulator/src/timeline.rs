@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::Moment;
+use crate::moment::Moment;
+
+/// The header by which a client says who it is; its changes of a desired count are told by this name.
+pub const CALLER: &str = "x-simulated-caller";
 
 /// A service's counts at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub struct CountChange {
 /// Who changes a desired count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
-    /// A client, by what it says in the header [`crate::CALLER`]; empty where it says nothing.
+    /// A client, by what it says in the header [`CALLER`]; empty where it says nothing.
     Caller(String),
     /// Somebody at a console: a test, or a fault.
     Person,

@@ -63,12 +63,14 @@ fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
             assert_eq!(report.outcome, Outcome::Rebalanced, "{what}");
             let simulator = rehearsal.simulator();
             let history = &simulator.timeline().services()["web"];
-            // ECS's own zone rebalancing may start one in between, when it looks while the count is raised.
-            let own = u32::from(drawing.contains("azrebalancing"));
+            // While the count is raised, zone a has two tasks more than zone b. A service that is steady then has its zones evened
+            // out by ECS, once for each task that the job moves: that costs a restart, and may make the job's move.
+            let own = if drawing.contains("azrebalancing") { *restarts } else { 0 };
             assert!((*restarts..=restarts + own).contains(&history.started), "{what}");
             assert_eq!(history.started, history.stopped, "{what}");
             let moved: u32 = report.services.iter().map(|service| service.moved).sum();
-            assert_eq!(moved, *restarts, "{what}");
+            assert!((restarts - own..=*restarts).contains(&moved), "{what}");
+            assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{what}");
             assert!(history.lowest_healthy >= simulator.service("web").unwrap().desired_count, "{what}");
             assert!(calls(&report, "PutAttributes") > 0 && calls(&report, "DeleteAttributes") > 0, "{what}");
             drop(simulator);

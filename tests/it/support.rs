@@ -31,10 +31,13 @@ pub(crate) fn snapshot(drawing: &str) -> Snapshot {
     Snapshot::from_drawing(CLUSTER, &Drawing::parse(drawing).unwrap()).unwrap()
 }
 
+/// Target groups as those have them who care about the length of deployments; the defaults take minutes. What is set later holds.
+const SHORT: [&str; 2] = ["target-checks=2x10s", "deregistration-delay=30s"];
+
 pub(crate) fn options(seed: u64, behaviour: &[&str], faults: &[&str]) -> Options {
     Options {
         seed,
-        behaviour: Behaviour::from_settings(behaviour).unwrap(),
+        behaviour: Behaviour::from_settings(&[&SHORT[..], behaviour].concat()).unwrap(),
         faults: Faults::from_settings(faults).unwrap(),
     }
 }

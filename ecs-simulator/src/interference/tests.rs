@@ -97,7 +97,7 @@ fn requests_and_answers_are_held_by_number_by_time_and_by_share() {
 #[test]
 fn reads_lag_behind_and_show_one_moment_whole() {
     let mut bench = Bench::with(TWO, &[], &["reads-lag=10"]);
-    let cluster = bench.simulator.engine.state.cluster_arn.clone();
+    let cluster = bench.simulator.world.state.cluster_arn.clone();
     bench.wait(60);
     bench.update("web", json!({"desiredCount": 3}));
     bench.ecs("TagResource", &json!({"resourceArn": cluster, "tags": [{"key": "a", "value": "b"}]})).unwrap();

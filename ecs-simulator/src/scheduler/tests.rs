@@ -280,3 +280,107 @@ fn changed_placement_binds_at_once_or_at_the_next_deployment() {
         assert_eq!(bench.placed("web"), "i-1: 2", "{setting}");
     }
 }
+
+#[test]
+fn ties_are_broken_as_the_switch_says() {
+    let drawing = "a i-1 big\na i-2 -x -x -x\na i-3 -x\na i-4 -x -x cpu=8192 memory=32768\nservice web desired=0\n\
+                   service big memory=8192";
+    for (setting, expected) in [
+        ("first", "i-1"),
+        ("last", "i-4"),
+        ("most-free-memory", "i-4"),
+        ("fewest-tasks", "i-1"),
+        ("oldest", "i-1"),
+        ("fullest", "i-1"),
+    ] {
+        let mut bench = Bench::with(drawing, &[&format!("ties={setting}")], &[]);
+        bench.update("web", json!({"desiredCount": 1}));
+        bench.wait(60);
+        assert_eq!(bench.placed("web"), format!("{expected}: 1"), "{setting}");
+    }
+}
+
+#[test]
+fn whether_a_spread_counts_other_providers_tasks_is_a_switch() {
+    // The next task is spot's by weight; zone b has two of the service's tasks, none of them spot's.
+    let drawing =
+        "a i-1 provider=od\nb i-2 provider=od\na i-3 provider=spot\nb i-4 provider=spot\nservice web desired=0";
+    for (setting, own) in [("all", false), ("own", true)] {
+        let behaviour = [format!("spread-across-providers={setting}"), "ties=first".to_owned()];
+        let behaviour: Vec<&str> = behaviour.iter().map(String::as_str).collect();
+        let mut bench = Bench::with(drawing, &behaviour, &[]);
+        let strategy =
+            json!([{"capacityProvider": "od", "base": 1, "weight": 0}, {"capacityProvider": "spot", "weight": 1}]);
+        bench.update("web", json!({"desiredCount": 2, "capacityProviderStrategy": strategy}));
+        bench.wait(60);
+        // The first goes to zone a; the second, spot's first, to b where all count, else to a again.
+        assert_eq!(bench.placed("web"), if own { "i-1: 1, i-3: 1" } else { "i-1: 1, i-4: 1" }, "{setting}");
+    }
+}
+
+#[test]
+fn ec2_tasks_stay_off_external_instances_and_external_ones_on_them() {
+    let drawing = "a i-1\na mi-1 attr.ecs.capability.external=\nservice web desired=0 launch=EC2\n\
+                   service edge desired=0 launch=EXTERNAL";
+    let mut bench = Bench::new(drawing);
+    for service in ["web", "edge"] {
+        bench.update(service, json!({"desiredCount": 3}));
+    }
+    bench.wait(120);
+    assert_eq!((bench.placed("web"), bench.placed("edge")), ("i-1: 3".to_owned(), "mi-1: 3".to_owned()));
+}
+
+#[test]
+fn interfaces_subnets_and_gpus_bind() {
+    check(
+        "a i-1 web type=m5.large\nb i-2 type=t2.micro\nservice web awsvpc=true",
+        json!({"desiredCount": 9}),
+        "i-1: 2, i-2: 1",
+    );
+    let trunk = "a i-1 web type=c5.large attr.ecs.awsvpc-trunk-id=eni-1 cpu=9999\nservice web awsvpc=true";
+    check(trunk, json!({"desiredCount": 20}), "i-1: 10");
+    let subnets = "a i-1 web attr.ecs.subnet-id=s-a\nb i-2 attr.ecs.subnet-id=s-b\nc i-3 attr.ecs.subnet-id=s-c\n\
+                   service web awsvpc=true subnets=s-a,s-b";
+    check(subnets, json!({"desiredCount": 4}), "i-1: 2, i-2: 2");
+    let all = "a i-1 gpus=4\nb i-2 gpus=2\nc i-3\nservice web desired=0 gpu=ALL";
+    check(all, json!({"desiredCount": 4}), "i-1: 1, i-2: 1");
+    let share = "a i-1 gpus=1\nb i-2\nservice web desired=0 gpu=share";
+    check(share, json!({"desiredCount": 3}), "i-1: 3");
+}
+
+#[test]
+fn blue_and_green_swap_their_target_groups_with_each_deployment() {
+    let drawing = "a i-1 web web\nb i-2\nservice web lb=pair";
+    for (live, first) in [("first", ["web", "web-2"]), ("second", ["web-2", "web"])] {
+        let mut bench = Bench::with(drawing, &[&format!("live-target-group={live}"), "target-checks=2x10s"], &[]);
+        let healthy = |bench: &mut Bench, group: &str| {
+            let arn =
+                format!("arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/{group}/0123456789abcdef");
+            let answer = bench.query("2015-12-01", "DescribeTargetHealth", &format!("TargetGroupArn={arn}"));
+            answer.matches("<State>healthy</State>").count()
+        };
+        let [blue, green] = first;
+        assert_eq!((healthy(&mut bench, blue), healthy(&mut bench, green)), (2, 0), "{live}");
+        bench.update("web", json!({"forceNewDeployment": true}));
+        bench.wait(900);
+        assert_eq!((healthy(&mut bench, blue), healthy(&mut bench, green)), (0, 2), "{live}");
+        assert_eq!(bench.simulator.timeline().services()["web"].most_tasks, 4, "all of both are there for a while");
+        assert_eq!(bench.service("web")["deployments"].as_array().unwrap().len(), 1);
+        bench.update("web", json!({"forceNewDeployment": true}));
+        bench.wait(900);
+        assert_eq!((healthy(&mut bench, blue), healthy(&mut bench, green)), (2, 0), "{live}");
+    }
+}
+
+#[test]
+fn what_isn_t_allowed_is_refused_and_what_is_applied_is_answered() {
+    let mut bench = Bench::new("a i-1 log\nservice log daemon=true");
+    let error = bench.ecs("UpdateService", &json!({"service": "log", "desiredCount": 2})).unwrap_err();
+    assert_eq!(error, "InvalidParameterException: The daemon scheduling strategy does not support a desired count.");
+    let arn = bench.service("log")["serviceArn"].clone();
+    let tags = json!({"resourceArn": arn, "tags": [{"key": "aws:mine", "value": "x"}]});
+    assert!(bench.ecs("TagResource", &tags).unwrap_err().contains("reserved for AWS"));
+    let attribute = json!({"name": "kind", "value": "new", "targetId": "i-1"});
+    let answer = bench.ecs("PutAttributes", &json!({"attributes": [attribute]})).unwrap();
+    assert_eq!((&answer["attributes"][0]["name"], &answer["attributes"][0]["value"]), (&json!("kind"), &json!("new")));
+}

@@ -1,6 +1,7 @@
 //! Answers of the AWS CLI pasted whole: `aws ecs describe-services` says `{"services": [...], "failures": []}`, and ten at most.
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::place::Place;
 
@@ -21,6 +22,11 @@ fn collect<'a>(place: &Place<'a>, name: &str, elements: &mut Vec<Place<'a>>) -> 
     if within.exists() {
         return collect(&within, name, elements);
     }
+    // DescribeTaskDefinition answers with one.
+    if name == "taskDefinitions" && place.get("taskDefinition").exists() {
+        elements.push(place.clone());
+        return Ok(());
+    }
     for element in place.list()? {
         if element.get(name).exists() {
             collect(&element, name, elements)?;
@@ -29,6 +35,17 @@ fn collect<'a>(place: &Place<'a>, name: &str, elements: &mut Vec<Place<'a>>) -> 
         }
     }
     Ok(())
+}
+
+/// A document that is one answer of a Describe operation, whole: as a snapshot of just that.
+pub(super) fn as_document(document: &Value) -> Option<Value> {
+    let key =
+        ["taskDefinition", "clusters", "AutoScalingGroups"].into_iter().find(|key| document.get(key).is_some())?;
+    Some(match key {
+        "taskDefinition" => json!({"taskDefinitions": [document]}),
+        "clusters" => json!({"cluster": document}),
+        _ => json!({"autoScalingGroups": document}),
+    })
 }
 
 /// The cluster: plain, or within an answer, which then holds just that one.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::place::Place;
+use crate::{place::Place, query::Query};
 
 /// `placementStrategy`, of a snapshot or of a request.
 pub(crate) fn read_strategies(place: &Place<'_>) -> Result<Vec<(String, String)>> {
@@ -21,7 +21,7 @@ pub(crate) fn read_strategies(place: &Place<'_>) -> Result<Vec<(String, String)>
                 "binpack" => ["cpu", "memory"].contains(&field.to_ascii_lowercase().as_str()),
                 _ => true,
             };
-            if !is_known {
+            if !is_known && !strategy.get("field").note("is kept, but this version doesn't know it") {
                 return strategy.get("field").fail(&format!("is no field to {kind} by"));
             }
             Ok((kind, field))
@@ -42,7 +42,10 @@ pub(crate) fn read_constraints(place: &Place<'_>) -> Result<Vec<(String, String)
             let kind = constraint.get("type").one_of(&["distinctInstance", "memberOf"], "")?;
             let expression = constraint.get("expression").text_or("")?;
             if kind == "memberOf"
-                && let Err(problem) = crate::query::Query::parse(&expression)
+                && let Err(problem) = Query::parse(&expression)
+                && !constraint
+                    .get("expression")
+                    .note(&format!("is kept, but isn't understood ({problem}), so it binds nothing"))
             {
                 return constraint.get("expression").fail(&problem);
             }
@@ -62,4 +65,9 @@ pub(crate) fn read_providers(place: &Place<'_>) -> Result<Vec<(String, u32, u32)
             Ok((name, item.get("weight").count_or(0)?, item.get("base").count_or(0)?))
         })
         .collect()
+}
+
+/// The subnets in `networkConfiguration`, of a snapshot or of a request.
+pub(crate) fn read_subnets(place: &Place<'_>) -> Result<Vec<String>> {
+    place.get("awsvpcConfiguration").get("subnets").list()?.iter().map(Place::needed_text).collect()
 }

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::ApiError;
-use crate::{engine::Engine, outside, place::Place, state::ScalableTarget};
+use crate::{place::Place, services, state::ScalableTarget, world::World};
 
 const DIMENSION: &str = "ecs:service:DesiredCount";
 
 /// Answers one call.
-pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value) -> Result<Value, ApiError> {
+pub(crate) fn answer(world: &mut World, operation: &str, input: &Value) -> Result<Value, ApiError> {
     let input = Place::root(input);
     match operation {
-        "RegisterScalableTarget" => register(engine, &input),
-        "DescribeScalableTargets" => describe(engine, &input),
+        "RegisterScalableTarget" => register(world, &input),
+        "DescribeScalableTargets" => describe(world, &input),
         other => Err(ApiError::new("UnknownOperationException", format!("{other} is not simulated"))),
     }
 }
@@ -27,7 +27,7 @@ fn checked<T>(result: anyhow::Result<T>) -> Result<T, ApiError> {
 
 /// Any registration of a target that exists moves a count outside its bounds into them at once, one that only suspends too.
 /// [API, RegisterScalableTarget]
-fn register(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+fn register(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
     checked(input.get("ServiceNamespace").one_of(&["ecs"], ""))?;
     checked(input.get("ScalableDimension").one_of(&[DIMENSION], ""))?;
     for member in ["RoleARN", "Tags"] {
@@ -38,11 +38,11 @@ fn register(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
     let id = checked(input.get("ResourceId").needed_text())?;
     let name = id
         .strip_prefix("service/")
-        .and_then(|rest| rest.strip_prefix(engine.state.cluster_name.as_str()))
+        .and_then(|rest| rest.strip_prefix(world.state.cluster_name.as_str()))
         .and_then(|rest| rest.strip_prefix('/'))
-        .filter(|name| engine.state.services.contains_key(*name));
+        .filter(|name| world.state.services.contains_key(*name));
     let Some(name) = name else { return Err(invalid(format!("ECS service doesn't exist: {id}"))) };
-    let before = engine.state.scalable_targets.get(name).copied();
+    let before = world.state.scalable_targets.get(name).copied();
     let bound = |member: &str, before: Option<u32>| match checked(input.get(member).count())?.or(before) {
         Some(bound) => Ok(bound),
         None => Err(invalid(format!("{member} must be specified for a new scalable target"))),
@@ -63,17 +63,17 @@ fn register(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
         scales_in: !is_suspended("DynamicScalingInSuspended", before.map(|target| !target.scales_in))?,
         scales_out: !is_suspended("DynamicScalingOutSuspended", before.map(|target| !target.scales_out))?,
     };
-    outside::register_scalable_target(engine, name, target);
-    let account = engine.state.account().replace(":ecs:", ":application-autoscaling:");
+    services::register_scalable_target(world, name, target);
+    let account = world.state.account().replace(":ecs:", ":application-autoscaling:");
     Ok(json!({"ScalableTargetARN": format!("{account}:scalable-target/{name}")}))
 }
 
-fn describe(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+fn describe(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     checked(input.get("ServiceNamespace").one_of(&["ecs"], ""))?;
     let ids = checked(input.get("ResourceIds").list())?;
     let ids: Vec<&str> = ids.iter().filter_map(|place| place.raw().and_then(Value::as_str)).collect();
-    let cluster = &engine.state.cluster_name;
-    let targets: Vec<Value> = engine
+    let cluster = &world.state.cluster_name;
+    let targets: Vec<Value> = world
         .state
         .scalable_targets
         .iter()

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::{ApiError, token};
 use crate::{
-    Moment,
-    engine::Engine,
+    moment::Moment,
     place::Place,
     state::{AutoScalingGroup, Instance},
+    world::World,
 };
 
 /// Groups of one answer, and at most. [API, DescribeAutoScalingGroups]
 const PAGE: (u32, u32) = (50, 100);
 
 /// Answers one call.
-pub(crate) fn answer(engine: &Engine, operation: &str, input: &Value) -> Result<Value, ApiError> {
+pub(crate) fn answer(world: &World, operation: &str, input: &Value) -> Result<Value, ApiError> {
     if operation != "DescribeAutoScalingGroups" {
         return Err(ApiError::new("InvalidAction", format!("{operation} is not simulated")));
     }
@@ -31,14 +31,14 @@ pub(crate) fn answer(engine: &Engine, operation: &str, input: &Value) -> Result<
         }
     };
     // A name that is no group's is left out, without a word.
-    let mut groups = engine
+    let mut groups = world
         .state
         .auto_scaling_groups
         .values()
         .filter(|group| names.is_empty() || names.contains(&group.name) || names.contains(&group.arn))
         .filter(|group| after.as_ref().is_none_or(|after| group.name > *after));
     let page: Vec<&AutoScalingGroup> = groups.by_ref().take(size).collect();
-    let shown: Vec<Value> = page.iter().map(|group| shape(engine, group)).collect();
+    let shown: Vec<Value> = page.iter().map(|group| shape(world, group)).collect();
     let mut answer = json!({"AutoScalingGroups": shown});
     if let (Some(last), true) = (page.last(), groups.next().is_some()) {
         answer["NextToken"] = json!(token::write(&last.name));
@@ -59,8 +59,8 @@ fn read(input: &Place<'_>) -> Read<(BTreeSet<String>, usize, Option<String>)> {
     Ok((names, size as usize, input.get("NextToken").text()?.map(str::to_owned)))
 }
 
-fn shape(engine: &Engine, group: &AutoScalingGroup) -> Value {
-    let state = &engine.state;
+fn shape(world: &World, group: &AutoScalingGroup) -> Value {
+    let state = &world.state;
     let instances: Vec<&Instance> = state.group_instances(&group.name).collect();
     let zones: BTreeSet<String> = instances
         .iter()
@@ -78,15 +78,15 @@ fn shape(engine: &Engine, group: &AutoScalingGroup) -> Value {
         "AvailabilityZones": zones,
         "HealthCheckType": "EC2",
         "HealthCheckGracePeriod": 0,
-        "Instances": instances.iter().map(|instance| instance_shape(engine, instance)).collect::<Vec<_>>(),
+        "Instances": instances.iter().map(|instance| instance_shape(world, instance)).collect::<Vec<_>>(),
         "CreatedTime": created.0 / 1000,
         "NewInstancesProtectedFromScaleIn": true,
         "TerminationPolicies": ["Default"],
     })
 }
 
-fn instance_shape(engine: &Engine, instance: &Instance) -> Value {
-    let state = &engine.state;
+fn instance_shape(world: &World, instance: &Instance) -> Value {
+    let state = &world.state;
     // ECS takes the protection off instances that nothing needs [developer guide, "managed termination protection"].
     let is_needed = !state.instance_tasks(&instance.arn).all(|task| state.is_daemons(task));
     json!({

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::ApiError;
-use crate::{Moment, place::Place};
+use crate::{moment::Moment, place::Place};
 
 /// Metrics in one PutMetricData.
 const DATA: usize = 1_000;

@@ -10,59 +10,59 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use crate::{
-    Moment,
-    engine::Engine,
+    moment::Moment,
     place::Place,
     state::{Service, Task},
+    world::World,
 };
 
 /// Reads that may lag behind, where they do. [API: "result might not be immediately visible"]
 const LAGGING: [&str; 4] = ["DescribeClusters", "DescribeServices", "DescribeTasks", "ListTasks"];
 
 /// Answers one call.
-pub(crate) fn answer(engine: &mut Engine, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
+pub(crate) fn answer(world: &mut World, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
     if LAGGING.contains(&operation) {
-        return engine.as_seen(|engine| answer_now(engine, operation, input, now));
+        return world.as_seen(|world| answer_now(world, operation, input, now));
     }
-    answer_now(engine, operation, input, now)
+    answer_now(world, operation, input, now)
 }
 
-fn answer_now(engine: &mut Engine, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
+fn answer_now(world: &mut World, operation: &str, input: &Value, now: Moment) -> Result<Value, ApiError> {
     let input = Place::root(input);
     match operation {
-        "ListClusters" => listing::clusters(engine, &input),
-        "ListServices" => listing::services(engine, &input),
-        "ListContainerInstances" => listing::container_instances(engine, &input),
-        "ListTasks" => listing::tasks(engine, &input),
-        "ListAttributes" => listing::attributes(engine, &input),
-        "ListTagsForResource" => listing::tags(engine, &input),
-        "ListTaskDefinitions" => listing::task_definitions(engine, &input),
-        "ListTaskDefinitionFamilies" => listing::families(engine, &input),
-        "ListServiceDeployments" => listing::service_deployments(engine, &input),
-        "DescribeClusters" => describing::clusters(engine, &input),
-        "DescribeServices" => describing::services(engine, &input, now),
-        "DescribeContainerInstances" => describing::container_instances(engine, &input),
-        "DescribeTasks" => describing::tasks(engine, &input),
-        "DescribeTaskDefinition" => describing::task_definition(engine, &input),
-        "DescribeServiceDeployments" => describing::service_deployments(engine, &input),
-        "DescribeCapacityProviders" => describing::capacity_providers(engine, &input),
-        "GetTaskProtection" => describing::task_protection(engine, &input, now),
-        "UpdateService" => acting::update_service(engine, &input, now),
-        "StopTask" => acting::stop_task(engine, &input, now),
-        "UpdateTaskProtection" => acting::update_task_protection(engine, &input, now),
-        "TagResource" => acting::tag_resource(engine, &input),
-        "UntagResource" => acting::untag_resource(engine, &input),
-        "PutAttributes" => acting::put_attributes(engine, &input),
-        "DeleteAttributes" => acting::delete_attributes(engine, &input),
-        "UpdateContainerInstancesState" => acting::update_container_instances_state(engine, &input, now),
-        "RegisterTaskDefinition" => making::register_task_definition(engine, &input, now),
-        "DeleteService" => acting::delete_service(engine, &input, now),
-        "DeregisterTaskDefinition" => making::deregister_task_definition(engine, &input),
-        "CreateService" => making::create_service(engine, &input, now),
-        "RunTask" => making::run_task(engine, &input),
-        "StartTask" => making::start_task(engine, &input),
-        "RegisterContainerInstance" => making::register_container_instance(engine, &input, now),
-        "DeregisterContainerInstance" => making::deregister_container_instance(engine, &input),
+        "ListClusters" => listing::clusters(world, &input),
+        "ListServices" => listing::services(world, &input),
+        "ListContainerInstances" => listing::container_instances(world, &input),
+        "ListTasks" => listing::tasks(world, &input),
+        "ListAttributes" => listing::attributes(world, &input),
+        "ListTagsForResource" => listing::tags(world, &input),
+        "ListTaskDefinitions" => listing::task_definitions(world, &input),
+        "ListTaskDefinitionFamilies" => listing::families(world, &input),
+        "ListServiceDeployments" => listing::service_deployments(world, &input),
+        "DescribeClusters" => describing::clusters(world, &input),
+        "DescribeServices" => describing::services(world, &input, now),
+        "DescribeContainerInstances" => describing::container_instances(world, &input),
+        "DescribeTasks" => describing::tasks(world, &input),
+        "DescribeTaskDefinition" => describing::task_definition(world, &input),
+        "DescribeServiceDeployments" => describing::service_deployments(world, &input),
+        "DescribeCapacityProviders" => describing::capacity_providers(world, &input),
+        "GetTaskProtection" => describing::task_protection(world, &input, now),
+        "UpdateService" => acting::update_service(world, &input, now),
+        "StopTask" => acting::stop_task(world, &input, now),
+        "UpdateTaskProtection" => acting::update_task_protection(world, &input, now),
+        "TagResource" => acting::tag_resource(world, &input),
+        "UntagResource" => acting::untag_resource(world, &input),
+        "PutAttributes" => acting::put_attributes(world, &input),
+        "DeleteAttributes" => acting::delete_attributes(world, &input),
+        "UpdateContainerInstancesState" => acting::update_container_instances_state(world, &input, now),
+        "RegisterTaskDefinition" => making::register_task_definition(world, &input, now),
+        "DeleteService" => acting::delete_service(world, &input, now),
+        "DeregisterTaskDefinition" => making::deregister_task_definition(world, &input),
+        "CreateService" => making::create_service(world, &input, now),
+        "RunTask" => making::run_task(world, &input),
+        "StartTask" => making::start_task(world, &input),
+        "RegisterContainerInstance" => making::register_container_instance(world, &input, now),
+        "DeregisterContainerInstance" => making::deregister_container_instance(world, &input),
         other => Err(ApiError::new("UnknownOperationException", format!("{other} is not simulated"))),
     }
 }
@@ -78,9 +78,9 @@ fn checked<T>(result: anyhow::Result<T>) -> Result<T, ApiError> {
 }
 
 /// The one cluster, by name or ARN; `default` when absent.
-fn check_cluster(engine: &Engine, input: &Place<'_>) -> Result<(), ApiError> {
+fn check_cluster(world: &World, input: &Place<'_>) -> Result<(), ApiError> {
     let name = checked(input.get("cluster").text_or("default"))?;
-    let state = &engine.state;
+    let state = &world.state;
     if name == state.cluster_name || name == state.cluster_arn {
         Ok(())
     } else {
@@ -114,12 +114,12 @@ fn last_part(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
 }
 
-fn find_service<'a>(engine: &'a Engine, id: &str) -> Option<&'a Service> {
-    engine.state.services.get(last_part(id)).filter(|service| !id.contains(':') || service.arn == id)
+fn find_service<'a>(world: &'a World, id: &str) -> Option<&'a Service> {
+    world.state.services.get(last_part(id)).filter(|service| !id.contains(':') || service.arn == id)
 }
 
-fn find_task<'a>(engine: &'a Engine, id: &str) -> Option<&'a Task> {
-    let state = &engine.state;
+fn find_task<'a>(world: &'a World, id: &str) -> Option<&'a Task> {
+    let state = &world.state;
     if id.contains(':') {
         return state.tasks.get(id);
     }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use crate::{
-    engine::Engine,
     place::Place,
-    state::{Status, Task},
+    state::{Service, Target, Task},
+    world::World,
 };
 
 /// Answers one call.
-pub(crate) fn answer(engine: &Engine, operation: &str, input: &Value) -> Result<Value, ApiError> {
+pub(crate) fn answer(world: &World, operation: &str, input: &Value) -> Result<Value, ApiError> {
     if operation != "DescribeTargetHealth" {
         return Err(ApiError::new("InvalidAction", format!("{operation} is not simulated")));
     }
@@ -19,33 +19,35 @@ pub(crate) fn answer(engine: &Engine, operation: &str, input: &Value) -> Result<
         .get("TargetGroupArn")
         .needed_text()
         .map_err(|error| ApiError::new("ValidationError", error.to_string()))?;
-    let service =
-        engine.state.services.values().find(|service| service.target_groups.iter().any(|group| group.arn == arn));
+    let has = |service: &Service, in_alternate: bool| service.group_arns(in_alternate).contains(&arn);
+    let service = world.state.services.values().find(|service| has(service, false) || has(service, true));
     let Some(service) = service else {
         return Err(ApiError::new("TargetGroupNotFound", format!("Target groups '{arn}' not found")));
     };
-    let targets: Vec<Value> = engine
+    let targets: Vec<Value> = world
         .state
         .service_tasks(&service.name)
-        .filter(|task| (Status::Running..=Status::Deactivating).contains(&task.status))
-        .filter_map(|task| target(engine, task))
+        .filter(|task| has(service, task.in_alternate))
+        .filter_map(|task| target(world, task))
         .collect();
     Ok(json!({"TargetHealthDescriptions": targets}))
 }
 
 /// An instance with a port, or an address where the task has an interface of its own.
-fn target(engine: &Engine, task: &Task) -> Option<Value> {
-    let definition = engine.state.definitions.get(&task.definition)?;
+fn target(world: &World, task: &Task) -> Option<Value> {
+    let definition = world.state.definitions.get(&task.definition)?;
     let (id, port) = if definition.awsvpc {
         (task.address.clone(), 80)
     } else {
-        let instance = engine.state.instances.get(task.instance.as_ref()?)?;
+        let instance = world.state.instances.get(task.instance.as_ref()?)?;
         (instance.ec2_instance_id.clone(), definition.ports.first().copied().unwrap_or(task.host_port))
     };
-    let health = match (task.status, task.checks_passed) {
-        (Status::Deactivating, _) => json!({"State": "draining", "Reason": "Target.DeregistrationInProgress"}),
-        (_, true) => json!({"State": "healthy"}),
-        (_, false) => json!({"State": "initial", "Reason": "Elb.RegistrationInProgress"}),
+    let health = match task.target {
+        Target::None | Target::Seen | Target::Unused => return None,
+        Target::Initial => json!({"State": "initial", "Reason": "Elb.RegistrationInProgress"}),
+        Target::Healthy => json!({"State": "healthy"}),
+        Target::Failing | Target::Unhealthy => json!({"State": "unhealthy", "Reason": "Target.FailedHealthChecks"}),
+        Target::Draining => json!({"State": "draining", "Reason": "Target.DeregistrationInProgress"}),
     };
     Some(json!({"Target": {"Id": id, "Port": port}, "HealthCheckPort": port.to_string(), "TargetHealth": health}))
 }

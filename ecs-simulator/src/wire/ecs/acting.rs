@@ -4,21 +4,21 @@ use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, find_task, invalid, missing, shapes, texts};
 use crate::{
-    Moment,
-    engine::{Engine, milliseconds},
-    outside,
+    deployments, instances,
+    moment::Moment,
     place::Place,
-    scheduler,
-    snapshot::{read_constraints, read_providers, read_strategies},
+    services,
+    snapshot::{read_constraints, read_providers, read_strategies, read_subnets},
     timeline::By,
     wire::ApiError,
+    world::{World, milliseconds},
 };
 
-fn service_name(engine: &Engine, input: &Place<'_>) -> Result<String, ApiError> {
-    check_cluster(engine, input)?;
+fn service_name(world: &World, input: &Place<'_>) -> Result<String, ApiError> {
+    check_cluster(world, input)?;
     let id = checked(input.get("service").needed_text())?;
     let service =
-        find_service(engine, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
+        find_service(world, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
     if service.status != "ACTIVE" {
         return Err(ApiError::new("ServiceNotActiveException", "Service was not ACTIVE."));
     }
@@ -37,9 +37,12 @@ const DEPLOYING_MEMBERS: [&str; 7] = [
 ];
 
 /// What is omitted stays as it is; an empty list removes. [API, UpdateService]
-pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    let name = service_name(engine, input)?;
+pub(super) fn update_service(world: &mut World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    let name = service_name(world, input)?;
     let count = checked(input.get("desiredCount").count())?;
+    if count.is_some() && world.state.services[&name].scheduling_strategy == "DAEMON" {
+        return Err(invalid("The daemon scheduling strategy does not support a desired count."));
+    }
     let strategies = input.get("placementStrategy");
     let constraints = input.get("placementConstraints");
     let strategies = if strategies.exists() { Some(checked(read_strategies(&strategies))?) } else { None };
@@ -54,26 +57,32 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
     let providers = if providers.exists() { Some(checked(read_providers(&providers))?) } else { None };
     let (breaks, rolls_back) =
         (checked(breaker.get("enable").truth_or(false))?, checked(breaker.get("rollback").truth_or(false))?);
+    let network = input.get("networkConfiguration");
+    let subnets = checked(read_subnets(&network))?;
     let force = checked(input.get("forceNewDeployment").truth_or(false))?
         || DEPLOYING_MEMBERS.iter().any(|member| input.get(member).exists());
     let definition = match checked(input.get("taskDefinition").text())? {
         None => None,
         Some(id) => Some(
-            engine
+            world
                 .definition(id)
                 .ok_or_else(|| ApiError::new("ClientException", "TaskDefinition not found."))?
                 .arn
                 .clone(),
         ),
     };
-    let controller = engine.state.services[&name].controller.clone();
+    let controller = world.state.services[&name].controller.clone();
     if controller != "ECS" && (definition.is_some() || force) {
         let message =
             format!("Unable to update task definition on services with a {controller} deployment controller.");
         return Err(invalid(message));
     }
-    outside::set_placement(engine, &name, strategies, constraints);
-    if let Some(service) = engine.state.services.get_mut(&name) {
+    services::set_placement(world, &name, strategies, constraints);
+    if let Some(service) = world.state.services.get_mut(&name) {
+        if let Some(network) = network.raw() {
+            service.network = Some(network.clone());
+            service.subnets = subnets;
+        }
         service.minimum_healthy_percent = minimum.unwrap_or(service.minimum_healthy_percent);
         service.maximum_percent = maximum.unwrap_or(service.maximum_percent);
         service.zone_rebalancing = zones.unwrap_or(service.zone_rebalancing);
@@ -87,46 +96,46 @@ pub(super) fn update_service(engine: &mut Engine, input: &Place<'_>, now: Moment
         }
     }
     if let Some(count) = count {
-        let by = By::Caller(engine.caller.clone());
-        outside::set_desired_count(engine, &name, count, by);
+        let by = By::Caller(world.caller.clone());
+        services::set_desired_count(world, &name, count, by);
     }
-    let current = engine.state.services[&name].task_definition.clone();
+    let current = world.state.services[&name].task_definition.clone();
     let is_new = definition.as_ref().is_some_and(|definition| *definition != current);
     if force || is_new {
-        scheduler::deploy(engine, &name, &definition.unwrap_or(current));
+        deployments::deploy(world, &name, &definition.unwrap_or(current));
     }
-    engine.note_counts(&name);
-    Ok(json!({"service": shapes::service(engine, &engine.state.services[&name], false, now)}))
+    world.note_counts(&name);
+    Ok(json!({"service": shapes::service(world, &world.state.services[&name], false, now)}))
 }
 
-pub(super) fn delete_service(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    let name = service_name(engine, input)?;
+pub(super) fn delete_service(world: &mut World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    let name = service_name(world, input)?;
     let force = checked(input.get("force").truth_or(false))?;
-    if engine.state.services[&name].desired_count > 0 && !force {
+    if world.state.services[&name].desired_count > 0 && !force {
         return Err(invalid("The service cannot be stopped while it is scaled above 0."));
     }
-    outside::delete(engine, &name, By::Caller(engine.caller.clone()));
-    Ok(json!({"service": shapes::service(engine, &engine.state.services[&name], false, now)}))
+    services::delete(world, &name, By::Caller(world.caller.clone()));
+    Ok(json!({"service": shapes::service(world, &world.state.services[&name], false, now)}))
 }
 
-pub(super) fn stop_task(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn stop_task(world: &mut World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let id = checked(input.get("task").needed_text())?;
     let reason = checked(input.get("reason").text_or("Task stopped by user"))?;
-    let Some(task) = find_task(engine, &id) else {
+    let Some(task) = find_task(world, &id) else {
         return Err(invalid("The referenced task was not found."));
     };
-    if task.is_protected(now) && engine.options.behaviour.get("stop-of-protected") == "refused" {
+    if task.is_protected(now) && world.options.behaviour.get("stop-of-protected") == "refused" {
         return Err(invalid("The task is protected."));
     }
     let arn = task.arn.clone();
-    crate::life::stop(engine, &arn, "UserInitiated", &reason);
-    Ok(json!({"task": shapes::task(engine, &engine.state.tasks[&arn], false)}))
+    crate::life::stop(world, &arn, "UserInitiated", &reason);
+    Ok(json!({"task": shapes::task(world, &world.state.tasks[&arn], false)}))
 }
 
 /// [API, UpdateTaskProtection]
-pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn update_task_protection(world: &mut World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let ids = texts(input, "tasks", 10)?;
     if !input.get("protectionEnabled").exists() {
         return Err(invalid("protectionEnabled is required."));
@@ -138,19 +147,19 @@ pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now
     }
     let (mut protected, mut failures) = (Vec::new(), Vec::new());
     for id in &ids {
-        let Some(arn) = find_task(engine, id).filter(|task| task.stopped_at.is_none()).map(|task| task.arn.clone())
+        let Some(arn) = find_task(world, id).filter(|task| task.stopped_at.is_none()).map(|task| task.arn.clone())
         else {
             failures.push(missing(id));
             continue;
         };
-        let late = engine.options.faults.late_protection;
-        let is_refused = enabled && engine.chance(engine.options.faults.refused_protection);
+        let late = world.options.faults.late_protection;
+        let is_refused = enabled && world.chance(world.options.faults.refused_protection);
         if is_refused {
-            let reason = if engine.chance(0.5) { "DEPLOYMENT_BLOCKED" } else { "TASK_NOT_VALID" };
+            let reason = if world.chance(0.5) { "DEPLOYMENT_BLOCKED" } else { "TASK_NOT_VALID" };
             failures.push(json!({"arn": arn, "reason": reason}));
             continue;
         }
-        let Some(task) = engine.state.tasks.get_mut(&arn) else { continue };
+        let Some(task) = world.state.tasks.get_mut(&arn) else { continue };
         if task.service.is_none() || !task.wanted {
             failures.push(json!({"arn": arn, "reason": "TASK_NOT_VALID"}));
             continue;
@@ -161,13 +170,13 @@ pub(super) fn update_task_protection(engine: &mut Engine, input: &Place<'_>, now
         protected.push(shapes::protection(task, now));
         // A scale-in that protection held up may go on now.
         if let (false, Some(service)) = (enabled, task.service.clone()) {
-            engine.wake(&service, 1_000);
+            world.wake(&service);
         }
     }
     Ok(json!({"protectedTasks": protected, "failures": failures}))
 }
 
-pub(super) fn tag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn tag_resource(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
     let arn = checked(input.get("resourceArn").needed_text())?;
     let pairs = checked(input.get("tags").pairs("key", "value"))?;
     if pairs.is_empty() {
@@ -175,6 +184,9 @@ pub(super) fn tag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Val
     }
     let allowed = |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || " _.:/=+-@".contains(letter));
     for (key, value) in &pairs {
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(invalid("Tag keys that begin with aws: are reserved for AWS."));
+        }
         if key.chars().count() > 128 || value.chars().count() > 256 || !allowed(key) || !allowed(value) {
             return Err(invalid(
                 "Tags can have up to 128 characters in the key and 256 in the value: letters, digits, blanks and _ . : / = + - @",
@@ -182,7 +194,7 @@ pub(super) fn tag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Val
         }
     }
     let is_short_service = arn.contains(":service/") && arn.split('/').count() < 3;
-    let tags = engine.tags_mut(&arn).filter(|_| !is_short_service);
+    let tags = world.tags_mut(&arn).filter(|_| !is_short_service);
     let tags =
         tags.ok_or_else(|| invalid("The specified resource is not found, or its ARN has not the new format."))?;
     let mut together = tags.clone();
@@ -194,10 +206,10 @@ pub(super) fn tag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Val
     Ok(json!({}))
 }
 
-pub(super) fn untag_resource(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn untag_resource(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
     let arn = checked(input.get("resourceArn").needed_text())?;
     let keys = texts(input, "tagKeys", 50)?;
-    let tags = engine.tags_mut(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
+    let tags = world.tags_mut(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
     tags.retain(|key, _| !keys.contains(key));
     Ok(json!({}))
 }
@@ -208,8 +220,8 @@ struct Attribute {
     instance: String,
 }
 
-fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Vec<Attribute>, ApiError> {
-    check_cluster(engine, input)?;
+fn attributes(world: &World, input: &Place<'_>) -> Result<Vec<Attribute>, ApiError> {
+    check_cluster(world, input)?;
     let places = checked(input.get("attributes").list())?;
     if !(1..=10).contains(&places.len()) {
         return Err(invalid("attributes can have from 1 to 10 items."));
@@ -219,7 +231,7 @@ fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Vec<Attribute>, ApiE
         .map(|place| {
             let id = checked(place.get("targetId").needed_text())?;
             // Those that ListContainerInstances lists, as the error's description has it [API, DeleteAttributes].
-            let mut listed = engine.state.instances.values().filter(|instance| instance.status != "INACTIVE");
+            let mut listed = world.state.instances.values().filter(|instance| instance.status != "INACTIVE");
             let instance = listed
                 .find(|instance| super::last_part(&instance.arn) == super::last_part(&id))
                 .ok_or_else(|| ApiError::new("TargetNotFoundException", "The specified target wasn't found."))?;
@@ -232,48 +244,62 @@ fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Vec<Attribute>, ApiE
         .collect()
 }
 
-pub(super) fn put_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    for attribute in attributes(engine, input)? {
-        if attribute.name.starts_with("ecs.") {
-            return Err(invalid("Names that begin with ecs. are reserved."));
-        }
-        if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+pub(super) fn put_attributes(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
+    let attributes = attributes(world, input)?;
+    if attributes.iter().any(|attribute| attribute.name.starts_with("ecs.")) {
+        return Err(invalid("Names that begin with ecs. are reserved."));
+    }
+    let applied: Vec<Value> = attributes.iter().map(shown).collect();
+    for attribute in attributes {
+        if let Some(instance) = world.state.instances.get_mut(&attribute.instance) {
             instance.put.insert(attribute.name.clone());
             instance.attributes.insert(attribute.name, attribute.value);
             instance.version += 1;
         }
     }
-    Ok(json!({"attributes": []}))
+    Ok(json!({"attributes": applied}))
 }
 
-pub(super) fn delete_attributes(engine: &mut Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    for attribute in attributes(engine, input)? {
-        if let Some(instance) = engine.state.instances.get_mut(&attribute.instance) {
+/// As the API shows an attribute.
+fn shown(attribute: &Attribute) -> Value {
+    shapes::compact(json!({
+        "name": attribute.name,
+        "value": attribute.value,
+        "targetType": "container-instance",
+        "targetId": attribute.instance,
+    }))
+}
+
+pub(super) fn delete_attributes(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
+    let attributes = attributes(world, input)?;
+    let deleted: Vec<Value> = attributes.iter().map(shown).collect();
+    for attribute in attributes {
+        if let Some(instance) = world.state.instances.get_mut(&attribute.instance) {
             instance.put.remove(&attribute.name);
             instance.attributes.remove(&attribute.name);
             instance.version += 1;
         }
     }
-    Ok(json!({"attributes": []}))
+    Ok(json!({"attributes": deleted}))
 }
 
 pub(super) fn update_container_instances_state(
-    engine: &mut Engine,
+    world: &mut World,
     input: &Place<'_>,
     _now: Moment,
 ) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+    check_cluster(world, input)?;
     let ids = texts(input, "containerInstances", 10)?;
     let status = checked(input.get("status").one_of(&["ACTIVE", "DRAINING"], ""))?;
     let (mut changed, mut failures) = (Vec::new(), Vec::new());
     for id in &ids {
-        let arn = engine.state.instances.keys().find(|arn| super::last_part(arn) == super::last_part(id)).cloned();
+        let arn = world.state.instances.keys().find(|arn| super::last_part(arn) == super::last_part(id)).cloned();
         let Some(arn) = arn else {
             failures.push(missing(id));
             continue;
         };
-        outside::set_instance_status(engine, &arn, &status);
-        changed.push(shapes::instance(engine, &engine.state.instances[&arn], false));
+        instances::set_instance_status(world, &arn, &status);
+        changed.push(shapes::instance(world, &world.state.instances[&arn], false));
     }
     Ok(json!({"containerInstances": changed, "failures": failures}))
 }

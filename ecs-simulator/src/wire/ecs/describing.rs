@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, find_task, includes, last_part, listing, missing, shapes, texts};
-use crate::{Moment, engine::Engine, place::Place, state::CapacityProvider, wire::ApiError};
+use crate::{moment::Moment, place::Place, state::CapacityProvider, wire::ApiError, world::World};
 
 /// Splits what is asked into what is there and what isn't.
 fn described(key: &str, ids: &[String], describe: impl Fn(&str) -> Option<Value>) -> Value {
@@ -19,46 +19,46 @@ fn described(key: &str, ids: &[String], describe: impl Fn(&str) -> Option<Value>
     json!({key: found, "failures": failures})
 }
 
-pub(super) fn clusters(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn clusters(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let ids = if input.get("clusters").exists() { texts(input, "clusters", 100)? } else { vec!["default".to_owned()] };
     let with_tags = includes(input, "TAGS")?;
-    let state = &engine.state;
+    let state = &world.state;
     Ok(described("clusters", &ids, |id| {
-        (id == state.cluster_name || id == state.cluster_arn).then(|| shapes::cluster(engine, with_tags))
+        (id == state.cluster_name || id == state.cluster_arn).then(|| shapes::cluster(world, with_tags))
     }))
 }
 
-pub(super) fn services(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn services(world: &World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let ids = texts(input, "services", 10)?;
     let with_tags = includes(input, "TAGS")?;
     Ok(described("services", &ids, |id| {
-        find_service(engine, id).map(|service| shapes::service(engine, service, with_tags, now))
+        find_service(world, id).map(|service| shapes::service(world, service, with_tags, now))
     }))
 }
 
-pub(super) fn container_instances(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn container_instances(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let ids = texts(input, "containerInstances", 100)?;
     let with_tags = includes(input, "TAGS")?;
-    let state = &engine.state;
+    let state = &world.state;
     let prefix = state.cluster_arn.replace(":cluster/", ":container-instance/");
     Ok(described("containerInstances", &ids, |id| {
         let arn = if id.contains(':') { id.to_owned() } else { format!("{prefix}/{}", last_part(id)) };
-        state.instances.get(&arn).map(|instance| shapes::instance(engine, instance, with_tags))
+        state.instances.get(&arn).map(|instance| shapes::instance(world, instance, with_tags))
     }))
 }
 
-pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn tasks(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let ids = texts(input, "tasks", 100)?;
     let with_tags = includes(input, "TAGS")?;
-    Ok(described("tasks", &ids, |id| find_task(engine, id).map(|task| shapes::task(engine, task, with_tags))))
+    Ok(described("tasks", &ids, |id| find_task(world, id).map(|task| shapes::task(world, task, with_tags))))
 }
 
-pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn task_definition(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let id = checked(input.get("taskDefinition").needed_text())?;
-    let Some(definition) = engine.definition(&id) else {
+    let Some(definition) = world.definition(&id) else {
         return Err(ApiError::new("ClientException", "Unable to describe task definition."));
     };
     let mut answer = json!({"taskDefinition": definition.json});
@@ -70,11 +70,11 @@ pub(super) fn task_definition(engine: &Engine, input: &Place<'_>) -> Result<Valu
 
 /// All that are known when none is named: Fargate's two, and the cluster's own. [API, DescribeCapacityProviders: up to 100
 /// names, and ten a page]
-pub(super) fn capacity_providers(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn capacity_providers(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     if input.get("cluster").exists() {
-        check_cluster(engine, input)?;
+        check_cluster(world, input)?;
     }
-    let mut known = engine.state.capacity_providers.clone();
+    let mut known = world.state.capacity_providers.clone();
     for name in ["FARGATE", "FARGATE_SPOT"] {
         known.entry(name.to_owned()).or_insert_with(|| CapacityProvider::new(name));
     }
@@ -85,14 +85,14 @@ pub(super) fn capacity_providers(engine: &Engine, input: &Place<'_>) -> Result<V
     };
     let names: BTreeSet<&str> = asked.iter().map(|id| last_part(id)).collect();
     let found = known.values().filter(|provider| names.contains(provider.name.as_str()));
-    let shown = found.map(|provider| (provider.name.clone(), shapes::capacity_provider(engine, provider)));
+    let shown = found.map(|provider| (provider.name.clone(), shapes::capacity_provider(world, provider)));
     let mut answer = listing::page_of(input, "capacityProviders", (10, 10), shown)?;
     answer["failures"] = asked.iter().filter(|id| !known.contains_key(last_part(id))).map(|id| missing(id)).collect();
     Ok(answer)
 }
 
-pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn task_protection(world: &World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let ids = if input.get("tasks").exists() {
         texts(input, "tasks", 100)?
     } else {
@@ -100,7 +100,7 @@ pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -
     };
     let (mut protected, mut failures) = (Vec::new(), Vec::new());
     for id in &ids {
-        match find_task(engine, id) {
+        match find_task(world, id) {
             None => failures.push(missing(id)),
             Some(task) if task.service.is_none() => failures.push(json!({"arn": task.arn, "reason": "TASK_NOT_VALID"})),
             Some(task) => protected.push(shapes::protection(task, now)),
@@ -110,10 +110,10 @@ pub(super) fn task_protection(engine: &Engine, input: &Place<'_>, now: Moment) -
 }
 
 /// At most 20 a call; the ARNs tell the cluster. [API, DescribeServiceDeployments]
-pub(super) fn service_deployments(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn service_deployments(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let ids = texts(input, "serviceDeploymentArns", 20)?;
-    let all = engine.state.services.values().flat_map(|service| {
-        service.deployments.iter().map(|deployment| shapes::service_deployment(engine, service, deployment))
+    let all = world.state.services.values().flat_map(|service| {
+        service.deployments.iter().map(|deployment| shapes::service_deployment(world, service, deployment))
     });
     let known: Vec<Value> = all.collect();
     Ok(described("serviceDeployments", &ids, |id| {

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, invalid, last_part};
 use crate::{
-    engine::Engine,
     place::Place,
     query::Query,
     state::{Status, Task},
     wire::{ApiError, token},
+    world::World,
 };
 
 /// One page of a list: at most `maxResults` (1 to 100; else the operation's default), from the token on.
@@ -43,16 +43,16 @@ pub(super) fn page_of(
     Ok(answer)
 }
 
-pub(super) fn clusters(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    page(input, "clusterArns", 100, std::iter::once(engine.state.cluster_arn.clone()))
+pub(super) fn clusters(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    page(input, "clusterArns", 100, std::iter::once(world.state.cluster_arn.clone()))
 }
 
-pub(super) fn services(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn services(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let launch_type = checked(input.get("launchType").text())?;
     let scheduling = checked(input.get("schedulingStrategy").text())?;
     let management = checked(input.get("resourceManagementType").text())?;
-    let services = engine.state.services.values().filter(|service| {
+    let services = world.state.services.values().filter(|service| {
         // DRAINING services are not listed [developer guide of 2023, ecs_services].
         service.status == "ACTIVE"
             && launch_type.is_none_or(|asked| service.launch_type.as_deref().unwrap_or("EC2") == asked)
@@ -64,22 +64,22 @@ pub(super) fn services(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiE
     page(input, "serviceArns", 10, arns.into_iter())
 }
 
-pub(super) fn container_instances(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn container_instances(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let status = checked(input.get("status").text())?;
     let filter = match checked(input.get("filter").text())? {
         None => None,
         Some(text) => Some(Query::parse(text).map_err(|problem| invalid(format!("The filter {problem}.")))?),
     };
-    let instances = engine.state.instances.values().filter(|instance| {
+    let instances = world.state.instances.values().filter(|instance| {
         status.map_or(instance.status != "INACTIVE", |status| instance.status == status)
-            && filter.as_ref().is_none_or(|filter| filter.holds(instance, &engine.state))
+            && filter.as_ref().is_none_or(|filter| filter.holds(instance, &world.state))
     });
     page(input, "containerInstanceArns", 100, instances.map(|instance| instance.arn.clone()))
 }
 
-pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn tasks(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let text = |key: &str| checked(input.get(key).text());
     let (family, started_by) = (text("family")?, text("startedBy")?);
     let (service, instance, launch_type) = (text("serviceName")?, text("containerInstance")?, text("launchType")?);
@@ -94,12 +94,12 @@ pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiErro
         other => return Err(invalid(format!("{other} is no desired status."))),
     };
     if let Some(id) = service
-        && find_service(engine, id).is_none()
+        && find_service(world, id).is_none()
     {
         return Err(ApiError::new("ServiceNotFoundException", "Service not found."));
     }
     if let Some(id) = instance
-        && !engine.state.instances.keys().any(|arn| last_part(arn) == last_part(id))
+        && !world.state.instances.keys().any(|arn| last_part(arn) == last_part(id))
     {
         return Err(invalid("Container instance not found."));
     }
@@ -118,18 +118,18 @@ pub(super) fn tasks(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiErro
             input,
             "taskArns",
             100,
-            engine.state.service_tasks(last_part(id)).filter(matches).map(|task| task.arn.clone()),
+            world.state.service_tasks(last_part(id)).filter(matches).map(|task| task.arn.clone()),
         ),
-        _ => page(input, "taskArns", 100, engine.state.tasks.values().filter(matches).map(|task| task.arn.clone())),
+        _ => page(input, "taskArns", 100, world.state.tasks.values().filter(matches).map(|task| task.arn.clone())),
     }
 }
 
-pub(super) fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn attributes(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let name = checked(input.get("attributeName").text())?;
     let asked = checked(input.get("attributeValue").text())?;
     checked(input.get("targetType").one_of(&["container-instance"], ""))?;
-    let attributes = engine.state.instances.values().flat_map(|instance| {
+    let attributes = world.state.instances.values().flat_map(|instance| {
         let found = instance.attributes.iter().filter(|(key, value)| {
             name.is_none_or(|name| *key == name) && asked.is_none_or(|asked| value.as_deref() == Some(asked))
         });
@@ -143,36 +143,36 @@ pub(super) fn attributes(engine: &Engine, input: &Place<'_>) -> Result<Value, Ap
     page_of(input, "attributes", (100, 100), attributes)
 }
 
-pub(super) fn tags(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn tags(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let arn = checked(input.get("resourceArn").needed_text())?;
-    let tags = engine.tags(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
+    let tags = world.tags(&arn).ok_or_else(|| invalid("The specified resource is not found."))?;
     Ok(json!({"tags": super::shapes::pairs(tags, "key", "value")}))
 }
 
-pub(super) fn task_definitions(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn task_definitions(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let family = checked(input.get("familyPrefix").text())?;
     let matches = |arn: &&String| family.is_none_or(|family| last_part(arn).split(':').next() == Some(family));
-    page(input, "taskDefinitionArns", 100, engine.state.definitions.keys().filter(matches).cloned())
+    page(input, "taskDefinitionArns", 100, world.state.definitions.keys().filter(matches).cloned())
 }
 
-pub(super) fn families(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
+pub(super) fn families(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let prefix = checked(input.get("familyPrefix").text_or(""))?;
-    let names = engine.state.definitions.keys().filter_map(|arn| last_part(arn).split(':').next());
+    let names = world.state.definitions.keys().filter_map(|arn| last_part(arn).split(':').next());
     let families: BTreeSet<&str> = names.filter(|name| name.starts_with(&prefix)).collect();
     page(input, "families", 100, families.into_iter().map(str::to_owned))
 }
 
-pub(super) fn service_deployments(engine: &Engine, input: &Place<'_>) -> Result<Value, ApiError> {
-    check_cluster(engine, input)?;
+pub(super) fn service_deployments(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    check_cluster(world, input)?;
     let id = checked(input.get("service").needed_text())?;
     let service =
-        find_service(engine, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
+        find_service(world, &id).ok_or_else(|| ApiError::new("ServiceNotFoundException", "Service not found."))?;
     let asked = checked(input.get("status").list())?;
     let asked: Vec<&str> = asked.iter().filter_map(|place| place.raw().and_then(Value::as_str)).collect();
     let deployments: Vec<Value> = service
         .deployments
         .iter()
-        .map(|deployment| super::shapes::service_deployment(engine, service, deployment))
+        .map(|deployment| super::shapes::service_deployment(world, service, deployment))
         .filter(|deployment| asked.is_empty() || asked.iter().any(|status| deployment["status"] == *status))
         .collect();
     Ok(json!({"serviceDeployments": deployments}))

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    Moment,
-    engine::Engine,
+    moment::Moment,
     state::{CapacityProvider, Deployment, Instance, Service, Status, Task},
+    world::World,
 };
 
 pub(super) fn pairs(pairs: &BTreeMap<String, String>, key: &str, value: &str) -> Value {
@@ -28,10 +28,20 @@ pub(super) fn compact(mut value: Value) -> Value {
     value
 }
 
-pub(super) fn service(engine: &Engine, service: &Service, with_tags: bool, now: Moment) -> Value {
-    let state = &engine.state;
+pub(super) fn service(world: &World, service: &Service, with_tags: bool, now: Moment) -> Value {
+    let state = &world.state;
     let (running, pending) = (state.running(&service.name), state.pending(&service.name));
-    let desired = engine.shown_desired_count(service, now);
+    let desired = world.shown_desired_count(service, now);
+    // A deployment asks for nothing until the scheduler has looked at it; those before it ask for what they still have.
+    let is_taken_up = service.deployments.first().is_some_and(|primary| primary.is_taken_up);
+    let kept = |deployment: &Deployment| {
+        state.service_tasks(&service.name).filter(|task| task.started_by == deployment.id && task.wanted).count()
+    };
+    let desired_of = |deployment: &Deployment| match deployment.status.as_str() {
+        "PRIMARY" if is_taken_up => desired as usize,
+        "PRIMARY" => 0,
+        _ => kept(deployment),
+    };
     let deployments: Value = service
         .deployments
         .iter()
@@ -47,7 +57,7 @@ pub(super) fn service(engine: &Engine, service: &Service, with_tags: bool, now: 
                 "rolloutStateReason": if deployment.rollout_reason.is_empty() { Value::Null } else { json!(deployment.rollout_reason) },
                 "taskDefinition": deployment.task_definition,
                 "failedTasks": deployment.failed_tasks,
-                "desiredCount": if deployment.status == "PRIMARY" { desired } else { 0 },
+                "desiredCount": desired_of(deployment),
                 "runningCount": if is_only { running as usize } else { of_it(|task| task.status == Status::Running && task.wanted) },
                 "pendingCount": if is_only { pending as usize } else { of_it(|task| task.status < Status::Running && task.wanted) },
                 "createdAt": seconds(deployment.created_at),
@@ -59,7 +69,14 @@ pub(super) fn service(engine: &Engine, service: &Service, with_tags: bool, now: 
     let balancers: Vec<Value> = service
         .target_groups
         .iter()
-        .map(|group| json!({"targetGroupArn": group.arn, "containerName": group.container_name, "containerPort": group.container_port}))
+        .map(|group| {
+            compact(json!({
+                "targetGroupArn": group.arn,
+                "containerName": group.container_name,
+                "containerPort": group.container_port,
+                "advancedConfiguration": group.advanced,
+            }))
+        })
         .chain(service.classic_load_balancers.iter().map(|name| json!({"loadBalancerName": name})))
         .collect();
     let events: Value = service
@@ -94,6 +111,7 @@ pub(super) fn service(engine: &Engine, service: &Service, with_tags: bool, now: 
         "placementStrategy": placement(&service.placement_strategy, "field"),
         "placementConstraints": placement(&service.placement_constraints, "expression"),
         "availabilityZoneRebalancing": if service.zone_rebalancing { "ENABLED" } else { "DISABLED" },
+        "networkConfiguration": service.network,
         "loadBalancers": balancers,
         "healthCheckGracePeriodSeconds": if service.target_groups.is_empty() { Value::Null } else { json!(service.grace_period_seconds) },
         "createdAt": seconds(service.created_at),
@@ -112,8 +130,8 @@ fn placement(entries: &[(String, String)], second: &str) -> Value {
         .collect()
 }
 
-pub(super) fn capacity_provider(engine: &Engine, provider: &CapacityProvider) -> Value {
-    let state = &engine.state;
+pub(super) fn capacity_provider(world: &World, provider: &CapacityProvider) -> Value {
+    let state = &world.state;
     let name = &provider.name;
     let group = provider.group.as_ref().and_then(|name| state.auto_scaling_groups.get(name));
     let kind = match name.as_str() {
@@ -141,9 +159,9 @@ pub(super) fn capacity_provider(engine: &Engine, provider: &CapacityProvider) ->
     answer
 }
 
-pub(super) fn instance(engine: &Engine, instance: &Instance, with_tags: bool) -> Value {
-    let state = &engine.state;
-    let (free_cpu, free_memory) = engine.free(instance);
+pub(super) fn instance(world: &World, instance: &Instance, with_tags: bool) -> Value {
+    let state = &world.state;
+    let (free_cpu, free_memory) = world.free(instance);
     let set = |values: &[String]| json!(values);
     let ports = |ports: &std::collections::BTreeSet<u16>| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
     let gpus_taken: Vec<&String> = state
@@ -193,8 +211,8 @@ pub(super) fn instance(engine: &Engine, instance: &Instance, with_tags: bool) ->
     }))
 }
 
-pub(super) fn task(engine: &Engine, task: &Task, with_tags: bool) -> Value {
-    let state = &engine.state;
+pub(super) fn task(world: &World, task: &Task, with_tags: bool) -> Value {
+    let state = &world.state;
     let definition = state.definitions.get(&task.definition);
     let zone = task
         .instance
@@ -260,8 +278,8 @@ pub(super) fn protection(task: &Task, now: Moment) -> Value {
     compact(json!({"taskArn": task.arn, "protectionEnabled": until.is_some(), "expirationDate": seconds(until)}))
 }
 
-pub(super) fn cluster(engine: &Engine, with_tags: bool) -> Value {
-    let state = &engine.state;
+pub(super) fn cluster(world: &World, with_tags: bool) -> Value {
+    let state = &world.state;
     let tasks = |pending: bool| {
         state.tasks.values().filter(|task| task.wanted && (task.status < Status::Running) == pending).count()
     };
@@ -278,7 +296,7 @@ pub(super) fn cluster(engine: &Engine, with_tags: bool) -> Value {
 }
 
 /// A deployment as the newer half of the API shows it.
-pub(super) fn service_deployment(engine: &Engine, service: &Service, deployment: &Deployment) -> Value {
+pub(super) fn service_deployment(world: &World, service: &Service, deployment: &Deployment) -> Value {
     let status = match deployment.rollout_state.as_str() {
         "COMPLETED" | "" => "SUCCESSFUL",
         "FAILED" => "STOPPED",
@@ -291,7 +309,7 @@ pub(super) fn service_deployment(engine: &Engine, service: &Service, deployment:
     compact(json!({
         "serviceDeploymentArn": format!("{}/{id}", service.arn.replace(":service/", ":service-deployment/")),
         "serviceArn": service.arn,
-        "clusterArn": engine.state.cluster_arn,
+        "clusterArn": world.state.cluster_arn,
         "status": status,
         "createdAt": seconds(deployment.created_at),
         "startedAt": seconds(deployment.created_at),

@@ -1,0 +1,50 @@
+//! What may become of a container instance, by whomever.
+
+use crate::{life, state::Instance, world::World};
+
+/// A container instance is set to DRAINING, or back to ACTIVE.
+pub(crate) fn set_instance_status(world: &mut World, arn: &str, status: &str) {
+    let Some(instance) = world.state.instances.get_mut(arn) else { return };
+    status.clone_into(&mut instance.status);
+    instance.version += 1;
+    let services: Vec<String> = world.state.instance_tasks(arn).filter_map(|task| task.service.clone()).collect();
+    for service in services {
+        world.wake(&service);
+    }
+    world.wake_daemons();
+}
+
+/// A container instance is gone, and so are its tasks.
+pub(crate) fn take_instance(world: &mut World, arn: &str) {
+    let tasks: Vec<String> = world.state.instance_tasks(arn).map(|task| task.arn.clone()).collect();
+    for task in tasks {
+        life::lose(world, &task, "Host EC2 (instance) terminated.");
+    }
+    if let Some(instance) = world.state.instances.get_mut(arn) {
+        "INACTIVE".clone_into(&mut instance.status);
+        instance.agent_connected = false;
+    }
+}
+
+/// A container instance joins, as the first usable one is; its ARN.
+pub(crate) fn join_instance(world: &mut World) -> Option<String> {
+    let (arn, id) = world.new_arn("container-instance");
+    let now = world.now;
+    let mut model = world.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
+    // It starts from the same launch template, which knows nothing of what was put on another one since.
+    let put = std::mem::take(&mut model.put);
+    model.attributes.retain(|name, _| !put.contains(name));
+    let instance = Instance {
+        arn: arn.clone(),
+        ec2_instance_id: format!("i-{}", &id[..17]),
+        registered_at: Some(now),
+        version: 1,
+        other_cpu: 0,
+        other_memory: 0,
+        other_gpus: Vec::new(),
+        ..model
+    };
+    world.state.instances.insert(arn.clone(), instance);
+    world.wake_daemons();
+    Some(arn)
+}
