@@ -100,9 +100,13 @@ impl Bounds<'_> {
         if self.shutdown.is_asked() {
             return Some(Stop::Signal);
         }
+        (self.elapsed() >= self.last_start()).then_some(Stop::Deadline)
+    }
+
+    /// From then on, after the run's begin, nothing new is begun.
+    fn last_start(&self) -> Duration {
         let deadline = self.policy.deadline;
-        let last_start = deadline.saturating_sub(TO_END.min(deadline / 4));
-        (self.elapsed() >= last_start).then_some(Stop::Deadline)
+        deadline.saturating_sub(TO_END.min(deadline / 4))
     }
 
     fn watch(&self, service: &Service) {

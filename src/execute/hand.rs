@@ -329,12 +329,17 @@ impl Hand {
     }
 
     /// At a whole second from the run's begin, so that others that are due then are looked at by the same request; and soon where
-    /// the run is about to end.
+    /// the run is about to end. A long wait ends when the time comes from which steps are undone: that takes time, too.
     fn wake_in(&mut self, after: Duration, shared: &Shared<'_>) {
-        let after = if shared.bounds.stop().is_some() { after.min(SOON) } else { after };
-        let due = shared.bounds.elapsed() + after;
+        let elapsed = shared.bounds.elapsed();
+        let after = if shared.bounds.stop().is_some() {
+            after.min(SOON)
+        } else {
+            after.min(shared.bounds.last_start().saturating_sub(elapsed))
+        };
+        let due = elapsed + after;
         let seconds = due.as_secs() + u64::from(due.subsec_nanos() > 0);
-        self.wakes_at = Instant::now() + Duration::from_secs(seconds).saturating_sub(shared.bounds.elapsed());
+        self.wakes_at = Instant::now() + Duration::from_secs(seconds).saturating_sub(elapsed);
     }
 }
 

@@ -8,7 +8,7 @@ use ecs_rebalancer::{
     report::{Outcome, Report},
 };
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot};
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot};
 
 /// A strategy or a mode, on the smallest cluster that shows it.
 struct Case {
@@ -167,6 +167,19 @@ fn what_outlasts_the_run_is_told_with_its_numbers_and_the_next_run_restores_it()
                 assert_eq!(desired(&rehearsal), before, "{what}");
                 assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
             });
+        }
+    }
+}
+
+/// A new task without a check is taken for healthy after 40 s: nobody may wait that long where the time comes to end.
+#[test]
+fn a_deadline_that_comes_while_a_step_waits_leaves_time_to_undo_it() {
+    for case in CASES.iter().filter(|case| case.has_moves) {
+        for deadline in (120..300).step_by(7) {
+            let settings = format!("{} THRESHOLD=0 COOLDOWN=0 TASK_TIMEOUT=1m DEADLINE={deadline}s", case.settings);
+            let (report, rehearsal) = rehearse(case.drawing, &settings, options(deadline, &[], &[]));
+            assert!(report.left_raised.is_empty(), "{settings}: {report:#?}");
+            assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{settings}: {report:#?}");
         }
     }
 }
