@@ -31,10 +31,11 @@ RUN case "${TARGETARCH:=${BUILDARCH}}" in \
 
 # What changes seldom, as a layer of its own: every dependency, built around empty sources.
 COPY Cargo.toml Cargo.lock ./
+COPY conformance/Cargo.toml conformance/
 COPY ecs-simulator/Cargo.toml ecs-simulator/
-RUN mkdir -p src/bin tests/it benches ecs-simulator/src \
+RUN mkdir -p src/bin tests/it benches conformance/src ecs-simulator/src \
     && echo 'fn main() {}' >src/main.rs \
-    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs benches/peak.rs benches/growth.rs ecs-simulator/src/lib.rs \
+    && touch src/lib.rs src/bin/rehearse.rs tests/it/main.rs benches/plan.rs benches/peak.rs benches/growth.rs conformance/src/lib.rs ecs-simulator/src/lib.rs \
     && cargo build --release --locked --no-default-features --bin ecs-rebalancer --target "$(cat /target)"
 
 COPY src src

@@ -11,7 +11,7 @@
 //! - `life`, `scheduler`, `placement`, `deployments`, `services`, `instances`, `outside`, `managed_scaling`: what becomes of it
 //! - `engine`: the loop that takes what is due and has that happen
 //! - `wire`: how clients talk to it
-//! - [`behaviour`], [`faults`], `interference`: how it may be otherwise, and what may go wrong
+//! - [`behaviour`], [`faults`], [`found`], `interference`: how it may be otherwise, and what may go wrong
 //! - [`person`]: what people, applications and instances do meanwhile
 //! - [`timeline`]: what happened
 //! - [`server`]: all of it for clients of other processes
@@ -23,6 +23,7 @@ pub mod drawing;
 mod drawn;
 mod engine;
 pub mod faults;
+pub mod found;
 #[cfg(test)]
 mod imports;
 mod instances;

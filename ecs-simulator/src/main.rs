@@ -14,6 +14,7 @@ use ecs_simulator::{
     Moment, Options, Simulator,
     behaviour::{Behaviour, SWITCHES},
     faults::{Faults, NAMES},
+    found::Found,
     server::{self, Running},
     snapshot::Snapshot,
 };
@@ -40,6 +41,9 @@ struct Arguments {
     /// How ECS behaves where its documents leave that open; may be given several times
     #[arg(long, value_name = "NAME=VALUE", long_help = behaviours())]
     behaviour: Vec<String>,
+    /// What `cargo conformance` found on an account; `--behaviour` and `--fault` stand over it
+    #[arg(long, value_name = "FILE")]
+    behaviours: Option<PathBuf>,
     /// What goes wrong; may be given several times
     #[arg(long, value_name = "NAME=VALUE", long_help = faults())]
     fault: Vec<String>,
@@ -92,10 +96,11 @@ async fn main() -> Result<()> {
     for note in snapshot.notes() {
         eprintln!("{note}");
     }
+    let found = Found::and(arguments.behaviours.as_deref(), &arguments.behaviour, &arguments.fault)?;
     let options = Options {
         seed: arguments.seed,
-        behaviour: Behaviour::from_settings(&arguments.behaviour)?,
-        faults: Faults::from_settings(&arguments.fault)?,
+        behaviour: Behaviour::from_settings(&found.behaviour)?,
+        faults: Faults::from_settings(&found.fault)?,
     };
     let simulator = Simulator::starting_at(&snapshot, options, today())?;
     let listener =

@@ -15,6 +15,7 @@ use ecs_simulator::{
     Options,
     behaviour::{Behaviour, SWITCHES},
     faults::{Faults, NAMES},
+    found::Found,
     snapshot::Snapshot,
 };
 
@@ -37,6 +38,9 @@ struct Arguments {
     /// How the simulated ECS behaves where ECS's documents leave that open; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", long_help = behaviours())]
     behaviour: Vec<String>,
+    /// What `cargo conformance` found on an account; `--behaviour` and `--fault` stand over it.
+    #[arg(long, value_name = "FILE")]
+    behaviours: Option<PathBuf>,
     /// Compare with another way: `seed` redeploys every service, as the reference architecture does.
     #[arg(long, value_name = "NAME", value_parser = ["seed"])]
     policy: Option<String>,
@@ -99,10 +103,11 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
             Snapshot::from_json(&text).with_context(|| format!("snapshot {}", path.display()))?
         }
     };
+    let found = Found::and(arguments.behaviours.as_deref(), &arguments.behaviour, &arguments.fault)?;
     let options = Options {
         seed: arguments.seed,
-        behaviour: Behaviour::from_settings(&arguments.behaviour)?,
-        faults: Faults::from_settings(&arguments.fault)?,
+        behaviour: Behaviour::from_settings(&found.behaviour)?,
+        faults: Faults::from_settings(&found.fault)?,
     };
     let config = config(&snapshot, &arguments.report)?;
     let progress = Progress::on_terminal();

@@ -38,7 +38,7 @@ fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
 }
 
 fn code() -> Vec<PathBuf> {
-    let folders = ["src", "ecs-simulator/src", "tests", "benches", "fuzz"];
+    let folders = ["src", "conformance", "ecs-simulator/src", "tests", "benches", "fuzz"];
     let files: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder, &["rs"])).collect();
     assert!(files.len() > folders.len(), "the code is elsewhere");
     files
@@ -91,6 +91,19 @@ fn the_simulator_knows_neither_the_job_nor_the_sdk() {
     let manifest = text(Path::new("ecs-simulator/Cargo.toml")).unwrap();
     let dependencies = manifest.split_once("[dependencies]").unwrap().1;
     assert!(!dependencies.contains("aws-") && !dependencies.contains("ecs-rebalancer"), "{dependencies}");
+}
+
+#[test]
+fn the_probes_know_neither_the_job_nor_the_simulator() {
+    // What they are to find, they may not read; their tests and their command may.
+    check_absent(
+        &files("conformance/src", &["rs"]),
+        &["ecs_rebalancer", "ecs_simulator"],
+        "a probe sees the SDK alone",
+    );
+    let manifest = text(Path::new("conformance/Cargo.toml")).unwrap();
+    let dependencies = manifest.split_once("[dependencies]").unwrap().1.split_once("[dev-dependencies]").unwrap().0;
+    assert!(!dependencies.contains("ecs-"), "{dependencies}");
 }
 
 #[test]

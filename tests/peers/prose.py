@@ -32,7 +32,7 @@ def prose(text):
 
 def messages():
     """The texts of the code that people may see, by file; tests and comments aside."""
-    for path in sorted([*ROOT.glob("src/**/*.rs"), *ROOT.glob("ecs-simulator/src/**/*.rs")]):
+    for path in sorted([*ROOT.glob("src/**/*.rs"), *ROOT.glob("ecs-simulator/src/**/*.rs"), *ROOT.glob("conformance/src/**/*.rs")]):
         if path.name in ("tests.rs", "testing.rs") or "tests" in path.parts:
             continue
         code = path.read_text().split("#[cfg(test)]\nmod tests")[0]
@@ -49,7 +49,7 @@ def messages():
 
 
 def descriptions():
-    for path in [ROOT / "schedule.tf"]:
+    for path in [ROOT / "schedule.tf", ROOT / "examples/conformance/main.tf"]:
         yield path.relative_to(ROOT), re.findall(r'(?:description|error_message)\s*=\s*"([^"]+)"', path.read_text())
 
 

@@ -1,0 +1,348 @@
+//! Services made in the cluster, looked at, and taken away.
+//!
+//! Nothing that is read once is believed: a look is two readings in a row that say the same, and what can't change of a task
+//! (its instance, when it was created, who started it) is held against every later reading.
+
+mod cleaning;
+mod looking;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt::Debug,
+    time::Duration,
+};
+
+use aws_sdk_ecs::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::{
+        create_service::builders::CreateServiceFluentBuilder, update_service::builders::UpdateServiceFluentBuilder,
+    },
+    types::{
+        AvailabilityZoneRebalancing, LaunchType, LoadBalancer, PlacementConstraint, PlacementConstraintType,
+        PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
+    },
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    connection::Connection,
+    finding::Stop,
+    stack::{PREFIX, Stack, TAG},
+};
+
+pub use self::{
+    cleaning::{clean, is_allowed},
+    looking::{Instance, Look, Task},
+};
+
+/// Between two looks at what is waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// Nothing that a probe waits for takes longer: targets drain for 5 minutes at most, an image is pulled in one.
+pub const PATIENCE: Duration = Duration::from_mins(20);
+/// Without a health check a task is healthy so long after it runs [API, DeploymentConfiguration: 40 s], and some more.
+const SETTLING: Duration = Duration::from_secs(45);
+
+/// Longer than any probe needs; what a killed one protected is free again soon.
+const PROTECTED_MINUTES: i32 = 60;
+
+/// The id of a task that isn't there: that is told among `failures`.
+const NO_TASK: &str = "00000000000000000000000000000000";
+
+/// A refusal of ECS's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// As `InvalidParameterException`.
+    pub code: String,
+    /// In ECS's words.
+    pub message: String,
+}
+
+/// Where probes run.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// The clients.
+    pub connection: &'a Connection,
+    /// The cluster.
+    pub stack: &'a Stack,
+    /// How long anything is waited for.
+    pub patience: Duration,
+    /// Told what is waited for.
+    pub tell: &'a dyn Fn(&str),
+}
+
+impl Debug for Site<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Site").field("cluster", &self.stack.cluster).finish_non_exhaustive()
+    }
+}
+
+/// What a probe works with.
+pub struct Lab<'a> {
+    site: Site<'a>,
+    /// The cluster.
+    pub stack: &'a Stack,
+    probe: &'static str,
+    made: Cell<u32>,
+    known: RefCell<BTreeMap<String, looking::Known>>,
+}
+
+impl Debug for Lab<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Lab").field("probe", &self.probe).finish_non_exhaustive()
+    }
+}
+
+/// A service to be made.
+#[derive(Clone, Debug, Default)]
+pub struct Plan<'a> {
+    /// Its task definition.
+    pub definition: &'a str,
+    /// How many tasks.
+    pub count: i32,
+    /// `spread:instanceId`, `binpack:memory`, ...
+    pub strategy: &'a [&'a str],
+    /// A `memberOf` expression.
+    pub constraint: Option<String>,
+    /// Behind the stack's target group.
+    pub has_targets: bool,
+    /// minimumHealthyPercent and maximumPercent.
+    pub percents: Option<(i32, i32)>,
+}
+
+impl<'a> Lab<'a> {
+    /// For one probe.
+    pub fn new(site: Site<'a>, probe: &'static str) -> Self {
+        Self { site, stack: site.stack, probe, made: Cell::new(0), known: RefCell::default() }
+    }
+
+    pub(crate) fn ecs(&self) -> &Client {
+        &self.site.connection.ecs
+    }
+
+    /// Says what is waited for.
+    pub(crate) fn tell(&self, what: &str) {
+        (self.site.tell)(what);
+    }
+
+    /// Makes a service that has its tasks running.
+    pub(crate) async fn make(&self, plan: &Plan<'_>) -> Result<(String, Look), Stop> {
+        let name = self.create(plan).await?;
+        let look = self.steady(&name, plan.count).await?;
+        Ok((name, look))
+    }
+
+    /// Makes a service, and waits for nothing.
+    pub(crate) async fn create(&self, plan: &Plan<'_>) -> Result<String, Stop> {
+        let number = self.made.get() + 1;
+        self.made.set(number);
+        let name = format!("{PREFIX}{}-{number}", self.probe);
+        let mut request = self.creation(&name, plan);
+        for strategy in plan.strategy {
+            request = request.placement_strategy(strategy_of(strategy));
+        }
+        if let Some(expression) = &plan.constraint {
+            request = request.placement_constraints(member_of(expression));
+        }
+        call("CreateService", request.send()).await?;
+        Ok(name)
+    }
+
+    fn creation(&self, name: &str, plan: &Plan<'_>) -> CreateServiceFluentBuilder {
+        let tag = Tag::builder().key(TAG).value(self.probe).build();
+        let mut request = self
+            .ecs()
+            .create_service()
+            .cluster(&self.stack.cluster)
+            .service_name(name)
+            .task_definition(plan.definition)
+            .desired_count(plan.count)
+            .launch_type(LaunchType::Ec2)
+            // Else ECS would move tasks by itself.
+            .availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled)
+            .propagate_tags(PropagateTags::Service)
+            .tags(tag);
+        if plan.has_targets {
+            let targets = LoadBalancer::builder().target_group_arn(&self.stack.target_groups[0]);
+            request = request.load_balancers(targets.container_name("app").container_port(80).build());
+        }
+        if let Some((minimum, maximum)) = plan.percents {
+            let percents = aws_sdk_ecs::types::DeploymentConfiguration::builder();
+            let percents = percents.minimum_healthy_percent(minimum).maximum_percent(maximum);
+            request = request.deployment_configuration(percents.build());
+        }
+        request
+    }
+
+    /// Changes a service.
+    pub(crate) async fn update(
+        &self,
+        service: &str,
+        change: impl FnOnce(UpdateServiceFluentBuilder) -> UpdateServiceFluentBuilder,
+    ) -> Result<(), Stop> {
+        let request = self.ecs().update_service().cluster(&self.stack.cluster).service(service);
+        call("UpdateService", change(request).send()).await.map(drop)
+    }
+
+    /// Sets a service's desired count, and nothing else.
+    pub(crate) async fn set_count(&self, service: &str, count: i32) -> Result<(), Stop> {
+        self.update(service, |request| request.desired_count(count)).await
+    }
+
+    /// Adds one task, waits until it runs, and tells which it is.
+    pub(crate) async fn raise_by_one(&self, service: &str, before: &Look) -> Result<(Task, Look), Stop> {
+        self.set_count(service, before.desired + 1).await?;
+        let after = self.running(service, before.desired + 1).await?;
+        let new: Vec<&Task> = after.tasks.values().filter(|task| !before.tasks.contains_key(&task.arn)).collect();
+        let stayed = before.tasks.keys().all(|arn| after.tasks.contains_key(arn));
+        match new.as_slice() {
+            [task] if stayed => Ok(((*task).clone(), after)),
+            _ => Err(Stop::contradiction(
+                format!("{service} to have {} tasks instead of {}", after.desired, before.desired),
+                format!("{} are new, and {}", new.len(), if stayed { "none is gone" } else { "some are gone" }),
+            )),
+        }
+    }
+
+    /// Takes one task away, and tells which it is.
+    pub(crate) async fn lower_by_one(&self, service: &str, before: &Look) -> Result<(Task, Look), Stop> {
+        self.set_count(service, before.desired - 1).await?;
+        let after = self.running(service, before.desired - 1).await?;
+        let gone: Vec<&Task> = before.tasks.values().filter(|task| !after.tasks.contains_key(&task.arn)).collect();
+        let [task] = gone.as_slice() else {
+            return Err(Stop::contradiction(
+                format!("{service} to have {} tasks instead of {}", after.desired, before.desired),
+                format!("{} are gone", gone.len()),
+            ));
+        };
+        let stopped = self.describe(&task.arn).await?;
+        if stopped.is_wanted {
+            return Err(Stop::contradiction(
+                format!("{service} to have one task less; ListTasks has {} no more", task.arn),
+                "DescribeTasks says that it is to run".to_owned(),
+            ));
+        }
+        Ok(((*task).clone(), after))
+    }
+
+    /// Whether there is such a thing as protection here.
+    ///
+    /// # Errors
+    /// Names the operation that is missing.
+    pub(crate) async fn has_protection(&self) -> Result<(), Stop> {
+        let request = self.ecs().get_task_protection().cluster(&self.stack.cluster).tasks(NO_TASK);
+        call("GetTaskProtection", request.send()).await.map(drop)
+    }
+
+    /// Protects tasks from scale-in for the time of a probe, or no longer.
+    pub(crate) async fn protect(&self, tasks: &[&str], is_protected: bool) -> Result<(), Stop> {
+        // [API, UpdateTaskProtection: 10]
+        for batch in tasks.chunks(10) {
+            let tasks = batch.iter().map(|arn| (*arn).to_owned()).collect();
+            let request = self.ecs().update_task_protection().cluster(&self.stack.cluster).set_tasks(Some(tasks));
+            let request = request.protection_enabled(is_protected).expires_in_minutes(PROTECTED_MINUTES);
+            let answer = call("UpdateTaskProtection", request.send()).await?;
+            if let Some(failure) = answer.failures().first() {
+                return Err(Stop::not_settled(format!("UpdateTaskProtection refused a task: {failure:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits so long.
+    pub(crate) async fn pause(&self, duration: Duration) {
+        sleep(duration).await;
+    }
+
+    /// Waits until the service has so many tasks, all running, and none on its way.
+    pub(crate) async fn running(&self, service: &str, count: i32) -> Result<Look, Stop> {
+        self.until(service, &format!("{count} running tasks"), |look| look.has_running(count)).await
+    }
+
+    /// Waits until it has had so many running tasks for long enough that all are healthy, and no deployment is under way.
+    pub(crate) async fn steady(&self, service: &str, count: i32) -> Result<Look, Stop> {
+        let began = Instant::now();
+        let mut before = self.running(service, count).await?;
+        loop {
+            self.tell(&format!("{service}: {count} tasks to be healthy"));
+            sleep(SETTLING).await;
+            let look = self.look(service).await?;
+            if look.has_running(count) && look.is_complete() && look.tasks.keys().eq(before.tasks.keys()) {
+                return Ok(look);
+            }
+            if began.elapsed() > self.site.patience {
+                return Err(Stop::not_settled(format!(
+                    "{service} was not steady with {count} tasks: {}",
+                    look.shown()
+                )));
+            }
+            before = look;
+        }
+    }
+
+    /// Looks until what is looked for is there.
+    pub(crate) async fn until(&self, service: &str, what: &str, is_so: impl Fn(&Look) -> bool) -> Result<Look, Stop> {
+        let began = Instant::now();
+        self.tell(&format!("{service}: {what}"));
+        loop {
+            let look = self.look(service).await?;
+            if is_so(&look) {
+                return Ok(look);
+            }
+            if began.elapsed() > self.site.patience {
+                let seconds = self.site.patience.as_secs();
+                let none =
+                    if look.tasks.is_empty() { "CreateService and UpdateService start no task here; " } else { "" };
+                let what = format!("{none}{service}: no {what} within {seconds} s: {}", look.shown());
+                return Err(Stop::not_settled(what));
+            }
+            sleep(BETWEEN_LOOKS.min(self.site.patience)).await;
+        }
+    }
+
+    /// Takes a service away with its tasks; what drains goes on draining.
+    pub(crate) async fn delete(&self, service: &str) -> Result<(), Stop> {
+        let request = self.ecs().delete_service().cluster(&self.stack.cluster).service(service).force(true);
+        call("DeleteService", request.send()).await.map(drop)
+    }
+}
+
+/// `memberOf` and an expression.
+pub(crate) fn member_of(expression: &str) -> PlacementConstraint {
+    PlacementConstraint::builder().r#type(PlacementConstraintType::MemberOf).expression(expression).build()
+}
+
+/// `spread:instanceId` as the API has it.
+pub(crate) fn strategy_of(text: &str) -> PlacementStrategy {
+    let (kind, field) = text.split_once(':').unwrap_or((text, ""));
+    let builder = PlacementStrategy::builder().r#type(PlacementStrategyType::from(kind));
+    if field.is_empty() { builder } else { builder.field(field) }.build()
+}
+
+/// The answer of a call that is expected to succeed.
+pub(crate) async fn call<T, E: ProvideErrorMetadata + Debug + std::error::Error + 'static, R: Debug>(
+    operation: &str,
+    sent: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<T, Stop> {
+    match attempt(operation, sent).await? {
+        Ok(answer) => Ok(answer),
+        Err(refusal) => Err(Stop::not_settled(format!("{operation}: {}: {}", refusal.code, refusal.message))),
+    }
+}
+
+/// The answer of a call that may be refused.
+pub(crate) async fn attempt<T, E: ProvideErrorMetadata + Debug + std::error::Error + 'static, R: Debug>(
+    operation: &str,
+    sent: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<Result<T, Refusal>, Stop> {
+    match sent.await {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(error) => match (error.code(), error.message()) {
+            (Some(code), message) => {
+                Ok(Err(Refusal { code: code.to_owned(), message: message.unwrap_or_default().to_owned() }))
+            }
+            _ => Err(Stop::not_settled(format!("{operation} is not to be had here: {}", DisplayErrorContext(&error)))),
+        },
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether a cluster may be probed, and taking away what probes left in it.
+
+use std::time::Duration;
+
+use aws_sdk_ecs::{
+    Client,
+    types::{ClusterField, DesiredStatus, ServiceField},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{Site, call, looking::call_page};
+use crate::{
+    finding::Stop,
+    stack::{PREFIX, Stack, TAG},
+};
+
+/// Between two looks at what is going.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// That nothing is there is believed when so many readings in a row say so.
+const READINGS: u32 = 2;
+/// Between them.
+const BETWEEN_READINGS: Duration = Duration::from_secs(1);
+/// Whoever cleans goes on after so many failures in a row: nobody comes after it.
+const FAILURES: u32 = 5;
+/// Targets drain for five minutes at most.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// Whether the cluster is there to be probed.
+///
+/// # Errors
+/// When it isn't there, or doesn't bear the tag.
+pub async fn is_allowed(site: Site<'_>) -> Result<(), Stop> {
+    let (ecs, stack) = (&site.connection.ecs, site.stack);
+    let request = ecs.describe_clusters().clusters(&stack.cluster).include(ClusterField::Tags);
+    let answer = call("DescribeClusters", request.send()).await?;
+    let [cluster] = answer.clusters() else {
+        return Err(Stop::not_settled(format!("there is no cluster {} in {}", stack.cluster, stack.region)));
+    };
+    if cluster.tags().iter().any(|tag| tag.key() == Some(TAG)) {
+        Ok(())
+    } else {
+        Err(Stop::not_settled(format!("the cluster {} isn't there to be probed: it has no tag {TAG}", stack.cluster)))
+    }
+}
+
+/// Takes away every service that a probe made, and waits until its tasks are gone. Tells how many there were.
+///
+/// # Errors
+/// When a call fails, or tasks don't go.
+pub async fn clean(site: Site<'_>) -> Result<usize, Stop> {
+    let (ecs, stack) = (&site.connection.ecs, site.stack);
+    let began = Instant::now();
+    let (mut deleted, mut empty, mut failed) = (0, 0, 0);
+    loop {
+        let mut wait = BETWEEN_READINGS;
+        match sweep(ecs, stack).await {
+            Ok((0, 0)) if empty + 1 == READINGS => return Ok(deleted),
+            Ok((0, 0)) => empty += 1,
+            Ok((services, tasks)) => {
+                (empty, failed) = (0, 0);
+                deleted += services;
+                if tasks > 0 {
+                    wait = BETWEEN_LOOKS;
+                }
+                (site.tell)(&format!("{tasks} tasks of deleted services to stop"));
+            }
+            Err(stop) if failed == FAILURES => return Err(stop),
+            Err(_) => {
+                failed += 1;
+                wait = BETWEEN_LOOKS;
+            }
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(Stop::not_settled("tasks of deleted services are still there"));
+        }
+        sleep(wait).await;
+    }
+}
+
+/// Deletes what is there. Tells how many services it deleted, and how many tasks of such services haven't stopped yet.
+async fn sweep(ecs: &Client, stack: &Stack) -> Result<(usize, usize), Stop> {
+    let left = ours(ecs, stack).await?;
+    for service in &left {
+        let request = ecs.delete_service().cluster(&stack.cluster).service(service).force(true);
+        call("DeleteService", request.send()).await?;
+    }
+    Ok((left.len(), tasks(ecs, stack).await?.len()))
+}
+
+/// The services that probes made: by their name's beginning, and their tag.
+async fn ours(ecs: &Client, stack: &Stack) -> Result<Vec<String>, Stop> {
+    let mut pages = ecs.list_services().cluster(&stack.cluster).max_results(100).into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = call_page("ListServices", pages.next().await).await? {
+        let last = |arn: &String| arn.rsplit('/').next().unwrap_or_default().to_owned();
+        names.extend(page.service_arns().iter().map(last).filter(|name| name.starts_with(PREFIX)));
+    }
+    let mut ours = Vec::new();
+    // [API, DescribeServices: 10]
+    for batch in names.chunks(10) {
+        let request = ecs.describe_services().cluster(&stack.cluster).include(ServiceField::Tags);
+        let answer = call("DescribeServices", request.set_services(Some(batch.to_vec())).send()).await?;
+        let is_ours = |service: &&aws_sdk_ecs::types::Service| {
+            service.status() == Some("ACTIVE") && service.tags().iter().any(|tag| tag.key() == Some(TAG))
+        };
+        ours.extend(
+            answer.services().iter().filter(is_ours).filter_map(|service| service.service_name().map(str::to_owned)),
+        );
+    }
+    Ok(ours)
+}
+
+/// The tasks of such services that have not stopped yet: a service that is being deleted isn't listed any more.
+async fn tasks(ecs: &Client, stack: &Stack) -> Result<Vec<String>, Stop> {
+    let mut arns = Vec::new();
+    for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
+        let mut pages = ecs.list_tasks().cluster(&stack.cluster).desired_status(status).into_paginator().send();
+        while let Some(page) = call_page("ListTasks", pages.next().await).await? {
+            arns.extend(page.task_arns().iter().cloned());
+        }
+    }
+    let mut left = Vec::new();
+    for batch in arns.chunks(100) {
+        let request = ecs.describe_tasks().cluster(&stack.cluster).set_tasks(Some(batch.to_vec()));
+        let answer = call("DescribeTasks", request.send()).await?;
+        let is_left = |task: &&aws_sdk_ecs::types::Task| {
+            task.group().is_some_and(|group| group.starts_with(&format!("service:{PREFIX}")))
+                && task.last_status() != Some("STOPPED")
+        };
+        left.extend(answer.tasks().iter().filter(is_left).filter_map(|task| task.task_arn().map(str::to_owned)));
+    }
+    Ok(left)
+}

@@ -1,0 +1,282 @@
+//! A service, its tasks and the instances as they are read: twice, and held against what is known.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_ecs::types::DesiredStatus;
+use tokio::time::sleep;
+
+use super::{Lab, call};
+use crate::finding::Stop;
+
+/// Between two readings that are to agree.
+const BETWEEN_READINGS: Duration = Duration::from_secs(1);
+/// While tasks start and stop, two readings can differ; not so often.
+const READINGS: u32 = 40;
+
+/// A service at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// How many tasks it is to have.
+    pub desired: i32,
+    /// Its deployments, newest first: id and rollout state.
+    pub deployments: Vec<(String, String)>,
+    /// Its tasks that are to run, by ARN.
+    pub tasks: BTreeMap<String, Task>,
+    /// What it told, oldest first.
+    pub events: Vec<String>,
+}
+
+impl Look {
+    /// Whether so many tasks are all that there is, and run.
+    pub fn has_running(&self, count: i32) -> bool {
+        self.desired == count
+            && i32::try_from(self.tasks.len()) == Ok(count)
+            && self.tasks.values().all(|task| task.status == "RUNNING")
+    }
+
+    /// Whether no deployment is under way.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.deployments.as_slice(), [(_, state)] if state == "COMPLETED" || state.is_empty())
+    }
+
+    /// How many tasks are on each instance.
+    pub fn on(&self, instance: &str) -> usize {
+        self.tasks.values().filter(|task| task.instance == instance).count()
+    }
+
+    /// For people.
+    pub fn shown(&self) -> String {
+        let tasks: Vec<&str> = self.tasks.values().map(|task| task.status.as_str()).collect();
+        let told = self.events.last().map(|event| format!("; it told: {event}")).unwrap_or_default();
+        format!("desired {}, tasks [{}], {} deployments{told}", self.desired, tasks.join(", "), self.deployments.len())
+    }
+}
+
+/// A task as it was described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its ARN.
+    pub arn: String,
+    /// Its instance's ARN.
+    pub instance: String,
+    /// Milliseconds since 1970.
+    pub created: i64,
+    /// The deployment that started it.
+    pub started_by: String,
+    /// PENDING, RUNNING, ...
+    pub status: String,
+    /// Whether it is to run.
+    pub is_wanted: bool,
+    /// When it was decided that it stops, and when it had stopped; milliseconds since 1970.
+    pub stopping: Option<i64>,
+    /// When it had stopped.
+    pub stopped: Option<i64>,
+}
+
+/// What can't change of a task once it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    instance: String,
+    created: i64,
+    started_by: String,
+    group: String,
+}
+
+/// A container instance as it was described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its ARN.
+    pub arn: String,
+    /// Its id in EC2.
+    pub ec2: String,
+    /// Its zone.
+    pub zone: String,
+    /// Since when it is there; milliseconds since 1970.
+    pub registered: i64,
+    /// MiB that are free.
+    pub free_memory: i32,
+    /// Tasks on it, starting ones too.
+    pub tasks: i32,
+}
+
+impl Lab<'_> {
+    /// The service, as two readings in a row show it.
+    pub(crate) async fn look(&self, service: &str) -> Result<Look, Stop> {
+        let mut before = self.read(service).await?;
+        for _ in 0..READINGS {
+            sleep(BETWEEN_READINGS).await;
+            let reading = self.read(service).await?;
+            if reading == before {
+                return Ok(reading);
+            }
+            before = reading;
+        }
+        Err(Stop::contradiction(
+            format!("what {service} is like, {READINGS} times in a row"),
+            format!("something else each time; at last {}", before.shown()),
+        ))
+    }
+
+    async fn read(&self, service: &str) -> Result<Look, Stop> {
+        let cluster = &self.stack.cluster;
+        let answer =
+            call("DescribeServices", self.ecs().describe_services().cluster(cluster).services(service).send()).await?;
+        let [described] = answer.services() else {
+            return Err(Stop::not_settled(format!("DescribeServices doesn't show {service}")));
+        };
+        let arns = self.list(service, DesiredStatus::Running).await?;
+        let tasks = self.tasks(&arns, &format!("service:{service}")).await?;
+        let mut events: Vec<String> =
+            described.events().iter().filter_map(|event| event.message().map(str::to_owned)).collect();
+        events.reverse();
+        let deployment = |deployment: &aws_sdk_ecs::types::Deployment| {
+            let state = deployment.rollout_state().map(|state| state.as_str().to_owned());
+            (deployment.id().unwrap_or_default().to_owned(), state.unwrap_or_default())
+        };
+        Ok(Look {
+            desired: described.desired_count(),
+            deployments: described.deployments().iter().map(deployment).collect(),
+            tasks: tasks
+                .into_iter()
+                .filter(|task| task.is_wanted && task.status != "STOPPED")
+                .map(|task| (task.arn.clone(), task))
+                .collect(),
+            events,
+        })
+    }
+
+    /// The ARNs of a service's tasks that are to run, or are to be stopped.
+    pub(crate) async fn list(&self, service: &str, wanted: DesiredStatus) -> Result<Vec<String>, Stop> {
+        let request = self.ecs().list_tasks().cluster(&self.stack.cluster).service_name(service);
+        let mut pages = request.desired_status(wanted).into_paginator().send();
+        let mut arns = Vec::new();
+        while let Some(page) = call_page("ListTasks", pages.next().await).await? {
+            arns.extend(page.task_arns().iter().cloned());
+        }
+        Ok(arns)
+    }
+
+    /// One task, whatever has become of it.
+    pub(crate) async fn describe(&self, arn: &str) -> Result<Task, Stop> {
+        let tasks = self.tasks(&[arn.to_owned()], "").await?;
+        tasks.into_iter().next().ok_or_else(|| Stop::not_settled(format!("DescribeTasks doesn't show {arn}")))
+    }
+
+    async fn tasks(&self, arns: &[String], group: &str) -> Result<Vec<Task>, Stop> {
+        let mut tasks = Vec::new();
+        // [API, DescribeTasks: 100]
+        for batch in arns.chunks(100) {
+            let request = self.ecs().describe_tasks().cluster(&self.stack.cluster);
+            let answer = call("DescribeTasks", request.set_tasks(Some(batch.to_vec())).send()).await?;
+            for task in answer.tasks() {
+                tasks.push(self.task(task, group)?);
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn task(&self, task: &aws_sdk_ecs::types::Task, group: &str) -> Result<Task, Stop> {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let moment =
+            |moment: Option<&aws_sdk_ecs::primitives::DateTime>| moment.and_then(|moment| moment.to_millis().ok());
+        let arn = text(task.task_arn());
+        let known = Known {
+            instance: text(task.container_instance_arn()),
+            created: moment(task.created_at()).unwrap_or_default(),
+            started_by: text(task.started_by()),
+            group: text(task.group()),
+        };
+        if !group.is_empty() && known.group != group {
+            return Err(Stop::contradiction(
+                format!("for the tasks of {group}"),
+                format!("{arn}, which is of {}", known.group),
+            ));
+        }
+        let mut all = self.known.borrow_mut();
+        match all.get(&arn) {
+            Some(before) if *before != known => {
+                return Err(Stop::contradiction(
+                    format!("for {arn}, which had been {before:?}"),
+                    format!("{known:?}, though nothing of that can change"),
+                ));
+            }
+            Some(_) => {}
+            None => drop(all.insert(arn.clone(), known.clone())),
+        }
+        Ok(Task {
+            arn,
+            instance: known.instance,
+            created: known.created,
+            started_by: known.started_by,
+            status: text(task.last_status()),
+            is_wanted: task.desired_status() == Some("RUNNING"),
+            stopping: moment(task.stopping_at()),
+            stopped: moment(task.stopped_at()),
+        })
+    }
+
+    /// The instances that take tasks, by ARN, as two readings in a row show them.
+    pub(crate) async fn instances(&self) -> Result<Vec<Instance>, Stop> {
+        let mut before = self.read_instances().await?;
+        for _ in 0..READINGS {
+            sleep(BETWEEN_READINGS).await;
+            let reading = self.read_instances().await?;
+            if reading == before {
+                return Ok(reading);
+            }
+            before = reading;
+        }
+        Err(Stop::contradiction(format!("for the instances, {READINGS} times in a row"), "others each time"))
+    }
+
+    async fn read_instances(&self) -> Result<Vec<Instance>, Stop> {
+        let cluster = &self.stack.cluster;
+        let mut pages = self.ecs().list_container_instances().cluster(cluster).into_paginator().send();
+        let mut arns = Vec::new();
+        while let Some(page) = call_page("ListContainerInstances", pages.next().await).await? {
+            arns.extend(page.container_instance_arns().iter().cloned());
+        }
+        if arns.is_empty() {
+            return Err(Stop::not_settled("the cluster has no container instance"));
+        }
+        let request = self.ecs().describe_container_instances().cluster(cluster);
+        let answer = call("DescribeContainerInstances", request.set_container_instances(Some(arns)).send()).await?;
+        let takes_tasks = |instance: &&aws_sdk_ecs::types::ContainerInstance| {
+            instance.status() == Some("ACTIVE") && instance.agent_connected()
+        };
+        let mut instances: Vec<Instance> =
+            answer.container_instances().iter().filter(takes_tasks).map(instance).collect();
+        instances.sort_by(|one, other| one.arn.cmp(&other.arn));
+        Ok(instances)
+    }
+}
+
+fn instance(instance: &aws_sdk_ecs::types::ContainerInstance) -> Instance {
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let zone = instance.attributes().iter().find(|attribute| attribute.name() == "ecs.availability-zone");
+    let memory = instance.remaining_resources().iter().find(|resource| resource.name() == Some("MEMORY"));
+    let registered = instance.registered_at().and_then(|moment| moment.to_millis().ok());
+    Instance {
+        arn: text(instance.container_instance_arn()),
+        ec2: text(instance.ec2_instance_id()),
+        zone: text(zone.and_then(|zone| zone.value())),
+        registered: registered.unwrap_or_default(),
+        free_memory: memory.map_or(0, aws_sdk_ecs::types::Resource::integer_value),
+        tasks: instance.running_tasks_count() + instance.pending_tasks_count(),
+    }
+}
+
+/// A page of a listing, or that there is none any more.
+pub(super) async fn call_page<T, E, R>(
+    operation: &str,
+    page: Option<Result<T, aws_sdk_ecs::error::SdkError<E, R>>>,
+) -> Result<Option<T>, Stop>
+where
+    E: aws_sdk_ecs::error::ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    match page {
+        None => Ok(None),
+        Some(page) => call(operation, std::future::ready(page)).await.map(Some),
+    }
+}

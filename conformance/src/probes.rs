@@ -1,0 +1,69 @@
+//! All probes, the short ones first.
+
+mod constraints_bind;
+mod default_strategy;
+mod desired_count_deploys;
+mod scale_in;
+mod stop_of_protected;
+mod ties;
+
+use std::collections::BTreeSet;
+
+use crate::{lab::Instance, probe::Probe};
+
+/// Every probe, in the order in which they run.
+pub static PROBES: [Probe; 6] = [
+    stop_of_protected::PROBE,
+    desired_count_deploys::PROBE,
+    constraints_bind::PROBE,
+    default_strategy::PROBE,
+    ties::PROBE,
+    scale_in::PROBE,
+];
+
+/// All of them.
+pub fn all() -> Vec<&'static Probe> {
+    PROBES.iter().collect()
+}
+
+/// The probe of this name.
+pub fn named(name: &str) -> Option<&'static Probe> {
+    PROBES.iter().find(|probe| probe.name == name)
+}
+
+/// Those of which `key` is least.
+fn least<'a, T, K: Ord>(all: impl IntoIterator<Item = &'a T>, key: impl Fn(&T) -> K) -> Vec<&'a T> {
+    let all: Vec<&T> = all.into_iter().collect();
+    let least = all.iter().map(|one| key(one)).min();
+    all.into_iter().filter(|one| Some(key(one)) == least).collect()
+}
+
+/// Their ARNs.
+fn arns<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> BTreeSet<String> {
+    instances.into_iter().map(|instance| instance.arn.clone()).collect()
+}
+
+/// The last part of an ARN, for people.
+fn short(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_probe_says_what_it_is_for() {
+        let names: BTreeSet<&str> = PROBES.iter().map(|probe| probe.name).collect();
+        assert_eq!(names.len(), PROBES.len());
+        for probe in &PROBES {
+            assert!(probe.values.len() > 1, "{} can find but one thing", probe.name);
+            assert!(probe.calls > 0 && probe.minutes > 0, "{} costs nothing", probe.name);
+            for text in [probe.assumption, probe.harm, probe.notices] {
+                assert!(text.ends_with('.'), "{}: {text:?} is no sentence", probe.name);
+            }
+            // A task set's event names the service twice; names of services end at 255 characters.
+            assert!(probe.name.len() <= 40, "{}", probe.name);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The probes one after another, on a cluster that is clean before each and after the last.
+
+use crate::{
+    finding::{Outcome, Stop},
+    lab::{self, Lab, Site},
+    probe::Probe,
+};
+
+/// What came of one probe.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The probe.
+    pub probe: &'static Probe,
+    /// What it found.
+    pub outcome: Outcome,
+    /// Where ECS contradicts all that is known: what was asked and answered of late, as it went over the wire.
+    pub record: Vec<String>,
+    /// The calls it made.
+    pub calls: u64,
+}
+
+/// Runs a probe, and takes away what it made, whatever came of it.
+pub async fn run(probe: &'static Probe, site: Site<'_>) -> Finding {
+    let record = &site.connection.record;
+    let before = record.calls();
+    record.take();
+    let outcome = settle(probe, site).await;
+    let kept = match &outcome {
+        Err(Stop::Contradiction { .. }) => record.take(),
+        _ => Vec::new(),
+    };
+    let cleaned = lab::clean(site).await;
+    // What was found stands; that the cluster isn't clean is told, and the next probe finds out again.
+    let outcome = match (outcome, cleaned) {
+        (Ok(mut found), Err(stop)) => {
+            found.seen.push(format!("what the probe made is not all gone: {stop}"));
+            Ok(found)
+        }
+        (outcome, _) => outcome,
+    };
+    Finding { probe, outcome, record: kept, calls: record.calls() - before }
+}
+
+async fn settle(probe: &Probe, site: Site<'_>) -> Outcome {
+    // What one that was killed left.
+    lab::clean(site).await?;
+    let lab = Lab::new(site, probe.name);
+    let found = (probe.work)(&lab).await?;
+    if probe.values.iter().any(|(value, _)| *value == found.value) {
+        Ok(found)
+    } else {
+        Err(Stop::contradiction(probe.assumption, format!("{}, for which there is no setting", found.value)))
+    }
+}

@@ -1,0 +1,231 @@
+//! Each probe in each of its worlds finds just that world; against a simulator that lies it finds nothing false.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../examples/conformance/simulated.rs"]
+mod simulated;
+
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use conformance::{
+    connection::{Connection, FarSide},
+    finding::Stop,
+    findings,
+    lab::{PATIENCE, Site},
+    probe::{Probe, Setting},
+    probes::PROBES,
+    runner::{self, Finding},
+};
+use ecs_simulator::{
+    Options,
+    behaviour::{Behaviour, SWITCHES},
+    faults::Faults,
+};
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use simulated::{Cluster, in_simulated_time, stack};
+
+fn options(seed: u64, probe: &Probe, value: &str) -> Options {
+    let mut options = Options { seed, ..Options::default() };
+    match probe.setting {
+        Setting::Behaviour(name) => options.behaviour = Behaviour::from_settings(&[format!("{name}={value}")]).unwrap(),
+        Setting::Fault(name) => options.faults = Faults::from_settings(&[format!("{name}={value}")]).unwrap(),
+    }
+    options
+}
+
+/// Runs a probe on a simulated cluster, between which and the SDK stands `between`.
+fn run(probe: &'static Probe, options: Options, between: impl FnOnce(&Cluster) -> FarSide) -> Finding {
+    in_simulated_time(async {
+        let cluster = Cluster::new(options).unwrap();
+        let stack = stack().unwrap();
+        let connection = Connection::in_process(between(&cluster), &stack.region).await;
+        let finding =
+            runner::run(probe, Site { connection: &connection, stack: &stack, patience: PATIENCE, tell: &|_| () })
+                .await;
+        let left: Vec<String> = cluster.simulator().service_names();
+        let left = left.iter().filter_map(|name| cluster.simulator().service(name));
+        assert!(left.into_iter().all(|service| service.status != "ACTIVE"), "{} left a service", probe.name);
+        finding
+    })
+    .unwrap()
+}
+
+#[test]
+fn each_probe_finds_the_world_that_it_is_in() {
+    for probe in &PROBES {
+        for (value, _) in probe.values {
+            let finding = run(probe, options(1, probe, value), Cluster::far_side);
+            match &finding.outcome {
+                Ok(found) => assert_eq!(found.value, *value, "{}: {}", probe.name, found.seen.join("\n")),
+                Err(stop) => panic!("{}={value}: {stop}", probe.name),
+            }
+            println!("{}={value}: {} calls", probe.name, finding.calls);
+        }
+    }
+}
+
+#[test]
+fn each_value_of_a_probe_s_switch_is_one_that_it_can_find() {
+    for probe in &PROBES {
+        let Setting::Behaviour(name) = probe.setting else { continue };
+        let switch = SWITCHES.iter().find(|switch| switch.name == name).unwrap();
+        let values: Vec<&str> = probe.values.iter().map(|(value, _)| *value).collect();
+        assert_eq!(values, switch.values, "{}", probe.name);
+    }
+}
+
+/// What one answer is exchanged for.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    /// The one before to the same operation.
+    Before,
+    /// The same with the instances of its tasks in another order.
+    OtherInstances,
+    /// The same with another desired count.
+    OtherCount,
+    /// The same with the last of each list left out.
+    OneLess,
+    /// The same with everything that runs stopped.
+    Stopped,
+    /// A refusal, though the request took effect.
+    Refused,
+    /// Nothing but success, though the request took no effect.
+    Ignored,
+}
+
+const LIES: [Lie; 7] =
+    [Lie::Before, Lie::OtherInstances, Lie::OtherCount, Lie::OneLess, Lie::Stopped, Lie::Refused, Lie::Ignored];
+
+/// The cluster, which lies in its answers to the requests of these numbers.
+fn lying(cluster: &Cluster, lie: Lie, numbers: RangeInclusive<u64>) -> FarSide {
+    let cluster = cluster.clone();
+    let state: Arc<Mutex<(u64, BTreeMap<String, Bytes>)>> = Arc::default();
+    Arc::new(move |request: Request<Bytes>| {
+        let (cluster, state, numbers) = (cluster.clone(), state.clone(), numbers.clone());
+        Box::pin(async move {
+            let operation = request.headers().get("x-amz-target").map(|it| it.to_str().unwrap().to_owned()).unwrap();
+            let is_it = {
+                let mut state = state.lock().unwrap();
+                state.0 += 1;
+                numbers.contains(&state.0)
+            };
+            if is_it && matches!(lie, Lie::Ignored) {
+                return Some(Response::new(Bytes::from("{}")));
+            }
+            let mut answer = cluster.answer(request).await?;
+            let body = answer.body().clone();
+            let before = state.lock().unwrap().1.insert(operation, body.clone());
+            if is_it {
+                let mut json: Value = serde_json::from_slice(&body).unwrap();
+                match lie {
+                    Lie::Before => *answer.body_mut() = before.unwrap_or(body),
+                    Lie::Refused => {
+                        *answer.status_mut() = StatusCode::BAD_REQUEST;
+                        *answer.body_mut() =
+                            Bytes::from(r#"{"__type":"InvalidParameterException","message":"A lie."}"#);
+                    }
+                    _ => {
+                        change(&mut json, lie);
+                        *answer.body_mut() = Bytes::from(json.to_string());
+                    }
+                }
+            }
+            Some(answer)
+        })
+    })
+}
+
+fn change(json: &mut Value, lie: Lie) {
+    match json {
+        Value::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                match (lie, key.as_str()) {
+                    (Lie::OtherCount, "desiredCount") => *value = json!(value.as_i64().unwrap_or(0) + 1),
+                    (Lie::Stopped, "lastStatus" | "desiredStatus") => *value = json!("STOPPED"),
+                    _ => change(value, lie),
+                }
+            }
+        }
+        Value::Array(list) => {
+            if matches!(lie, Lie::OneLess) {
+                list.pop();
+            }
+            if matches!(lie, Lie::OtherInstances) {
+                let instances: Vec<Value> = list.iter().map(|one| one["containerInstanceArn"].clone()).collect();
+                for (index, one) in list.iter_mut().enumerate().filter(|(_, one)| one.is_object()) {
+                    if !instances[index].is_null() {
+                        one["containerInstanceArn"] = instances[(index + 1) % instances.len()].clone();
+                    }
+                }
+            }
+            for one in list {
+                change(one, lie);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Of so many requests of a probe each answer is exchanged once; `LIES` is another number.
+const LIED_TO: u64 = 1;
+
+#[test]
+fn no_probe_finds_anything_false_where_one_answer_is_a_lie() {
+    #[expect(clippy::disallowed_methods, reason = "how long the test takes is its caller's choice")]
+    let lied_to = std::env::var("LIES").map_or(LIED_TO, |number| number.parse().unwrap());
+    let mut wrong = Vec::new();
+    let mut found = BTreeMap::<&str, u32>::new();
+    for (turn, probe) in (0_u64..).zip(&PROBES) {
+        let value = probe.values[usize::try_from(turn).unwrap() % probe.values.len()].0;
+        let calls = run(probe, options(1, probe, value), Cluster::far_side).calls;
+        for (shift, lie) in (0_u64..).zip(LIES) {
+            for step in 0..lied_to {
+                // Each lie at other requests than the others.
+                let number = 1 + (calls * (step * LIES.len() as u64 + shift)) / (lied_to * LIES.len() as u64);
+                let finding = run(probe, options(1, probe, value), |cluster| lying(cluster, lie, number..=number));
+                let outcome = match &finding.outcome {
+                    Ok(known) if known.value == value => "the truth",
+                    Ok(known) => {
+                        wrong.push(format!("{}={value}, {lie:?} at {number}: {}", probe.name, known.value));
+                        "a falsehood"
+                    }
+                    Err(Stop::Contradiction { .. }) => "a contradiction",
+                    Err(Stop::NotSettled { .. }) => "not settled",
+                };
+                *found.entry(outcome).or_default() += 1;
+            }
+        }
+    }
+    println!("{found:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(found.contains_key("not settled"), "lies that never matter prove nothing: {found:?}");
+}
+
+#[test]
+fn what_no_setting_can_say_is_a_contradiction_with_all_that_was_asked_and_answered() {
+    for probe in &PROBES {
+        let value = probe.values[0].0;
+        let calls = run(probe, options(1, probe, value), Cluster::far_side).calls;
+        let mut contradictions = 0;
+        for quarter in 1..4 {
+            // From then on tasks sit elsewhere than they sat: nothing moves a task.
+            let numbers = quarter * calls / 4..=u64::MAX;
+            let finding = run(probe, options(1, probe, value), |cluster| lying(cluster, Lie::OtherInstances, numbers));
+            match &finding.outcome {
+                Ok(found) => assert_eq!(found.value, value, "{}", probe.name),
+                Err(Stop::NotSettled { .. }) => {}
+                Err(Stop::Contradiction { .. }) => {
+                    contradictions += 1;
+                    let issue = findings::issue(&finding).unwrap();
+                    assert!(issue.contains("> DescribeTasks {") && issue.contains("\n< {"), "{issue}");
+                }
+            }
+        }
+        assert!(contradictions > 0, "{} believes that tasks move", probe.name);
+    }
+}

@@ -1,0 +1,333 @@
+# A cluster for `cargo conformance` to probe, and for nothing else: a network, a load balancer with two target groups, four instances in
+# two zones, and the task definitions that probes start tasks from. README.md has the walk. Probes make their services themselves.
+# It is for an afternoon, so it does without what a real one has: HTTPS, logs of the network, private subnets.
+
+terraform {
+  required_version = ">= 1.9"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7.0"
+    }
+  }
+}
+
+variable "name" {
+  description = "The cluster's name, and what the names of everything else begin with."
+  type        = string
+  default     = "conformance"
+  nullable    = false
+}
+
+variable "drain_seconds" {
+  description = "How long targets drain: long enough for ECS's scheduler to look several times."
+  type        = number
+  default     = 60
+  nullable    = false
+  validation {
+    condition     = var.drain_seconds >= 30 && var.drain_seconds <= 300
+    error_message = "drain_seconds must be from 30 to 300: probes look at what ECS does while targets drain, and wait for no longer."
+  }
+}
+
+locals {
+  # Two of each zone: each provider has one of either.
+  instances = 4
+  image     = "public.ecr.aws/docker/library/busybox:1.37"
+  # Hundredths of a cent an hour, at us-east-1's list prices of 2025.
+  prices = {
+    "4 instances, t3.micro"          = 416
+    "4 volumes of 30 GiB, gp3"       = 132
+    "1 Application Load Balancer"    = 225
+    "6 public IPv4 addresses"        = 300
+    "less than 1 unit of a balancer" = 80
+  }
+}
+
+data "aws_region" "this" {}
+
+data "aws_partition" "this" {}
+
+# ------------------------------------------------------------------------------------------------------------------ network
+
+data "aws_availability_zones" "this" {
+  # checkov:skip=CKV_AWS_394: for an afternoon any two zones will do
+  state = "available"
+  # No Local Zones, which have neither such load balancers nor such instances.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+resource "aws_vpc" "this" {
+  # checkov:skip=CKV2_AWS_11: nobody would read an example's flow logs
+  cidr_block           = "10.0.0.0/16"
+  enable_dns_hostnames = true
+  tags                 = { Name = var.name }
+}
+
+# Allows nothing, so that nothing is in it by mistake.
+resource "aws_default_security_group" "this" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_subnet" "this" {
+  count             = 2
+  vpc_id            = aws_vpc.this.id
+  availability_zone = data.aws_availability_zones.this.names[count.index]
+  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, count.index)
+  tags              = { Name = var.name }
+}
+
+resource "aws_internet_gateway" "this" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_route_table" "this" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_route" "out" {
+  route_table_id         = aws_route_table.this.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
+}
+
+resource "aws_route_table_association" "this" {
+  count          = 2
+  subnet_id      = aws_subnet.this[count.index].id
+  route_table_id = aws_route_table.this.id
+}
+
+# Nobody visits: the load balancer is there for its target groups.
+resource "aws_security_group" "balancer" {
+  name        = "${var.name}-balancer"
+  description = "The load balancer to tasks"
+  vpc_id      = aws_vpc.this.id
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_tasks" {
+  security_group_id            = aws_security_group.balancer.id
+  description                  = "Health checks, each on a port that its instance chose"
+  referenced_security_group_id = aws_security_group.instances.id
+  ip_protocol                  = "tcp"
+  from_port                    = 32768
+  to_port                      = 65535
+}
+
+resource "aws_security_group" "instances" {
+  name        = "${var.name}-instances"
+  description = "The load balancer to tasks, and instances to AWS"
+  vpc_id      = aws_vpc.this.id
+}
+
+resource "aws_vpc_security_group_ingress_rule" "from_balancer" {
+  security_group_id            = aws_security_group.instances.id
+  description                  = "Health checks, each on a port that its instance chose"
+  referenced_security_group_id = aws_security_group.balancer.id
+  ip_protocol                  = "tcp"
+  from_port                    = 32768
+  to_port                      = 65535
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_aws" {
+  security_group_id = aws_security_group.instances.id
+  description       = "ECS and the image's registry"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "-1"
+}
+
+# ------------------------------------------------------------------------------------------------------------ load balancer
+
+resource "aws_lb" "this" {
+  # checkov:skip=CKV_AWS_91: nobody would read an example's access logs
+  # checkov:skip=CKV_AWS_150: an example is to be deleted
+  # checkov:skip=CKV2_AWS_20: nobody visits it
+  # checkov:skip=CKV2_AWS_28: nobody visits it
+  name                       = var.name
+  load_balancer_type         = "application"
+  subnets                    = aws_subnet.this[*].id
+  security_groups            = [aws_security_group.balancer.id]
+  drop_invalid_header_fields = true
+}
+
+resource "aws_lb_target_group" "this" {
+  # checkov:skip=CKV_AWS_378: within the network, to tasks that serve nothing
+  count                = 2
+  name                 = "${var.name}-${count.index + 1}"
+  vpc_id               = aws_vpc.this.id
+  protocol             = "HTTP"
+  port                 = 80
+  deregistration_delay = var.drain_seconds
+  # A task is healthy soon, and serves no page.
+  health_check {
+    path              = "/"
+    interval          = 10
+    healthy_threshold = 2
+    matcher           = "200-499"
+  }
+}
+
+resource "aws_lb_listener" "this" {
+  # checkov:skip=CKV_AWS_2: nobody visits it
+  # checkov:skip=CKV_AWS_103: nobody visits it
+  load_balancer_arn = aws_lb.this.arn
+  port              = 80
+  protocol          = "HTTP"
+  # Only the targets of a group that is in use are checked.
+  default_action {
+    type = "forward"
+    forward {
+      dynamic "target_group" {
+        for_each = aws_lb_target_group.this
+        content {
+          arn    = target_group.value.arn
+          weight = 1
+        }
+      }
+    }
+  }
+}
+
+# ---------------------------------------------------------------------------------------------------------------- instances
+
+data "aws_ssm_parameter" "image" {
+  name = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+}
+
+resource "aws_iam_role" "instance" {
+  name = "${var.name}-instance"
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ec2.amazonaws.com" } }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "instance" {
+  role       = aws_iam_role.instance.name
+  policy_arn = "arn:${data.aws_partition.this.partition}:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+}
+
+resource "aws_iam_instance_profile" "instance" {
+  name = "${var.name}-instance"
+  role = aws_iam_role.instance.name
+}
+
+resource "aws_launch_template" "this" {
+  # checkov:skip=CKV_AWS_88: without a public address an instance would need a NAT gateway, the dearest part of it all
+  name                   = var.name
+  image_id               = data.aws_ssm_parameter.image.value
+  instance_type          = "t3.micro"
+  update_default_version = true
+  user_data              = base64encode("#!/bin/sh\necho ECS_CLUSTER=${var.name} >>/etc/ecs/ecs.config\n")
+
+  iam_instance_profile {
+    arn = aws_iam_instance_profile.instance.arn
+  }
+  network_interfaces {
+    associate_public_ip_address = true
+    security_groups             = [aws_security_group.instances.id]
+  }
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+}
+
+resource "aws_autoscaling_group" "this" {
+  count               = 2
+  name                = "${var.name}-${count.index + 1}"
+  min_size            = local.instances / 2
+  max_size            = local.instances / 2
+  vpc_zone_identifier = aws_subnet.this[*].id
+
+  launch_template {
+    id      = aws_launch_template.this.id
+    version = "$Latest"
+  }
+  tag {
+    key                 = "AmazonECSManaged"
+    value               = "true"
+    propagate_at_launch = true
+  }
+
+  # Instances need all of this to the end: without a way out an agent tells nobody that its tasks have stopped, and ECS waits for it.
+  depends_on = [
+    aws_route.out, aws_route_table_association.this, aws_vpc_security_group_egress_rule.to_aws, aws_iam_role_policy_attachment.instance,
+  ]
+}
+
+# -------------------------------------------------------------------------------------------------- cluster and definitions
+
+resource "aws_ecs_cluster" "this" {
+  # checkov:skip=CKV_AWS_65: nobody would look at Container Insights, which cost more than the instances
+  name = var.name
+  # Without it no probe starts.
+  tags = { "ecs-rebalancer:conformance" = "true" }
+}
+
+resource "aws_ecs_capacity_provider" "this" {
+  count = 2
+  name  = "${var.name}-${count.index + 1}"
+  auto_scaling_group_provider {
+    auto_scaling_group_arn = aws_autoscaling_group.this[count.index].arn
+    # Else it would take idle instances away.
+    managed_scaling {
+      status = "DISABLED"
+    }
+  }
+}
+
+resource "aws_ecs_cluster_capacity_providers" "this" {
+  cluster_name       = aws_ecs_cluster.this.name
+  capacity_providers = aws_ecs_capacity_provider.this[*].name
+}
+
+locals {
+  wait = ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"]
+  containers = {
+    tiny  = { command = local.wait, memory = 16, ports = [] }
+    heavy = { command = local.wait, memory = 300, ports = [] }
+    web   = { command = ["httpd", "-f", "-p", "80"], memory = 16, ports = [{ containerPort = 80, hostPort = 0 }] }
+  }
+}
+
+resource "aws_ecs_task_definition" "this" {
+  for_each                 = local.containers
+  family                   = "${var.name}-${each.key}"
+  requires_compatibilities = ["EC2"]
+  network_mode             = "bridge"
+  container_definitions = jsonencode([{
+    name                   = "app"
+    image                  = local.image
+    command                = each.value.command
+    cpu                    = 16
+    memory                 = each.value.memory
+    essential              = true
+    readonlyRootFilesystem = true
+    portMappings           = each.value.ports
+  }])
+}
+
+# ------------------------------------------------------------------------------------------------------------------ outputs
+
+output "stack" {
+  description = "What `cargo conformance --account` takes: `terraform output -json stack >stack.json`."
+  value = {
+    region                       = data.aws_region.this.id
+    cluster                      = aws_ecs_cluster.this.name
+    hundredths_of_a_cent_an_hour = sum(values(local.prices))
+    target_groups                = aws_lb_target_group.this[*].arn
+    capacity_providers           = aws_ecs_capacity_provider.this[*].name
+    task_definitions             = { for name, definition in aws_ecs_task_definition.this : name => definition.arn }
+  }
+  # Instances that have come, and a load balancer that checks.
+  depends_on = [aws_autoscaling_group.this, aws_lb_listener.this, aws_ecs_cluster_capacity_providers.this]
+}
+
+output "cents_an_hour" {
+  description = "What the stack costs an hour, by part, at us-east-1's list prices of 2025."
+  value       = { for part, hundredths in local.prices : part => hundredths / 100 }
+}

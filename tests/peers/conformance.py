@@ -1,0 +1,168 @@
+"""The probes' command over a real socket: killed and interrupted at random moments on the simulator, and on moto, which lacks much.
+
+    conformance.py kills COMMAND SIMULATOR
+    conformance.py moto COMMAND MOTO_SERVER
+
+COMMAND is the binary behind `cargo conformance`. Whatever happens to it, a second start leaves the cluster as it was.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from emulators import AWS, REGION, client, free_port, server
+
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "conformance/examples/conformance"
+STACK = FOLDER / "stack.json"
+TAG = "ecs-rebalancer:conformance"
+# Side by side, each on a simulator of its own.
+LANES = 5
+KILLS = 4
+SPEED = 60
+# Within these seconds a probe makes its services and changes them.
+LATEST = 25
+PATIENCE = 240
+PROBES = ["stop-of-protected", "desired-count-deploys", "constraints-bind", "default-strategy", "ties", "scale-in"]
+
+
+def fail(what):
+    sys.exit(f"FAILED: {what}")
+
+
+def environment():
+    return {**os.environ, **AWS}
+
+
+def run(command, endpoint, *arguments, account=STACK):
+    """One start to its end: its exit status and what it printed."""
+    outcome = subprocess.run(
+        [command, "--account", account, "--endpoint", endpoint, *arguments],
+        env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )
+    return outcome.returncode, outcome.stdout + outcome.stderr
+
+
+def looked_at(endpoint):
+    """The cluster as anybody sees it; what has stopped or was deleted is gone."""
+    ecs, cluster = client("ecs", endpoint), json.loads(STACK.read_text())["cluster"]
+    arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    instances = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+    running = ecs.list_tasks(cluster=cluster)["taskArns"]
+    stopping = ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"]
+    known = ecs.describe_tasks(cluster=cluster, tasks=stopping)["tasks"] if stopping else []
+    described = ecs.describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"][0]
+    names = ["containerInstanceArn", "status", "runningTasksCount", "pendingTasksCount", "remainingResources", "attributes"]
+    return {
+        "services": ecs.list_services(cluster=cluster)["serviceArns"],
+        "tasks": running + [task["taskArn"] for task in known if task["lastStatus"] != "STOPPED"],
+        "instances": [{name: instance[name] for name in names} for instance in instances],
+        "tags": described["tags"],
+    }
+
+
+def lane(command, simulator, seed):
+    """One simulator, and what is done to the command on it, one after the other."""
+    chance = random.Random(seed)
+    process = subprocess.Popen(
+        [simulator, FOLDER / "cluster.json", "--speed", str(SPEED), "--seed", str(seed)], stdout=subprocess.PIPE, text=True
+    )
+    told = []
+    try:
+        endpoint = next(line for line in process.stdout if "AWS_ENDPOINT_URL" in line).strip().split("=", 1)[1]
+        before = looked_at(endpoint)
+        ends = [signal.SIGKILL] * KILLS + [signal.SIGINT]
+        for end in ends:
+            probe, seconds = chance.choice(PROBES), chance.uniform(0.2, LATEST)
+            what = f"seed {seed}: {probe}, {end.name} after {seconds:.1f} s"
+            first = subprocess.Popen(
+                [command, "--account", STACK, "--endpoint", endpoint, "--probe", probe],
+                env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            time.sleep(seconds)
+            made = len(looked_at(endpoint)["services"])
+            first.send_signal(end)
+            status = first.wait(timeout=PATIENCE)
+            if end == signal.SIGINT:
+                if status != 130 or looked_at(endpoint) != before:
+                    fail(f"{what}: exit status {status}, and it left {looked_at(endpoint)}")
+            else:
+                status, printed = run(command, endpoint, "--clean")
+                if status or looked_at(endpoint) != before:
+                    fail(f"{what}: the second start left {looked_at(endpoint)}\n{printed}")
+            told.append(f"{what}: services before: {made}, after: 0")
+        # After all that, one probe from beginning to end.
+        with tempfile.TemporaryDirectory() as folder:
+            found = pathlib.Path(folder) / "found.json"
+            status, printed = run(command, endpoint, "--probe", "stop-of-protected", "--output", found)
+            if status or json.loads(found.read_text())["behaviours"] != {"stop-of-protected": "allowed"}:
+                fail(f"seed {seed}: {printed}")
+        if looked_at(endpoint) != before:
+            fail(f"seed {seed}: a probe left {looked_at(endpoint)}")
+    finally:
+        process.kill()
+        process.wait()
+    return told
+
+
+def kills(command, simulator):
+    first = random.SystemRandom().randrange(1 << 30)
+    print(f"seeds from {first} on", flush=True)
+    made = 0
+    with concurrent.futures.ThreadPoolExecutor(LANES) as lanes:
+        for told in lanes.map(lambda number: lane(command, simulator, first + number), range(LANES)):
+            print("\n".join(told), flush=True)
+            made += sum("before: 0" not in line for line in told)
+    if made < LANES:
+        fail("the kills came when there was nothing to take away")
+    print(f"ok: {LANES * KILLS} kills and {LANES} interruptions; in {made} cases services had been there", flush=True)
+
+
+def moto(command, moto_server):
+    port = free_port()
+    with server([moto_server, "-H", "127.0.0.1", "-p", str(port)], port) as endpoint, tempfile.TemporaryDirectory() as folder:
+        ecs, ec2 = client("ecs", endpoint), client("ec2", endpoint)
+        stack = json.loads(STACK.read_text())
+        for name in stack["task_definitions"]:
+            ecs.register_task_definition(family=f"conformance-{name}", containerDefinitions=[{"name": "app", "image": "busybox", "memory": 16}])
+        account, found = pathlib.Path(folder) / "stack.json", pathlib.Path(folder) / "found.json"
+        account.write_text(json.dumps(stack))
+        ecs.create_cluster(clusterName=stack["cluster"])
+        status, printed = run(command, endpoint, account=account)
+        if status != 2 or f"it has no tag {TAG}" not in printed:
+            fail(f"a cluster without the tag is probed: exit status {status}\n{printed}")
+        print("ok: a cluster without the tag is refused", flush=True)
+        arn = ecs.describe_clusters(clusters=[stack["cluster"]])["clusters"][0]["clusterArn"]
+        ecs.tag_resource(resourceArn=arn, tags=[{"key": TAG, "value": "true"}])
+        image = ec2.describe_images()["Images"][0]["ImageId"]
+        for zone in ["a", "b", "a", "b"]:
+            launched = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, Placement={"AvailabilityZone": REGION + zone})
+            identity = json.dumps({"instanceId": launched["Instances"][0]["InstanceId"]})
+            ecs.register_container_instance(cluster=stack["cluster"], instanceIdentityDocument=identity)
+        status, printed = run(command, endpoint, "--patience", "1", "--output", found, account=account)
+        if status:
+            fail(f"exit status {status}\n{printed}")
+        probes = {probe["probe"]: probe for probe in json.loads(found.read_text())["probes"]}
+        for name, probe in probes.items():
+            if probe["outcome"] != "not settled" or not re.search(r"\b(Get|Create|Update|Describe|List)[A-Z]\w+", probe["why"]):
+                fail(f"{name} on moto: {probe}")
+            print(f"ok: {name}: {probe['why'].splitlines()[0][:160]}", flush=True)
+        if "GetTaskProtection" not in probes["stop-of-protected"]["why"]:
+            fail("moto has GetTaskProtection by now: another operation shows what is missing")
+
+
+def main():
+    what, command, other = sys.argv[1:]
+    {"kills": kills, "moto": moto}[what](command, other)
+
+
+if __name__ == "__main__":
+    main()
