@@ -6,8 +6,8 @@ Needs PyPI's highspy. Each line of the input is a drawn cluster in which a servi
 moves and the places it expects. The program states what is wanted, not the job's way: as many of the lacking tasks as can be
 have a place, by as few moves of other services' tasks as can be. Each service moves in one of two turns; in each turn every task
 had room where it went, with what leaves in that turn not counted as room; in each availability zone a service that spreads over
-them has as many tasks as before, and one that spreads over instances has no more tasks too many or too few than before. Each plan
-is checked against the same, by itself.
+them has as many tasks as before, unless it has only one, and one that spreads over instances has no more tasks too many or too few
+than before. Each plan is checked against the same, by itself.
 """
 
 import json
@@ -44,7 +44,8 @@ def free(instance, services):
 def stays_inside(service, instances):
     """The instances of each domain inside which its tasks may be anywhere."""
     eligible = [it for it in instances if service.may_run_on(it)]
-    return domains(eligible, ZONE) if ZONE in service.levels else [eligible] if eligible else []
+    is_only_task = sum(it.tasks[service.name] for it in instances) == 1
+    return domains(eligible, ZONE) if ZONE in service.levels and not is_only_task else [eligible] if eligible else []
 
 
 def beyond(counts):

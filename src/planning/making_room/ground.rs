@@ -62,6 +62,8 @@ impl<'a> Asker<'a> {
 pub(super) struct Mover<'a> {
     pub(super) asker: Asker<'a>,
     pub(super) max_moves: usize,
+    /// Whether the service has one task alone.
+    is_only_task: bool,
 }
 
 /// Instances that have room for one more task of a mover, by the domain inside which its tasks may be anywhere.
@@ -104,7 +106,8 @@ impl<'a> Ground<'a> {
                 movable[number].push((movers.len(), tasks));
             }
             let asker = Asker { service, requirement: part.requirement, definition, levels: part.levels };
-            movers.push(Mover { asker, max_moves });
+            let is_only_task = index.tasks_of(service).len() == 1;
+            movers.push(Mover { asker, max_moves, is_only_task });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
         Self { index, instances, tasks, occupancy, movers, movable, homes }
@@ -139,9 +142,10 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// The domain inside which a mover's tasks may be anywhere, as far as its spread goes.
+    /// The domain inside which a mover's tasks may be anywhere, as far as its spread goes: an only task is as even in any.
     pub(super) fn domain(&self, mover: usize, number: usize) -> Vec<&'a str> {
-        self.movers[mover].asker.levels.path(self.instances[number])
+        let Mover { asker, is_only_task, .. } = &self.movers[mover];
+        if *is_only_task { Vec::new() } else { asker.levels.path(self.instances[number]) }
     }
 
     /// Where a task of a mover may go to, as far as was free from the start: the tightest places first.

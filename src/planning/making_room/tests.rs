@@ -119,7 +119,7 @@ fn among_equals_it_is_the_domain_where_the_task_is_missing() {
     check(&drawing.replace("service db cpu=512", "service db cpu=256"), "");
     let drawing = "a i-1 web web api cpu=2048\nb i-2 db cpu=1024\na i-3 cpu=256\nb i-4 cpu=256\n\
                    service web desired=3 cpu=896\nservice api cpu=256\nservice db cpu=256";
-    check(drawing, "web 1/1: db:i-2>i-4");
+    check(drawing, "web 1/1: db:i-2>i-3");
 }
 
 #[test]
@@ -128,6 +128,10 @@ fn movers_stay_in_their_domain_and_spread() {
     let drawing = "a i-1 api cpu=1024\nb i-2 api cpu=512\nservice web desired=1 cpu=1024\nservice api cpu=256";
     check(drawing, "web no-room-to-make");
     check(&format!("{drawing} strategy=binpack:memory"), "web 1/1: api:i-1>i-2");
+    // Its only task is as even in the one zone as in the other.
+    let only =
+        "a i-1 api cpu=1024\nb i-2 db cpu=512\nservice web desired=1 cpu=1024\nservice api cpu=256\nservice db cpu=256";
+    check(only, "web 1/1: api:i-1>i-2");
     let distinct = "a i-1 web cpu=1024\na i-2 api cpu=1024\na i-3 cpu=256\nservice web desired=2 cpu=768 constraint=distinctInstance\n\
                     service api cpu=512";
     check(distinct, "web no-room-to-make");
@@ -268,7 +272,8 @@ fn may_go(cluster: &Cluster, service: &ServiceName, from: &ContainerInstanceArn,
     };
     let (levels, [one, other]) =
         (Levels::of(known).unwrap_or(Levels::none()), [from, to].map(|arn| &cluster.container_instances[arn]));
-    levels.path(one) == levels.path(other)
+    let tasks = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(service)).count();
+    (tasks == 1 || levels.path(one) == levels.path(other))
         && (!levels.instance || count(to) < count(from))
         && other.remaining.holds(&cluster.task_definitions[&known.task_definition].reserves)
 }
