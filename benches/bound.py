@@ -4,8 +4,12 @@ token buckets. All of it as ECS documents it, or as the simulator has it where E
 A service's moves go in surges of REBALANCER_SURGE percent of its desired count. A surge of k tasks is over no sooner than
 
     launches   ⌊(k - 1) ÷ 83⌋ × 10 s   ECS launches at most 500 tasks a minute for a service: 83 each 10 s
-    start-up   5 + 10 × k ÷ (k + 1) s  each takes 5 to 15 s, evenly drawn; so long is the slowest of k, on average
-    health     40 s                    where nothing checks a task; else 10 + 10 × k ÷ (k + 1) s, drawn from 10 to 20 s
+    first look 8 s                     the scheduler looks 4 to 12 s after the desired count was changed, evenly drawn
+    start-up   4 + 21 × k ÷ (k + 1) s  each takes 4 to 25 s, evenly drawn; so long is the slowest of k, on average
+    health     40 s                    where nothing checks a task; else what the check takes:
+                                       of a container 10 + 10 × k ÷ (k + 1) s, drawn from 10 to 20 s;
+                                       of a target 15.75 s, a look and a half, until it is registered, then 5 checks, 30 s apart,
+                                       of which the first comes within 30 s: 120 + 30 × k ÷ (k + 1) s
 
 Services go side by side, so the longest one counts. Before and after, the cluster is read: no sooner than its pages of tasks
 come one after another, 30 ms each, with a describe, and the metrics after them; nor than the bucket gives: 100 requests at
@@ -17,6 +21,7 @@ import math
 
 LAUNCHES, LOOK_SECONDS = 83, 10
 LATENCY_SECONDS = 0.030
+FIRST_LOOK_SECONDS, UNTIL_REGISTERED_SECONDS = 8, 15.75
 SETTLING_SECONDS = 40
 BURST, REFILL_A_SECOND = 100, 20
 
@@ -26,15 +31,22 @@ def slowest(number, shortest, longest):
     return shortest + (longest - shortest) * number / (number + 1)
 
 
-def surge(tasks, is_checked):
+def health(tasks, check):
+    """Until all of so many are healthy; what checks them is "targets", "containers" or nothing."""
+    if check == "targets":
+        return UNTIL_REGISTERED_SECONDS + slowest(tasks, 120, 150)
+    return slowest(tasks, 10, 20) if check == "containers" else SETTLING_SECONDS
+
+
+def surge(tasks, check):
     launches = (tasks - 1) // LAUNCHES * LOOK_SECONDS
-    return launches + slowest(tasks, 5, 15) + (slowest(tasks, 10, 20) if is_checked else SETTLING_SECONDS)
+    return launches + FIRST_LOOK_SECONDS + slowest(tasks, 4, 25) + health(tasks, check)
 
 
-def service_seconds(moves, desired, is_checked, surge_percent):
+def service_seconds(moves, desired, check, surge_percent):
     most = max(1, desired * surge_percent // 100)
     full, rest = divmod(moves, most)
-    return full * surge(most, is_checked) + (surge(rest, is_checked) if rest else 0)
+    return full * surge(most, check) + (surge(rest, check) if rest else 0)
 
 
 def reading_seconds(instances, tasks):
@@ -51,7 +63,8 @@ def rebalancing_seconds(snapshot, report, surge_percent=25):
     for moved in (it for it in report["services"] if it["moved"]):
         service = desired[moved["name"]]
         containers = definitions[service["taskDefinition"]]["containerDefinitions"]
-        is_checked = bool(service.get("loadBalancers")) or any(it.get("healthCheck") for it in containers)
-        seconds.append(service_seconds(moved["moved"], service["desiredCount"], is_checked, surge_percent))
+        has_checks = any(it.get("healthCheck") for it in containers)
+        check = "targets" if service.get("loadBalancers") else "containers" if has_checks else None
+        seconds.append(service_seconds(moved["moved"], service["desiredCount"], check, surge_percent))
     reading = reading_seconds(len(snapshot["containerInstances"]), len(snapshot["tasks"]))
     return max(seconds, default=0) + 2 * reading

@@ -146,7 +146,8 @@ pub(crate) fn register_target(world: &mut World, arn: &str) {
     let fails = world.chance(world.options.faults.failing_targets);
     let checks = if fails { FAILED_CHECKS } else { passes };
     let first = world.between(0, interval);
-    let delay = slowed(world, first + (checks - 1) * interval);
+    // A slow starter passes the first of them late; the others follow as far apart as ever.
+    let delay = slowed(world, first) + (checks - 1) * interval;
     if let Some(task) = world.state.tasks.get_mut(arn) {
         task.target = Target::Initial;
         task.fails_checks = fails;

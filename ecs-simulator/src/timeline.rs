@@ -68,6 +68,8 @@ pub struct History {
     pub lowest_running: u32,
     /// Tasks started.
     pub started: u32,
+    /// When each of them was placed.
+    pub starts: Vec<Moment>,
     /// Tasks whose end was decided.
     pub stopped: u32,
     /// Each time that somebody set the desired count.
@@ -132,6 +134,7 @@ impl Timeline {
     pub(crate) fn started(&mut self, service: &str, at: Moment, tasks: u32, limit: impl FnOnce(Option<u32>) -> u32) {
         let history = self.0.entry(service.to_owned()).or_default();
         history.started += 1;
+        history.starts.push(at);
         history.most_tasks = history.most_tasks.max(tasks);
         let limit = limit(history.count_before_raise());
         if tasks > limit {

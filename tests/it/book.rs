@@ -26,7 +26,7 @@ fn pages() -> PathBuf {
 }
 
 #[track_caller]
-fn check(page: &str, section: &str, expected: &str) {
+pub(crate) fn check(page: &str, section: &str, expected: &str) {
     held(&pages().join(page), section, expected);
 }
 

@@ -5,11 +5,14 @@ use std::{fs, path::Path};
 use ecs_rebalancer::{
     config::{Clusters, Config},
     rehearsal::Rehearsal,
-    report::{Report, ServiceReport},
+    report::{Outcome, Report, ServiceReport},
 };
 use ecs_simulator::{behaviour::SWITCHES, snapshot::Snapshot};
 
-use crate::support::{config, in_simulated_time, options};
+use crate::{
+    snapshot,
+    support::{config, in_simulated_time, leftovers, options, rehearse, spread_of},
+};
 
 /// A case's cluster; none where the folder is absent, which is said.
 fn case(name: &str) -> Option<Snapshot> {
@@ -22,19 +25,19 @@ fn case(name: &str) -> Option<Snapshot> {
 }
 
 /// A run on a case as its README has it: never for the instances' load alone, unless that is said.
-fn run_with(cluster: &Snapshot, settings: &str, behaviour: &[&str]) -> (Report, Rehearsal) {
+fn run_with(cluster: &Snapshot, settings: &str, behaviour: &[&str], faults: &[&str]) -> (Report, Rehearsal) {
     let load = if settings.contains("LOAD_THRESHOLD") { "" } else { " LOAD_THRESHOLD=100" };
     let name = cluster.cluster_name().to_owned();
     let config = Config { clusters: Clusters::Named(vec![name.clone()]), ..config(&format!("{settings}{load}")) };
     in_simulated_time(async {
-        let rehearsal = Rehearsal::new(cluster, options(1, behaviour, &[])).unwrap();
+        let rehearsal = Rehearsal::new(cluster, options(1, behaviour, faults)).unwrap();
         let report = rehearsal.run(&config, &name, "run-1").await;
         (report, rehearsal)
     })
 }
 
 fn run(cluster: &Snapshot, settings: &str) -> (Report, Rehearsal) {
-    run_with(cluster, settings, &[])
+    run_with(cluster, settings, &[], &[])
 }
 
 fn service<'a>(report: &'a Report, name: &str) -> &'a ServiceReport {
@@ -50,15 +53,19 @@ fn told(report: &Report, rehearsal: &Rehearsal, name: &str) -> String {
     format!("{misplaced} misplaced, {stuck} stuck, {planned} planned, {started} started, {:?} {why}", report.errors)
 }
 
-/// Runs a case, dry and in earnest under every value of every switch, and compares what is told each time.
+/// Every value of every switch.
+fn behaviours() -> impl Iterator<Item = String> {
+    SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)))
+}
+
+/// Runs a case under every value of every switch, and compares what is told each time.
 #[track_caller]
 fn check(name: &str, service: &str, settings: &str, expected: &str) {
     let Some(cluster) = case(name) else { return };
-    let switches =
-        SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
-    for switch in switches {
-        let (report, rehearsal) = run_with(&cluster, settings, &[&switch]);
+    for switch in behaviours() {
+        let (report, rehearsal) = run_with(&cluster, settings, &[&switch], &[]);
         assert_eq!(told(&report, &rehearsal, service), expected, "{name} with {switch}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{name} with {switch}");
     }
 }
 
@@ -99,6 +106,13 @@ fn an_agent_that_reconnects_sets_nothing_off() {
 #[test]
 fn where_a_task_may_go() {
     check("trunk-ten-of-ten", "web", "", "2 misplaced, 2 stuck, 0 planned, 0 started, [] no-room");
+    check("m5-4xlarge-interfaces", "web", "", "2 misplaced, 0 stuck, 2 planned, 2 started, [] ");
+    check("subnets-two-of-three-zones", "web", "", "0 misplaced, 0 stuck, 0 planned, 0 started, [] ");
+    for gpus in ["gpu-ALL", "gpu-share"] {
+        check(gpus, "web", "", "0 misplaced, 0 stuck, 0 planned, 0 started, [] ");
+    }
+    let java = "0 misplaced, 0 stuck, 0 planned, 0 started, [] unreadable-placement-constraint";
+    check("constraint-java-pattern", "web", "", java);
     let Some(cluster) = case("interfaces-shared-by-moves") else { return };
     let (report, _) = run(&cluster, "DRY_RUN=true");
     assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 3, "what it can never hold is no imbalance");
@@ -126,4 +140,178 @@ fn a_slow_starter_is_named_with_the_deadline_that_it_needs() {
     assert!(why.ends_with("REBALANCER_DEADLINE must be 17m at least"), "{why}");
     let (report, _) = run(&cluster, "DRY_RUN=true DEADLINE=17m");
     assert_eq!(report.plan.len(), 2);
+}
+
+#[test]
+fn as_even_as_it_gets_with_gpus() {
+    let drawing = "a i-1 web web web web gpus=4\na i-2 gpus=1\nservice web gpus=1 strategy=spread:instanceId";
+    let (report, rehearsal) = rehearse(drawing, "LOAD_THRESHOLD=100", options(0, &[], &[]));
+    assert_eq!(report.before.as_ref().unwrap().misplaced_tasks, 1);
+    assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0);
+    assert_eq!(spread_of(&rehearsal, "web"), "i-1=3 i-2=1");
+}
+
+#[test]
+fn no_task_of_ec2_goes_to_an_external_instance() {
+    let Some(cluster) = case("ecs-anywhere-beside-ec2") else { return };
+    for switch in behaviours() {
+        let (report, rehearsal) = run_with(&cluster, "", &[&switch], &[]);
+        assert_eq!(service(&report, "web").moved, 2, "{switch}: {:?}", report.errors);
+        assert_eq!(spread_of(&rehearsal, "web"), "1=2 2=2", "{switch}");
+    }
+}
+
+#[test]
+fn what_is_not_whole_or_not_listed_is_rehearsed_as_it_was_read() {
+    for name in ["task-on-unlisted-instance", "service-being-deleted", "constraint-java-pattern"] {
+        let Some(cluster) = case(name) else { return };
+        let settings = Config {
+            clusters: Clusters::Named(vec![cluster.cluster_name().to_owned()]),
+            ..config("DRY_RUN=true LOAD_THRESHOLD=100")
+        };
+        snapshot::check_with(name, &cluster, settings);
+    }
+}
+
+#[test]
+fn one_answer_pasted_whole_is_accepted() {
+    check("one-definition-answer", "web", "", "2 misplaced, 0 stuck, 2 planned, 2 started, [] ");
+}
+
+#[test]
+fn a_replacement_beside_a_task_that_drains_waits_for_it() {
+    let Some(cluster) = case("beside-a-draining-task") else { return };
+    let settings = "TASK_TIMEOUT=10m";
+    let (report, rehearsal) = run_with(&cluster, settings, &["deregistration-delay=300s"], &[]);
+    assert_eq!((report.outcome, service(&report, "web").moved), (Outcome::Rebalanced, 2), "{report:#?}");
+    let simulator = rehearsal.simulator();
+    let counts = &simulator.timeline().services()["web"].counts;
+    let first = counts.iter().find(|counts| counts.running > 4).unwrap().at;
+    assert!(first.0 - simulator.start().0 >= 300_000, "it didn't wait until the other had drained: {counts:?}");
+    drop(simulator);
+    let (report, rehearsal) =
+        run_with(&cluster, settings, &["deregistration-delay=300s", "resources-freed=when-stopped"], &[]);
+    let nowhere = "2 misplaced, 2 stuck, 0 planned, 0 started, [] no-room";
+    assert_eq!(told(&report, &rehearsal, "web"), nowhere);
+    assert!(service(&report, "web").reason.ends_with("140 MiB of memory short"), "{}", service(&report, "web").reason);
+}
+
+#[test]
+fn an_only_task_makes_way_across_zones() {
+    let Some(cluster) = case("make-room-across-zones") else { return };
+    for switch in behaviours().filter(|switch| switch != "constraints-bind=next-deployment") {
+        let (report, rehearsal) = run_with(&cluster, "STEER=true", &[&switch], &[]);
+        assert_eq!((report.outcome, service(&report, "A").moved), (Outcome::Rebalanced, 1), "{switch}: {report:#?}");
+        assert_eq!(spread_of(&rehearsal, "C").matches("=1").count(), 1, "{switch}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{switch}");
+    }
+}
+
+#[test]
+fn blue_and_green_are_healthy_in_either_target_group() {
+    let Some(cluster) = case("bluegreen") else { return };
+    for live in ["first", "second"] {
+        for switch in behaviours() {
+            let live = format!("live-target-group={live}");
+            let (report, rehearsal) = run_with(&cluster, "", &[&live, &switch], &[]);
+            assert_eq!((report.outcome, service(&report, "web").moved), (Outcome::Rebalanced, 1), "{live} {switch}");
+            assert!(report.duration_seconds < 540.0, "{live} {switch}: {} s", report.duration_seconds);
+            let simulator = rehearsal.simulator();
+            assert!(simulator.timeline().services()["web"].lowest_healthy >= 2, "{live} {switch}");
+        }
+    }
+}
+
+#[test]
+fn a_slow_starter_is_waited_for_as_long_as_its_grace_period() {
+    let Some(cluster) = case("slow-start-grace-900") else { return };
+    let (report, _) = run_with(&cluster, "DEADLINE=1h", &["target-checks=5x30s"], &["slow-start=15"]);
+    assert_eq!((report.outcome, service(&report, "web").moved), (Outcome::Rebalanced, 2), "{report:#?}");
+    assert!(report.duration_seconds > 300.0, "it started in {} s, which is not slow", report.duration_seconds);
+}
+
+#[test]
+fn what_auto_scaling_did_meanwhile_is_told() {
+    let Some(cluster) = case("scaled-meanwhile") else { return };
+    let (report, rehearsal) = run_with(&cluster, "", &[], &["auto-scaling=15"]);
+    assert_eq!(report.outcome, Outcome::Failed);
+    let told = "web: the desired count was set to 8 by somebody else while the run had raised it by 1; that change stands, and up to \
+                1 of it may be the run's: check whether 7 is meant";
+    assert_eq!(report.errors, [told]);
+    assert_eq!(rehearsal.simulator().service("web").unwrap().desired_count, 8);
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn protection_that_comes_late_or_is_refused_stops_the_run() {
+    let Some(cluster) = case("twelve") else { return };
+    // The scheduler knows of it by the time at which the desired count is lowered.
+    let (report, rehearsal) = run_with(&cluster, "", &[], &["late-protection=5"]);
+    assert_eq!((report.outcome, service(&report, "web").moved), (Outcome::Rebalanced, 6), "{:?}", report.errors);
+    assert_eq!(rehearsal.simulator().timeline().tasks_started(), 6);
+    for (fault, told) in [
+        (
+            "late-protection=60",
+            "web: ECS stopped protected tasks, so this run lowers no more desired counts of others: ",
+        ),
+        ("refused-protection=1", "web: ECS refused to protect tasks, so the step was undone: "),
+        ("refused-protection=0.5", "web: ECS refused to protect tasks, so the step was undone: "),
+    ] {
+        let (report, rehearsal) = run_with(&cluster, "", &["scale-in=newest"], &[fault]);
+        assert_eq!((report.outcome, report.exit_status()), (Outcome::Failed, 1), "{fault}");
+        assert!(report.errors[0].starts_with(told), "{fault}: {:?}", report.errors);
+        let simulator = rehearsal.simulator();
+        let history = &simulator.timeline().services()["web"];
+        // A quarter of twelve is started at a time: no second step is begun.
+        assert!(history.started <= 3 && history.lowest_healthy >= 12, "{fault}: {history:?}");
+        assert_eq!(simulator.service("web").unwrap().desired_count, 12, "{fault}");
+        drop(simulator);
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{fault}");
+    }
+}
+
+#[test]
+fn constraints_that_take_effect_late_end_the_steering() {
+    let Some(cluster) = case("consol") else { return };
+    let steered = "MODE=consolidate STEER=true";
+    let (report, rehearsal) = run_with(&cluster, steered, &["constraints-bind=next-deployment"], &[]);
+    assert_eq!(report.outcome, Outcome::Failed);
+    let told = "ECS placed a task elsewhere than the placement constraint asks, so this run steers no more";
+    assert!(report.errors.iter().any(|error| error.contains(told)), "{:?}", report.errors);
+    // Those on the way are undone; none is begun after.
+    let most = config("").policy.parallel;
+    assert!(rehearsal.simulator().timeline().tasks_started() <= most, "{report:#?}");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    let misses = rehearsal.simulator().service_names().into_iter().filter(|name| {
+        let tags = rehearsal.simulator().service(name).unwrap().tags;
+        tags.get("ecs-rebalancer:last").is_some_and(|note| note.contains("misses=1"))
+    });
+    assert!(misses.count() > 0, "the next run backs off");
+}
+
+#[test]
+fn a_note_that_is_none_of_a_run_s_changes_no_count() {
+    for name in ["note-a-month-old", "note-to-zero"] {
+        let Some(cluster) = case(name) else { return };
+        for settings in ["", "STEER=true", "EXCLUDE=web", "THRESHOLD=0"] {
+            let (report, rehearsal) = run(&cluster, settings);
+            let simulator = rehearsal.simulator();
+            assert_eq!(simulator.service("web").unwrap().desired_count, 3, "{name} {settings}");
+            assert_eq!(simulator.timeline().tasks_stopped(), 0, "{name} {settings}");
+            assert!(report.errors[0].starts_with("web: "), "{name} {settings}: {:?}", report.errors);
+        }
+    }
+}
+
+#[test]
+fn a_run_ends_where_its_plan_ends() {
+    let Some(cluster) = case("planned-moves-made-by-hand") else { return };
+    let (planned, _) = run(&cluster, "THRESHOLD=0 DRY_RUN=true");
+    for switch in behaviours() {
+        let (report, rehearsal) = run_with(&cluster, "THRESHOLD=0", &[&switch], &[]);
+        assert_eq!(report.plan, planned.plan, "{switch}");
+        assert_eq!(report.after, planned.predicted, "{switch}");
+        let made = u32::try_from(report.moves_made.len()).unwrap();
+        assert_eq!(rehearsal.simulator().timeline().tasks_started(), made, "{switch}");
+    }
 }

@@ -5,10 +5,10 @@ use ecs_rebalancer::{
     rehearsal::Rehearsal,
     report::{Report, text},
 };
-use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
+use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot, timeline::History};
 
 use crate::{
-    book::shown,
+    book::{check, shown},
     support::{in_simulated_time, leftovers, options},
 };
 
@@ -86,6 +86,72 @@ fn check_whole_rebalancing(seed: u64, behaviour: &[&str]) {
         let desired = simulator.service(name).unwrap().desired_count;
         assert!(history.lowest_healthy >= desired, "{name} fell to {} of {desired}: {what}", history.lowest_healthy);
     }
+}
+
+/// Where the simulated time of a run goes, by its largest service, which is in hand all the while: what it waits for in each
+/// span between two changes of its counts or starts of its tasks.
+fn where_time_goes(report: &Report, history: &History, begin: i64) -> String {
+    const SPANS: [&str; 7] = [
+        "read, measured, planned; published at the end",
+        "ECS's scheduler looks, and starts what is asked",
+        "tasks are pulled and start",
+        "tasks run until they count as healthy",
+        "the job looks, and protects the tasks that stay",
+        "ECS's scheduler looks, and stops what is too many",
+        "the job looks again, and notes the next step",
+    ];
+    let end = begin + i64::try_from(std::time::Duration::from_secs_f64(report.duration_seconds).as_millis()).unwrap();
+    let first_raise = history.count_changes[0].at.0;
+    let meant = history.count_changes[0].from;
+    let mut moments: Vec<i64> = history.counts.iter().map(|counts| counts.at.0).collect();
+    moments.extend(history.starts.iter().map(|start| start.0));
+    moments.extend([begin, first_raise, end]);
+    moments.sort_unstable();
+    let last = history.counts.last().unwrap().at.0;
+    let mut spent = [0; SPANS.len()];
+    for pair in moments.windows(2) {
+        let counts = history.counts.iter().rfind(|counts| counts.at.0 <= pair[0]).unwrap();
+        let placed = meant as usize + history.starts.iter().filter(|start| start.0 <= pair[0]).count();
+        let raised = history.count_changes.iter().filter(|change| change.at.0 <= pair[0] && change.to > change.from);
+        let asked = meant + raised.map(|change| change.to - change.from).sum::<u32>();
+        let span = if pair[0] < first_raise || pair[0] >= last {
+            0
+        } else if counts.desired == meant {
+            if counts.running > meant { 5 } else { 6 }
+        } else if placed < asked as usize {
+            1
+        } else if counts.running < counts.desired {
+            2
+        } else if counts.healthy < counts.desired {
+            3
+        } else {
+            4
+        };
+        spent[span] += pair[1] - pair[0];
+    }
+    assert_eq!(spent.iter().sum::<i64>(), end - begin, "every moment is told");
+    let line = |(span, milliseconds): (&str, i64)| {
+        format!("{span:<52}{:>4}.{} s\n", milliseconds / 1000, milliseconds % 1000 / 100)
+    };
+    SPANS.into_iter().zip(spent).map(line).collect()
+}
+
+#[test]
+fn where_the_time_of_a_rebalancing_goes_is_shown() {
+    let lifted = [("MAX_MOVES", "1000"), ("MAX_SERVICES", "100"), ("DEADLINE", "2h"), ("THRESHOLD", "0")];
+    let Some((report, rehearsal)) = run(&lifted, options(0, &[], &[])) else { return };
+    let simulator = rehearsal.simulator();
+    let (_, history) = simulator.timeline().services().iter().max_by_key(|(_, history)| history.started).unwrap();
+    let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+    let requests: u64 = report.api_calls.values().sum();
+    let text = format!(
+        "{moved} tasks moved by {requests} requests in {:.0} s; {} requests were throttled\n\n{}",
+        report.duration_seconds,
+        simulator.throttled(),
+        where_time_goes(&report, history, simulator.start().0)
+    );
+    println!("{text}");
+    check("fleet.md", "time", &format!("```text\n{text}```\n"));
 }
 
 /// Whether `FLEET=all` is set.

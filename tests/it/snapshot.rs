@@ -28,8 +28,14 @@ fn run(snapshot: &Snapshot, config: &Config) -> Report {
 /// The plan and the measure of a cluster, and of the snapshot that the job wrote of it, are the same.
 #[track_caller]
 fn check(name: &str, cluster: &Snapshot, settings: &str) {
+    check_with(name, cluster, config(settings));
+}
+
+/// The same, with a whole configuration.
+#[track_caller]
+pub(crate) fn check_with(name: &str, cluster: &Snapshot, config: Config) {
     let file = folder("snapshots").join(format!("{name}.json"));
-    let dry = Config { dry_run: true, snapshot: Some(file.clone()), ..config(settings) };
+    let dry = Config { dry_run: true, snapshot: Some(file.clone()), ..config };
     let there = run(cluster, &dry);
     let written = Snapshot::from_json(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(written.cluster_name(), cluster.cluster_name());
