@@ -47,6 +47,8 @@ pub fn file(findings: &[Finding], region: &str, cluster: &str, at: &str) -> Valu
         if let Ok(found) = &finding.outcome {
             match finding.probe.setting {
                 Setting::Behaviour(name) => behaviours.insert(name, found.value.clone()),
+                // What isn't late is no fault.
+                Setting::Fault(_) if found.value == "0" => None,
                 Setting::Fault(name) => faults.insert(name, found.value.clone()),
             };
         }
@@ -63,6 +65,7 @@ pub fn file(findings: &[Finding], region: &str, cluster: &str, at: &str) -> Valu
             };
             probe["probe"] = json!(finding.probe.name);
             probe["calls"] = json!(finding.calls);
+            probe["seconds"] = json!(finding.took.as_secs());
             probe
         })
         .collect();

@@ -20,8 +20,8 @@ use aws_sdk_ecs::{
         create_service::builders::CreateServiceFluentBuilder, update_service::builders::UpdateServiceFluentBuilder,
     },
     types::{
-        AvailabilityZoneRebalancing, LaunchType, LoadBalancer, PlacementConstraint, PlacementConstraintType,
-        PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
+        AvailabilityZoneRebalancing, CapacityProviderStrategyItem, LaunchType, LoadBalancer, PlacementConstraint,
+        PlacementConstraintType, PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -107,6 +107,8 @@ pub struct Plan<'a> {
     pub constraint: Option<String>,
     /// Behind the stack's target group.
     pub has_targets: bool,
+    /// Over both of the stack's capacity providers, instead of the launch type EC2.
+    pub over_providers: bool,
     /// minimumHealthyPercent and maximumPercent.
     pub percents: Option<(i32, i32)>,
 }
@@ -158,11 +160,18 @@ impl<'a> Lab<'a> {
             .service_name(name)
             .task_definition(plan.definition)
             .desired_count(plan.count)
-            .launch_type(LaunchType::Ec2)
             // Else ECS would move tasks by itself.
             .availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled)
             .propagate_tags(PropagateTags::Service)
             .tags(tag);
+        if plan.over_providers {
+            let item = |provider| CapacityProviderStrategyItem::builder().capacity_provider(provider).weight(1).build();
+            let items = self.stack.capacity_providers.iter().map(item);
+            // None lacks what it needs.
+            request = request.set_capacity_provider_strategy(Some(items.filter_map(Result::ok).collect()));
+        } else {
+            request = request.launch_type(LaunchType::Ec2);
+        }
         if plan.has_targets {
             let targets = LoadBalancer::builder().target_group_arn(&self.stack.target_groups[0]);
             request = request.load_balancers(targets.container_name("app").container_port(80).build());
@@ -281,6 +290,32 @@ impl<'a> Lab<'a> {
         }
     }
 
+    /// Waits until the service says that it has reached a steady state, with so many tasks: its targets are healthy then.
+    pub(crate) async fn at_rest(&self, service: &str, count: i32) -> Result<Look, Stop> {
+        let what = format!("a steady state with {count} tasks");
+        self.until(service, &what, |look| {
+            let said = look.events.last().is_some_and(|event| event.ends_with("has reached a steady state."));
+            said && look.has_running(count) && look.is_complete()
+        })
+        .await
+    }
+
+    /// Waits until a task has stopped.
+    pub(crate) async fn stopped(&self, arn: &str) -> Result<Task, Stop> {
+        let began = Instant::now();
+        self.tell("a task to stop");
+        loop {
+            let task = self.describe(arn).await?;
+            if task.stopped.is_some() {
+                return Ok(task);
+            }
+            if began.elapsed() > self.site.patience {
+                return Err(Stop::not_settled(format!("{arn} doesn't stop: {}", task.status)));
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
     /// Looks until what is looked for is there.
     pub(crate) async fn until(&self, service: &str, what: &str, is_so: impl Fn(&Look) -> bool) -> Result<Look, Stop> {
         let began = Instant::now();
@@ -294,7 +329,7 @@ impl<'a> Lab<'a> {
                 let seconds = self.site.patience.as_secs();
                 let none =
                     if look.tasks.is_empty() { "CreateService and UpdateService start no task here; " } else { "" };
-                let what = format!("{none}{service}: no {what} within {seconds} s: {}", look.shown());
+                let what = format!("{none}{service}: {seconds} s were not enough for {what}: {}", look.shown());
                 return Err(Stop::not_settled(what));
             }
             sleep(BETWEEN_LOOKS.min(self.site.patience)).await;

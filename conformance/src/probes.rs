@@ -3,21 +3,39 @@
 mod constraints_bind;
 mod default_strategy;
 mod desired_count_deploys;
+mod maximum_percent;
+mod protection_binds;
+mod reads_lag;
+mod resources_freed;
 mod scale_in;
+mod spread_across_providers;
+mod spread_counts;
 mod stop_of_protected;
+mod stop_order;
+mod stop_reaction;
 mod ties;
+mod unhealthy_first;
 
 use std::collections::BTreeSet;
 
 use crate::{lab::Instance, probe::Probe};
 
 /// Every probe, in the order in which they run.
-pub static PROBES: [Probe; 6] = [
+pub static PROBES: [Probe; 15] = [
     stop_of_protected::PROBE,
+    reads_lag::PROBE,
+    stop_order::PROBE,
+    resources_freed::PROBE,
     desired_count_deploys::PROBE,
     constraints_bind::PROBE,
+    maximum_percent::PROBE,
+    stop_reaction::PROBE,
     default_strategy::PROBE,
     ties::PROBE,
+    spread_across_providers::PROBE,
+    unhealthy_first::PROBE,
+    protection_binds::PROBE,
+    spread_counts::PROBE,
     scale_in::PROBE,
 ];
 

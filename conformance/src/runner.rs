@@ -1,5 +1,9 @@
 //! The probes one after another, on a cluster that is clean before each and after the last.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::{
     finding::{Outcome, Stop},
     lab::{self, Lab, Site},
@@ -17,12 +21,15 @@ pub struct Finding {
     pub record: Vec<String>,
     /// The calls it made.
     pub calls: u64,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Runs a probe, and takes away what it made, whatever came of it.
 pub async fn run(probe: &'static Probe, site: Site<'_>) -> Finding {
     let record = &site.connection.record;
     let before = record.calls();
+    let began = Instant::now();
     record.take();
     let outcome = settle(probe, site).await;
     let kept = match &outcome {
@@ -38,7 +45,7 @@ pub async fn run(probe: &'static Probe, site: Site<'_>) -> Finding {
         }
         (outcome, _) => outcome,
     };
-    Finding { probe, outcome, record: kept, calls: record.calls() - before }
+    Finding { probe, outcome, record: kept, calls: record.calls() - before, took: began.elapsed() }
 }
 
 async fn settle(probe: &Probe, site: Site<'_>) -> Outcome {

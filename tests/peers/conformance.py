@@ -1,7 +1,7 @@
 """The probes' command over a real socket: killed and interrupted at random moments on the simulator, and on moto, which lacks much.
 
     conformance.py kills COMMAND SIMULATOR
-    conformance.py moto COMMAND MOTO_SERVER
+    conformance.py moto COMMAND MOTO_SERVER [PROBE...]
 
 COMMAND is the binary behind `cargo conformance`. Whatever happens to it, a second start leaves the cluster as it was.
 """
@@ -31,7 +31,6 @@ SPEED = 60
 # Within these seconds a probe makes its services and changes them.
 LATEST = 25
 PATIENCE = 240
-PROBES = ["stop-of-protected", "desired-count-deploys", "constraints-bind", "default-strategy", "ties", "scale-in"]
 
 
 def fail(what):
@@ -69,9 +68,14 @@ def looked_at(endpoint):
     }
 
 
+def probes(command):
+    listed = subprocess.run([command, "--list"], capture_output=True, text=True, check=True).stdout
+    return [line.split(":")[0] for line in listed.splitlines() if not line.startswith(" ")]
+
+
 def lane(command, simulator, seed):
     """One simulator, and what is done to the command on it, one after the other."""
-    chance = random.Random(seed)
+    chance, names = random.Random(seed), probes(command)
     process = subprocess.Popen(
         [simulator, FOLDER / "cluster.json", "--speed", str(SPEED), "--seed", str(seed)], stdout=subprocess.PIPE, text=True
     )
@@ -81,7 +85,7 @@ def lane(command, simulator, seed):
         before = looked_at(endpoint)
         ends = [signal.SIGKILL] * KILLS + [signal.SIGINT]
         for end in ends:
-            probe, seconds = chance.choice(PROBES), chance.uniform(0.2, LATEST)
+            probe, seconds = chance.choice(names), chance.uniform(0.2, LATEST)
             what = f"seed {seed}: {probe}, {end.name} after {seconds:.1f} s"
             first = subprocess.Popen(
                 [command, "--account", STACK, "--endpoint", endpoint, "--probe", probe],
@@ -126,7 +130,7 @@ def kills(command, simulator):
     print(f"ok: {LANES * KILLS} kills and {LANES} interruptions; in {made} cases services had been there", flush=True)
 
 
-def moto(command, moto_server):
+def moto(command, moto_server, *names):
     port = free_port()
     with server([moto_server, "-H", "127.0.0.1", "-p", str(port)], port) as endpoint, tempfile.TemporaryDirectory() as folder:
         ecs, ec2 = client("ecs", endpoint), client("ec2", endpoint)
@@ -147,7 +151,7 @@ def moto(command, moto_server):
             launched = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, Placement={"AvailabilityZone": REGION + zone})
             identity = json.dumps({"instanceId": launched["Instances"][0]["InstanceId"]})
             ecs.register_container_instance(cluster=stack["cluster"], instanceIdentityDocument=identity)
-        status, printed = run(command, endpoint, "--patience", "1", "--output", found, account=account)
+        status, printed = run(command, endpoint, "--patience", "1", "--output", found, *(f"--probe={name}" for name in names), account=account)
         if status:
             fail(f"exit status {status}\n{printed}")
         probes = {probe["probe"]: probe for probe in json.loads(found.read_text())["probes"]}
@@ -160,8 +164,8 @@ def moto(command, moto_server):
 
 
 def main():
-    what, command, other = sys.argv[1:]
-    {"kills": kills, "moto": moto}[what](command, other)
+    what, *arguments = sys.argv[1:]
+    {"kills": kills, "moto": moto}[what](*arguments)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -47,9 +48,9 @@ def free_port():
 @contextlib.contextmanager
 def server(command, port, environment=None):
     """A server for the time of the block, once it listens."""
-    process = subprocess.Popen(
-        command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    # A file: a pipe that nobody reads is full after a thousand lines of log, and then the server stands still.
+    said = tempfile.TemporaryFile()
+    process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=said)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -59,12 +60,14 @@ def server(command, port, environment=None):
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     process.kill()
-                    sys.exit(f"{command[0]} does not start:\n{process.stderr.read().decode()}")
+                    said.seek(0)
+                    sys.exit(f"{command[0]} does not start:\n{said.read().decode()}")
                 time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
+        said.close()
 
 
 def post(url, body):

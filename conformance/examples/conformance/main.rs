@@ -24,7 +24,7 @@ use conformance::{
     stack::{Stack, cents},
 };
 use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults};
-use simulated::{Cluster, in_simulated_time};
+use simulated::{BALANCER, Cluster, in_simulated_time};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -132,9 +132,10 @@ async fn all(arguments: &Arguments, probes: &[&'static Probe], site: Site<'_>) -
 }
 
 fn on_simulator(arguments: &Arguments, probes: &[&'static Probe]) -> Result<ExitCode> {
+    let behaviour: Vec<&str> = BALANCER.into_iter().chain(arguments.behaviour.iter().map(String::as_str)).collect();
     let options = Options {
         seed: arguments.seed,
-        behaviour: Behaviour::from_settings(&arguments.behaviour)?,
+        behaviour: Behaviour::from_settings(&behaviour)?,
         faults: Faults::from_settings(&arguments.fault)?,
     };
     let stack = simulated::stack()?;

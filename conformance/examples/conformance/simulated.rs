@@ -25,6 +25,9 @@ pub(crate) fn in_simulated_time<T>(future: impl Future<Output = T>) -> Result<T>
     }))
 }
 
+/// How the load balancer of the stack is set up.
+pub(crate) const BALANCER: [&str; 2] = ["deregistration-delay=30s", "target-checks=2x10s"];
+
 /// The stack that the simulated cluster is.
 pub(crate) fn stack() -> Result<Stack> {
     Stack::from_json(include_str!("stack.json"))

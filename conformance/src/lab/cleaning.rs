@@ -8,7 +8,7 @@ use aws_sdk_ecs::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Site, call, looking::call_page};
+use super::{Site, attempt, call, looking::call_page};
 use crate::{
     finding::Stop,
     stack::{PREFIX, Stack, TAG},
@@ -17,7 +17,7 @@ use crate::{
 /// Between two looks at what is going.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 /// That nothing is there is believed when so many readings in a row say so.
-const READINGS: u32 = 2;
+const READINGS: u32 = 3;
 /// Between them.
 const BETWEEN_READINGS: Duration = Duration::from_secs(1);
 /// Whoever cleans goes on after so many failures in a row: nobody comes after it.
@@ -77,25 +77,27 @@ pub async fn clean(site: Site<'_>) -> Result<usize, Stop> {
     }
 }
 
-/// Deletes what is there. Tells how many services it deleted, and how many tasks of such services haven't stopped yet.
+/// Deletes what is there. Tells how many services it deleted or doesn't know the state of, and how many tasks of such services
+/// haven't stopped yet.
 async fn sweep(ecs: &Client, stack: &Stack) -> Result<(usize, usize), Stop> {
-    let left = ours(ecs, stack).await?;
+    let (left, unknown) = ours(ecs, stack).await?;
     for service in &left {
         let request = ecs.delete_service().cluster(&stack.cluster).service(service).force(true);
-        call("DeleteService", request.send()).await?;
+        // One that was described late is deleted already.
+        attempt("DeleteService", request.send()).await?.ok();
     }
-    Ok((left.len(), tasks(ecs, stack).await?.len()))
+    Ok((left.len() + unknown, tasks(ecs, stack).await?.len()))
 }
 
-/// The services that probes made: by their name's beginning, and their tag.
-async fn ours(ecs: &Client, stack: &Stack) -> Result<Vec<String>, Stop> {
+/// The services that probes made, by their name's beginning and their tag; and how many are listed, but not described yet.
+async fn ours(ecs: &Client, stack: &Stack) -> Result<(Vec<String>, usize), Stop> {
     let mut pages = ecs.list_services().cluster(&stack.cluster).max_results(100).into_paginator().send();
     let mut names = Vec::new();
     while let Some(page) = call_page("ListServices", pages.next().await).await? {
         let last = |arn: &String| arn.rsplit('/').next().unwrap_or_default().to_owned();
         names.extend(page.service_arns().iter().map(last).filter(|name| name.starts_with(PREFIX)));
     }
-    let mut ours = Vec::new();
+    let (mut ours, mut described) = (Vec::new(), 0);
     // [API, DescribeServices: 10]
     for batch in names.chunks(10) {
         let request = ecs.describe_services().cluster(&stack.cluster).include(ServiceField::Tags);
@@ -103,11 +105,12 @@ async fn ours(ecs: &Client, stack: &Stack) -> Result<Vec<String>, Stop> {
         let is_ours = |service: &&aws_sdk_ecs::types::Service| {
             service.status() == Some("ACTIVE") && service.tags().iter().any(|tag| tag.key() == Some(TAG))
         };
+        described += answer.services().len();
         ours.extend(
             answer.services().iter().filter(is_ours).filter_map(|service| service.service_name().map(str::to_owned)),
         );
     }
-    Ok(ours)
+    Ok((ours, names.len().saturating_sub(described)))
 }
 
 /// The tasks of such services that have not stopped yet: a service that is being deleted isn't listed any more.

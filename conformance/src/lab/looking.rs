@@ -91,6 +91,8 @@ pub struct Instance {
     pub ec2: String,
     /// Its zone.
     pub zone: String,
+    /// Its capacity provider.
+    pub provider: String,
     /// Since when it is there; milliseconds since 1970.
     pub registered: i64,
     /// MiB that are free.
@@ -106,23 +108,27 @@ impl Lab<'_> {
         for _ in 0..READINGS {
             sleep(BETWEEN_READINGS).await;
             let reading = self.read(service).await?;
-            if reading == before {
-                return Ok(reading);
+            match &reading {
+                Some(look) if reading == before => return Ok(look.clone()),
+                _ => before = reading,
             }
-            before = reading;
         }
-        Err(Stop::contradiction(
-            format!("what {service} is like, {READINGS} times in a row"),
-            format!("something else each time; at last {}", before.shown()),
-        ))
+        match before {
+            Some(last) => Err(Stop::contradiction(
+                format!("what {service} is like, {READINGS} times in a row"),
+                format!("something else each time; at last {}", last.shown()),
+            )),
+            None => Err(Stop::not_settled(format!("DescribeServices doesn't show {service}"))),
+        }
     }
 
-    async fn read(&self, service: &str) -> Result<Look, Stop> {
+    /// None while the service isn't shown: it may just have been made.
+    async fn read(&self, service: &str) -> Result<Option<Look>, Stop> {
         let cluster = &self.stack.cluster;
         let answer =
             call("DescribeServices", self.ecs().describe_services().cluster(cluster).services(service).send()).await?;
         let [described] = answer.services() else {
-            return Err(Stop::not_settled(format!("DescribeServices doesn't show {service}")));
+            return Ok(None);
         };
         let arns = self.list(service, DesiredStatus::Running).await?;
         let tasks = self.tasks(&arns, &format!("service:{service}")).await?;
@@ -133,7 +139,7 @@ impl Lab<'_> {
             let state = deployment.rollout_state().map(|state| state.as_str().to_owned());
             (deployment.id().unwrap_or_default().to_owned(), state.unwrap_or_default())
         };
-        Ok(Look {
+        Ok(Some(Look {
             desired: described.desired_count(),
             deployments: described.deployments().iter().map(deployment).collect(),
             tasks: tasks
@@ -142,7 +148,7 @@ impl Lab<'_> {
                 .map(|task| (task.arn.clone(), task))
                 .collect(),
             events,
-        })
+        }))
     }
 
     /// The ARNs of a service's tasks that are to run, or are to be stopped.
@@ -260,6 +266,7 @@ fn instance(instance: &aws_sdk_ecs::types::ContainerInstance) -> Instance {
         arn: text(instance.container_instance_arn()),
         ec2: text(instance.ec2_instance_id()),
         zone: text(zone.and_then(|zone| zone.value())),
+        provider: text(instance.capacity_provider_name()),
         registered: registered.unwrap_or_default(),
         free_memory: memory.map_or(0, aws_sdk_ecs::types::Resource::integer_value),
         tasks: instance.running_tasks_count() + instance.pending_tasks_count(),

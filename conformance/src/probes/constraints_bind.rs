@@ -24,8 +24,8 @@ pub(super) const PROBE: Probe = Probe {
         ("at-once", "the next task goes where the new constraint has it"),
         ("next-deployment", "the next task goes where the old one has it"),
     ],
-    calls: 250,
-    minutes: 8,
+    calls: 420,
+    minutes: 10,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -25,8 +25,8 @@ pub(super) const PROBE: Probe = Probe {
         ("most", "the instance with the most"),
         ("random", "any instance of the zone"),
     ],
-    calls: 700,
-    minutes: 15,
+    calls: 800,
+    minutes: 12,
     work: |lab| Box::pin(work(lab)),
 };
 

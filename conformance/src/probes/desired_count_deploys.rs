@@ -25,8 +25,8 @@ pub(super) const PROBE: Probe = Probe {
         ("no", "the service keeps its one complete deployment"),
         ("yes", "a deployment is under way after each change"),
     ],
-    calls: 400,
-    minutes: 8,
+    calls: 350,
+    minutes: 6,
     work: |lab| Box::pin(work(lab)),
 };
 

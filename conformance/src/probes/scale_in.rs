@@ -27,8 +27,8 @@ pub(super) const PROBE: Probe = Probe {
         ("newest", "the newest"),
         ("random", "any"),
     ],
-    calls: 2_000,
-    minutes: 50,
+    calls: 1_500,
+    minutes: 35,
     work: |lab| Box::pin(work(lab)),
 };
 

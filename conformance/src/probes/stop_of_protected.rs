@@ -22,8 +22,8 @@ pub(super) const PROBE: Probe = Probe {
     ),
     setting: Setting::Behaviour("stop-of-protected"),
     values: &[("allowed", "the task stops"), ("refused", "StopTask is refused, and the task goes on")],
-    calls: 120,
-    minutes: 4,
+    calls: 100,
+    minutes: 3,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -26,8 +26,8 @@ pub(super) const PROBE: Probe = Probe {
         ("oldest", "the one that registered first"),
         ("fullest", "the one with the least memory free"),
     ],
-    calls: 700,
-    minutes: 15,
+    calls: 400,
+    minutes: 6,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -1,0 +1,83 @@
+//! How long does a read lag behind a write?
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    finding::{Found, Outcome, Stop},
+    lab::{Lab, Plan, call},
+    probe::{Belief, Probe, Setting},
+};
+
+pub(super) const PROBE: Probe = Probe {
+    name: "reads-lag",
+    assumption: "What DescribeServices answers may be older than the last write, so the job concludes nothing from a first answer.",
+    harm: "None while it looks again. A run would take a count of its own for somebody else's, and leave the service alone.",
+    notices: "It waits until what it wrote is what it reads, up to a bound, and then says what it read instead.",
+    belief: Belief::Documented(
+        "API, RunTask: 'might not be immediately visible'; how long that takes is written nowhere",
+    ),
+    setting: Setting::Fault("reads-lag"),
+    values: &[
+        ("0", "what was written was read at once"),
+        ("2", "within 2 s"),
+        ("5", "within 5 s"),
+        ("15", "within 15 s"),
+    ],
+    calls: 250,
+    minutes: 3,
+    work: |lab| Box::pin(work(lab)),
+};
+
+/// Writes, of which the slowest is told.
+const WRITES: i32 = 8;
+/// Between two reads.
+const BETWEEN: Duration = Duration::from_millis(500);
+/// Two reads, which is how exactly a lag is known, and one answer that came late.
+const TOLERANCE: Duration = Duration::from_millis(1_200);
+/// No lag is longer, or it is none.
+const LONGEST: Duration = Duration::from_mins(2);
+
+async fn work(lab: &Lab<'_>) -> Outcome {
+    // A count of none: nothing but the write itself takes any time.
+    let plan = Plan { definition: &lab.stack.task_definitions.tiny, count: 0, ..Plan::default() };
+    let service = lab.create(&plan).await?;
+    lab.running(&service, 0).await?;
+    let mut lags = Vec::new();
+    for write in 1..=WRITES {
+        let count = write % 2;
+        lab.set_count(&service, count).await?;
+        lags.push(lag(lab, &service, count).await?);
+        lab.running(&service, count).await?;
+    }
+    let seen: Vec<String> =
+        lags.iter().map(|lag| format!("{}.{} s", lag.as_secs(), lag.subsec_millis() / 100)).collect();
+    let slowest = lags.iter().max().copied().unwrap_or_default();
+    let within = |value: &str| value.parse().map(Duration::from_secs).is_ok_and(|most| slowest <= most + TOLERANCE);
+    match PROBE.values.iter().find(|(value, _)| within(value)) {
+        Some((value, _)) => Ok(Found { value: (*value).to_owned(), seen }),
+        None => Err(Stop::contradiction("what was written", format!("only after {} s", slowest.as_secs()))),
+    }
+}
+
+/// How long it takes until two reads in a row show the count.
+async fn lag(lab: &Lab<'_>, service: &str, count: i32) -> Result<Duration, Stop> {
+    let began = Instant::now();
+    let mut first: Option<Duration> = None;
+    loop {
+        let at = began.elapsed();
+        let request = lab.ecs().describe_services().cluster(&lab.stack.cluster).services(service);
+        let answer = call("DescribeServices", request.send()).await?;
+        let shown = answer.services().first().is_some_and(|known| known.desired_count() == count);
+        match (shown, first) {
+            (true, Some(first)) => return Ok(first),
+            (true, None) => first = Some(at),
+            (false, _) => first = None,
+        }
+        if began.elapsed() > LONGEST {
+            return Err(Stop::not_settled(format!("{service} doesn't show its count of {count}")));
+        }
+        lab.pause(BETWEEN).await;
+    }
+}
