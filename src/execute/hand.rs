@@ -46,6 +46,8 @@ pub(super) struct Hand {
     /// Since when it is MISSING, and in how many looks.
     missing: Option<(Timestamp, u32)>,
     known: Option<Tasks>,
+    /// When this run first saw each task in RUNNING: a look that failed takes nothing from that.
+    running_since: BTreeMap<TaskArn, Timestamp>,
     failure: Option<String>,
     failures: u32,
     pub(super) wakes_at: Instant,
@@ -110,6 +112,7 @@ impl Hand {
             is_fresh: false,
             missing: None,
             known: None,
+            running_since: BTreeMap::new(),
             failure: None,
             failures: 0,
             wakes_at: Instant::now(),
@@ -288,8 +291,10 @@ impl Hand {
         match need {
             Need::Tasks => {
                 let known = self.known.take().unwrap_or_default();
+                let known = Tasks { running_since: self.running_since.clone(), ..known };
                 let tasks = look::tasks(known, service, shared).await?;
                 view::see(&mut shared.cluster.borrow_mut(), service, &tasks.all);
+                self.running_since.clone_from(&tasks.running_since);
                 self.known = Some(tasks);
                 asked.has_tasks = true;
             }

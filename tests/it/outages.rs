@@ -118,6 +118,13 @@ fn step() -> u64 {
     if every { 5 } else { 35 }
 }
 
+/// A new task without a check counts as healthy 40 s after it was first seen running, whether looks failed meanwhile or not.
+#[test]
+fn a_failed_look_lets_no_task_wait_anew() {
+    let stop = CASES.iter().find(|case| case.settings == "STRATEGY=stop").unwrap();
+    play(stop, "outage=ecs", 93, 60);
+}
+
 #[test]
 fn a_bad_answer_ends_nothing() {
     std::thread::scope(|scope| {
