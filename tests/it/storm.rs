@@ -281,11 +281,14 @@ async fn check_joining(rehearsal: &Rehearsal, case: &Case, what: &str) {
     let started: BTreeMap<String, String> =
         tasks_of(rehearsal, case).into_iter().filter(|(task, _)| !before.contains_key(task)).collect();
     let what = format!("{started:#?}\nwere started when {joined} had joined\n{report:#?}\n{what}");
-    if case.settings.contains("STEER=true") {
+    // While a count is raised the zones may differ by two, and ECS then evens them out itself.
+    let is_ecs_s = case.drawing.contains("azrebalancing=true");
+    if case.settings.contains("STEER=true") && !is_ecs_s {
         assert!(started.values().all(|instance| *instance == joined), "{what}");
     }
     let misplaced = report.before.map_or(0, |before| before.misplaced_tasks) as usize;
-    assert!(started.len() <= misplaced + case.services.len(), "{misplaced} were misplaced\n{what}");
+    let own = if is_ecs_s { misplaced } else { 0 };
+    assert!(started.len() <= misplaced + own + case.services.len(), "{misplaced} were misplaced\n{what}");
 }
 
 /// Tasks that the application protected are still there and still protected, unless they or their instance were taken away
