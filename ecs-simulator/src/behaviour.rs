@@ -14,7 +14,7 @@ pub struct Switch {
 }
 
 /// Every switch.
-pub const SWITCHES: [Switch; 19] = [
+pub const SWITCHES: [Switch; 20] = [
     Switch {
         name: "scale-in",
         values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
@@ -109,6 +109,13 @@ pub const SWITCHES: [Switch; 19] = [
         name: "stop-of-protected",
         values: &["allowed", "refused"],
         sources: "Whether StopTask is refused for a protected task: nothing documented.",
+    },
+    Switch {
+        name: "drain-of-protected",
+        values: &["held-up", "stopped"],
+        sources: "Whether a protected task on a DRAINING container instance stays until its protection ends. held-up: the developer guide \
+                  says so of Managed Instances, and users report drains that hang (roadmap#2467, #2685). stopped: of EC2 nothing is \
+                  documented.",
     },
     Switch {
         name: "spread-counts",

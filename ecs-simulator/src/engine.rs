@@ -1,7 +1,7 @@
 //! The loop: what is due happens, in order, up to the moment of each request.
 
 use crate::{
-    life,
+    instances, life,
     moment::Moment,
     outside, scheduler,
     world::{Due, World},
@@ -34,6 +34,7 @@ pub(crate) fn advance(world: &mut World, now: Moment) {
             Due::Health(task) => life::decide_health(world, &task),
             Due::Target(task) => life::decide_target(world, &task),
             Due::Settled(task) => world.note_task(&task),
+            Due::Launched(group) => instances::join_group(world, &group),
             Due::Outside(outside) => outside::happen(world, outside),
         }
         world.remember();

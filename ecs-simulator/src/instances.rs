@@ -28,9 +28,32 @@ pub(crate) fn take_instance(world: &mut World, arn: &str) {
 
 /// A container instance joins, as the first usable one is; its ARN.
 pub(crate) fn join_instance(world: &mut World) -> Option<String> {
+    let model = world.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
+    Some(join_as(world, model))
+}
+
+/// One that its Auto Scaling group has launched joins, in the zone with the fewest of the group's.
+pub(crate) fn join_group(world: &mut World, group: &str) {
+    let Some(known) = world.state.auto_scaling_groups.get_mut(group).filter(|group| group.launching > 0) else {
+        return;
+    };
+    known.launching -= 1;
+    let zone = |instance: &Instance| instance.attributes.get("ecs.availability-zone").cloned().flatten();
+    // Those that were taken away tell what the group launches, too.
+    let of_group = |instance: &&Instance| instance.capacity_provider.as_deref() == Some(group);
+    let in_zone =
+        |instance: &Instance| world.state.group_instances(group).filter(|other| zone(other) == zone(instance)).count();
+    let models = world.state.instances.values().filter(of_group);
+    let model = models.min_by_key(|instance| (in_zone(instance), instance.arn.clone())).cloned();
+    if let Some(model) = model {
+        let model = Instance { status: "ACTIVE".to_owned(), agent_connected: true, ..model };
+        join_as(world, model);
+    }
+}
+
+fn join_as(world: &mut World, mut model: Instance) -> String {
     let (arn, id) = world.new_arn("container-instance");
     let now = world.now;
-    let mut model = world.state.instances.values().find(|instance| instance.status == "ACTIVE").cloned()?;
     // It starts from the same launch template, which knows nothing of what was put on another one since.
     let put = std::mem::take(&mut model.put);
     model.attributes.retain(|name, _| !put.contains(name));
@@ -46,5 +69,5 @@ pub(crate) fn join_instance(world: &mut World) -> Option<String> {
     };
     world.state.instances.insert(arn.clone(), instance);
     world.wake_daemons();
-    Some(arn)
+    arn
 }

@@ -10,7 +10,7 @@
 //! - `state`, `world`: what there is, with its clock, its chance and its agenda
 //! - `life`, `scheduler`, `placement`, `deployments`, `services`, `instances`, `outside`, `managed_scaling`: what becomes of it
 //! - `engine`: the loop that takes what is due and has that happen
-//! - `wire`: how clients talk to it
+//! - `wire`: how clients talk to it; [`operations`]: what they can ask
 //! - [`behaviour`], [`faults`], [`found`], `interference`: how it may be otherwise, and what may go wrong
 //! - [`person`]: what people, applications and instances do meanwhile
 //! - [`timeline`]: what happened
@@ -32,7 +32,7 @@ mod life;
 mod managed_scaling;
 mod moment;
 mod network;
-mod operations;
+pub mod operations;
 mod outside;
 pub mod person;
 mod place;
@@ -222,7 +222,7 @@ impl Simulator {
             }
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
             Service::LoadBalancing => wire::load_balancing::answer(&self.world, &call.operation, &call.input),
-            Service::AutoScaling => wire::auto_scaling::answer(&self.world, &call.operation, &call.input),
+            Service::AutoScaling => wire::auto_scaling::answer(&mut self.world, &call.operation, &call.input),
         }
     }
 

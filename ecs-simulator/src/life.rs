@@ -23,7 +23,7 @@ const SLOWEST: f64 = 1_000.0;
 /// How long a stopped task can still be described [API, DescribeTasks].
 const DESCRIBABLE: i64 = 3_600_000;
 /// Consecutive checks that a target fails until it is unhealthy [Elastic Load Balancing, "Health checks for your target groups"].
-const FAILED_CHECKS: i64 = 2;
+pub(crate) const FAILED_CHECKS: i64 = 2;
 
 /// What is started.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ pub(crate) fn deregistration(world: &World) -> i64 {
 }
 
 /// How many checks a new target has to pass, and how far apart they are in milliseconds.
-fn target_checks(world: &World) -> (i64, i64) {
+pub(crate) fn target_checks(world: &World) -> (i64, i64) {
     match world.options.behaviour.get("target-checks") {
         "2x10s" => (2, 10_000),
         "5x10s" => (5, 10_000),

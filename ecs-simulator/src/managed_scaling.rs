@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     state::{State, count},
-    world::{World, milliseconds},
+    world::{Due, World, milliseconds},
 };
 
 /// A metric's period: CloudWatch's alarms on it look once a minute.
 pub(crate) const PERIOD_MILLISECONDS: i64 = 60_000;
+
+/// From the launch of an EC2 instance until its agent registers it, in milliseconds: a minute or three, nobody promises more.
+const LAUNCH: (i64, i64) = (60_000, 180_000);
 
 /// One look at every capacity provider.
 pub(crate) fn look(world: &mut World) {
@@ -50,6 +53,23 @@ fn look_at(world: &mut World, name: &str, patience: i64) {
     let leaving: Vec<String> = idle.into_iter().take(surplus).collect();
     group.desired = group.desired.saturating_sub(count(leaving.len()));
     for arn in leaving {
+        crate::instances::take_instance(world, &arn);
+    }
+}
+
+/// Somebody sets how many instances a group is to have. Those with tasks are protected and stay.
+pub(crate) fn set_desired_capacity(world: &mut World, name: &str, wanted: u32) {
+    let here = count(world.state.group_instances(name).count());
+    let Some(group) = world.state.auto_scaling_groups.get_mut(name) else { return };
+    group.desired = wanted;
+    let launched = group.launching;
+    group.launching = wanted.saturating_sub(here);
+    for _ in launched..group.launching {
+        let delay = world.between(LAUNCH.0, LAUNCH.1);
+        world.due_in(delay, Due::Launched(name.to_owned()));
+    }
+    let surplus = here.saturating_sub(wanted) as usize;
+    for arn in idle(&world.state, name).into_iter().take(surplus) {
         crate::instances::take_instance(world, &arn);
     }
 }

@@ -238,7 +238,10 @@ fn stop_leaving(world: &mut World, service: &Service, census: &Census, deeds: &m
         return;
     }
     let replacement_first = world.options.behaviour.get("unhealthy") == "replacement-first";
-    let mut leaving: Vec<&Task> = census.leaving.iter().filter(|task| !task.is_spared(world.now)).collect();
+    let stops_protected = world.options.behaviour.get("drain-of-protected") == "stopped";
+    let drains = |task: &Task| instance_of(world, task).is_some_and(|instance| instance.status == "DRAINING");
+    let may_go = |task: &&Task| !task.is_spared(world.now) || stops_protected && drains(task);
+    let mut leaving: Vec<&Task> = census.leaving.iter().filter(may_go).collect();
     leaving.sort_by_key(|task| (is_healthy(world, service, task), task.arn.clone()));
     for task in leaving {
         let is_well = is_healthy(world, service, task);

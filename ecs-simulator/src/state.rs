@@ -88,6 +88,8 @@ pub(crate) struct AutoScalingGroup {
     pub(crate) minimum: u32,
     pub(crate) maximum: u32,
     pub(crate) desired: u32,
+    /// Instances that were launched and haven't registered.
+    pub(crate) launching: u32,
 }
 
 /// What Application Auto Scaling keeps a service's desired count within, and in which directions it acts.

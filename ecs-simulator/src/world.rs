@@ -44,6 +44,8 @@ pub(crate) enum Due {
     Target(String),
     /// A task without any check counts as healthy from now on.
     Settled(String),
+    /// An EC2 instance that an Auto Scaling group has launched registers.
+    Launched(String),
     /// Something from outside.
     Outside(Outside),
 }

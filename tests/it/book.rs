@@ -12,6 +12,7 @@ use ecs_simulator::{
     Options,
     behaviour::{Behaviour, SWITCHES},
     faults::NAMES,
+    operations::OPERATIONS,
     snapshot::Snapshot,
 };
 
@@ -147,6 +148,13 @@ fn switches_and_faults_are_those_of_the_code() {
     check("switches.md", "switches", &format!("{head}{}", switches.collect::<String>()));
     let faults = NAMES.iter().map(|(name, takes)| format!("| `{name}` | {takes} |\n"));
     check("switches.md", "faults", &format!("| fault | takes |\n| --- | --- |\n{}", faults.collect::<String>()));
+}
+
+#[test]
+fn operations_are_those_that_are_simulated() {
+    let rows = OPERATIONS.iter().map(|it| format!("| {} | {} | {} |\n", it.service, it.name, it.modelled));
+    let head = "| service | operation | what of it is modelled |\n| --- | --- | --- |\n";
+    check("simulator.md", "operations", &format!("{head}{}", rows.collect::<String>()));
 }
 
 /// Words as code, with commas between.

@@ -384,3 +384,15 @@ fn what_isn_t_allowed_is_refused_and_what_is_applied_is_answered() {
     let answer = bench.ecs("PutAttributes", &json!({"attributes": [attribute]})).unwrap();
     assert_eq!((&answer["attributes"][0]["name"], &answer["attributes"][0]["value"]), (&json!("kind"), &json!("new")));
 }
+
+#[test]
+fn a_protected_task_holds_up_a_drain_or_not() {
+    for (switch, expected) in [("held-up", "i-1: 1"), ("stopped", "i-2: 1")] {
+        let mut bench =
+            Bench::with("a i-1 web*\nb i-2\nservice web desired=1", &[&format!("drain-of-protected={switch}")], &[]);
+        let first = bench.simulator.instances().remove(0);
+        assert!(bench.simulator.drain_instance(&first));
+        bench.wait(600);
+        assert!(bench.placed("web").contains(expected), "{switch}: {}", bench.placed("web"));
+    }
+}

@@ -36,7 +36,14 @@ pub(super) fn read(providers: &[Place<'_>], groups: &[Place<'_>], state: &mut St
         state.capacity_providers.values().filter_map(|provider| provider.group.clone()).collect();
     for name in named.into_iter().filter(|name| !state.auto_scaling_groups.contains_key(name)).collect::<Vec<_>>() {
         let there = count(state.group_instances(&name).count());
-        let group = AutoScalingGroup { arn: arn_of(&name, state), minimum: 0, maximum: there, desired: there, name };
+        let group = AutoScalingGroup {
+            arn: arn_of(&name, state),
+            minimum: 0,
+            maximum: there,
+            desired: there,
+            launching: 0,
+            name,
+        };
         state.auto_scaling_groups.insert(group.name.clone(), group);
     }
     Ok(())
@@ -75,6 +82,7 @@ fn read_group(place: &Place<'_>, state: &State) -> Result<AutoScalingGroup> {
     let minimum = place.get("MinSize").count_or(0)?;
     let desired = place.get("DesiredCapacity").count_or(there.max(minimum))?;
     Ok(AutoScalingGroup {
+        launching: 0,
         arn: place.get("AutoScalingGroupARN").text_or(&arn_of(&name, state))?,
         minimum,
         maximum: place.get("MaxSize").count_or(desired)?,

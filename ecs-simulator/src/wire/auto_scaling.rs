@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{ApiError, token};
 use crate::{
+    managed_scaling,
     moment::Moment,
     place::Place,
     state::{AutoScalingGroup, Instance},
@@ -17,12 +18,49 @@ use crate::{
 const PAGE: (u32, u32) = (50, 100);
 
 /// Answers one call.
-pub(crate) fn answer(world: &World, operation: &str, input: &Value) -> Result<Value, ApiError> {
-    if operation != "DescribeAutoScalingGroups" {
-        return Err(ApiError::new("InvalidAction", format!("{operation} is not simulated")));
+pub(crate) fn answer(world: &mut World, operation: &str, input: &Value) -> Result<Value, ApiError> {
+    match operation {
+        "DescribeAutoScalingGroups" => describe(world, &Place::root(input)),
+        "SetDesiredCapacity" => set_desired_capacity(world, &Place::root(input)),
+        other => Err(ApiError::new("InvalidAction", format!("{other} is not simulated"))),
     }
-    let (names, size, token) = read(&Place::root(input))
-        .map_err(|error| ApiError::new("ValidationError", format!("1 validation error detected: {error}")))?;
+}
+
+fn checked<T>(result: Read<T>) -> Result<T, ApiError> {
+    result.map_err(|error| ApiError::new("ValidationError", format!("1 validation error detected: {error}")))
+}
+
+/// A group shrinks or grows, as a person scales it down and up.
+fn set_desired_capacity(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
+    let (name, wanted) = checked(read_capacity(input))?;
+    let groups = &world.state.auto_scaling_groups;
+    let Some(group) = groups.values().find(|group| group.name == name || group.arn == name) else {
+        return Err(ApiError::new("ValidationError", format!("AutoScalingGroup name not found - {name}")));
+    };
+    let beyond = |side: &str, bound: u32| {
+        let what = format!("New SetDesiredCapacity value {wanted} is {side} value {bound} for the AutoScalingGroup.");
+        Err(ApiError::new("ValidationError", what))
+    };
+    if wanted < group.minimum {
+        return beyond("below min", group.minimum);
+    }
+    if wanted > group.maximum {
+        return beyond("above max", group.maximum);
+    }
+    let name = group.name.clone();
+    managed_scaling::set_desired_capacity(world, &name, wanted);
+    Ok(json!({}))
+}
+
+fn read_capacity(input: &Place<'_>) -> Read<(String, u32)> {
+    ensure!(input.get("HonorCooldown").text_or("false")? == "false", "HonorCooldown is not simulated");
+    let wanted = input.get("DesiredCapacity");
+    ensure!(wanted.exists(), "DesiredCapacity is needed");
+    Ok((input.get("AutoScalingGroupName").needed_text()?, wanted.count_or(0)?))
+}
+
+fn describe(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
+    let (names, size, token) = checked(read(input))?;
     let after = match token {
         None => None,
         Some(text) => {

@@ -55,6 +55,7 @@ fn answer_now(world: &mut World, operation: &str, input: &Value, now: Moment) ->
         "PutAttributes" => acting::put_attributes(world, &input),
         "DeleteAttributes" => acting::delete_attributes(world, &input),
         "UpdateContainerInstancesState" => acting::update_container_instances_state(world, &input, now),
+        "CreateCluster" => making::create_cluster(world, &input),
         "RegisterTaskDefinition" => making::register_task_definition(world, &input, now),
         "DeleteService" => acting::delete_service(world, &input, now),
         "DeregisterTaskDefinition" => making::deregister_task_definition(world, &input),

@@ -109,7 +109,7 @@ fn write(text: &mut String, value: &Value) {
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
                 text.push_str(&format!("<{key}>"));
-                if let (Some(seconds), true) = (value.as_f64(), key.contains("Time")) {
+                if let (Some(seconds), true) = (value.as_f64(), key.ends_with("Time") || key == "Timestamp") {
                     text.push_str(&iso(seconds));
                 } else if let (Value::Array(moments), true) = (value, key == "Timestamps") {
                     for moment in moments {

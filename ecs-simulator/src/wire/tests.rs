@@ -323,3 +323,28 @@ proptest! {
         prop_assert!(still_there);
     }
 }
+
+#[test]
+fn target_groups_are_those_that_services_name() {
+    let drawing = "a i-1 web api db\nservice web lb=true\nservice api lb=true awsvpc=true\nservice db";
+    let mut bench = Bench::with(drawing, &["target-checks=2x10s"], &[]);
+    let mut ask = |parameters: &str| bench.query("2015-12-01", "DescribeTargetGroups", parameters);
+    let all = ask("");
+    for (told, times) in [
+        ("<TargetGroupArn>", 2),
+        ("<TargetType>instance</TargetType>", 1),
+        ("<TargetType>ip</TargetType>", 1),
+        ("<HealthCheckIntervalSeconds>10</HealthCheckIntervalSeconds>", 2),
+        ("<HealthCheckTimeoutSeconds>5</HealthCheckTimeoutSeconds>", 2),
+        ("<HealthyThresholdCount>2</HealthyThresholdCount>", 2),
+        ("<NextMarker>", 0),
+    ] {
+        assert_eq!(all.matches(told).count(), times, "{told} in {all}");
+    }
+    let first = ask("PageSize=1");
+    let marker = first.split("<NextMarker>").nth(1).unwrap().split('<').next().unwrap();
+    let second = ask(&format!("PageSize=1&Marker={marker}"));
+    assert_ne!(first.split("<TargetGroupArn>").nth(1), second.split("<TargetGroupArn>").nth(1));
+    assert!(ask("Names.member.1=none").contains("TargetGroupNotFound"));
+    assert!(ask("Marker=never").contains("ValidationError"));
+}

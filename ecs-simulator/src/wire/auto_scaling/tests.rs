@@ -130,3 +130,35 @@ fn what_a_snapshot_tells_holds_in_the_shapes_of_both_apis() {
     assert_eq!(providers["capacityProviders"][1]["autoScalingGroupProvider"]["autoScalingGroupArn"], group);
     assert_eq!(providers["capacityProviders"][1]["autoScalingGroupProvider"]["managedScaling"]["targetCapacity"], 90);
 }
+
+#[test]
+fn a_group_is_scaled_down_and_up() {
+    let drawing = "a i-1 web provider=od\nb i-2 provider=od\nb i-3 provider=od\nservice web\nprovider od minimum=1 maximum=4 scaling=DISABLED";
+    let mut bench = Bench::new(drawing);
+    let set = |bench: &mut Bench, wanted: u32| {
+        bench.query("2011-01-01", "SetDesiredCapacity", &format!("AutoScalingGroupName=od&DesiredCapacity={wanted}"))
+    };
+    let instances = |bench: &mut Bench| within(&ask(bench, ""), "InstanceId");
+    for (wanted, told) in [(0, "is below min value 1"), (5, "is above max value 4")] {
+        assert!(set(&mut bench, wanted).contains(told), "{wanted}");
+    }
+    assert!(set(&mut bench, 2).starts_with("<SetDesiredCapacityResponse"));
+    assert_eq!(instances(&mut bench), ["i-1", "i-3"], "the one with a task is protected, and zones stay even");
+    set(&mut bench, 4);
+    bench.wait(30);
+    assert_eq!(instances(&mut bench).len(), 2, "an instance takes a minute at least");
+    bench.wait(180);
+    assert_eq!(instances(&mut bench).len(), 4);
+    let zones = within(&ask(&mut bench, ""), "AvailabilityZone");
+    assert_eq!(zones.iter().filter(|zone| *zone == "us-east-1a").count(), 2, "{zones:?}");
+    // Launched and no more wanted.
+    set(&mut bench, 2);
+    set(&mut bench, 3);
+    set(&mut bench, 2);
+    bench.wait(300);
+    assert_eq!(instances(&mut bench).len(), 2);
+    let unknown = "AutoScalingGroupName=none&DesiredCapacity=2";
+    assert!(
+        bench.query("2011-01-01", "SetDesiredCapacity", unknown).contains("AutoScalingGroup name not found - none")
+    );
+}

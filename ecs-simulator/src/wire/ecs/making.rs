@@ -23,6 +23,27 @@ const SERVICES: usize = 5_000;
 /// Tasks of one `RunTask`, instances of one `StartTask`. [API]
 const TASKS: u32 = 10;
 
+/// The cluster is there already, and whoever makes it again is given it, as ECS does. There is no second one.
+pub(super) fn create_cluster(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
+    let name = checked(input.get("clusterName").text_or("default"))?;
+    if name != world.state.cluster_name {
+        let known = &world.state.cluster_name;
+        return Err(ApiError::new(
+            "LimitExceededException",
+            format!("One cluster is simulated, and its name is {known}."),
+        ));
+    }
+    let all = input.raw().and_then(Value::as_object).into_iter().flatten();
+    let is_modelled = |member: &str| ["clusterName", "tags"].contains(&member);
+    let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    if let Some((member, _)) = all.into_iter().find(|(member, value)| !is_modelled(member) && !is_empty(value)) {
+        return Err(invalid(format!("{member} of CreateCluster is not simulated.")));
+    }
+    let tags = checked(input.get("tags").pairs("key", "value"))?;
+    world.state.cluster_tags.extend(tags);
+    Ok(json!({"cluster": shapes::cluster(world, true)}))
+}
+
 pub(super) fn create_service(world: &mut World, input: &Place<'_>, now: Moment) -> Result<Value, ApiError> {
     check_cluster(world, input)?;
     let name = checked(input.get("serviceName").needed_text())?;

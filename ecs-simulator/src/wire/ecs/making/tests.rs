@@ -105,3 +105,18 @@ fn a_revision_s_number_is_never_given_twice() {
     assert_eq!(newest(bench.ecs("RegisterTaskDefinition", &definition).unwrap()), 3);
     assert_eq!(bench.ecs("ListTaskDefinitionFamilies", &json!({})).unwrap()["families"], json!(["web"]));
 }
+
+#[test]
+fn a_cluster_that_is_made_again_is_the_one_that_is_there() {
+    let mut bench = Bench::new("a i-1 web");
+    let tags = json!([{"key": "team", "value": "a"}]);
+    let made = bench.ecs("CreateCluster", &json!({"tags": tags, "settings": []})).unwrap();
+    assert_eq!(made["cluster"]["clusterName"], "default");
+    assert_eq!((&made["cluster"]["status"], &made["cluster"]["tags"]), (&json!("ACTIVE"), &tags));
+    assert_eq!(made["cluster"]["runningTasksCount"], 1);
+    let other = bench.ecs("CreateCluster", &json!({"clusterName": "other"})).unwrap_err();
+    assert_eq!(other, "LimitExceededException: One cluster is simulated, and its name is default.");
+    let settings = json!([{"name": "containerInsights", "value": "enabled"}]);
+    let refused = bench.ecs("CreateCluster", &json!({"settings": settings})).unwrap_err();
+    assert_eq!(refused, "InvalidParameterException: settings of CreateCluster is not simulated.");
+}
