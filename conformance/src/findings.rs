@@ -19,7 +19,7 @@ pub fn table(findings: &[Finding], width: Option<u16>) -> String {
         let (found, meaning) = match &finding.outcome {
             Ok(found) => {
                 let known = finding.probe.values.iter().find(|(value, _)| *value == found.value);
-                (found.value.as_str(), known.map_or("", |(_, meaning)| meaning).to_owned())
+                (found.value.as_str(), known.map_or("a measure", |(_, meaning)| meaning).to_owned())
             }
             Err(stop @ Stop::Contradiction { .. }) => ("contradiction", stop.to_string()),
             Err(stop @ Stop::NotSettled { .. }) => ("not settled", stop.to_string()),
@@ -49,6 +49,7 @@ pub fn file(findings: &[Finding], region: &str, cluster: &str, at: &str) -> Valu
                 Setting::Behaviour(name) => behaviours.insert(name, found.value.clone()),
                 // What isn't late is no fault.
                 Setting::Fault(_) if found.value == "0" => None,
+                Setting::Nothing => None,
                 Setting::Fault(name) => faults.insert(name, found.value.clone()),
             };
         }

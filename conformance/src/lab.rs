@@ -48,7 +48,7 @@ const SETTLING: Duration = Duration::from_secs(45);
 const PROTECTED_MINUTES: i32 = 60;
 
 /// The id of a task that isn't there: that is told among `failures`.
-const NO_TASK: &str = "00000000000000000000000000000000";
+pub(crate) const NO_TASK: &str = "00000000000000000000000000000000";
 
 /// A refusal of ECS's.
 #[derive(Clone, Debug, PartialEq, Eq)]

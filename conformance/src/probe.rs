@@ -39,6 +39,8 @@ pub enum Setting {
     Behaviour(&'static str),
     /// The fault of this name, which takes the value in seconds.
     Fault(&'static str),
+    /// Nothing: a measure, of which the values are parts, as ECS's documents have them.
+    Nothing,
 }
 
 impl Setting {
@@ -46,6 +48,7 @@ impl Setting {
     pub fn name(self) -> &'static str {
         match self {
             Self::Behaviour(name) | Self::Fault(name) => name,
+            Self::Nothing => "",
         }
     }
 }

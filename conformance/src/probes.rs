@@ -5,6 +5,7 @@ mod default_strategy;
 mod desired_count_deploys;
 mod maximum_percent;
 mod protection_binds;
+mod rates;
 mod reads_lag;
 mod resources_freed;
 mod scale_in;
@@ -39,6 +40,9 @@ pub static PROBES: [Probe; 15] = [
     scale_in::PROBE,
 ];
 
+/// The one that takes an account's tokens for a while: only where it is asked for.
+pub static RATES: Probe = rates::PROBE;
+
 /// All of them.
 pub fn all() -> Vec<&'static Probe> {
     PROBES.iter().collect()
@@ -46,7 +50,7 @@ pub fn all() -> Vec<&'static Probe> {
 
 /// The probe of this name.
 pub fn named(name: &str) -> Option<&'static Probe> {
-    PROBES.iter().find(|probe| probe.name == name)
+    PROBES.iter().chain([&RATES]).find(|probe| probe.name == name)
 }
 
 /// Those of which `key` is least.
@@ -74,7 +78,7 @@ mod tests {
     fn names_are_unique_and_every_probe_says_what_it_is_for() {
         let names: BTreeSet<&str> = PROBES.iter().map(|probe| probe.name).collect();
         assert_eq!(names.len(), PROBES.len());
-        for probe in &PROBES {
+        for probe in PROBES.iter().chain([&RATES]) {
             assert!(probe.values.len() > 1, "{} can find but one thing", probe.name);
             assert!(probe.calls > 0 && probe.minutes > 0, "{} costs nothing", probe.name);
             for text in [probe.assumption, probe.harm, probe.notices] {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     finding::{Outcome, Stop},
     lab::{self, Lab, Site},
-    probe::Probe,
+    probe::{Probe, Setting},
 };
 
 /// What came of one probe.
@@ -53,7 +53,8 @@ async fn settle(probe: &Probe, site: Site<'_>) -> Outcome {
     lab::clean(site).await?;
     let lab = Lab::new(site, probe.name);
     let found = (probe.work)(&lab).await?;
-    if probe.values.iter().any(|(value, _)| *value == found.value) {
+    let is_known = probe.values.iter().any(|(value, _)| *value == found.value);
+    if is_known || probe.setting == Setting::Nothing {
         Ok(found)
     } else {
         Err(Stop::contradiction(probe.assumption, format!("{}, for which there is no setting", found.value)))

@@ -8,7 +8,8 @@ use std::{
 
 use conformance::{
     page::{self, Proof},
-    probes::PROBES,
+    probe::Probe,
+    probes::{PROBES, RATES},
     stack::Stack,
 };
 
@@ -49,8 +50,9 @@ fn proofs() -> Vec<Proof> {
 #[test]
 fn the_page_tells_of_every_probe() {
     let stack = Stack::from_json(STACK).unwrap();
-    held("assumptions", &page::assumptions(&PROBES, &proofs()));
-    held("costs", &page::costs(&PROBES, u32::try_from(stack.hundredths_of_a_cent_an_hour).unwrap()));
+    let probes: Vec<Probe> = PROBES.iter().chain([&RATES]).copied().collect();
+    held("assumptions", &page::assumptions(&probes, &proofs()));
+    held("costs", &page::costs(&probes, u32::try_from(stack.hundredths_of_a_cent_an_hour).unwrap()));
 }
 
 /// The parts and prices of the Terraform, in hundredths of a cent.

@@ -17,7 +17,7 @@ use conformance::{
     findings,
     lab::{PATIENCE, Site},
     probe::{Probe, Setting},
-    probes::PROBES,
+    probes::{PROBES, RATES},
     runner::{self, Finding},
 };
 use ecs_simulator::{
@@ -97,6 +97,16 @@ fn each_probe_finds_the_world_that_it_is_in() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rates_are_told_apart() {
+    // Each class has another bucket: what the three values say is what the simulator's are.
+    let finding = run(&RATES, world(1, &[]), Cluster::far_side);
+    let known: Vec<&str> = RATES.values.iter().map(|(value, _)| *value).collect();
+    assert_eq!(finding.outcome.unwrap().value, known.join(", "));
+    assert!(finding.calls <= u64::from(RATES.calls) && 2 * finding.calls > u64::from(RATES.calls), "{}", finding.calls);
+    assert!(finding.took.as_secs() <= u64::from(RATES.minutes) * 60);
 }
 
 /// In how many other worlds each probe runs; `WORLDS` is another number.

@@ -2,6 +2,7 @@
 
     conformance.py kills COMMAND SIMULATOR
     conformance.py moto COMMAND MOTO_SERVER [PROBE...]
+    conformance.py stack COMMAND MOTO_SERVER
 
 COMMAND is the binary behind `cargo conformance`. Whatever happens to it, a second start leaves the cluster as it was.
 """
@@ -12,18 +13,24 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+from account import terraform
 from emulators import AWS, REGION, client, free_port, server
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "conformance/examples/conformance"
 STACK = FOLDER / "stack.json"
 TAG = "ecs-rebalancer:conformance"
+# What the stack is made of.
+SERVICES = ["autoscaling", "ec2", "ecs", "elbv2", "iam", "ssm", "sts"]
+# AWS's own policies, one of which the stack attaches, are there for the asking.
+POLICIES = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
 # Side by side, each on a simulator of its own.
 LANES = 5
 KILLS = 4
@@ -163,9 +170,38 @@ def moto(command, moto_server, *names):
             fail("moto has GetTaskProtection by now: another operation shows what is missing")
 
 
+def stack(command, moto_server):
+    """The stack is made in an account that is moto's, its output is what the command takes, and all of it goes again."""
+    port = free_port()
+    with server([moto_server, "-H", "127.0.0.1", "-p", str(port)], port, POLICIES) as endpoint, tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        shutil.copy(ROOT / "examples/conformance/main.tf", folder)
+        endpoints = "\n".join(f'    {service} = "{endpoint}"' for service in SERVICES)
+        (folder / "emulator.tf").write_text(
+            f'provider "aws" {{\n  region = "{REGION}"\n  skip_credentials_validation = true\n'
+            f"  skip_metadata_api_check = true\n  endpoints {{\n{endpoints}\n  }}\n}}\n"
+        )
+        terraform(folder, environment(), "apply", "-auto-approve")
+        plan = terraform(folder, environment(), "plan")
+        # moto forgets the descriptions of a security group's rules.
+        if [change for change in re.findall(r"# (\S+) (?:will|must) be", plan) if not re.match(r"aws_vpc_security_group_\w+_rule\.", change)]:
+            fail(f"a second plan finds something to do\n{plan}")
+        made = subprocess.run(["terraform", "output", "-json", "stack"], cwd=folder, env=environment(), capture_output=True, text=True, check=True)
+        account = folder / "stack.json"
+        account.write_text(made.stdout)
+        status, printed = run(command, endpoint, "--patience", "1", "--probe", "scale-in", account=account)
+        if status or "not settled" not in printed:
+            fail(f"the command doesn't take the stack's output {made.stdout}: exit status {status}\n{printed}")
+        print(f"ok: the command takes {made.stdout.strip()}", flush=True)
+        terraform(folder, environment(), "destroy", "-auto-approve")
+        if client("ecs", endpoint).list_task_definitions(status="ACTIVE")["taskDefinitionArns"]:
+            fail("task definitions are left")
+        print("ok: the stack was made, found unchanged, and taken away", flush=True)
+
+
 def main():
     what, *arguments = sys.argv[1:]
-    {"kills": kills, "moto": moto}[what](*arguments)
+    {"kills": kills, "moto": moto, "stack": stack}[what](*arguments)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ use conformance::{
     findings,
     lab::{self, PATIENCE, Site},
     probe::Probe,
-    probes::{self, PROBES},
+    probes::{self, PROBES, RATES},
     runner::{self, Finding},
     stack::{Stack, cents},
 };
@@ -49,6 +49,10 @@ struct Arguments {
     /// Write what was found here, too: `cargo rehearse --behaviours FILE` takes it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Measure how many calls ECS answers before it throttles, after all other probes: for two minutes nobody else in the account
+    /// and Region gets an answer
+    #[arg(long)]
+    rates: bool,
     /// Name the probes, what they cost and what they can find, and run none
     #[arg(long)]
     list: bool,
@@ -230,6 +234,9 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     }
     if wanted.is_empty() {
         wanted = probes::all();
+    }
+    if arguments.rates && !arguments.probe.iter().any(|name| name == RATES.name) {
+        wanted.push(&RATES);
     }
     match &arguments.account {
         _ if arguments.list => list(&wanted),
