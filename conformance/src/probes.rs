@@ -3,6 +3,7 @@
 mod constraints_bind;
 mod default_strategy;
 mod desired_count_deploys;
+mod drain_of_protected;
 mod maximum_percent;
 mod protection_binds;
 mod rates;
@@ -22,7 +23,7 @@ use std::collections::BTreeSet;
 use crate::{lab::Instance, probe::Probe};
 
 /// Every probe, in the order in which they run.
-pub static PROBES: [Probe; 15] = [
+pub static PROBES: [Probe; 16] = [
     stop_of_protected::PROBE,
     reads_lag::PROBE,
     stop_order::PROBE,
@@ -30,6 +31,7 @@ pub static PROBES: [Probe; 15] = [
     desired_count_deploys::PROBE,
     constraints_bind::PROBE,
     maximum_percent::PROBE,
+    drain_of_protected::PROBE,
     stop_reaction::PROBE,
     default_strategy::PROBE,
     ties::PROBE,

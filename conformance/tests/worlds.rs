@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_sdk_ecs::types::ContainerInstanceStatus;
 use bytes::Bytes;
 use conformance::{
     connection::{Connection, FarSide},
@@ -67,6 +68,9 @@ fn run(probe: &'static Probe, options: Options, between: impl FnOnce(&Cluster) -
         let left: Vec<String> = cluster.simulator().service_names();
         let left = left.iter().filter_map(|name| cluster.simulator().service(name));
         assert!(left.into_iter().all(|service| service.status != "ACTIVE"), "{} left a service", probe.name);
+        let asked = connection.ecs.list_container_instances().cluster(&stack.cluster);
+        let draining = asked.status(ContainerInstanceStatus::Draining).send().await.unwrap();
+        assert!(draining.container_instance_arns().is_empty(), "{} left an instance that drains", probe.name);
         finding
     })
     .unwrap()

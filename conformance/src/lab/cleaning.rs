@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_ecs::{
     Client,
-    types::{ClusterField, DesiredStatus, ServiceField},
+    types::{ClusterField, ContainerInstanceStatus, DesiredStatus, ServiceField},
 };
 use tokio::time::{Instant, sleep};
 
@@ -80,13 +80,36 @@ pub async fn clean(site: Site<'_>) -> Result<usize, Stop> {
 /// Deletes what is there. Tells how many services it deleted or doesn't know the state of, and how many tasks of such services
 /// haven't stopped yet.
 async fn sweep(ecs: &Client, stack: &Stack) -> Result<(usize, usize), Stop> {
+    activate(ecs, stack).await?;
     let (left, unknown) = ours(ecs, stack).await?;
     for service in &left {
         let request = ecs.delete_service().cluster(&stack.cluster).service(service).force(true);
         // One that was described late is deleted already.
         attempt("DeleteService", request.send()).await?.ok();
     }
-    Ok((left.len() + unknown, tasks(ecs, stack).await?.len()))
+    let tasks = tasks(ecs, stack).await?;
+    // [API, UpdateTaskProtection: 10]
+    for batch in tasks.chunks(10) {
+        let request = ecs.update_task_protection().cluster(&stack.cluster).set_tasks(Some(batch.to_vec()));
+        // Some are stopping already, and can't be protected any more.
+        attempt("UpdateTaskProtection", request.protection_enabled(false).send()).await?.ok();
+    }
+    Ok((left.len() + unknown, tasks.len()))
+}
+
+/// The cluster is there for nothing but probes: an instance that drains is one that a probe drained.
+async fn activate(ecs: &Client, stack: &Stack) -> Result<(), Stop> {
+    let request = ecs.list_container_instances().cluster(&stack.cluster).status(ContainerInstanceStatus::Draining);
+    let mut pages = request.into_paginator().send();
+    while let Some(page) = call_page("ListContainerInstances", pages.next().await).await? {
+        // [API, UpdateContainerInstancesState: 10]
+        for batch in page.container_instance_arns().chunks(10) {
+            let request = ecs.update_container_instances_state().cluster(&stack.cluster);
+            let request = request.set_container_instances(Some(batch.to_vec())).status(ContainerInstanceStatus::Active);
+            call("UpdateContainerInstancesState", request.send()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The services that probes made, by their name's beginning and their tag; and how many are listed, but not described yet.
