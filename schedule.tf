@@ -555,14 +555,14 @@ locals {
     },
     {
       # Capacity providers belong to the account; which of them a cluster has, IAM can't tell.
-      when     = settings.mode == "consolidate"
+      when     = settings.mode == "consolidate" || coalesce(settings.load_threshold, 25) < 100
       Sid      = "DescribeProviders"
       Action   = ["ecs:DescribeCapacityProviders"]
       Resource = "${local.ecs}:capacity-provider/*"
     },
     {
       # Auto Scaling knows no narrower resource for it.
-      when     = settings.mode == "consolidate"
+      when     = settings.mode == "consolidate" || coalesce(settings.load_threshold, 25) < 100
       Sid      = "DescribeGroups"
       Action   = ["autoscaling:DescribeAutoScalingGroups"]
       Resource = "*"

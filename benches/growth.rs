@@ -95,7 +95,7 @@ fn print(mode: &str, fleet: &str, instances: usize, plans: bool) {
     }
     let began = Instant::now();
     let moves = if mode == "machines" {
-        let moves = ecs_rebalancer::planning::evening::moves(&cluster, &policy, NOW);
+        let moves = ecs_rebalancer::planning::levelling::steered_moves(&cluster, &policy, NOW);
         moves.iter().map(|(_, moves)| moves.len()).sum()
     } else {
         plan(&cluster, &measure(&cluster, &policy, NOW), &policy, NOW).moves().count()

@@ -6,8 +6,8 @@ use std::{env, fs, process::Command, time::Instant};
 
 use ecs_rebalancer::planning::{
     consolidate::consolidation,
-    evening,
     imbalance::measure,
+    levelling,
     planner::plan,
     policy::{Mode, Percent, Policy},
 };
@@ -65,7 +65,7 @@ fn print(what: &str) {
     let began = Instant::now();
     let moves: usize = match what {
         "consolidate" => consolidation(&cluster, &policy, NOW).freed.iter().map(|freed| freed.moves.len()).sum(),
-        "machines" => evening::moves(&cluster, &policy, NOW).iter().map(|(_, moves)| moves.len()).sum(),
+        "machines" => levelling::steered_moves(&cluster, &policy, NOW).iter().map(|(_, moves)| moves.len()).sum(),
         _ => plan(&cluster, &measure(&cluster, &policy, NOW), &policy, NOW).moves().count(),
     };
     let seconds = began.elapsed().as_secs_f64();

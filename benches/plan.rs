@@ -5,8 +5,8 @@ use std::{hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use ecs_rebalancer::planning::{
     consolidate::consolidation,
-    evening,
     imbalance::{definitions_needed, measure},
+    levelling,
     model::Cluster,
     planner::plan,
     policy::{Mode, Percent, Policy},
@@ -78,10 +78,10 @@ fn machines(criterion: &mut Criterion) {
     let production = testing::production().map(|cluster| ("production".to_owned(), spread(cluster, &unlimited)));
     for (name, cluster) in drawn.into_iter().chain(production) {
         for (limits, policy) in limits(&name, &one_run, &unlimited) {
-            let moves = evening::moves(&cluster, policy, NOW);
+            let moves = levelling::steered_moves(&cluster, policy, NOW);
             eprintln!("{name}, {limits}: {} moves", moves.iter().map(|(_, moves)| moves.len()).sum::<usize>());
             group.bench_with_input(BenchmarkId::new(limits, &name), &cluster, |bencher, cluster| {
-                bencher.iter(|| evening::moves(black_box(cluster), policy, NOW));
+                bencher.iter(|| levelling::steered_moves(black_box(cluster), policy, NOW));
             });
         }
     }

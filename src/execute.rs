@@ -10,7 +10,7 @@ mod look;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use crate::{
         bounds::floor,
         model::{Cluster, Service, ServiceName},
         plan::{Plan, Turn},
+        planner::level_again,
         policy::Policy,
         strategy::{Distrust, Ending, Failure, Record, Stop, surge::Leftover},
     },
@@ -136,8 +137,8 @@ struct Shared<'a> {
     cluster: RefCell<&'a mut Cluster>,
     bounds: &'a Bounds<'a>,
     board: RefCell<Board>,
-    /// Tasks that may be started, over all services.
-    max_moves: u32,
+    /// What was spent on services that were in hand before.
+    before: Spent,
     /// Whether ECS was seen to do what surge and steering rest on.
     trust: &'a Trust,
 }
@@ -161,6 +162,37 @@ impl Trust {
     }
 }
 
+/// What a run has spent on services.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    moved: u32,
+    in_vain: u32,
+}
+
+impl Spent {
+    fn on(finished: &[Finished]) -> Self {
+        finished.iter().fold(Self::default(), |spent, done| spent.with(Self::of(&done.record)))
+    }
+
+    fn of(record: &Record) -> Self {
+        Self { moved: record.moved(), in_vain: record.in_vain }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self { moved: self.moved.saturating_add(other.moved), in_vain: self.in_vain.saturating_add(other.in_vain) }
+    }
+
+    fn starts(self) -> u32 {
+        self.moved.saturating_add(self.in_vain)
+    }
+}
+
+/// Whether the load is not levelled because of how a service ended: its spread comes first, and it may still have misplaced
+/// tasks that can be moved.
+fn holds_up_levelling(ending: &Ending) -> bool {
+    ending.is_failure() || matches!(ending, Ending::Limit(_))
+}
+
 /// Finishes what an earlier run left on these services.
 pub async fn recover(
     target: Target<'_>,
@@ -172,7 +204,7 @@ pub async fn recover(
         .into_iter()
         .filter_map(|(name, leftover)| Some(Hand::recovered(cluster.services.get(&name)?, leftover, bounds)))
         .collect();
-    work(target, cluster, queue, bounds, u32::MAX, &Trust::default()).await
+    work(target, cluster, queue, bounds, Spent::on(&[]), &Trust::default()).await
 }
 
 /// Carries a plan out.
@@ -185,13 +217,51 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
             let arrivals = await_arrivals(target, cluster, plan, &finished, bounds, &trust).await;
             finished.extend(arrivals);
         }
-        let starts: u32 = finished.iter().map(|finished| finished.record.starts()).sum();
         let in_turn = plan.services.iter().filter(|service| service.turn() == turn);
-        let queue = in_turn.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
-        let max_moves = bounds.policy.max_moves.saturating_sub(starts);
-        finished.extend(work(target, cluster, queue, bounds, max_moves, &trust).await);
+        let queue: VecDeque<Hand> = in_turn.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
+        if turn == Turn::Levelling && finished.iter().any(|done| holds_up_levelling(&done.ending)) {
+            finished.extend(queue.into_iter().map(|hand| hand.never_begun(Ending::SpreadFirst)));
+            continue;
+        }
+        let before = Spent::on(&finished);
+        let done = work(target, cluster, queue, bounds, before, &trust).await;
+        if turn == Turn::Levelling {
+            level_on(target, cluster, &mut finished, done, bounds, &trust).await;
+        } else {
+            finished.extend(done);
+        }
     }
     finished
+}
+
+/// Goes on levelling by what has come of the first tries: where ECS's choice was good, other services are worth a try than was
+/// foreseen, and others no more.
+async fn level_on(
+    target: Target<'_>,
+    cluster: &mut Cluster,
+    finished: &mut Vec<Finished>,
+    mut newest: Vec<Finished>,
+    bounds: &Bounds<'_>,
+    trust: &Trust,
+) {
+    let mut given_up: BTreeSet<ServiceName> = BTreeSet::new();
+    loop {
+        given_up.extend(newest.iter().filter(|done| done.ending != Ending::Levelled).map(|done| done.name.clone()));
+        let moved_now: u32 = newest.iter().map(|done| done.record.moved()).sum();
+        finished.append(&mut newest);
+        if moved_now == 0 || bounds.stop().is_some() {
+            return;
+        }
+        let mut moved: BTreeMap<ServiceName, usize> = BTreeMap::new();
+        for done in &*finished {
+            *moved.entry(done.name.clone()).or_default() += done.record.moves.len();
+        }
+        let before = Spent::on(finished);
+        let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &moved);
+        let planned = planned.iter().filter(|service| !given_up.contains(&service.name));
+        let queue = planned.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
+        newest = work(target, cluster, queue, bounds, before, trust).await;
+    }
 }
 
 /// Waits for the tasks for which room was made.
@@ -215,7 +285,8 @@ async fn await_arrivals(
             }
         }
     }
-    finished.extend(work(target, cluster, queue, bounds, 0, trust).await);
+    let before = Spent::on(moved);
+    finished.extend(work(target, cluster, queue, bounds, before, trust).await);
     finished
 }
 
@@ -231,11 +302,11 @@ async fn work(
     cluster: &mut Cluster,
     mut queue: VecDeque<Hand>,
     bounds: &Bounds<'_>,
-    max_moves: u32,
+    before: Spent,
     trust: &Trust,
 ) -> Vec<Finished> {
     let board = RefCell::new(Board::default());
-    let shared = &Shared { target, cluster: RefCell::new(cluster), bounds, board, max_moves, trust };
+    let shared = &Shared { target, cluster: RefCell::new(cluster), bounds, board, before, trust };
     let mut finished: Vec<Finished> = Vec::new();
     let mut waiting: Vec<Hand> = Vec::new();
     let mut under_way: FuturesUnordered<LocalBoxFuture<'_, Event>> = FuturesUnordered::new();
@@ -244,7 +315,7 @@ async fn work(
         while in_hand < bounds.policy.parallel as usize && !is_over {
             let Some(hand) = queue.pop_front() else { break };
             match bounds.stop() {
-                Some(stop) if !hand.is_recovery() => finished.push(hand.never_begun(stop)),
+                Some(stop) if !hand.is_recovery() => finished.push(hand.never_begun(Ending::Limit(stop))),
                 _ => {
                     in_hand += 1;
                     waiting.push(hand);

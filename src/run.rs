@@ -21,11 +21,13 @@ use crate::{
     clock::Clock,
     config::Config,
     execute::{self, Bounds},
+    line::iso_8601,
     metrics::{self, Done},
     planning::{
         imbalance::{Measure, measure},
+        levelling,
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
-        notes::{SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
+        notes::{MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan},
         policy::Mode,
         strategy::surge::Leftover,
@@ -176,6 +178,12 @@ impl Story<'_> {
                 return Ok(());
             }
         };
+        if self.config.policy.mode == Mode::Consolidate && !looked.planned.services.is_empty() {
+            let note = ModeNote { consolidated_at: self.now() };
+            if let Err(failure) = lease.note_mode(self.target, note).await {
+                report.warn(vec![format!("{failure}; a run in mode spread may undo what is packed now")]);
+            }
+        }
         let acted = Box::pin(self.act(&mut looked, report)).await;
         self.target.clients.patience.allow_last_calls();
         let released = lease.release(self.target).await;
@@ -208,7 +216,7 @@ impl Story<'_> {
         {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
-        let planned = self.plan(&mut cluster, &found).await?;
+        let planned = self.plan(&mut cluster, &found, report).await?;
         Ok(Some(Looked { cluster, planned, leftovers }))
     }
 
@@ -255,7 +263,7 @@ impl Story<'_> {
             self.sweep_targets(cluster).await?;
             let found = measure(cluster, policy, self.now());
             report.found_after_recovery(cluster, &found);
-            *planned = self.plan(cluster, &found).await?;
+            *planned = self.plan(cluster, &found, report).await?;
             self.found.replace(Some(found));
         }
         self.planned(cluster, planned, report);
@@ -276,10 +284,13 @@ impl Story<'_> {
     }
 
     /// Plans; reads before what planning needs and the measure did not.
-    async fn plan(&self, cluster: &mut Cluster, found: &Measure) -> Result<Plan> {
+    async fn plan(&self, cluster: &mut Cluster, found: &Measure, report: &mut Report) -> Result<Plan> {
         let names = definitions_needed(cluster, found, &self.config.policy, self.now());
         if !names.is_empty() {
             self.read_definitions(cluster, names.iter()).await?;
+        }
+        if levelling::is_due(found, &self.config.policy) {
+            self.read_to_level(cluster, report).await?;
         }
         Ok(plan(cluster, found, &self.config.policy, self.now()))
     }
@@ -324,6 +335,33 @@ impl Story<'_> {
             report.met(&[], warnings);
         }
         Ok(cluster)
+    }
+
+    /// What levelling must know beside the cluster: whether its tasks were packed not long ago, and what becomes of empty
+    /// container instances.
+    async fn read_to_level(&self, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
+        let (_, tags) = self.target.cluster_tags().await?;
+        match ModeNote::of(&tags, self.now()) {
+            Ok(note) => cluster.consolidated_at = note.map(|note| note.consolidated_at),
+            Err(impossible) => report.warn(vec![format!(
+                "the cluster's tag {MODE_TAG} is no note of a run: {impossible}; it is ignored, take it off"
+            )]),
+        }
+        if let Some(until) = levelling::waits_until(cluster, self.now()) {
+            report.warn(vec![format!(
+                "LoadImbalance is over its threshold, but a run in mode consolidate packed tasks less than a day ago; \
+                 they are not moved from full to idle container instances before {}",
+                iso_8601(until)
+            )]);
+        }
+        let names = levelling::providers_needed(cluster);
+        if !names.is_empty() {
+            let (providers, warnings) =
+                providers::capacity_providers(self.target.clients, &cluster.name, &names).await?;
+            cluster.capacity_providers.extend(providers);
+            report.met(&[], warnings);
+        }
+        Ok(())
     }
 
     async fn read(&self, report: &mut Report) -> Result<Cluster> {

@@ -33,7 +33,7 @@ pub(crate) fn print() {
     }
     let found = measure(&cluster, &policy, testing::NOW);
     let planned = plan(&cluster, &found, &policy, testing::NOW);
-    assert!(planned.services.iter().all(|service| service.aim == Aim::Machines), "it is spread");
+    assert!(planned.services.iter().all(|service| service.aim == Aim::Steered), "it is spread");
     let moves: Vec<_> = planned.moves().map(|(name, it)| (name.to_string(), it.from.short(), it.to.short())).collect();
     println!("{}", json!({ "threshold_percent": THRESHOLD_PERCENT, "drawing": drawing(&cluster), "moves": moves }));
 }

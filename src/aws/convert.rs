@@ -30,6 +30,7 @@ pub(super) fn cluster(
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        consolidated_at: None,
         capacity_providers: BTreeMap::new(),
     };
     for task in tasks {
@@ -64,6 +65,8 @@ pub(super) fn container_instance(answer: &types::ContainerInstance, shared: &Sha
             other => ContainerInstanceStatus::Unknown(other.to_owned()),
         },
         agent_connected: answer.agent_connected,
+        is_impaired: answer.health_status().and_then(|health| health.overall_status())
+            == Some(&types::InstanceHealthCheckState::Impaired),
         agent_version: answer
             .version_info
             .as_ref()

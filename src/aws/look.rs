@@ -188,6 +188,7 @@ impl Target<'_> {
             let what = || format!("cannot look at {} container instances (cluster {cluster})", batch.len());
             let answer = call(clients, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
                 let request = clients.ecs.describe_container_instances().cluster(cluster);
+                let request = request.include(types::ContainerInstanceField::ContainerInstanceHealth);
                 request.set_container_instances(Some(asked.clone())).send().await
             })
             .await

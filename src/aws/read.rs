@@ -204,6 +204,7 @@ async fn container_instances(
         async |ids: Vec<String>| {
             let answer = persistently(clients, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
                 let request = clients.ecs.describe_container_instances().cluster(cluster);
+                let request = request.include(types::ContainerInstanceField::ContainerInstanceHealth);
                 request.set_container_instances(Some(ids.clone())).send().await
             })
             .await?;

@@ -2,44 +2,69 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Spent;
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName},
     strategy::{Strategy, promised::Promised},
 };
 
+/// So many tasks may be started in vain by a run, or half as many as it moves, if that is more.
+const FEWEST_IN_VAIN: u32 = 4;
+
 /// What each service in hand holds.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     entries: BTreeMap<ServiceName, Entry>,
-    /// Starts of services that are no longer in hand.
-    spent: u32,
+    /// On services that are no longer in hand.
+    spent: Spent,
 }
 
 #[derive(Debug)]
 struct Entry {
     promised: Option<Promised>,
     targets: BTreeSet<ContainerInstanceArn>,
-    starts: u32,
+    spent: Spent,
+    starts_under_way: u32,
+    tries_under_way: u32,
 }
 
 impl Board {
     /// Takes over what a service holds now.
     pub(super) fn note(&mut self, name: &ServiceName, strategy: &dyn Strategy) {
-        let starts = strategy.record().starts().saturating_add(strategy.starts_under_way());
-        let entry = Entry { promised: strategy.promised(), targets: strategy.targets(), starts };
+        let entry = Entry {
+            promised: strategy.promised(),
+            targets: strategy.targets(),
+            spent: Spent::of(strategy.record()),
+            starts_under_way: strategy.starts_under_way(),
+            tries_under_way: strategy.tries_under_way(),
+        };
         self.entries.insert(name.clone(), entry);
     }
 
     /// The service is in hand no longer.
     pub(super) fn forget(&mut self, name: &ServiceName) {
         if let Some(entry) = self.entries.remove(name) {
-            self.spent = self.spent.saturating_add(entry.starts);
+            self.spent = self.spent.with(entry.spent);
         }
     }
 
     /// Task starts, made and under way, over all services.
     pub(super) fn starts(&self) -> u32 {
-        self.entries.values().map(|entry| entry.starts).fold(self.spent, u32::saturating_add)
+        let under_way = self.entries.values().map(|entry| entry.starts_under_way);
+        under_way.fold(self.spent().starts(), u32::saturating_add)
+    }
+
+    /// How many more tasks may be started of which nothing may come, where so much was spent before these.
+    pub(super) fn may_be_in_vain(&self, before: Spent) -> u32 {
+        let spent = self.spent().with(before);
+        let under_way = self.entries.values().map(|entry| entry.tries_under_way);
+        let may_be = under_way.fold(spent.in_vain, u32::saturating_add);
+        FEWEST_IN_VAIN.max(spent.moved / 2).saturating_sub(may_be)
+    }
+
+    /// Whether others have tries under way.
+    pub(super) fn others_try(&self, name: &ServiceName) -> bool {
+        self.others(name).any(|entry| entry.tries_under_way > 0)
     }
 
     /// What the others are promised.
@@ -50,6 +75,10 @@ impl Board {
     /// Where the others steer to.
     pub(super) fn targets_of_others(&self, name: &ServiceName) -> BTreeSet<ContainerInstanceArn> {
         self.others(name).flat_map(|entry| entry.targets.iter().cloned()).collect()
+    }
+
+    fn spent(&self) -> Spent {
+        self.entries.values().fold(self.spent, |spent, entry| spent.with(entry.spent))
     }
 
     fn others(&self, name: &ServiceName) -> impl Iterator<Item = &Entry> {

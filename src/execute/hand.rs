@@ -80,8 +80,12 @@ impl Hand {
         let relocating = |waits| Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits);
         let strategy: Box<dyn Strategy> = match plan.strategy {
             policy::Strategy::Auto | policy::Strategy::Surge => Box::new(match plan.aim {
+                Aim::Level => {
+                    let moves = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
+                    Surge::levelling(bounds.run_id, &plan.name, moves)
+                }
                 Aim::Spread => Surge::new(bounds.run_id, &plan.name),
-                Aim::Machines | Aim::Consolidation => relocating(false),
+                Aim::Steered | Aim::Consolidation => relocating(false),
                 Aim::Room { waits } => relocating(waits),
             }),
             policy::Strategy::Stop => Box::new(StopTasks::new()),
@@ -129,8 +133,8 @@ impl Hand {
         format!("{}: {}", self.name, self.strategy.waits_for(self.service.as_ref(), self.known.as_ref()))
     }
 
-    pub(super) fn never_begun(self, stop: Stop) -> Finished {
-        Finished { name: self.name, ending: Ending::Limit(stop), record: Record::default(), recovery: false }
+    pub(super) fn never_begun(self, ending: Ending) -> Finished {
+        Finished { name: self.name, ending, record: Record::default(), recovery: false }
     }
 
     /// What is left of it when the time is over.
@@ -261,7 +265,9 @@ impl Hand {
         let Shared { bounds, trust, .. } = shared;
         let board = shared.board.borrow();
         let own = self.strategy.record().starts().saturating_add(self.strategy.starts_under_way());
-        let moves = shared.max_moves.saturating_sub(board.starts()).min(self.allowance.saturating_sub(own));
+        let moves = (bounds.policy.max_moves.saturating_sub(shared.before.starts()))
+            .saturating_sub(board.starts())
+            .min(self.allowance.saturating_sub(own));
         let patience = &shared.target.clients.patience;
         let left = patience.end().map(|end| end.saturating_duration_since(Instant::now()));
         let settings = self.service.as_ref().and_then(|service| ServiceSettings::of(service, bounds.policy).ok());
@@ -280,6 +286,9 @@ impl Hand {
             holds_lease: patience.may_write(),
             steers: bounds.policy.steer && !trust.steered_elsewhere.get(),
             others_targets: board.targets_of_others(&self.name),
+            load_threshold: bounds.policy.load_threshold,
+            in_vain: board.may_be_in_vain(shared.before),
+            others_try: board.others_try(&self.name),
             reviewed: bounds.policy.reviewed.clone(),
             is_enabled: settings.is_some_and(|settings| settings.enabled),
         }

@@ -109,7 +109,10 @@ pub struct Cluster {
     pub tasks: BTreeMap<TaskArn, Arc<Task>>,
     /// The task definitions that were read; not every one that tasks name.
     pub task_definitions: BTreeMap<TaskDefinitionArn, TaskDefinition>,
-    /// The capacity providers that container instances name, by name; only a run that consolidates reads them.
+    /// When a run last packed tasks, as far as that is known; only a run that levels reads it.
+    pub consolidated_at: Option<Timestamp>,
+    /// The capacity providers that container instances name, by name; only a run that consolidates reads all of them, and one
+    /// that levels those of empty instances.
     pub capacity_providers: BTreeMap<String, CapacityProvider>,
 }
 
@@ -135,6 +138,8 @@ pub struct ContainerInstance {
     pub status: ContainerInstanceStatus,
     /// Only connected ones accept tasks.
     pub agent_connected: bool,
+    /// Whether ECS's own checks find it IMPAIRED: then no task is brought there on purpose.
+    pub is_impaired: bool,
     /// Version of the container agent, as `1.74.1`; empty when unknown.
     pub agent_version: String,
     /// When it joined the cluster.

@@ -14,6 +14,8 @@ use super::model::{ContainerInstance, PlacementConstraint, Service, ServiceName,
 pub const SURGE_TAG: &str = "ecs-rebalancer:surge";
 /// On a service: when it was last rebalanced, and whether that helped.
 pub const LAST_TAG: &str = "ecs-rebalancer:last";
+/// The tag of a cluster that says which mode moved tasks last, and when.
+pub const MODE_TAG: &str = "ecs-rebalancer:mode";
 /// On the cluster, followed by a run's id: that run asks for the lease, or holds it.
 pub const LEASE_TAG_PREFIX: &str = "ecs-rebalancer:lease-";
 
@@ -222,6 +224,41 @@ impl LastNote {
 impl fmt::Display for LastNote {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "at={} misses={}", self.at.0 / 1000, self.misses)
+    }
+}
+
+/// Which mode moved a cluster's tasks last, and when. Only `consolidate` is noted: what it packed, levelling would undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeNote {
+    /// When a run in mode `consolidate` last began to move tasks.
+    pub consolidated_at: Timestamp,
+}
+
+impl ModeNote {
+    /// The note that a cluster carries, if any.
+    ///
+    /// # Errors
+    /// When no run can have written it by `now`.
+    pub fn of(tags: &BTreeMap<String, String>, now: Timestamp) -> Result<Option<Self>, Impossible> {
+        let Some(value) = tags.get(MODE_TAG) else { return Ok(None) };
+        let impossible = |why| Impossible { value: value.clone(), why };
+        let note = Self::parse(value).ok_or_else(|| impossible("it is not in the words of a note"))?;
+        if note.consolidated_at.milliseconds_since(now) > milliseconds(CLOCKS_APART) {
+            return Err(impossible("its time has not come yet"));
+        }
+        Ok(Some(note))
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let words = words(value)?;
+        (words.get("mode") == Some(&"consolidate")).then_some(())?;
+        Some(Self { consolidated_at: seconds(words.get("at")?)? })
+    }
+}
+
+impl fmt::Display for ModeNote {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "mode=consolidate at={}", self.consolidated_at.0 / 1000)
     }
 }
 

@@ -51,6 +51,8 @@ pub struct ServicePlan {
     pub allowance: u32,
     /// What it is done for.
     pub aim: Aim,
+    /// How many tasks are expected to be started in vain beside the moves, in hundredths.
+    pub in_vain_hundredths: u32,
 }
 
 impl ServicePlan {
@@ -60,7 +62,8 @@ impl ServicePlan {
         match self.aim {
             Aim::Room { waits: false } => Turn::MakingRoom,
             Aim::Room { waits: true } => Turn::MakingRoomWhereOthersLeft,
-            Aim::Spread | Aim::Machines | Aim::Consolidation => Turn::Rest,
+            Aim::Spread | Aim::Steered | Aim::Consolidation => Turn::Rest,
+            Aim::Level => Turn::Levelling,
         }
     }
 }
@@ -74,11 +77,13 @@ pub enum Turn {
     MakingRoomWhereOthersLeft,
     /// Then all others.
     Rest,
+    /// At last the load, once every service is spread.
+    Levelling,
 }
 
 impl Turn {
     /// In order.
-    pub const ALL: [Self; 3] = [Self::MakingRoom, Self::MakingRoomWhereOthersLeft, Self::Rest];
+    pub const ALL: [Self; 4] = [Self::MakingRoom, Self::MakingRoomWhereOthersLeft, Self::Rest, Self::Levelling];
 }
 
 /// What a service's tasks are moved for.
@@ -86,8 +91,11 @@ impl Turn {
 pub enum Aim {
     /// Its spread. Which tasks go is decided anew at each look.
     Spread,
-    /// The container instances: just the planned tasks go just where they are planned to.
-    Machines,
+    /// The load of the container instances, by ECS's own choice: a new task stays where it landed well, and a task on a fuller
+    /// instance goes. Which ones is decided at each landing.
+    Level,
+    /// The load of the container instances, steered: just the planned tasks go just where they are planned to.
+    Steered,
     /// Container instances that come free: the same.
     Consolidation,
     /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     bounds::{floor, may_stop_first, on_top},
     consolidate::{self, consolidation},
-    evening,
     imbalance::{Measure, Spread, measure},
+    levelling,
     making_room::{self, Making},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
     policy::{Mode, Policy, Strategy},
@@ -33,7 +33,7 @@ pub fn definitions_needed(
     now: Timestamp,
 ) -> BTreeSet<ServiceName> {
     let relocates = || match policy.mode {
-        Mode::Spread => evening::is_due(found, policy),
+        Mode::Spread => levelling::is_due(found, policy),
         Mode::Consolidate => true,
     };
     let short = making_room::may_be_helped(cluster, policy, now);
@@ -131,19 +131,86 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             continue;
         }
         moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
-        services.push(ServicePlan { name: name.clone(), strategy, moves, allowance, aim: Aim::Spread });
+        services.push(ServicePlan {
+            name: name.clone(),
+            strategy,
+            moves,
+            allowance,
+            aim: Aim::Spread,
+            in_vain_hundredths: 0,
+        });
     }
-    if services.is_empty() && evening::is_due(found, policy) {
-        // Tasks go to emptier container instances, once every service is spread.
-        let planned = evening::moves(&foreseen, policy, now);
-        for (name, why) in fixed_for_good(&foreseen, policy, now) {
+    // A limit that keeps a service from being spread keeps levelling from being begun.
+    let waits = |reason: &LeftAlone| matches!(reason, LeftAlone::MaxServices(_) | LeftAlone::MaxMoves(_));
+    let is_held_up = left_alone.values().any(waits) || levelling::waits_until(cluster, now).is_some();
+    if !is_held_up && levelling::is_due(found, policy) {
+        let fixed = fixed_for_good(&foreseen, policy, now).into_iter();
+        for (name, why) in fixed.filter(|(name, _)| !in_plan(&services, name)) {
             left_alone.entry(name).or_insert(LeftAlone::Fixed(why));
         }
-        services = relocations(&mut foreseen, planned, Aim::Machines);
+        services.extend(level(&mut foreseen, &services, policy, now));
     }
     left_alone.extend(not_helped);
+    // What is below its threshold is not spread, but its tasks may be the ones that level the load.
+    left_alone.retain(|name, _| !in_plan(&services, name));
     let predicted = measure(&foreseen, policy, now);
     Plan { services, rooms, places, left_alone, consolidation: None, predicted }
+}
+
+/// Tasks go to emptier container instances, once every service is spread: by ECS's choice in the same run, steered in the next.
+fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: Timestamp) -> Vec<ServicePlan> {
+    if policy.steer {
+        if !planned.is_empty() {
+            return Vec::new();
+        }
+        let moves = levelling::steered_moves(foreseen, policy, now);
+        return relocations(foreseen, moves, Aim::Steered);
+    }
+    let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
+    let moved = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
+    try_to_level(foreseen, policy, now, u32::try_from(spent).unwrap_or(u32::MAX), &moved)
+}
+
+/// What levelling goes on with, by what has come of its first tries. The run has started so many tasks, and moved so many of
+/// each of these services.
+pub fn level_again(
+    cluster: &Cluster,
+    policy: &Policy,
+    now: Timestamp,
+    starts: u32,
+    moved: &BTreeMap<ServiceName, usize>,
+) -> Vec<ServicePlan> {
+    try_to_level(&mut cluster.clone(), policy, now, starts, moved)
+}
+
+fn try_to_level(
+    foreseen: &mut Cluster,
+    policy: &Policy,
+    now: Timestamp,
+    starts: u32,
+    moved: &BTreeMap<ServiceName, usize>,
+) -> Vec<ServicePlan> {
+    let services = u32::try_from(moved.len()).unwrap_or(u32::MAX);
+    let left = Policy {
+        max_moves: policy.max_moves.saturating_sub(starts),
+        max_services: policy.max_services.saturating_sub(services),
+        ..policy.clone()
+    };
+    let levelled = levelling::tries(foreseen, &left, now, moved);
+    let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
+    let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
+    let mut services = relocations(foreseen, moves, Aim::Level);
+    for (service, in_vain_hundredths) in services.iter_mut().zip(in_vain) {
+        let desired = foreseen.services.get(&service.name).map_or(0, |service| service.desired_count);
+        let tried = levelling::TRIES.saturating_mul(policy.surge.of_at_least_one(desired));
+        service.allowance = service.allowance.saturating_add(tried);
+        service.in_vain_hundredths = in_vain_hundredths;
+    }
+    services
+}
+
+fn in_plan(services: &[ServicePlan], name: &ServiceName) -> bool {
+    services.iter().any(|service| service.name == *name)
 }
 
 /// Tasks that make room, and those that are expected to start there.
@@ -159,19 +226,27 @@ fn make_room(
     let of_service = |movers: making_room::Movers| {
         let making_room::Movers { service: name, moves, waits } = movers;
         let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim: Aim::Room { waits } }
+        ServicePlan {
+            name,
+            strategy: Strategy::Surge,
+            moves,
+            allowance,
+            aim: Aim::Room { waits },
+            in_vain_hundredths: 0,
+        }
     };
     movers.into_iter().map(of_service).collect()
 }
 
 /// What is done to the services of which just these tasks go just there.
 fn relocations(foreseen: &mut Cluster, planned: Vec<(ServiceName, Vec<Move>)>, aim: Aim) -> Vec<ServicePlan> {
+    let before = foreseen.tasks.keys().filter(|task| view::is_foreseen(task)).count();
     for (number, a_move) in planned.iter().flat_map(|(_, moves)| moves).enumerate() {
-        view::relocate(foreseen, &a_move.task, &a_move.to, number);
+        view::relocate(foreseen, &a_move.task, &a_move.to, before + number);
     }
     let of_service = |(name, moves): (ServiceName, Vec<Move>)| {
         let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim }
+        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim, in_vain_hundredths: 0 }
     };
     planned.into_iter().map(of_service).collect()
 }
@@ -256,8 +331,10 @@ fn foresee(
         let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
             let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
             // One that is foreseen stands for one that was reviewed.
-            let is_foreseen = |task: &TaskArn| task.as_str().starts_with("foreseen/");
-            of_it.map(|task| task.arn.clone()).filter(|task| !reviewed.contains(task) && !is_foreseen(task)).collect()
+            of_it
+                .map(|task| task.arn.clone())
+                .filter(|task| !reviewed.contains(task) && !view::is_foreseen(task))
+                .collect()
         });
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers {
@@ -285,7 +362,7 @@ fn foresee(
         for (victim, place) in victims.iter().zip(&places) {
             let from = foreseen.tasks.get(victim).and_then(|task| task.container_instance.clone());
             // A task that was foreseen itself does not run yet, and is no move.
-            if let (Some(from), false) = (from, victim.as_str().starts_with("foreseen/")) {
+            if let (Some(from), false) = (from, view::is_foreseen(victim)) {
                 moves.push(Move { task: victim.clone(), from, to: place.clone() });
             }
             view::remove(foreseen, victim);

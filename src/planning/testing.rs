@@ -34,6 +34,7 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
         services: BTreeMap::new(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        consolidated_at: None,
         capacity_providers: BTreeMap::new(),
     };
     let nothing = Settings::new();
@@ -120,6 +121,7 @@ fn instance(drawn: &DrawnInstance) -> ContainerInstance {
             Some(other) => panic!("status {other} can't be drawn"),
         },
         agent_connected: settings.get("agent").is_none_or(|value| value != "false"),
+        is_impaired: is_true(settings, "impaired"),
         agent_version: "1.89.0".to_owned(),
         registered_at: Some(A_DAY_BEFORE),
         running_tasks_count: 0,

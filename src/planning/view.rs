@@ -30,6 +30,7 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
         services: cluster.services.get_key_value(name).map(owned).into_iter().collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        consolidated_at: None,
         capacity_providers: BTreeMap::new(),
         container_instances: BTreeMap::new(),
     };
@@ -86,6 +87,9 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
     cluster.services.insert(service.name.clone(), service.clone());
 }
 
+/// How the names of tasks begin that are only foreseen.
+const FORESEEN: &str = "foreseen/";
+
 /// Adds a task, and takes what it reserves from its instance.
 pub fn insert(cluster: &mut Cluster, task: Task) {
     settle(cluster, &task, true);
@@ -103,7 +107,7 @@ pub fn remove(cluster: &mut Cluster, arn: &TaskArn) {
 pub fn relocate(cluster: &mut Cluster, task: &TaskArn, to: &ContainerInstanceArn, number: usize) {
     let Some(gone) = cluster.tasks.get(task).cloned() else { return };
     remove(cluster, task);
-    let arn = TaskArn::from(format!("foreseen/{number}").as_str());
+    let arn = TaskArn::from(format!("{FORESEEN}{number}").as_str());
     insert(cluster, Task { arn, container_instance: Some(to.clone()), ..Task::clone(&gone) });
 }
 
@@ -118,6 +122,11 @@ pub fn start(cluster: &mut Cluster, places: &[(ServiceName, ContainerInstanceArn
     }
 }
 
+/// Whether a task is only foreseen, and not there.
+pub fn is_foreseen(task: &TaskArn) -> bool {
+    task.as_str().starts_with(FORESEEN)
+}
+
 /// The `number`th task that is foreseen for a service on an instance, as if it were running there.
 pub fn foreseen(
     cluster: &Cluster,
@@ -128,7 +137,7 @@ pub fn foreseen(
     let definition = cluster.services.get(service)?.task_definition.clone();
     let model = cluster.tasks.values().find(|task| task.service.as_ref() == Some(service));
     Some(Task {
-        arn: format!("foreseen/{service}/{number}").as_str().into(),
+        arn: format!("{FORESEEN}{service}/{number}").as_str().into(),
         service: Some(service.clone()),
         group: format!("service:{service}").into(),
         container_instance: Some(instance.clone()),

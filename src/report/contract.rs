@@ -55,6 +55,8 @@ pub struct LeftRaised {
 pub struct Estimate {
     /// Tasks that stop and start anew elsewhere.
     pub restarts: u32,
+    /// About how many tasks are started beside these, land badly, and go again.
+    pub starts_in_vain: u32,
     /// About how long the run takes.
     pub seconds: u64,
     /// Services that have fewer healthy tasks than desired meanwhile.

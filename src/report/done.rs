@@ -1,6 +1,6 @@
 //! What was done and what it came to, taken over into the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, LeftRaised, MadeMove, Outcome, Place, Report, ServiceReport, Summary, WatchedService, container_instances,
@@ -35,8 +35,9 @@ impl Report {
 
     /// Takes over what was done, before it is seen what it came to.
     pub fn did(&mut self, finished: &[Finished]) {
+        let mut told = BTreeSet::new();
         for done in finished {
-            self.did_one(done);
+            self.did_one(done, !told.insert(&done.name));
         }
         // Where a service ended otherwise than planned, that explains why more is left than was predicted.
         self.is_explained = finished.iter().any(|done| !done.ending.is_as_planned());
@@ -49,7 +50,8 @@ impl Report {
         }
     }
 
-    fn did_one(&mut self, done: &Finished) {
+    /// One service, which may have been in hand before: then it is told how both ended.
+    fn did_one(&mut self, done: &Finished, was_in_hand: bool) {
         let failed = done.ending.is_failure();
         if failed {
             self.error(format!("{}: {}", done.name, done.ending));
@@ -80,7 +82,8 @@ impl Report {
             // What a task was moved for says more than that it went.
             let says_what_for = done.ending == Ending::Relocated && !service.reason.is_empty();
             if (!done.recovery || failed) && !says_what_for {
-                service.reason = done.ending.to_string();
+                let before = if was_in_hand { format!("{}; ", service.reason) } else { String::new() };
+                service.reason = format!("{before}{}", done.ending);
             }
         }
     }

@@ -19,8 +19,10 @@ pub(super) fn of(cluster: &Cluster, plan: &Plan, policy: &Policy) -> Estimate {
     let side_by_side = rounds.iter().sum::<u64>().div_ceil(u64::from(policy.parallel.max(1)));
     let longest = rounds.iter().copied().max().unwrap_or(0);
     let below = plan.services.iter().filter(|planned| goes_below(cluster, planned)).count();
+    let in_vain: u32 = plan.services.iter().map(|planned| planned.in_vain_hundredths).sum();
     Estimate {
         restarts: restarts.iter().sum(),
+        starts_in_vain: in_vain.div_ceil(100),
         seconds: longest.max(side_by_side) * SECONDS_A_ROUND,
         services_below_desired: u32::try_from(below).unwrap_or(u32::MAX),
     }

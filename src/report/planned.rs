@@ -1,6 +1,6 @@
 //! What was found and what is planned, taken over into the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, ConsolidationReport, Outcome, Place, PlannedMove, Report, ServiceReport, Summary, container_instances,
@@ -47,10 +47,12 @@ impl Report {
         }
         for service in &mut self.services {
             let name = ServiceName::from(service.name.as_str());
-            if let Some(planned) = plan.services.iter().find(|planned| planned.name == name) {
+            let of_it = || plan.services.iter().filter(|planned| planned.name == name);
+            if let Some(planned) = of_it().next() {
                 service.action = Action::Rebalance;
                 service.strategy = Some(planned.strategy.name());
-                service.planned_moves = u32::try_from(planned.moves.len()).unwrap_or(u32::MAX);
+                let moves: usize = of_it().map(|planned| planned.moves.len()).sum();
+                service.planned_moves = u32::try_from(moves).unwrap_or(u32::MAX);
                 let made_for: Vec<&str> = plan
                     .rooms
                     .iter()
@@ -106,7 +108,7 @@ impl Report {
         } else if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
         } else if moves > 0 {
-            let services = plan.services.len();
+            let services = plan.services.iter().map(|service| &service.name).collect::<BTreeSet<_>>().len();
             self.conclude(
                 Outcome::Planned,
                 format!("{} of {} would move", tasks(moves), counted(services, "service", "services")),

@@ -10,6 +10,7 @@ use crate::{
     planning::{
         lease::{Key, Keys, Next, SETTLES, Stage, State, lasts_until, next, writes_until},
         model::Timestamp,
+        notes::{MODE_TAG, ModeNote},
         strategy::{Failure, FailureKind},
     },
     shutdown::Shutdown,
@@ -130,6 +131,14 @@ pub(super) async fn take(
 }
 
 impl Held {
+    /// Notes on the cluster that tasks are packed.
+    ///
+    /// # Errors
+    /// When the cluster can't be tagged.
+    pub(super) async fn note_mode(&self, target: Target<'_>, note: ModeNote) -> Result<(), Failure> {
+        target.tag(&self.cluster_arn, MODE_TAG, &note.to_string()).await
+    }
+
     /// Gives the lease back: only what this run wrote.
     ///
     /// # Errors

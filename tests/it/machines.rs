@@ -41,8 +41,10 @@ fn idle_instances_get_tasks_until_the_threshold_is_met_with_one_restart_each() {
 }
 
 #[test]
-fn without_steering_or_below_the_threshold_machines_are_left_as_they_are() {
-    for settings in ["", "STEER=true LOAD_THRESHOLD=70", "STEER=true STRATEGY=stop"] {
+fn below_the_threshold_or_where_it_is_turned_off_instances_are_left_as_they_are() {
+    for settings in
+        ["LOAD_THRESHOLD=100", "LOAD_THRESHOLD=70", "STEER=true LOAD_THRESHOLD=70", "STEER=true STRATEGY=stop"]
+    {
         let (report, _) = rehearse(ONE_FULL, settings, options(0, &[], &[]));
         assert_eq!((report.outcome, moved(&report)), (Outcome::Balanced, 0), "{settings}: {report:#?}");
     }
@@ -132,4 +134,85 @@ fn it_holds_under_every_behaviour_and_whatever_goes_wrong() {
             assert!(history.lowest_healthy >= 1, "{fault} {name}: {report:#?}");
         }
     }
+}
+
+/// Three full container instances and three idle ones, and services of fewer tasks than there are instances.
+const SINGLES: &str = "a i-1 s0 s1 s2 s3\nb i-2 s4 s5 s6 s7\nc i-3 s8 s9 t0 t1\na i-4\nb i-5\nc i-6";
+
+/// By default, without a constraint or an attribute, and whichever of equal container instances ECS takes.
+#[test]
+fn idle_instances_get_tasks_by_ecs_s_own_choice() {
+    for ties in ["random", "first", "last", "most-free-memory", "fewest-tasks", "oldest"] {
+        let behaviour = format!("ties={ties}");
+        let settings = "MAX_MOVES=100 MAX_SERVICES=100 DEADLINE=2h";
+        let (report, rehearsal) = rehearse(SINGLES, settings, options(1, &[&behaviour], &[]));
+        let (before, after) = (report.before.as_ref().unwrap(), report.after.as_ref().unwrap());
+        let what = format!("{ties}: {before:?} {after:?} {:?}", report.services);
+        assert_eq!((report.outcome, before.empty_instances), (Outcome::Rebalanced, 3), "{what}");
+        assert!(after.load_imbalance_percent <= before.load_imbalance_percent / 2.0, "{what}");
+        assert!(report.starts_in_vain <= 4.max(moved(&report) / 2), "{} in vain: {what}", report.starts_in_vain);
+        let simulator = rehearsal.simulator();
+        for (name, history) in simulator.timeline().services() {
+            assert!(history.lowest_healthy >= 1, "{name}: {what}");
+        }
+        for operation in ["PutAttributes", "StopTask"] {
+            assert!(!simulator.requests().contains_key(operation), "{operation}: {what}");
+        }
+        drop(simulator);
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+    }
+}
+
+/// Where ECS always takes the fullest, nothing that ran before is touched, and the service is left alone for a while.
+#[test]
+fn where_ecs_chooses_badly_it_is_seen_and_given_up() {
+    let drawing =
+        "a i-1 s0 x x x\na i-2 x x\na i-3\na i-4\nservice s0 desired=1\nservice x tag.ecs-rebalancer:enabled=false";
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(1, &["ties=fullest"], &[])).unwrap();
+        let report = rehearsal.run(&config("LOAD_THRESHOLD=10"), CLUSTER, "run-1").await;
+        let what = format!("{:?} {:?}", report.services, report.after);
+        assert_eq!((report.outcome, moved(&report), report.starts_in_vain), (Outcome::Unchanged, 0, 2), "{what}");
+        assert_eq!(report.errors, Vec::<String>::new());
+        assert_eq!(spread_of(&rehearsal, "s0"), "i-1=1");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+        let again = rehearsal.run(&config("LOAD_THRESHOLD=10"), CLUSTER, "run-2").await;
+        assert_eq!((again.starts_in_vain, moved(&again)), (0, 0), "it is tried again at once: {:?}", again.services);
+    });
+}
+
+#[test]
+fn a_second_run_after_levelling_starts_nothing() {
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(SINGLES), options(3, &[], &[])).unwrap();
+        let settings = config("MAX_MOVES=100 MAX_SERVICES=100 COOLDOWN=0 DEADLINE=2h LOAD_THRESHOLD=30");
+        let first = rehearsal.run(&settings, CLUSTER, "run-1").await;
+        assert!(moved(&first) > 0);
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        let started = rehearsal.simulator().timeline().tasks_started();
+        let second = rehearsal.run(&settings, CLUSTER, "run-2").await;
+        assert_eq!(moved(&second), 0, "{:?}", second.services);
+        assert_eq!(rehearsal.simulator().timeline().tasks_started(), started);
+    });
+}
+
+#[test]
+fn within_a_day_after_packing_nothing_is_levelled() {
+    in_simulated_time(async {
+        let drawing = "a i-1 s0 s1\na i-2 s2\na i-3\nservice s0 desired=1\nservice s1 desired=1\nservice s2 desired=1";
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(3, &[], &[])).unwrap();
+        let packed = rehearsal.run(&config("MODE=consolidate STEER=true"), CLUSTER, "run-1").await;
+        assert!(moved(&packed) > 0, "{packed:#?}");
+        let settings = config("COOLDOWN=0");
+        let report = rehearsal.run(&settings, CLUSTER, "run-2").await;
+        assert_eq!(moved(&report), 0, "{:?}", report.services);
+        assert!(
+            report.warnings.iter().any(|it| it.contains("a run in mode consolidate packed tasks less than a day ago")),
+            "{:?}",
+            report.warnings
+        );
+        tokio::time::sleep(Duration::from_hours(25)).await;
+        let report = rehearsal.run(&settings, CLUSTER, "run-3").await;
+        assert!(moved(&report) > 0, "{:?}", report.services);
+    });
 }

@@ -58,7 +58,9 @@ fn the_measure_is_as_it_was_counted_apart() {
 
 #[test]
 fn it_is_read_with_as_few_requests_and_in_as_little_time_as_can_be() {
-    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true")], options(0, &[], &[])) else { return };
+    let Some((report, rehearsal)) = run(&[("DRY_RUN", "true"), ("LOAD_THRESHOLD", "100")], options(0, &[], &[])) else {
+        return;
+    };
     let simulator = rehearsal.simulator();
     let requests: u64 = simulator.requests().values().sum();
     // ⌈S/100⌉ + ⌈S/10⌉ + 2⌈I/100⌉ + 2⌈T/100⌉, two task definitions, and one PutMetricData.
@@ -71,7 +73,13 @@ fn it_is_read_with_as_few_requests_and_in_as_little_time_as_can_be() {
 
 /// Zero misplaced, little more restarted than was misplaced, no service below its desired count for a moment.
 fn check_whole_rebalancing(seed: u64, behaviour: &[&str]) {
-    let lifted = [("MAX_MOVES", "1000"), ("MAX_SERVICES", "100"), ("DEADLINE", "2h"), ("THRESHOLD", "0")];
+    let lifted = [
+        ("MAX_MOVES", "1000"),
+        ("MAX_SERVICES", "100"),
+        ("DEADLINE", "2h"),
+        ("THRESHOLD", "0"),
+        ("LOAD_THRESHOLD", "100"),
+    ];
     let Some((report, rehearsal)) = run(&lifted, options(seed, behaviour, &[])) else { return };
     let what = format!("seed {seed} {behaviour:?}: {:?}", report.services);
     assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{what}");
@@ -252,7 +260,8 @@ fn its_machines_are_evened_out_once_it_is_spread() {
     let Some(snapshot) = snapshot() else { return };
     let (report, rehearsal) = in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot, options(0, &[], &[])).unwrap();
-        let first = rehearsal.run(&config(&lifted), "production", "run-1").await;
+        let spread: Vec<_> = lifted.into_iter().chain([("LOAD_THRESHOLD", "100")]).collect();
+        let first = rehearsal.run(&config(&spread), "production", "run-1").await;
         assert_eq!(first.after.unwrap().misplaced_tasks, 0);
         let settings: Vec<_> = lifted.into_iter().chain(steered).chain(dry_run).collect();
         let report = rehearsal.run(&config(&settings), "production", "run-2").await;

@@ -88,14 +88,15 @@ fn a_provider_of_no_group_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_run_reads_them_only_to_consolidate_and_goes_on_where_it_may_not() {
+fn a_run_reads_them_only_to_consolidate_or_level_and_goes_on_where_it_may_not() {
     let calls = |settings: &str| {
         let (report, _) = rehearse(DRAWING, settings, Options::default());
         assert_eq!(report.errors, Vec::<String>::new());
         let of = |operation: &str| report.api_calls.get(operation).copied().unwrap_or(0);
         (of("DescribeCapacityProviders"), of("DescribeAutoScalingGroups"))
     };
-    assert_eq!(calls("DRY_RUN=true"), (0, 0));
+    assert_eq!(calls("DRY_RUN=true LOAD_THRESHOLD=100"), (0, 0));
+    assert_eq!(calls("DRY_RUN=true"), (1, 1), "of the empty ones it must be known whether they go");
     assert_eq!(calls("DRY_RUN=true MODE=consolidate STEER=true"), (1, 1));
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(DRAWING), Options::default()).unwrap();
@@ -132,6 +133,6 @@ fn a_snapshot_has_what_a_run_read_of_them_and_is_read_back() {
     let again = Snapshot::from_json(&text).unwrap();
     assert_eq!(read(&again, &["od", "spot"], &[], &[]), ["od managed 2", "spot unmanaged 0"]);
 
-    let spreading: Value = serde_json::from_str(&written("DRY_RUN=true")).unwrap();
+    let spreading: Value = serde_json::from_str(&written("DRY_RUN=true LOAD_THRESHOLD=100")).unwrap();
     assert!(spreading.get("capacityProviders").is_none() && spreading.get("autoScalingGroups").is_none());
 }

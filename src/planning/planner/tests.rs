@@ -35,7 +35,8 @@ fn check(drawing: &str, policy: &Policy, expected: &str) {
 fn verify(cluster: &Cluster, found: &Measure, policy: &Policy, plan: &Plan) {
     let again = super::plan(cluster, found, policy, NOW);
     assert_eq!(&again, plan, "the same cluster, the same plan");
-    assert!(plan.services.len() <= policy.max_services as usize);
+    let names: BTreeSet<&ServiceName> = plan.services.iter().map(|service| &service.name).collect();
+    assert!(names.len() <= policy.max_services as usize);
     assert!(plan.moves().count() <= policy.max_moves as usize);
 
     let taken: BTreeSet<&ServiceName> = plan.services.iter().map(|service| &service.name).collect();
@@ -47,7 +48,7 @@ fn verify(cluster: &Cluster, found: &Measure, policy: &Policy, plan: &Plan) {
     for name in cluster.services.keys() {
         let (before, after) = (misplaced(found, name), misplaced(&plan.predicted, name));
         let has_word = taken.contains(name) || left.contains(name);
-        assert_eq!(has_word, before > 0, "{name} has {before} misplaced tasks");
+        assert!(has_word || before == 0, "{name} has {before} misplaced tasks");
         assert!(after <= before, "{name} would have {after} misplaced tasks instead of {before}");
         assert!(taken.contains(name) || after == before, "{name} is left alone");
     }

@@ -14,7 +14,8 @@ use crate::planning::{
 };
 
 fn generous() -> Policy {
-    Policy { threshold: super::super::policy::Percent::from_hundredths(0), ..Policy::default() }
+    let percent = super::super::policy::Percent::from_hundredths;
+    Policy { threshold: percent(0), load_threshold: percent(10_000), ..Policy::default() }
 }
 
 fn planned(cluster: &Cluster, policy: &Policy) -> Plan {

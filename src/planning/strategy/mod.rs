@@ -72,6 +72,11 @@ pub trait Strategy: fmt::Debug {
         0
     }
 
+    /// Task starts under way that may turn out to be in vain.
+    fn tries_under_way(&self) -> u32 {
+        0
+    }
+
     /// What it waits for, in a few words for somebody who waits too.
     fn waits_for(&self, service: Option<&Service>, tasks: Option<&Tasks>) -> String;
 
@@ -171,6 +176,12 @@ pub struct Limits {
     pub steers: bool,
     /// The container instances that other services in hand steer to.
     pub others_targets: BTreeSet<ContainerInstanceArn>,
+    /// Under this load imbalance nothing is levelled.
+    pub load_threshold: Percent,
+    /// Tasks that may still be started in vain, those counted that are under way.
+    pub in_vain: u32,
+    /// Whether other services have tries under way.
+    pub others_try: bool,
     /// A reviewed plan: nothing else goes.
     pub reviewed: Option<Reviewed>,
     /// Whether the owner's tags still allow that tasks are moved.
@@ -363,6 +374,12 @@ pub enum Ending {
     Spread,
     /// The tasks that were to go elsewhere have gone there.
     Relocated,
+    /// Tasks have gone to emptier container instances, as far as that was worth a try.
+    Levelled,
+    /// ECS put the new tasks on container instances that are no emptier, and they went again.
+    LandedBadly,
+    /// Services that are to be spread first did not get there.
+    SpreadFirst,
     /// The tasks for which room was made run and are healthy.
     Started {
         /// How many.
@@ -446,6 +463,9 @@ impl Ending {
             | Self::Distrust(_) => true,
             Self::Spread
             | Self::Relocated
+            | Self::Levelled
+            | Self::LandedBadly
+            | Self::SpreadFirst
             | Self::Started { .. }
             | Self::RoomNotMade(_)
             | Self::Recovered
@@ -460,7 +480,7 @@ impl Ending {
 
     /// Whether that is how the plan meant it to end.
     pub fn is_as_planned(&self) -> bool {
-        matches!(self, Self::Spread | Self::Relocated | Self::Started { .. })
+        matches!(self, Self::Spread | Self::Relocated | Self::Levelled | Self::Started { .. })
     }
 }
 
@@ -469,6 +489,15 @@ impl fmt::Display for Ending {
         match self {
             Self::Spread => formatter.write_str("spread"),
             Self::Relocated => formatter.write_str("to the planned container instances"),
+            Self::Levelled => formatter.write_str("to emptier container instances"),
+            Self::LandedBadly => write!(
+                formatter,
+                "in {} tries in a row ECS put the new tasks on container instances that are no emptier; they went again",
+                crate::planning::levelling::TRIES
+            ),
+            Self::SpreadFirst => {
+                formatter.write_str("not begun: services that are to be spread first still have misplaced tasks")
+            }
             Self::Started { tasks: 1 } => formatter.write_str("capacity was made: 1 task started"),
             Self::Started { tasks } => write!(formatter, "capacity was made: {tasks} tasks started"),
             Self::NotStarted { tasks, why } => {
@@ -536,6 +565,8 @@ pub enum Stop {
     Signal,
     /// `REBALANCER_MAX_MOVES`, or the owner's tag.
     Moves,
+    /// Tasks that may be started in vain.
+    InVain,
     /// ECS stopped tasks that were protected.
     Distrust,
 }
@@ -546,6 +577,7 @@ impl fmt::Display for Stop {
             Self::Deadline => "the run's deadline (REBALANCER_DEADLINE) has come",
             Self::Signal => "the run was told to end (SIGTERM)",
             Self::Moves => "the limit of moves (REBALANCER_MAX_MOVES, REBALANCER_PLAN, or the tag ecs-rebalancer:max-moves) is reached",
+            Self::InVain => "half as many tasks as were moved, and at least four, were started in vain; no more are tried",
             Self::Distrust => "ECS stopped protected tasks of another service, so nothing more is begun",
         })
     }
@@ -557,7 +589,9 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
     let is_success = match ending {
         Ending::Spread | Ending::Relocated => true,
         Ending::Limit(_) | Ending::OthersChanged(_) | Ending::OptedOut | Ending::CountChanged { .. } if helped => true,
+        Ending::Levelled if helped => true,
         Ending::NoHelp { .. }
+        | Ending::LandedBadly
         | Ending::Undone(_)
         | Ending::DeploymentFailed(_)
         | Ending::NotStarted { .. }
@@ -566,6 +600,8 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
         | Ending::OthersChanged(_)
         | Ending::OptedOut
         | Ending::CountChanged { .. }
+        | Ending::Levelled
+        | Ending::SpreadFirst
         | Ending::Started { .. }
         | Ending::RoomNotMade(_)
         | Ending::Recovered

@@ -167,7 +167,7 @@ impl Redeploy {
             Some(Stop::Signal | Stop::Deadline) => {
                 self.end(Ending::DeploymentFailed(format!("{why}; ECS goes on with it by itself")), service, seen)
             }
-            None | Some(Stop::Moves | Stop::Distrust) => Step::Wait(None),
+            None | Some(Stop::Moves | Stop::InVain | Stop::Distrust) => Step::Wait(None),
         }
     }
 

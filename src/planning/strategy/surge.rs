@@ -10,6 +10,7 @@
 //! - A failed look changes nothing: the service is looked at again. Only where the run's time is over without a fresh look, the
 //!   last one, at most a minute old, is ground for taking the constraint off and for a scale-in that was ready.
 
+mod goal;
 mod recovery;
 mod relocations;
 #[cfg(test)]
@@ -21,7 +22,10 @@ use std::{
 };
 
 pub use self::recovery::Leftover;
-use self::relocations::Relocations;
+use self::{
+    goal::{Goal, Level},
+    relocations::Relocations,
+};
 use super::{
     Action, CONSISTENCY, Distrust, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, OLDEST_LOOK,
     REFUSALS, Record, SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
@@ -31,9 +35,10 @@ use super::{
 };
 use crate::planning::{
     bounds::ceiling,
+    levelling::BestToGo,
     model::{
         Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
-        Timestamp,
+        TaskStatus, Timestamp,
     },
     moves::Move,
     notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
@@ -107,8 +112,7 @@ pub struct Surge {
     proposed: Option<(SurgeNote, BTreeSet<ContainerInstanceArn>)>,
     /// The value of the attribute that it steers by.
     steer_value: String,
-    /// Where a plan names each task that goes and where to: these. Else what is misplaced goes.
-    relocations: Option<Relocations>,
+    goal: Goal,
     /// The tasks at the beginning of a round: whatever else runs later is new.
     old_tasks: BTreeSet<TaskArn>,
     /// The tasks that went in this run's scale-ins, as long as they may still be stopping.
@@ -155,7 +159,7 @@ impl Surge {
             is_raised: false,
             proposed: None,
             steer_value: steer_value(run_id, service),
-            relocations: None,
+            goal: Goal::Spread,
             old_tasks: BTreeSet::new(),
             leaving: BTreeSet::new(),
             misplaced: u32::MAX,
@@ -173,7 +177,12 @@ impl Surge {
     /// A service of which just these tasks are to go just there. Where they go, others may have to leave first: then the capacity
     /// `comes_later`.
     pub fn relocating(run_id: &str, service: &ServiceName, moves: Vec<Move>, comes_later: bool) -> Self {
-        Self { relocations: Some(Relocations::new(moves, comes_later)), ..Self::new(run_id, service) }
+        Self { goal: Goal::Moves(Relocations::new(moves, comes_later)), ..Self::new(run_id, service) }
+    }
+
+    /// A service whose tasks go from full to emptier container instances as ECS's own choice allows, at most so many of them.
+    pub fn levelling(run_id: &str, service: &ServiceName, moves: u32) -> Self {
+        Self { goal: Goal::Level(Level::new(moves)), ..Self::new(run_id, service) }
     }
 
     /// The note in force. Every phase that asks for it has one; a default one would only stand still.
@@ -188,9 +197,10 @@ impl Surge {
 
     /// How many tasks are to be moved still.
     fn left(&self, cluster: &Cluster, service: &ServiceName) -> u32 {
-        match &self.relocations {
-            Some(relocations) => u32::try_from(relocations.outstanding(cluster).count()).unwrap_or(u32::MAX),
-            None => spread::misplaced(cluster, service),
+        match &self.goal {
+            Goal::Spread => spread::misplaced(cluster, service),
+            Goal::Moves(relocations) => count(relocations.outstanding(cluster).count()),
+            Goal::Level(level) => level.left(),
         }
     }
 
@@ -242,6 +252,9 @@ impl Surge {
         let stayed = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn));
         let places = stayed.filter_map(|task| task.container_instance.clone()).collect();
         self.record.in_vain += count(new.len());
+        if let Goal::Level(level) = &mut self.goal {
+            level.tried(count(old.len()));
+        }
         self.record.replaced(old.into_iter().map(|(task, from)| (task.clone(), from.clone())), places);
     }
 
@@ -281,7 +294,7 @@ impl Surge {
         if self.is_unsettled(seen) {
             return Turn::Take(Step::Wait(None));
         }
-        if let Some(relocations) = &self.relocations
+        if let Some(relocations) = self.goal.moves()
             && relocations.wait_for_others(seen.cluster, &limits.others_targets)
         {
             return Turn::Take(Step::Wait(None));
@@ -290,9 +303,17 @@ impl Surge {
         let crowded = with_promised(seen.cluster, seen.promised);
         let misplaced = self.left(&crowded, &service.name);
         if misplaced == 0 {
-            return end(if self.relocations.is_some() { Ending::Relocated } else { Ending::Spread });
+            return end(self.goal.reached());
         }
-        if misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
+        if self.goal.level().is_some_and(Level::is_given_up) {
+            return end(Ending::LandedBadly);
+        }
+        if self.goal.level().is_some() && limits.in_vain == 0 {
+            // Tries of others that are under way may land well, and then more may be tried.
+            let waits = limits.others_try;
+            return if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::Limit(Stop::InVain)) };
+        }
+        if self.goal.level().is_none() && misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
             return end(Ending::NoHelp { misplaced });
         }
         if limits.moves == 0 {
@@ -349,9 +370,9 @@ impl Surge {
         let most = limits.surge.of_at_least_one(service.desired_count).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
-        let targets = if limits.steers {
+        let targets = if limits.steers && self.goal.level().is_none() {
             let taken = &limits.others_targets;
-            match &self.relocations {
+            match self.goal.moves() {
                 Some(relocations) => {
                     let wanted = relocations.wanted(crowded, &barred, taken);
                     steering::to(crowded, &service.name, &wanted, most)
@@ -364,7 +385,14 @@ impl Surge {
         let (surge, targets, steer) = match targets {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
-            None if self.relocations.is_some() => return Err(end(Ending::NoHelp { misplaced })),
+            None if self.goal.moves().is_some() => return Err(end(Ending::NoHelp { misplaced })),
+            None if let Some(level) = self.goal.level() => {
+                let starts = level.starts(crowded, &service.name, &barred, most, limits);
+                if starts == 0 {
+                    return Err(end(Ending::Levelled));
+                }
+                (starts, BTreeSet::new(), None)
+            }
             None => (spread::paced_surge(crowded, &service.name, &barred, most), BTreeSet::new(), None),
         };
         if surge == 0 || !self.can_help(crowded, service, &barred, &spared, surge, misplaced) {
@@ -393,7 +421,7 @@ impl Surge {
         surge: u32,
         misplaced: u32,
     ) -> bool {
-        if spared.is_empty() || self.relocations.is_some() {
+        if spared.is_empty() || !matches!(self.goal, Goal::Spread) {
             return true;
         }
         let mut foreseen = crowded.clone();
@@ -480,11 +508,25 @@ impl Surge {
             if let Some(step) = self.unsteer(service, seen) {
                 return Turn::Take(step);
             }
-            if tasks.ready.len() < note.to as usize {
+            if tasks.ready.len() < note.to as usize && !self.all_landed_badly(tasks, service, seen, limits) {
                 return Turn::Take(Step::Wait(tasks.settled_in(seen.now)));
             }
         }
         self.choose(since, note, trouble, service, tasks, seen, limits)
+    }
+
+    /// Whether each new task runs where it is no better: then none of them has to become healthy before it goes again.
+    fn all_landed_badly(&self, tasks: &Tasks, service: &Service, seen: &Seen<'_>, limits: &Limits) -> bool {
+        let Some(note) = self.note() else { return false };
+        let new: Vec<&Task> = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn)).collect();
+        let run = |task: &&Task| task.last_status == TaskStatus::Running;
+        let are_all_there = new.len() >= note.added() as usize && new.iter().all(run);
+        let old_are_ready = self.old_tasks.iter().all(|task| tasks.ready.contains(task));
+        self.goal.level().is_some() && are_all_there && old_are_ready && {
+            // What the application protects is read later; it makes no landing better.
+            let barred = self.barred(seen.cluster, limits, service, tasks, &BTreeSet::new());
+            Level::best_to_go(seen.cluster, &self.name, tasks, &self.old_tasks, &barred, limits).old.is_empty()
+        }
     }
 
     /// Chooses the victims, and protects all others.
@@ -514,7 +556,7 @@ impl Surge {
         let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
         let crowded = with_promised(seen.cluster, seen.promised);
         let barred = self.barred(&crowded, limits, service, tasks, &spared);
-        let victims = Self::victims(&crowded, service, tasks, &spared, &barred, note);
+        let victims = self.victims(&crowded, service, tasks, &spared, &barred, note, limits);
         let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
         // The application may have protected it anew since, and then it is its own.
         if let Some(unread) = seen.unread(unprotect.iter()) {
@@ -727,7 +769,7 @@ impl Surge {
         if let (Some(reviewed), false) = (&limits.reviewed, self.recovery) {
             barred.extend(reviewed.barred(&service.name, tasks));
         }
-        if let Some(relocations) = &self.relocations {
+        if let Some(relocations) = self.goal.moves() {
             let in_a_round = !matches!(self.phase, Phase::Between);
             let go = relocations.may_go(cluster, tasks, &self.old_tasks, in_a_round);
             barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
@@ -736,13 +778,16 @@ impl Surge {
     }
 
     /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
+    #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
     fn victims(
+        &self,
         cluster: &Cluster,
         service: &Service,
         tasks: &Tasks,
         spared: &BTreeSet<TaskArn>,
         barred: &BTreeSet<TaskArn>,
         note: &SurgeNote,
+        limits: &Limits,
     ) -> BTreeSet<TaskArn> {
         let excess = tasks.all.len().saturating_sub(note.from as usize);
         let youngest_first = |a: &&Task, b: &&Task| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn));
@@ -751,9 +796,19 @@ impl Surge {
         unready.sort_by(youngest_first);
         let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
         let more = count(excess - victims.len());
-        victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
+        if self.goal.level().is_some() {
+            let best = Level::best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
+            let still = |goes: &TaskArn| !victims.contains(goes);
+            let best = BestToGo {
+                old: best.old.into_iter().filter(still).collect(),
+                new: best.new.into_iter().filter(still).collect(),
+            };
+            victims.extend(Level::victims(best, spared, more));
+        } else {
+            victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
+        }
         // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
-        let is_chosen = barred.len() > spared.len();
+        let is_chosen = barred.len() > spared.len() || self.goal.level().is_some();
         let mut newest: Vec<&Task> =
             tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
         newest.sort_by(youngest_first);
@@ -780,7 +835,7 @@ impl Surge {
         }
         // A new attribute takes a moment until ECS places by it, and capacity that others leave until it is free: a first failure
         // to place says nothing yet.
-        let may_be_early = self.relocations.as_ref().is_some_and(|it| it.room_comes_later)
+        let may_be_early = self.goal.moves().is_some_and(|it| it.room_comes_later)
             || note.steer.is_some() && seen.since(since) < CONSISTENCY;
         if let Some(failure) = &service.newest_failure
             && failure.at >= note.at
@@ -1078,6 +1133,10 @@ impl Strategy for Surge {
             }
             Phase::Recovering | Phase::Clearing(_) | Phase::Over(_) => 0,
         }
+    }
+
+    fn tries_under_way(&self) -> u32 {
+        if self.goal.level().is_some() { self.starts_under_way() } else { 0 }
     }
 
     fn waits_for(&self, service: Option<&Service>, tasks: Option<&Tasks>) -> String {

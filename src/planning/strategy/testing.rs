@@ -43,7 +43,7 @@ impl Shown {
     /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look), `gone-service`, and the limits `stop=signal|deadline moves= lease=lapsed enabled=false last-chance
-    /// steer`.
+    /// steer in-vain= others-try`.
     pub(super) fn new(drawing: &str, words: &str) -> Self {
         let mut cluster = testing::cluster(drawing);
         let name = ServiceName::from("web");
@@ -58,6 +58,9 @@ impl Shown {
             holds_lease: true,
             steers: false,
             others_targets: BTreeSet::new(),
+            load_threshold: policy.load_threshold,
+            in_vain: 4,
+            others_try: false,
             reviewed: None,
             is_enabled: true,
         };
@@ -107,6 +110,8 @@ impl Shown {
                 "enabled" => limits.is_enabled = false,
                 "last-chance" => limits.is_last_chance = true,
                 "steer" => limits.steers = true,
+                "in-vain" => limits.in_vain = number(),
+                "others-try" => limits.others_try = true,
                 _ => panic!("{word} says nothing"),
             }
         }

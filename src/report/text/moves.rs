@@ -51,7 +51,11 @@ pub(in crate::report) fn cost(estimate: &Estimate) -> String {
     };
     let restarts = tasks(estimate.restarts as usize);
     let verb = if estimate.restarts == 1 { "restarts" } else { "restart" };
-    format!("{restarts} {verb}, in about {}; {below}.", duration(estimate.seconds))
+    let in_vain = match estimate.starts_in_vain {
+        0 => String::new(),
+        number => format!(", about {} in vain", counted(number as usize, "start is", "starts are")),
+    };
+    format!("{restarts} {verb}{in_vain}, in about {}; {below}.", duration(estimate.seconds))
 }
 
 /// `45 s`, `4 min`, `2 h`.

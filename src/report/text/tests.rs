@@ -61,7 +61,7 @@ pub(in crate::report) fn report(word: &str) -> Report {
     ];
     let place = |number: usize| Place { ec2_instance_id: name(number), container_instance: name(number) };
     report.plan = vec![PlannedMove { service: name(5), task: name(8), from: place(9), to: place(10) }];
-    report.estimate = Some(Estimate { restarts: 1, seconds: 45, services_below_desired: 0 });
+    report.estimate = Some(Estimate { restarts: 1, starts_in_vain: 0, seconds: 45, services_below_desired: 0 });
     report.hints = vec![Hint { setting: String::new(), sentence: long.clone() }];
     report.left_raised = vec![LeftRaised { service: name(5), count: 3, count_meant: 2 }];
     report.errors = vec![format!("{}: {long}", name(5)), format!("{}: {long}", name(6))];

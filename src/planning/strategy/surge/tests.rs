@@ -18,7 +18,7 @@ const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
 ///
 /// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
 /// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `protected-at=SECONDS` `victims=1`
-/// `steered` `unsettled=SECONDS` `idle=ROUNDS` `undo` (the step is to be undone).
+/// `steered` `unsettled=SECONDS` `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
 fn memory(words: &str) -> Surge {
     let mut surge = Surge::new("r1", &"web".into());
     let (mut since, mut victims, mut ending, mut written) = (60, BTreeSet::new(), None, 60);
@@ -39,6 +39,13 @@ fn memory(words: &str) -> Surge {
             }
             "unsettled" => surge.unsettled = Some(ago(value.parse().unwrap())),
             "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
+            // So many moves are planned, and so many tries in a row came to nothing.
+            "level" => surge.goal = Goal::Level(Level::new(value.parse().unwrap())),
+            "vain" => {
+                if let Goal::Level(level) = &mut surge.goal {
+                    (0..value.parse().unwrap()).for_each(|_| level.tried(0));
+                }
+            }
             "undo" => ending = Some(Ending::Undone("no place".to_owned())),
             _ => panic!("{word} says nothing"),
         }
@@ -349,4 +356,43 @@ fn the_most_tasks_an_owner_allows_is_rounded_down() {
         (service.desired_count, service.maximum_percent) = (desired, percent);
         assert_eq!(ceiling(&service), expected, "{desired} at {percent} %");
     }
+}
+
+/// One task on a full container instance; two are empty, and one is full of others' tasks.
+const LEVEL: &str = "a i-1 web x x x\na i-2\nservice web desired=1\nservice x strategy=binpack:memory";
+/// A second task of web's has landed on the empty instance.
+const LANDED_WELL: &str = "a i-1 web x x x\na i-2 web\nservice web desired=1\nservice x strategy=binpack:memory";
+/// It has landed beside the first.
+const LANDED_BADLY: &str = "a i-1 web x x x web\na i-2\nservice web desired=1\nservice x strategy=binpack:memory";
+
+#[test]
+fn the_best_of_old_and_new_tasks_stay_where_load_is_levelled() {
+    let note = "tag=from=1_to=2_run=r1_at=1799999940_protect=20";
+    check(LEVEL, "between level=1", "", "note 1 to 2");
+    check(LEVEL, "between level=1 vain=1", "", "note 1 to 2");
+    let badly =
+        "done: in 2 tries in a row ECS put the new tasks on container instances that are no emptier; they went again";
+    check(LEVEL, "between level=1 vain=2", "", badly);
+    let spent = "done: half as many tasks as were moved, and at least four, were started in vain; no more are tried";
+    check(LEVEL, "between level=1", "in-vain=0", spent);
+    check(LEVEL, "between level=1", "in-vain=0 others-try", "wait");
+    check(LEVEL, "between level=0", "", "done: to emptier container instances");
+    // Its application protects the task that would go.
+    check(LEVEL, "between level=1", "protected=1", "done: to emptier container instances");
+    // A new task that landed well must be healthy before another goes; one that landed badly goes as soon as it runs.
+    let raised = |words: &str, drawing: &str, shown: &str, expected: &str| {
+        let mut surge = memory(&format!("raised level=1 {words}"));
+        surge.note = surge.note.map(|note| SurgeNote { from: 1, to: 2, ..note });
+        surge.old_tasks = numbers("1");
+        let shown = Shown::new(drawing, &format!("{note} desired=2 {shown}"));
+        assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), expected, "{drawing} {words}");
+    };
+    raised("", LANDED_WELL, "unready=5", "wait");
+    raised("", LANDED_WELL, "", "protect 5");
+    // Its application protects the task that would go, so that the new one goes.
+    raised("", LANDED_WELL, "protected=1", "count 1");
+    raised("", LANDED_BADLY, "unready=5", "protect 1");
+    raised("", LANDED_BADLY, "", "protect 1");
+    // An old task that is not healthy is no reason to hurry.
+    raised("", LANDED_BADLY, "unready=1,5", "wait");
 }

@@ -95,7 +95,7 @@ impl<'b, 'a> State<'b, 'a> {
         relocatable: impl Iterator<Item = &'b Relocatable<'a>>,
         policy: &Policy,
     ) -> Self {
-        let field = Field::new(index, policy);
+        let field = Field::new(index, policy.load_threshold);
         let mut occupancy = Occupancy::read(index);
         let mut paths: BTreeMap<Levels, Rc<Paths>> = BTreeMap::new();
         let movers = relocatable.filter_map(|relocatable| {

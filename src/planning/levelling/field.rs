@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::planning::{
     model::{Capacity, ContainerInstance},
     placement::Index,
-    policy::Policy,
+    policy::Percent,
 };
 
 /// How much an evenness of CPU and one of memory count beside each other.
@@ -63,7 +63,7 @@ pub(super) struct Field<'a> {
 pub(super) type Change = [i128; 2];
 
 impl<'a> Field<'a> {
-    pub(super) fn new(index: &Index<'a>, policy: &Policy) -> Self {
+    pub(super) fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
         let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
@@ -81,7 +81,7 @@ impl<'a> Field<'a> {
                 excess += beyond[kind].max(0);
             }
             let whole = all * registered;
-            let hundredths = whole * i128::from(policy.load_threshold.hundredths());
+            let hundredths = whole * i128::from(load_threshold.hundredths());
             // The excess is whole, so it is below the limit if it is below the next whole number.
             resources[kind] = Resource { registered, whole, excess, limit: (hundredths + 9_999) / 10_000 };
         }

@@ -1,36 +1,61 @@
-//! Machines: which tasks go from full container instances to idle ones until `LoadImbalance` is under its threshold, by few
-//! moves, with no service's spread made worse.
+//! Levelling: which tasks go from full container instances to idle ones until `LoadImbalance` is under its threshold, with no
+//! service's spread made worse.
 //!
-//! A spread that is even in tasks may be uneven in what they reserve: a service with fewer tasks than instances is spread
-//! wherever they sit, so that a third of a fleet may stand idle with nothing misplaced. How near the number of moves comes to
-//! the fewest that would do is held to an integer program (`tests/peers/oracle_machines.py`).
+//! If a service has fewer tasks than there are instances, one task per instance already counts as spread. So a fleet can have
+//! idle instances and no misplaced tasks. There are two ways to put those to work:
+//! - [`tries`]: a task is started where ECS puts it, and the best of old and new tasks stay. This is the default;
+//! - [`steered_moves`]: a temporary placement constraint sends each new task just where it is wanted. How near the number of moves
+//!   comes to the fewest that would do is held to an integer program (`tests/peers/oracle_machines.py`).
+
+use std::{collections::BTreeSet, time::Duration};
 
 mod field;
 mod mover;
-mod search;
+mod steered;
+mod tries;
 
 use super::{
     imbalance::Measure,
     model::{Cluster, ServiceName, Timestamp},
     placement::Index,
     plan::Move,
-    policy::{Mode, Policy},
+    policy::{Mode, Percent, Policy},
     relocation::{Relocatable, relocatable},
 };
-use search::State;
+use steered::State;
+pub use tries::{BestToGo, Levelled, best_to_go, tries, worthwhile_starts};
 
-/// Whether machines are to be evened out: it is wanted and allowed, and no task is misplaced that could be moved.
-pub fn is_due(found: &Measure, policy: &Policy) -> bool {
-    policy.mode == Mode::Spread
-        && policy.steer
-        && found.misplaced_tasks <= found.stuck_tasks
-        && found.load_imbalance.reaches(policy.load_threshold)
+/// At this threshold nothing is levelled, whatever the load.
+const NEVER: Percent = Percent::from_hundredths(10_000);
+
+/// Tries of a service, one after another, of which nothing came: then it is left alone for this run.
+pub const TRIES: u32 = 2;
+
+/// So long after a run in mode `consolidate` nothing is levelled: by turns, each would undo what the other did.
+const AFTER_CONSOLIDATION: Duration = Duration::from_hours(24);
+
+/// When levelling may begin again, where tasks were packed not long ago.
+pub fn waits_until(cluster: &Cluster, now: Timestamp) -> Option<Timestamp> {
+    let until = cluster.consolidated_at?.0.saturating_add(i64::try_from(AFTER_CONSOLIDATION.as_millis()).unwrap_or(0));
+    (until > now.0).then_some(Timestamp(until))
 }
 
-/// The moves, at most `policy.max_moves` of at most `policy.max_services` services, by service in the order of their first
-/// move. The cluster's task definitions must have been read, those of all services that may move: one whose definition is
-/// missing stays. Where a plan was reviewed, those of its moves that hold still.
-pub fn moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
+/// The capacity providers whose empty container instances levelling may fill or not: it must be known what they do with these.
+pub fn providers_needed(cluster: &Cluster) -> BTreeSet<String> {
+    let index = Index::new(cluster);
+    let instances = cluster.container_instances.values().filter(|instance| instance.is_usable());
+    instances.filter(|instance| index.is_empty(instance)).filter_map(|it| it.capacity_provider.clone()).collect()
+}
+
+/// Whether container instances are to be levelled as far as their load goes.
+pub fn is_due(found: &Measure, policy: &Policy) -> bool {
+    policy.mode == Mode::Spread && policy.load_threshold < NEVER && found.load_imbalance.reaches(policy.load_threshold)
+}
+
+/// The moves of a steered levelling, at most `policy.max_moves` of at most `policy.max_services` services, by service in the
+/// order of their first move. The cluster's task definitions must have been read, those of all services that may move: one whose
+/// definition is missing stays. Where a plan was reviewed, those of its moves that hold still.
+pub fn steered_moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
     let mut state = State::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
@@ -66,7 +91,7 @@ mod tests {
         let policy = steered(load_threshold);
         let before = measure(&cluster, &policy, NOW).load_imbalance.percent();
         let mut shown = String::new();
-        for (service, moves) in moves(&cluster, &policy, NOW) {
+        for (service, moves) in steered_moves(&cluster, &policy, NOW) {
             for a_move in &moves {
                 write!(shown, "{service}:{}>{} ", a_move.from.short(), a_move.to.short()).unwrap();
                 make(&mut cluster, a_move);
@@ -146,7 +171,7 @@ mod tests {
             let before = measure(&cluster, &policy, NOW);
             let spread: Vec<u32> = cluster.services.keys().map(|name| misplaced(&cluster, name)).collect();
             let mut gone = BTreeSet::new();
-            for (service, moves) in moves(&cluster, &policy, NOW) {
+            for (service, moves) in steered_moves(&cluster, &policy, NOW) {
                 for a_move in moves {
                     prop_assert!(gone.insert(a_move.task.clone()), "{} goes twice", a_move.task.short());
                     let definition = &cluster.task_definitions[&cluster.services[&service].task_definition];

@@ -1,13 +1,14 @@
 //! A service whose tasks may move: where they are, and which of their moves leave it as spread as it is.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use super::field::Field;
 use crate::planning::{
-    model::{Capacity, ContainerInstance, Task},
+    model::{Capacity, ContainerInstance, PlacementStrategy, Task},
     placement::{
         Index,
         occupancy::{Demand, Occupancy, Paths},
@@ -121,6 +122,43 @@ impl<'b, 'a> Mover<'b, 'a> {
             Eligible::Classes(classes) => field.class_of[instance].is_some_and(|class| classes[class]),
             Eligible::Instances(instances) => instances.contains(&instance),
         }
+    }
+
+    /// The container instances on which ECS may place the next task, by its documented rules: of those that may take one and have
+    /// capacity, those in the domains with the fewest tasks of the service, level by level. Where the strategy goes on with
+    /// `binpack`, the fullest of these. Which of them ECS takes is not documented.
+    pub(super) fn next_places(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> Vec<usize> {
+        let crowds = |place: usize| self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain));
+        let mut places: Vec<usize> = Vec::new();
+        for place in 0..field.instances.len() {
+            let order = places.first().map_or(Ordering::Less, |first| crowds(place).cmp(crowds(*first)));
+            if order == Ordering::Greater || !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
+                continue;
+            }
+            if order == Ordering::Less {
+                places.clear();
+            }
+            places.push(place);
+        }
+        let packed_by = self.relocatable.service.placement_strategy.iter().find_map(|entry| match entry {
+            PlacementStrategy::Binpack(field) => Some(field.as_str()),
+            _ => None,
+        });
+        if let (Some(packed_by), false) = (packed_by, self.relocatable.part.levels.instance) {
+            let free = |place: &usize| {
+                let free = occupancy.holdings()[*place].free();
+                if packed_by.eq_ignore_ascii_case("cpu") { free.cpu_units } else { free.memory_mib }
+            };
+            let least = places.iter().map(free).min();
+            places.retain(|place| Some(free(place)) == least);
+        }
+        places
+    }
+
+    /// The domain that an instance lies in, instances not told apart.
+    pub(super) fn domain_of(&self, instance: usize) -> &[u32] {
+        let path = self.paths.of(instance);
+        if self.relocatable.part.levels.instance { &path[..path.len() - 1] } else { path }
     }
 
     /// Whether one more has room there.

@@ -1,0 +1,475 @@
+//! Levelling without steering: tasks are started where ECS puts them, and the best of old and new tasks stay.
+//!
+//! A try starts one task more and then lets one go. If the new task landed well, a task on a fuller container instance goes; if
+//! it landed badly, the new one goes itself, it was started in vain, and nothing that ran before was touched. So a try is worth
+//! it where most of the container instances that ECS may choose are good ones.
+//!
+//! An example: a service has one task, on an instance that is 90 % reserved. The next task may land on any of ten instances of
+//! two other zones. Nine of them are at 10 %, and one is at 90 %. A try succeeds with a chance of 9 in 10: on average ten tries
+//! make nine moves, and one of the ten tasks is started in vain.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    rc::Rc,
+};
+
+use super::{
+    field::{Field, Weights},
+    mover::Mover,
+};
+use crate::planning::{
+    model::{Cluster, ContainerInstance, ServiceName, Task, TaskArn, Timestamp},
+    placement::{
+        Index,
+        occupancy::{Holding, Occupancy, Paths},
+    },
+    plan::Move,
+    policy::{Percent, Policy},
+    relocation::{Relocatable, relocatable},
+    reviewed::Reviewed,
+    spread::View,
+    tasks::Tasks,
+    view::is_foreseen,
+};
+
+/// CPU and memory count alike.
+const WEIGHTS: Weights = [64, 64];
+/// A move is not worth a restart unless it evens out this part of what an average task reserves.
+const WORTHWHILE_PART: i128 = 4;
+/// At least so large a part of the container instances that ECS may choose must be good ones: one of two. At the beginning it is
+/// far more; on the real fleet there is one start in vain for two moves in the end.
+const GOOD_PART: (usize, usize) = (1, 2);
+/// From so many container instances of a service, the fullest ones, a task is looked for that may go.
+const MOST_ORIGINS: usize = 16;
+
+/// What levelling means to do with one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Levelled {
+    /// The service.
+    pub service: ServiceName,
+    /// The tasks that are to go, each with an instance on which its successor may land: one of the good ones.
+    pub moves: Vec<Move>,
+    /// How many tasks are expected to be started in vain, in hundredths.
+    pub in_vain_hundredths: u32,
+}
+
+/// The services that are worth a try, at most `policy.max_services` of them, and at most `policy.max_moves` moves, until the load
+/// is under the threshold. The move that evens out the most for each task that is started comes first. Where a plan was
+/// reviewed, just the tasks that it names. Of some services so many tasks are moved before, in the same run: the tasks that are
+/// foreseen in their stead stay.
+pub fn tries(
+    cluster: &Cluster,
+    policy: &Policy,
+    now: Timestamp,
+    moved: &BTreeMap<ServiceName, usize>,
+) -> Vec<Levelled> {
+    let index = Index::new(cluster);
+    let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
+    let mut instances = Instances::new(&index, policy.load_threshold);
+    let mut paths = BTreeMap::new();
+    let spread = relocatable.iter().filter(|it| it.is_spread());
+    let mut movers: Vec<Mover<'_, '_>> = spread
+        .filter_map(|relocatable| {
+            let mut mover = instances.mover(&index, relocatable, &mut paths)?;
+            let service = relocatable.service;
+            mover.moves_left = mover.moves_left.saturating_sub(moved.get(&service.name).copied().unwrap_or(0));
+            if let Some(reviewed) = &policy.reviewed {
+                let planned = reviewed.services.get(&service.name)?;
+                planned.outdated(service).is_none().then_some(())?;
+            }
+            instances.restrict(&mut mover, |task| may_go(task, policy));
+            Some(mover)
+        })
+        .collect();
+    let mut queue: BinaryHeap<(i128, Reverse<usize>)> = BinaryHeap::new();
+    for (number, mover) in movers.iter().enumerate() {
+        queue.extend(instances.prospect(mover).map(|prospect| (prospect.worth_of_a_start(), Reverse(number))));
+    }
+    let mut levelled: BTreeMap<usize, (usize, Levelled)> = BTreeMap::new();
+    let (mut moves_left, mut others) = (policy.max_moves, 0);
+    while let Some((_, Reverse(number))) = queue.pop() {
+        if moves_left == 0 || instances.field.is_even() {
+            break;
+        }
+        let is_another =
+            !levelled.contains_key(&number) && !moved.contains_key(&movers[number].relocatable.service.name);
+        if is_another && others >= policy.max_services {
+            continue;
+        }
+        let Some(prospect) = instances.prospect(&movers[number]) else { continue };
+        // What others moved since may have made it worth less: then another may come first.
+        let worth = prospect.worth_of_a_start();
+        if queue.peek().is_some_and(|(next, _)| worth < *next) {
+            queue.push((worth, Reverse(number)));
+            continue;
+        }
+        let mover = &mut movers[number];
+        let Prospect { from, to, .. } = prospect;
+        let [from_instance, to_instance] = [from, to].map(|number| instances.field.instances[number]);
+        let order = levelled.len();
+        let (_, of_it) = levelled.entry(number).or_insert_with(|| {
+            let service = mover.relocatable.service.name.clone();
+            (order, Levelled { service, moves: Vec::new(), in_vain_hundredths: 0 })
+        });
+        let gone: BTreeSet<&TaskArn> = of_it.moves.iter().map(|a_move| &a_move.task).collect();
+        let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
+        let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && may_go(task, policy));
+        let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
+        of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
+        of_it.in_vain_hundredths += prospect.in_vain_hundredths();
+        moves_left -= 1;
+        others += u32::from(is_another);
+        instances.shift(mover, from, to);
+        queue.push((worth, Reverse(number)));
+    }
+    let mut levelled: Vec<(usize, Levelled)> =
+        levelled.into_values().filter(|(_, levelled)| !levelled.moves.is_empty()).collect();
+    levelled.sort_by_key(|(order, _)| *order);
+    levelled.into_iter().map(|(_, levelled)| levelled).collect()
+}
+
+/// Whether a task is there, and not only foreseen; and where a plan was reviewed, whether that names it.
+fn may_go(task: &Task, policy: &Policy) -> bool {
+    let names = |moves: &[Move]| moves.iter().any(|a_move| a_move.task == task.arn);
+    let of_it = |reviewed: &Reviewed| {
+        let planned = task.service.as_ref().and_then(|name| reviewed.services.get(name));
+        planned.is_some_and(|planned| names(&planned.moves))
+    };
+    !is_foreseen(&task.arn) && policy.reviewed.as_ref().is_none_or(of_it)
+}
+
+/// How many tasks of a service, at most `most`, are worth starting on top now. None of its tasks that are `barred` can go.
+pub fn worthwhile_starts(
+    cluster: &Cluster,
+    service: &ServiceName,
+    barred: &BTreeSet<TaskArn>,
+    most: u32,
+    load_threshold: Percent,
+) -> u32 {
+    let index = Index::new(cluster);
+    let mut instances = Instances::new(&index, load_threshold);
+    let Some(relocatable) = in_hand(&index, service) else { return 0 };
+    let Some(mut mover) = instances.mover(&index, &relocatable, &mut BTreeMap::new()) else { return 0 };
+    instances.restrict(&mut mover, |task| !barred.contains(&task.arn));
+    let mut starts = 0;
+    while starts < most && !instances.field.is_even() {
+        let Some(Prospect { from, to, .. }) = instances.prospect(&mover) else { break };
+        instances.shift(&mut mover, from, to);
+        starts += 1;
+    }
+    starts
+}
+
+/// Who goes, so that the best of old and new tasks stay: for each new task that landed well, the old one that is worth the
+/// most; and the other new ones. `may_go` are the old tasks that may.
+pub fn best_to_go(
+    cluster: &Cluster,
+    service: &ServiceName,
+    tasks: &Tasks,
+    new: &BTreeSet<TaskArn>,
+    may_go: &BTreeSet<TaskArn>,
+    load_threshold: Percent,
+) -> BestToGo {
+    let mut before = cluster.clone();
+    for task in new {
+        crate::planning::view::remove(&mut before, task);
+    }
+    let mut left: BTreeSet<TaskArn> = new.clone();
+    let mut old = BTreeSet::new();
+    let index = Index::new(&before);
+    let mut instances = Instances::new(&index, load_threshold);
+    if let Some(relocatable) = in_hand(&index, service)
+        && let Some(mut mover) = instances.mover(&index, &relocatable, &mut BTreeMap::new())
+    {
+        instances.restrict(&mut mover, |task| may_go.contains(&task.arn));
+        loop {
+            let landed = left.iter().filter_map(|arn| {
+                let place = tasks.all.get(arn)?.container_instance.as_ref()?;
+                let to = instances.occupancy.instance(place)?;
+                let (worth, from) = instances.best_origin(&mover, to)?;
+                Some((worth, Reverse(arn.clone()), from, to))
+            });
+            let Some((_, Reverse(stays), from, to)) = landed.max() else { break };
+            let goes = mover.tasks_on(instances.field.instances[from]).into_iter().rev();
+            let goes = goes.map(|task| &task.arn).find(|task| may_go.contains(*task) && !old.contains(*task));
+            let Some(goes) = goes.cloned() else { break };
+            old.insert(goes);
+            left.remove(&stays);
+            instances.shift(&mut mover, from, to);
+        }
+    }
+    BestToGo { old, new: left }
+}
+
+/// The tasks that go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BestToGo {
+    /// Those that ran before: each is replaced by a new one that landed well.
+    pub old: BTreeSet<TaskArn>,
+    /// The new ones that did not.
+    pub new: BTreeSet<TaskArn>,
+}
+
+/// A service in hand, whatever would keep it from being taken now.
+fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'a>> {
+    let mut view = View::new(index, service)?;
+    let part = view.parts.pop().filter(|_| view.parts.is_empty())?;
+    let definition = index.cluster.task_definitions.get(&view.service.task_definition)?;
+    Some(Relocatable { service: view.service, part, definition, max_moves: usize::MAX })
+}
+
+/// What may come of one more task of a service.
+#[derive(Clone, Copy, Debug)]
+struct Prospect {
+    /// On how many container instances ECS may place it.
+    places: usize,
+    /// On how many of them it stays, since another task goes.
+    good: usize,
+    /// What all of these are worth.
+    worth: i128,
+    /// One of them, in the middle by worth; and from where a task goes then.
+    to: usize,
+    from: usize,
+}
+
+impl Prospect {
+    fn worth_of_a_start(&self) -> i128 {
+        self.worth / i128::try_from(self.places).unwrap_or(i128::MAX).max(1)
+    }
+
+    /// How many tasks are started in vain until one lands well, in hundredths: each is with the same chance.
+    fn in_vain_hundredths(&self) -> u32 {
+        u32::try_from((self.places - self.good) * 100 / self.good.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The container instances, and what the tasks on them reserve.
+struct Instances<'a> {
+    field: Field<'a>,
+    occupancy: Occupancy<'a>,
+    /// Whether a task may stay on each.
+    may_fill: Vec<bool>,
+    /// The least that a move has to be worth.
+    least: i128,
+}
+
+impl<'a> Instances<'a> {
+    fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
+        let field = Field::new(index, load_threshold);
+        let may_fill = field.instances.iter().map(|instance| may_fill(index, instance)).collect();
+        let least = Field::average_worth(index.cluster.tasks.len(), WEIGHTS[0]) / WORTHWHILE_PART;
+        Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1) }
+    }
+
+    fn mover<'b>(
+        &mut self,
+        index: &'b Index<'a>,
+        relocatable: &'b Relocatable<'a>,
+        paths: &mut BTreeMap<crate::planning::placement::Levels, Rc<Paths>>,
+    ) -> Option<Mover<'b, 'a>> {
+        let levels = &relocatable.part.levels;
+        let instances = self.occupancy.holdings().iter().map(Holding::instance);
+        let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(instances, levels)));
+        Mover::new(index, &mut self.occupancy, relocatable, Rc::clone(paths))
+    }
+
+    /// Leaves only those tasks movable that may go.
+    fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
+        let movable = mover.movable.keys().map(|number| {
+            let tasks = mover.tasks_on(self.field.instances[*number]);
+            (*number, u32::try_from(tasks.into_iter().filter(|task| may_go(task)).count()).unwrap_or(u32::MAX))
+        });
+        mover.movable = movable.filter(|(_, tasks)| *tasks > 0).collect();
+    }
+
+    fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
+        mover.shift(&mut self.occupancy, from, to);
+        self.field.shift(&mover.size, from, to);
+    }
+
+    /// What may come of one more task; none where that isn't worth a try.
+    fn prospect(&self, mover: &Mover<'_, 'a>) -> Option<Prospect> {
+        if mover.moves_left == 0 || mover.movable.is_empty() || self.field.is_even() {
+            return None;
+        }
+        let places = mover.next_places(&self.field, &self.occupancy);
+        // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread.
+        let mut origins: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
+        let mut good: Vec<(i128, usize, usize)> = Vec::new();
+        for to in &places {
+            let domain = mover.domain_of(*to);
+            let origins = origins.entry(domain).or_insert_with(|| self.origins(mover, *to));
+            good.extend(self.best_of(mover, origins, *to).map(|(worth, from)| (worth, from, *to)));
+        }
+        let (part, of) = GOOD_PART;
+        if good.is_empty() || good.len() * of < places.len() * part {
+            return None;
+        }
+        good.sort();
+        let worth = good.iter().map(|(worth, ..)| worth).sum();
+        let (_, from, to) = good[good.len() / 2];
+        Some(Prospect { places: places.len(), good: good.len(), worth, from, to })
+    }
+
+    /// From where a task may go when a new one stays on that instance, the fullest first.
+    fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<usize> {
+        let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
+        let mut origins: Vec<usize> = mover.movable.keys().copied().filter(keeps_spread).collect();
+        origins.sort_by_cached_key(|from| (Reverse(self.worth_of_leaving(mover, *from)), *from));
+        origins.truncate(MOST_ORIGINS);
+        origins
+    }
+
+    fn worth_of_leaving(&self, mover: &Mover<'_, 'a>, from: usize) -> i128 {
+        self.field.worth(self.field.change(from, &mover.size, false), WEIGHTS)
+    }
+
+    /// What a new task on an instance is worth at best, and from where another goes then.
+    fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
+        if self.field.is_even() {
+            return None;
+        }
+        self.best_of(mover, &self.origins(mover, to), to)
+    }
+
+    fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[usize], to: usize) -> Option<(i128, usize)> {
+        if !self.may_fill[to] {
+            return None;
+        }
+        let comes = self.field.change(to, &mover.size, true);
+        let worth = |from: &usize| {
+            let leaves = self.field.change(*from, &mover.size, false);
+            let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
+            let worth = self.field.worth(change, WEIGHTS);
+            let is_worth_it = worth >= self.least || worth > 0 && self.field.is_even_after(change);
+            (*from != to && is_worth_it && self.field.is_sound(change)).then_some((worth, *from))
+        };
+        origins.iter().filter_map(worth).max_by_key(|(worth, from)| (*worth, Reverse(*from)))
+    }
+}
+
+/// Whether a task may stay on a container instance. Not on one that ECS calls impaired; nor on an empty one that managed scaling
+/// would take away: filling it would keep it for ever.
+fn may_fill(index: &Index<'_>, instance: &ContainerInstance) -> bool {
+    if instance.is_impaired {
+        return false;
+    }
+    let Some(name) = instance.capacity_provider.as_deref().filter(|_| index.is_empty(instance)) else { return true };
+    let Some(provider) = index.cluster.capacity_providers.get(name) else { return false };
+    let of_it = index.cluster.container_instances.values();
+    let of_it = || of_it.clone().filter(|instance| instance.capacity_provider.as_deref() == Some(name));
+    !provider.managed_scaling || provider.minimum_instances.is_some_and(|minimum| of_it().count() <= minimum as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::{
+        model::CapacityProvider,
+        testing::{NOW, cluster},
+    };
+
+    /// The planned moves, as `s0:i-1>i-2`, and how many starts in vain are expected, in hundredths.
+    #[track_caller]
+    fn check(drawing: &str, expected: &str) {
+        let levelled = tries(&cluster(drawing), &Policy::default(), NOW, &BTreeMap::new());
+        let mut shown: Vec<String> = Vec::new();
+        for of_service in &levelled {
+            let moves = of_service.moves.iter();
+            shown.extend(moves.map(|it| format!("{}:{}>{}", of_service.service, it.from.short(), it.to.short())));
+        }
+        let in_vain: u32 = levelled.iter().map(|of_service| of_service.in_vain_hundredths).sum();
+        assert_eq!(format!("{} {in_vain}", shown.join(" ")), expected, "{drawing}");
+    }
+
+    const ONE_FULL: &str = "a i-1 s0 s1 s2 s3";
+    const ALONE: &str = "service s0 desired=1\nservice s1 desired=1\nservice s2 desired=1\nservice s3 desired=1";
+
+    #[test]
+    fn tasks_leave_a_full_instance_as_long_as_most_landings_are_good_ones() {
+        // Each of the two empty instances is a good one.
+        check(&format!("{ONE_FULL}\na i-2\na i-3\n{ALONE}"), "s0:i-1>i-3 s3:i-1>i-2 0");
+        // Nowhere to go but where it is full, or nowhere at all.
+        check(&format!("{ONE_FULL}\n{ALONE}"), " 0");
+        check(&format!("{ONE_FULL}\na i-2 memory=100\n{ALONE}"), " 0");
+    }
+
+    #[test]
+    fn a_try_is_not_worth_it_where_ecs_may_choose_more_bad_instances_than_good_ones() {
+        let others = "tag.ecs-rebalancer:enabled=false";
+        // One good landing of two, then one of three.
+        let half = format!(
+            "a i-1 web x1\na i-2\na i-3 x3\nservice web desired=1 cpu=500 memory=1000\n\
+             service x1 cpu=3500 memory=7000 {others}\nservice x3 cpu=3400 memory=6800 {others}"
+        );
+        check(&half, "web:i-1>i-2 100");
+        let third = format!("{half}\na i-4 x4\nservice x4 cpu=3400 memory=6800 {others}");
+        check(&third, " 0");
+    }
+
+    #[test]
+    fn no_spread_gets_worse_and_zones_that_ecs_evens_out_keep_their_tasks() {
+        check("a i-1 s0 s1\nb i-2\nservice s0 desired=1\nservice s1 desired=1", "s0:i-1>i-2 0");
+        let stays = "azrebalancing=true";
+        check(&format!("a i-1 s0 s1\nb i-2\nservice s0 desired=1 {stays}\nservice s1 desired=1 {stays}"), " 0");
+        // Each zone has one of web's tasks: only an instance of the same zone takes its next task and lets one of them go.
+        check("a i-1 web x x x\na i-2\nb i-3 web\nservice x strategy=binpack:memory", "web:i-1>i-2 0");
+    }
+
+    #[test]
+    fn what_managed_scaling_would_take_away_and_what_is_impaired_is_not_filled() {
+        let with = |settings: &str| format!("{ONE_FULL}\na i-2 {settings}\n{ALONE}");
+        check(&with("impaired=true"), " 0");
+        // Nothing is known of the provider: it may take the instance away.
+        check(&with("provider=od"), " 0");
+        for (managed, minimum, expected) in [(true, Some(1), 2), (true, Some(0), 0), (true, None, 0), (false, None, 2)]
+        {
+            let mut cluster = cluster(&with("provider=od"));
+            let name = "od".to_owned();
+            let provider =
+                CapacityProvider { name: name.clone(), managed_scaling: managed, minimum_instances: minimum };
+            cluster.capacity_providers.insert(name, provider);
+            let levelled = tries(&cluster, &Policy::default(), NOW, &BTreeMap::new());
+            let moves = levelled.iter().flat_map(|of_service| &of_service.moves);
+            assert_eq!(moves.count(), expected, "{managed} {minimum:?}");
+        }
+    }
+
+    #[test]
+    fn ecs_packs_inside_of_a_zone_where_the_strategy_says_so() {
+        // The next task goes to the fullest instance of the emptiest zone, which is i-3, and not to the empty one.
+        let services = "service s0 desired=1 strategy=spread:attribute:ecs.availability-zone,binpack:memory\n\
+                        service x strategy=binpack:memory";
+        check(&format!("a i-1 s0 x x x\nb i-2\nb i-3 x x x\n{services}"), " 0");
+        check(&format!("a i-1 s0 x x x\nb i-2\n{services}"), "s0:i-1>i-2 0");
+    }
+
+    #[test]
+    fn after_a_landing_the_best_of_old_and_new_tasks_stay() {
+        let drawing = |place: &str| {
+            let with = |number: &str| if number == place { " web" } else { "" };
+            format!(
+                "a i-1 web x x x{}\na i-2{}\na i-3 x x x{}\nservice web desired=1\nservice x strategy=binpack:memory",
+                with("1"),
+                with("2"),
+                with("3")
+            )
+        };
+        for (place, expected) in [("2", "old"), ("3", "new"), ("1", "new")] {
+            let cluster = cluster(&drawing(place));
+            let name = ServiceName::from("web");
+            let tasks = Tasks::all_ready(&cluster, &name);
+            let mut of_it: Vec<&Task> = tasks.all.values().collect();
+            of_it.sort_by_key(|task| task.arn.clone());
+            let (old, new) = (of_it[0].arn.clone(), of_it[1].arn.clone());
+            let threshold = Percent::from_hundredths(1_000);
+            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &[old.clone()].into(), threshold);
+            let goes = if best.old.contains(&old) { "old" } else { "new" };
+            assert_eq!((goes, best.old.len() + best.new.len()), (expected, 1), "landed on i-{place}: {best:?}");
+            // One that may not go makes no landing a good one.
+            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &BTreeSet::new(), threshold);
+            assert_eq!(best, BestToGo { old: BTreeSet::new(), new: [new].into() });
+        }
+    }
+}
