@@ -13,7 +13,7 @@ terraform {
 # ---------------------------------------------------------------------------------------------------------------- variables
 
 variable "clusters" {
-  description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; a summary is the last line of its log."
+  description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. load_threshold = 100 turns off that tasks move from full to idle container instances. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; a summary is the last line of its log."
   nullable    = false
   type = map(object({
     mode             = optional(string)
@@ -513,7 +513,9 @@ locals {
     for strategy in concat([settings.strategy], tolist(settings.tag_strategies)) : strategy == "auto" ? ["surge", "stop"] : [strategy]
   ])) }
   # Whether a run may note, finish or undo a step: also with the brake on, where runs were real before.
-  acts     = { for cluster, settings in var.clusters : cluster => !settings.dry_run || settings.recover }
+  acts = { for cluster, settings in var.clusters : cluster => !settings.dry_run || settings.recover }
+  # Whether a run may move tasks from full to idle container instances: load_threshold = 100 turns that off.
+  levels   = { for cluster, settings in var.clusters : cluster => coalesce(settings.mode, "spread") == "spread" && coalesce(settings.load_threshold, 25) < 100 }
   measured = { for cluster, settings in var.clusters : cluster => settings if settings.metrics != "off" }
 }
 
@@ -555,14 +557,14 @@ locals {
     },
     {
       # Capacity providers belong to the account; which of them a cluster has, IAM can't tell.
-      when     = settings.mode == "consolidate" || coalesce(settings.load_threshold, 25) < 100
+      when     = settings.mode == "consolidate" || local.levels[cluster]
       Sid      = "DescribeProviders"
       Action   = ["ecs:DescribeCapacityProviders"]
       Resource = "${local.ecs}:capacity-provider/*"
     },
     {
       # Auto Scaling knows no narrower resource for it.
-      when     = settings.mode == "consolidate" || coalesce(settings.load_threshold, 25) < 100
+      when     = settings.mode == "consolidate" || local.levels[cluster]
       Sid      = "DescribeGroups"
       Action   = ["autoscaling:DescribeAutoScalingGroups"]
       Resource = "*"
@@ -575,7 +577,7 @@ locals {
       Condition = { StringEquals = { "cloudwatch:namespace" = settings.metric_namespace } }
     },
     {
-      when     = local.acts[cluster]
+      when     = local.acts[cluster] || local.levels[cluster]
       Sid      = "ReadLease"
       Action   = ["ecs:DescribeClusters"]
       Resource = local.cluster_arns[cluster]
@@ -586,7 +588,7 @@ locals {
       Action   = ["ecs:TagResource", "ecs:UntagResource"]
       Resource = local.cluster_arns[cluster]
       Condition = {
-        "ForAllValues:StringLike" = { "aws:TagKeys" = ["ecs-rebalancer:lease", "ecs-rebalancer:lease-*", "ecs-rebalancer:mode"] }
+        "ForAllValues:StringLike" = { "aws:TagKeys" = ["ecs-rebalancer:lease-*", "ecs-rebalancer:mode"] }
         Null                      = { "aws:TagKeys" = "false" }
       }
     },

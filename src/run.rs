@@ -30,12 +30,16 @@ use crate::{
         notes::{MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan},
         policy::Mode,
+        second_look,
         strategy::surge::Leftover,
     },
     progress::Progress,
     report::{Facts, Outcome, Report},
     shutdown::Shutdown,
 };
+
+/// A cluster whose container instances are others at each second look is planned for as it is, after so many.
+const LOOKS_TWICE: usize = 3;
 
 /// What a run is handed from outside, so that a test or a rehearsal can hand it something else.
 #[derive(Debug)]
@@ -100,7 +104,8 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
     let clients = edge.clients.ending_with(edge.shutdown.clone());
     clients.patience.set_deadline(Instant::now() + config.policy.deadline);
     let target = Target { clients: &clients, cluster };
-    let story = Story { config, edge, target, began: Cell::new(began), found: RefCell::default() };
+    let story =
+        Story { config, edge, target, began: Cell::new(began), read_at: Cell::new(began), found: RefCell::default() };
     if let Err(error) = Box::pin(story.tell(&mut report)).await {
         report.fail(&error);
     }
@@ -122,6 +127,8 @@ struct Story<'a> {
     target: Target<'a>,
     /// When the cluster's own time began.
     began: Cell<Duration>,
+    /// When the cluster was last read, by the same clock.
+    read_at: Cell<Duration>,
     /// What was measured before anything was moved.
     found: RefCell<Option<Measure>>,
 }
@@ -266,6 +273,14 @@ impl Story<'_> {
             *planned = self.plan(cluster, &found, report).await?;
             self.found.replace(Some(found));
         }
+        if !planned.services.is_empty() {
+            let look = Box::pin(self.look_twice(cluster, planned, report));
+            let Some(looked) = self.edge.shutdown.unless_asked(look).await else {
+                report.conclude(Outcome::Interrupted, "the run was told to end before it changed anything".to_owned());
+                return Ok(());
+            };
+            looked?;
+        }
         self.planned(cluster, planned, report);
         let finished = execute::execute(self.target, cluster, planned, &bounds).await;
         report.did(&finished);
@@ -279,6 +294,31 @@ impl Story<'_> {
         match after {
             Ok(after) => report.looked_again(&after, &measure(&after, policy, self.now())),
             Err(error) => report.fail(&error.context("what was moved is reported, but not what came of it")),
+        }
+        Ok(())
+    }
+
+    /// Looks at the container instances a second time before the first change, and where they are others than a while ago, reads,
+    /// measures and plans anew. An agent that reconnects just now is no reason to move tasks.
+    async fn look_twice(&self, cluster: &mut Cluster, planned: &mut Plan, report: &mut Report) -> Result<()> {
+        for _ in 0..LOOKS_TWICE {
+            let since = self.edge.clock.elapsed().saturating_sub(self.read_at.get());
+            tokio::time::sleep(second_look::AFTER.saturating_sub(since)).await;
+            let listed: Vec<ContainerInstanceArn> = cluster.container_instances.keys().cloned().collect();
+            let seen = self.target.container_instances(&listed).await?;
+            let seen = seen.into_iter().map(|instance| (instance.arn.clone(), Arc::new(instance))).collect();
+            let changes = second_look::changes(&cluster.container_instances, &seen);
+            let [first, others @ ..] = changes.as_slice() else { return Ok(()) };
+            let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
+            tracing::info!(reason = %format!("{first}{more}"), "the cluster is read again: it changed after it was read");
+            *cluster = self.read_to_plan(report).await?;
+            let found = measure(cluster, &self.config.policy, self.now());
+            report.found_after_recovery(cluster, &found);
+            *planned = self.plan(cluster, &found, report).await?;
+            self.found.replace(Some(found));
+            if planned.services.is_empty() {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -340,7 +380,13 @@ impl Story<'_> {
     /// What levelling must know beside the cluster: whether its tasks were packed not long ago, and what becomes of empty
     /// container instances.
     async fn read_to_level(&self, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
-        let (_, tags) = self.target.cluster_tags().await?;
+        let tags = match self.target.cluster_tags().await {
+            Ok((_, tags)) => tags,
+            Err(failure) => {
+                report.warn(vec![format!("{failure}; whether tasks were packed not long ago is not known")]);
+                BTreeMap::new()
+            }
+        };
         match ModeNote::of(&tags, self.now()) {
             Ok(note) => cluster.consolidated_at = note.map(|note| note.consolidated_at),
             Err(impossible) => report.warn(vec![format!(
@@ -368,6 +414,7 @@ impl Story<'_> {
         let Self { edge, target, .. } = self;
         let reading = read::cluster(target.clients, target.cluster, edge.own_task.as_ref(), &edge.progress).await?;
         report.met(&reading.vanished, reading.oddities);
+        self.read_at.set(edge.clock.elapsed());
         Ok(reading.cluster)
     }
 

@@ -11,7 +11,7 @@ use super::{Bounds, Finished, LAST_CHANCE, POLL, SOON, Shared, act, look};
 use crate::{
     aws::look::Sighting,
     planning::{
-        bounds::start_wait,
+        bounds::{fits, start_wait},
         making_room::Room,
         model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
         planner::{Aim, ServicePlan},
@@ -282,6 +282,12 @@ impl Hand {
             task_timeout,
             protect_minutes: bounds.protect_minutes(),
             stop: bounds.stop().or(distrusted.then_some(Stop::Distrust)),
+            fits: match (&self.service, &settings) {
+                (Some(service), Some(settings)) => {
+                    fits(service, settings, bounds.last_start().saturating_sub(bounds.elapsed()))
+                }
+                _ => true,
+            },
             is_last_chance: left.is_some_and(|left| left < LAST_CHANCE),
             holds_lease: patience.may_write(),
             steers: bounds.policy.steer && !trust.steered_elsewhere.get(),

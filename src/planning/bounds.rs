@@ -56,6 +56,14 @@ pub fn deadline_needed(
     (needed > left).then_some(needed)
 }
 
+/// Whether a step of a slow starter comes to its end in what is `left` of the run's time: of a service whose owner says, by a tag
+/// or by its grace period for health checks, how long a start takes. Any other is undone when the time is over.
+pub fn fits(service: &Service, settings: &ServiceSettings, left: Duration) -> bool {
+    let grace = Duration::from_secs(service.health_check_grace_period_seconds.into());
+    let start = settings.task_timeout.unwrap_or_else(|| if grace.is_zero() { grace } else { UNTIL_RUNNING + grace });
+    start.is_zero() || start + STEP_ENDS <= left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +106,24 @@ mod tests {
             ("desired=0 min=0", false),
         ] {
             assert_eq!(may_stop_first(&service(settings)), expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_step_of_a_slow_starter_begins_only_if_it_fits_in_what_is_left() {
+        for (tag, grace, left, expected) in [
+            ("", 0, 1, true),
+            ("", 240, 360, true),
+            ("", 240, 359, false),
+            ("5m", 0, 360, true),
+            ("5m", 0, 359, false),
+            ("5m", 900, 360, true),
+        ] {
+            let tag = if tag.is_empty() { String::new() } else { format!("tag.ecs-rebalancer:task-timeout={tag}") };
+            let mut service = service(&tag);
+            service.health_check_grace_period_seconds = grace;
+            let settings = ServiceSettings::of(&service, &Policy::default()).unwrap();
+            assert_eq!(fits(&service, &settings, Duration::from_secs(left)), expected, "{tag} {grace} {left}");
         }
     }
 

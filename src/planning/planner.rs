@@ -167,8 +167,8 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
         return relocations(foreseen, moves, Aim::Steered);
     }
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
-    let moved = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
-    try_to_level(foreseen, policy, now, u32::try_from(spent).unwrap_or(u32::MAX), &moved)
+    let done = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
+    try_to_level(foreseen, policy, now, u32::try_from(spent).unwrap_or(u32::MAX), &done)
 }
 
 /// What levelling goes on with, by what has come of its first tries. The run has started so many tasks, and moved so many of
@@ -178,9 +178,9 @@ pub fn level_again(
     policy: &Policy,
     now: Timestamp,
     starts: u32,
-    moved: &BTreeMap<ServiceName, usize>,
+    done: &BTreeMap<ServiceName, usize>,
 ) -> Vec<ServicePlan> {
-    try_to_level(&mut cluster.clone(), policy, now, starts, moved)
+    try_to_level(&mut cluster.clone(), policy, now, starts, done)
 }
 
 fn try_to_level(
@@ -188,15 +188,15 @@ fn try_to_level(
     policy: &Policy,
     now: Timestamp,
     starts: u32,
-    moved: &BTreeMap<ServiceName, usize>,
+    done: &BTreeMap<ServiceName, usize>,
 ) -> Vec<ServicePlan> {
-    let services = u32::try_from(moved.len()).unwrap_or(u32::MAX);
+    let services = u32::try_from(done.len()).unwrap_or(u32::MAX);
     let left = Policy {
         max_moves: policy.max_moves.saturating_sub(starts),
         max_services: policy.max_services.saturating_sub(services),
         ..policy.clone()
     };
-    let levelled = levelling::tries(foreseen, &left, now, moved);
+    let levelled = levelling::tries(foreseen, &left, now, done);
     let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
     let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
     let mut services = relocations(foreseen, moves, Aim::Level);

@@ -2,9 +2,12 @@
 //! plan rests on. Agents disconnect and reconnect several times an hour as part of their normal operation, so that one look may
 //! show an instance as it isn't.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::model::{ContainerInstance, ContainerInstanceArn};
+
+/// How long after the reading the second look comes.
+pub const AFTER: Duration = Duration::from_secs(30);
 
 /// What has changed about one instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Hint, counted, tasks};
 use crate::planning::{
     imbalance::Measure,
+    levelling,
     model::{Cluster, Timestamp},
     plan::Plan,
     planner::{definitions_needed, plan},
@@ -24,10 +25,33 @@ pub(super) fn of(
     if policy.mode == Mode::Consolidate || policy.reviewed.is_some() {
         return Vec::new();
     }
-    [steering(cluster, found, planned, policy, now), threshold(found, planned, policy), limits(planned, policy)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        levelling_waits(planned, policy),
+        steering(cluster, found, planned, policy, now),
+        threshold(found, planned, policy),
+        limits(planned, policy),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The load is uneven, and a limit of the run keeps a service from being spread, which comes first.
+fn levelling_waits(planned: &Plan, policy: &Policy) -> Option<Hint> {
+    let (waits_for, limit) = planned.left_alone.values().find_map(|reason| match reason {
+        LeftAlone::MaxServices(services) => Some(("REBALANCER_MAX_SERVICES", services)),
+        LeftAlone::MaxMoves(moves) => Some(("REBALANCER_MAX_MOVES", moves)),
+        _ => None,
+    })?;
+    levelling::is_due(&planned.predicted, policy).then(|| Hint {
+        setting: waits_for.to_owned(),
+        sentence: format!(
+            "LoadImbalance is {:.1} %, at or above its threshold of {} %; tasks move from full to idle container instances in a \
+             later run, once every service is spread: {waits_for} is {limit}",
+            planned.predicted.load_imbalance.percent(),
+            policy.load_threshold
+        ),
+    })
 }
 
 /// Full and idle container instances, or tasks that fit nowhere, which only steering cures.

@@ -136,8 +136,9 @@ fn it_holds_under_every_behaviour_and_whatever_goes_wrong() {
     }
 }
 
-/// Three full container instances and three idle ones, and services of fewer tasks than there are instances.
-const SINGLES: &str = "a i-1 s0 s1 s2 s3\nb i-2 s4 s5 s6 s7\nc i-3 s8 s9 t0 t1\na i-4\nb i-5\nc i-6";
+/// Three full container instances and nine idle ones, and services of fewer tasks than there are instances.
+const SINGLES: &str = "a i-01 s0 s1 s2 s3\nb i-02 s4 s5 s6 s7\nc i-03 s8 s9 t0 t1\na i-04\nb i-05\nc i-06\na i-07\nb i-08\n\
+                       c i-09\na i-10\nb i-11\nc i-12";
 
 /// By default, without a constraint or an attribute, and whichever of equal container instances ECS takes.
 #[test]
@@ -148,8 +149,13 @@ fn idle_instances_get_tasks_by_ecs_s_own_choice() {
         let (report, rehearsal) = rehearse(SINGLES, settings, options(1, &[&behaviour], &[]));
         let (before, after) = (report.before.as_ref().unwrap(), report.after.as_ref().unwrap());
         let what = format!("{ties}: {before:?} {after:?} {:?}", report.services);
-        assert_eq!((report.outcome, before.empty_instances), (Outcome::Rebalanced, 3), "{what}");
-        assert!(after.load_imbalance_percent <= before.load_imbalance_percent / 2.0, "{what}");
+        assert_eq!(before.empty_instances, 9, "{what}");
+        // By ARN, and by age, ECS takes a full one for each first task of a zone: that is seen, and given up.
+        if matches!(ties, "first" | "oldest") {
+            assert_eq!((report.outcome, moved(&report)), (Outcome::Unchanged, 0), "{what}");
+        } else {
+            assert!(after.load_imbalance_percent <= before.load_imbalance_percent * 0.6, "{what}");
+        }
         assert!(report.starts_in_vain <= 4.max(moved(&report) / 2), "{} in vain: {what}", report.starts_in_vain);
         let simulator = rehearsal.simulator();
         for (name, history) in simulator.timeline().services() {
@@ -185,9 +191,10 @@ fn where_ecs_chooses_badly_it_is_seen_and_given_up() {
 fn a_second_run_after_levelling_starts_nothing() {
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(SINGLES), options(3, &[], &[])).unwrap();
-        let settings = config("MAX_MOVES=100 MAX_SERVICES=100 COOLDOWN=0 DEADLINE=2h LOAD_THRESHOLD=30");
+        let settings = config("MAX_MOVES=100 MAX_SERVICES=100 COOLDOWN=0 DEADLINE=2h LOAD_THRESHOLD=50");
         let first = rehearsal.run(&settings, CLUSTER, "run-1").await;
-        assert!(moved(&first) > 0);
+        let after = first.after.as_ref().unwrap();
+        assert!(moved(&first) > 0 && after.load_imbalance_percent < 50.0, "{after:?}");
         tokio::time::sleep(Duration::from_mins(10)).await;
         let started = rehearsal.simulator().timeline().tasks_started();
         let second = rehearsal.run(&settings, CLUSTER, "run-2").await;

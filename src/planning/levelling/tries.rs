@@ -58,12 +58,7 @@ pub struct Levelled {
 /// is under the threshold. The move that evens out the most for each task that is started comes first. Where a plan was
 /// reviewed, just the tasks that it names. Of some services so many tasks are moved before, in the same run: the tasks that are
 /// foreseen in their stead stay.
-pub fn tries(
-    cluster: &Cluster,
-    policy: &Policy,
-    now: Timestamp,
-    moved: &BTreeMap<ServiceName, usize>,
-) -> Vec<Levelled> {
+pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap<ServiceName, usize>) -> Vec<Levelled> {
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
     let mut instances = Instances::new(&index, policy.load_threshold);
@@ -73,7 +68,7 @@ pub fn tries(
         .filter_map(|relocatable| {
             let mut mover = instances.mover(&index, relocatable, &mut paths)?;
             let service = relocatable.service;
-            mover.moves_left = mover.moves_left.saturating_sub(moved.get(&service.name).copied().unwrap_or(0));
+            mover.moves_left = mover.moves_left.saturating_sub(done.get(&service.name).copied().unwrap_or(0));
             if let Some(reviewed) = &policy.reviewed {
                 let planned = reviewed.services.get(&service.name)?;
                 planned.outdated(service).is_none().then_some(())?;
@@ -93,7 +88,7 @@ pub fn tries(
             break;
         }
         let is_another =
-            !levelled.contains_key(&number) && !moved.contains_key(&movers[number].relocatable.service.name);
+            !levelled.contains_key(&number) && !done.contains_key(&movers[number].relocatable.service.name);
         if is_another && others >= policy.max_services {
             continue;
         }
@@ -306,7 +301,7 @@ impl<'a> Instances<'a> {
         if good.is_empty() || good.len() * of < places.len() * part {
             return None;
         }
-        good.sort();
+        good.sort_unstable();
         let worth = good.iter().map(|(worth, ..)| worth).sum();
         let (_, from, to) = good[good.len() / 2];
         Some(Prospect { places: places.len(), good: good.len(), worth, from, to })

@@ -168,6 +168,8 @@ pub struct Limits {
     pub protect_minutes: u32,
     /// Whether and why nothing new is begun.
     pub stop: Option<Stop>,
+    /// Whether one more step comes to its end in what is left of the run's time.
+    pub fits: bool,
     /// The run is about to end, and the newest look may have failed: what can't be finished by what is known stays noted.
     pub is_last_chance: bool,
     /// Whether the lease is this run's for sure.
@@ -588,8 +590,15 @@ impl fmt::Display for Stop {
 fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -> Option<LastNote> {
     let is_success = match ending {
         Ending::Spread | Ending::Relocated => true,
-        Ending::Limit(_) | Ending::OthersChanged(_) | Ending::OptedOut | Ending::CountChanged { .. } if helped => true,
-        Ending::Levelled if helped => true,
+        Ending::Limit(_)
+        | Ending::OthersChanged(_)
+        | Ending::OptedOut
+        | Ending::CountChanged { .. }
+        | Ending::Levelled
+            if helped =>
+        {
+            true
+        }
         Ending::NoHelp { .. }
         | Ending::LandedBadly
         | Ending::Undone(_)

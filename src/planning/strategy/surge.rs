@@ -284,6 +284,9 @@ impl Surge {
         if let Some(stop) = limits.stop {
             return end(Ending::Limit(stop));
         }
+        if !limits.fits {
+            return end(Ending::Limit(Stop::Deadline));
+        }
         if !limits.is_enabled {
             return end(Ending::OptedOut);
         }

@@ -43,7 +43,7 @@ impl Shown {
     /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look), `gone-service`, and the limits `stop=signal|deadline moves= lease=lapsed enabled=false last-chance
-    /// steer in-vain= others-try`.
+    /// steer in-vain= others-try fits=no`.
     pub(super) fn new(drawing: &str, words: &str) -> Self {
         let mut cluster = testing::cluster(drawing);
         let name = ServiceName::from("web");
@@ -54,6 +54,7 @@ impl Shown {
             task_timeout: policy.task_timeout,
             protect_minutes: 20,
             stop: None,
+            fits: true,
             is_last_chance: false,
             holds_lease: true,
             steers: false,
@@ -111,6 +112,7 @@ impl Shown {
                 "last-chance" => limits.is_last_chance = true,
                 "steer" => limits.steers = true,
                 "in-vain" => limits.in_vain = number(),
+                "fits" => limits.fits = false,
                 "others-try" => limits.others_try = true,
                 _ => panic!("{word} says nothing"),
             }

@@ -90,6 +90,7 @@ fn a_round_begins_with_a_note_unless_something_stands_against_it() {
     check(TWO, "between", "protections=unseen", "see protections 1,2");
     check("a i-1 web\nb i-2 web", "between", "", "done: spread");
     check(TWO, "between", "stop=signal", "done: the run was told to end (SIGTERM)");
+    check(TWO, "between", "fits=no", "done: the run's deadline (REBALANCER_DEADLINE) has come");
     check(TWO, "between", "enabled=false", "done: its tag ecs-rebalancer:enabled no longer allows it");
     check(TWO, "between", "deployments=2", "done: a deployment began meanwhile; that change stands");
     check(TWO, "between", "status=draining", "done: the service is being deleted meanwhile; that change stands");
