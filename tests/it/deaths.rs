@@ -10,8 +10,8 @@ use ecs_rebalancer::{
 use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of};
 
 /// The lease of a run with this deadline lapses after eleven minutes; its protection, by itself, after fifteen.
-const SETTINGS: &str = "DEADLINE=5m TASK_TIMEOUT=90s COOLDOWN=0";
-const UNTIL_THE_NEXT_RUN: Duration = Duration::from_secs(690);
+const SETTINGS: &str = "DEADLINE=6m TASK_TIMEOUT=90s COOLDOWN=0";
+const UNTIL_THE_NEXT_RUN: Duration = Duration::from_secs(750);
 
 struct Case {
     name: &'static str,

@@ -20,6 +20,7 @@ mod production;
 mod providers;
 mod reference;
 mod reviewed;
+mod second_look;
 mod several;
 mod snapshot;
 mod steering;

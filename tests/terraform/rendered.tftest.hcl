@@ -84,23 +84,25 @@ run "options" {
       revision = { strategy = "revision", pass_roles = ["arn:aws:iam::111122223333:role/web"] }
       steer    = { strategy = "surge", steer = true }
       tagged   = { strategy = "surge", tag_strategies = ["stop"] }
+      settled  = { dry_run = true, load_threshold = 100 }
       pack     = { dry_run = true, mode = "consolidate", steer = true }
       braked   = { strategy = "surge", steer = true, dry_run = true, recover = true }
     }
   }
   assert {
     condition = { for cluster, statements in local.statements : cluster => join(" ", [for statement in statements : statement.Sid]) } == {
-      dry-run  = "List ListInstances Describe DescribeTaskDefinitions Publish"
-      quiet    = "List ListInstances Describe DescribeTaskDefinitions"
-      auto     = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
-      surge    = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets"
-      stop     = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
-      redeploy = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets PassRoles"
-      revision = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Revise TagRevision PassRoles"
-      steer    = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
-      tagged   = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      dry-run  = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease"
+      quiet    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups ReadLease"
+      auto     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      surge    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets"
+      stop     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      redeploy = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets PassRoles"
+      revision = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Revise TagRevision PassRoles"
+      steer    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
+      tagged   = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      settled  = "List ListInstances Describe DescribeTaskDefinitions Publish"
       pack     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish"
-      braked   = "List ListInstances Describe DescribeTaskDefinitions Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
+      braked   = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
     }
     error_message = "Each option brings its own permissions, and no others."
   }
