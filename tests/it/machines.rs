@@ -160,14 +160,11 @@ fn idle_instances_get_tasks_by_ecs_s_own_choice() {
                     report.starts_in_vain
                 );
                 imbalances.push(report.before.as_ref().unwrap().load_imbalance_percent);
-                // By ARN, and by age, ECS takes a full one for each first task of a zone: that is seen, and given up.
-                if matches!(ties, "first" | "oldest") {
-                    assert_eq!(moved(&report), 0, "{what}");
-                }
                 tokio::time::sleep(Duration::from_hours(1)).await;
             }
             assert!(imbalances.windows(2).all(|pair| pair[1] <= pair[0]), "{ties}: {imbalances:?}");
-            if !matches!(ties, "first" | "oldest") {
+            // By ARN, or by age, ECS takes the same one again and again: once that is full, it is seen and given up.
+            if matches!(ties, "random" | "most-free-memory" | "fewest-tasks") {
                 assert!(imbalances[3] <= imbalances[0] * 0.6, "{ties}: {imbalances:?}");
             }
             let simulator = rehearsal.simulator();
