@@ -26,7 +26,7 @@ from table import ROOT, Table
 SIMULATOR, REHEARSE = ROOT / "target/debug/ecs-simulator", ROOT / "target/debug/rehearse"
 PRODUCTION = ROOT / "../shared/data/production.json"
 BOTO3 = [sys.executable, str(ROOT / "benches/peers/read_and_count.py")]
-LIFTED = {"MAX_MOVES": "1000", "MAX_SERVICES": "100", "DEADLINE": "2h", "THRESHOLD": "0"}
+LIFTED = {"MAX_MOVES": "1000", "MAX_SERVICES": "100", "DEADLINE": "2h", "THRESHOLD": "0", "LOAD_THRESHOLD": "100"}
 # What is planned, which of benches/plan.rs that is, on which clusters, and how many milliseconds it may take.
 PLANNING = [
     ("measured", "fleet/measure", ("10", "1000", "5000", "production"), None),

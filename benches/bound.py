@@ -11,7 +11,11 @@ A service's moves go in surges of REBALANCER_SURGE percent of its desired count.
                                        of a target 15.75 s, a look and a half, until it is registered, then 5 checks, 30 s apart,
                                        of which the first comes within 30 s: 120 + 30 × k ÷ (k + 1) s
 
-Services go side by side, so the longest one counts. Before and after, the cluster is read: no sooner than its pages of tasks
+    lowering   10 s                    what safety asks: the scheduler looks at a service once before the count goes down, so that it
+                                       knows which tasks are protected
+
+Services go side by side, so the longest one counts. Safety also asks for a second look at the container instances, 30 s after
+the reading. Before and after, the cluster is read: no sooner than its pages of tasks
 come one after another, 30 ms each, with a describe, and the metrics after them; nor than the bucket gives: 100 requests at
 once, 20 a second. What is asked meanwhile (protection: 200 at once and 80 a second; changes of services: 50 and 5) is fewer
 than these buckets hold, and costs nothing. The end of the old tasks is not waited for.
@@ -23,6 +27,7 @@ LAUNCHES, LOOK_SECONDS = 83, 10
 LATENCY_SECONDS = 0.030
 FIRST_LOOK_SECONDS, UNTIL_REGISTERED_SECONDS = 8, 15.75
 SETTLING_SECONDS = 40
+PROTECTION_IS_KNOWN_SECONDS, SECOND_LOOK_SECONDS = 10, 30
 BURST, REFILL_A_SECOND = 100, 20
 
 
@@ -40,7 +45,7 @@ def health(tasks, check):
 
 def surge(tasks, check):
     launches = (tasks - 1) // LAUNCHES * LOOK_SECONDS
-    return launches + FIRST_LOOK_SECONDS + slowest(tasks, 4, 25) + health(tasks, check)
+    return launches + FIRST_LOOK_SECONDS + slowest(tasks, 4, 25) + health(tasks, check) + PROTECTION_IS_KNOWN_SECONDS
 
 
 def service_seconds(moves, desired, check, surge_percent):
@@ -67,4 +72,4 @@ def rebalancing_seconds(snapshot, report, surge_percent=25):
         check = "targets" if service.get("loadBalancers") else "containers" if has_checks else None
         seconds.append(service_seconds(moved["moved"], service["desiredCount"], check, surge_percent))
     reading = reading_seconds(len(snapshot["containerInstances"]), len(snapshot["tasks"]))
-    return max(seconds, default=0) + 2 * reading
+    return max(seconds, default=0) + SECOND_LOOK_SECONDS + 2 * reading

@@ -146,7 +146,13 @@ fn where_time_goes(report: &Report, history: &History, begin: i64) -> String {
 
 #[test]
 fn where_the_time_of_a_rebalancing_goes_is_shown() {
-    let lifted = [("MAX_MOVES", "1000"), ("MAX_SERVICES", "100"), ("DEADLINE", "2h"), ("THRESHOLD", "0")];
+    let lifted = [
+        ("MAX_MOVES", "1000"),
+        ("MAX_SERVICES", "100"),
+        ("DEADLINE", "2h"),
+        ("THRESHOLD", "0"),
+        ("LOAD_THRESHOLD", "100"),
+    ];
     let Some((report, rehearsal)) = run(&lifted, options(0, &[], &[])) else { return };
     let simulator = rehearsal.simulator();
     let (_, history) = simulator.timeline().services().iter().max_by_key(|(_, history)| history.started).unwrap();
