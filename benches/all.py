@@ -73,8 +73,9 @@ def image_job(image, folder):
 
 
 def measuring(environment, cluster):
-    """The job's environment for a run that measures, publishes and moves nothing; boto3's script reads CLUSTER."""
-    ours = {"REBALANCER_CLUSTER": cluster, "REBALANCER_DRY_RUN": "true", "REBALANCER_LOG_FORMAT": "json"}
+    """The job's environment for a run that measures, publishes and moves nothing; boto3's script reads CLUSTER. It doesn't plan
+    to level the load, for which it would read the task definition of each service."""
+    ours = {"REBALANCER_CLUSTER": cluster, "REBALANCER_DRY_RUN": "true", "REBALANCER_LOG_FORMAT": "json", "REBALANCER_LOAD_THRESHOLD": "100"}
     return {**environment, **ours, "CLUSTER": cluster}
 
 
