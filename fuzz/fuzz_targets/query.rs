@@ -35,6 +35,7 @@ fn instance() -> ContainerInstance {
         ec2_instance_id: "i-0a1b".to_owned(),
         status: ContainerInstanceStatus::Active,
         agent_connected: true,
+        is_impaired: false,
         agent_version: "1.74.1".to_owned(),
         registered_at: Some(Timestamp(1_700_000_000_000)),
         running_tasks_count: 2,
