@@ -268,10 +268,7 @@ impl Story<'_> {
             };
             *cluster = anew?;
             self.sweep_targets(cluster).await?;
-            let found = measure(cluster, policy, self.now());
-            report.found_after_recovery(cluster, &found);
-            *planned = self.plan(cluster, &found, report).await?;
-            self.found.replace(Some(found));
+            *planned = self.plan_anew(cluster, report).await?;
         }
         if !planned.services.is_empty() {
             let look = Box::pin(self.look_twice(cluster, planned, report));
@@ -312,15 +309,21 @@ impl Story<'_> {
             let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
             tracing::info!(reason = %format!("{first}{more}"), "the cluster is read again: it changed after it was read");
             *cluster = self.read_to_plan(report).await?;
-            let found = measure(cluster, &self.config.policy, self.now());
-            report.found_after_recovery(cluster, &found);
-            *planned = self.plan(cluster, &found, report).await?;
-            self.found.replace(Some(found));
+            *planned = self.plan_anew(cluster, report).await?;
             if planned.services.is_empty() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Measures and plans a cluster that was read again.
+    async fn plan_anew(&self, cluster: &mut Cluster, report: &mut Report) -> Result<Plan> {
+        let found = measure(cluster, &self.config.policy, self.now());
+        report.found_after_recovery(cluster, &found);
+        let planned = self.plan(cluster, &found, report).await?;
+        self.found.replace(Some(found));
+        Ok(planned)
     }
 
     /// Plans; reads before what planning needs and the measure did not.

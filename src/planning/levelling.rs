@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn make(cluster: &mut Cluster, a_move: &Move) {
-        let foreseen = cluster.tasks.keys().filter(|task| task.as_str().starts_with("foreseen/")).count();
+        let foreseen = cluster.tasks.keys().filter(|task| view::is_foreseen(task)).count();
         view::relocate(cluster, &a_move.task, &a_move.to, foreseen);
     }
 

@@ -10,8 +10,8 @@ use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, PlacementStrategy, Task},
     placement::{
-        Index,
-        occupancy::{Demand, Occupancy, Paths},
+        Index, Levels,
+        occupancy::{Demand, Holding, Occupancy, Paths},
     },
     relocation::Relocatable,
 };
@@ -42,12 +42,16 @@ enum Eligible {
 }
 
 impl<'b, 'a> Mover<'b, 'a> {
+    /// Of a service that may be moved. Services that spread over the same levels share their `paths`.
     pub(super) fn new(
         index: &'b Index<'a>,
         occupancy: &mut Occupancy<'a>,
         relocatable: &'b Relocatable<'a>,
-        paths: Rc<Paths>,
+        paths: &mut BTreeMap<Levels, Rc<Paths>>,
     ) -> Option<Self> {
+        let levels = &relocatable.part.levels;
+        let instances = occupancy.holdings().iter().map(Holding::instance);
+        let paths = Rc::clone(paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(instances, levels))));
         let service = occupancy.service(&relocatable.service.name)?;
         let requirement = &relocatable.part.requirement;
         let eligible = if requirement.is_static() {
@@ -68,7 +72,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             demand: requirement.demand(),
             one_at_most: requirement.limit() == 1,
             eligible,
-            zones_stay: relocatable.service.availability_zone_rebalancing && relocatable.part.levels.begin_with_zones(),
+            zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
             movable: tasks,
             barren: BTreeSet::new(),
             paths,

@@ -4,7 +4,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    rc::Rc,
 };
 
 use super::{
@@ -14,10 +13,7 @@ use super::{
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName, Task},
     moves::Reviewed,
-    placement::{
-        Index, Levels,
-        occupancy::{Holding, Occupancy, Paths},
-    },
+    placement::{Index, occupancy::Occupancy},
     plan::Move,
     policy::Policy,
     relocation::Relocatable,
@@ -97,14 +93,8 @@ impl<'b, 'a> State<'b, 'a> {
     ) -> Self {
         let field = Field::new(index, policy.load_threshold);
         let mut occupancy = Occupancy::read(index);
-        let mut paths: BTreeMap<Levels, Rc<Paths>> = BTreeMap::new();
-        let movers = relocatable.filter_map(|relocatable| {
-            let levels = &relocatable.part.levels;
-            let instances = occupancy.holdings().iter().map(Holding::instance);
-            let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(instances, levels)));
-            Mover::new(index, &mut occupancy, relocatable, Rc::clone(paths))
-        });
-        let movers = movers.collect();
+        let mut paths = BTreeMap::new();
+        let movers = relocatable.filter_map(|it| Mover::new(index, &mut occupancy, it, &mut paths)).collect();
         Self {
             field,
             movers,

@@ -11,7 +11,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
-    rc::Rc,
 };
 
 use super::{
@@ -20,10 +19,7 @@ use super::{
 };
 use crate::planning::{
     model::{Cluster, ContainerInstance, ServiceName, Task, TaskArn, Timestamp},
-    placement::{
-        Index,
-        occupancy::{Holding, Occupancy, Paths},
-    },
+    placement::{Index, occupancy::Occupancy},
     plan::Move,
     policy::{Percent, Policy},
     relocation::{Relocatable, relocatable},
@@ -66,7 +62,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
     let spread = relocatable.iter().filter(|it| it.is_spread());
     let mut movers: Vec<Mover<'_, '_>> = spread
         .filter_map(|relocatable| {
-            let mut mover = instances.mover(&index, relocatable, &mut paths)?;
+            let mut mover = Mover::new(&index, &mut instances.occupancy, relocatable, &mut paths)?;
             let service = relocatable.service;
             mover.moves_left = mover.moves_left.saturating_sub(done.get(&service.name).copied().unwrap_or(0));
             if let Some(reviewed) = &policy.reviewed {
@@ -145,10 +141,12 @@ pub fn worthwhile_starts(
     let index = Index::new(cluster);
     let mut instances = Instances::new(&index, load_threshold);
     let Some(relocatable) = in_hand(&index, service) else { return 0 };
-    let Some(mut mover) = instances.mover(&index, &relocatable, &mut BTreeMap::new()) else { return 0 };
+    let Some(mut mover) = Mover::new(&index, &mut instances.occupancy, &relocatable, &mut BTreeMap::new()) else {
+        return 0;
+    };
     instances.restrict(&mut mover, |task| !barred.contains(&task.arn));
     let mut starts = 0;
-    while starts < most && !instances.field.is_even() {
+    while starts < most {
         let Some(Prospect { from, to, .. }) = instances.prospect(&mover) else { break };
         instances.shift(&mut mover, from, to);
         starts += 1;
@@ -175,7 +173,7 @@ pub fn best_to_go(
     let index = Index::new(&before);
     let mut instances = Instances::new(&index, load_threshold);
     if let Some(relocatable) = in_hand(&index, service)
-        && let Some(mut mover) = instances.mover(&index, &relocatable, &mut BTreeMap::new())
+        && let Some(mut mover) = Mover::new(&index, &mut instances.occupancy, &relocatable, &mut BTreeMap::new())
     {
         instances.restrict(&mut mover, |task| may_go.contains(&task.arn));
         loop {
@@ -257,18 +255,6 @@ impl<'a> Instances<'a> {
         Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1) }
     }
 
-    fn mover<'b>(
-        &mut self,
-        index: &'b Index<'a>,
-        relocatable: &'b Relocatable<'a>,
-        paths: &mut BTreeMap<crate::planning::placement::Levels, Rc<Paths>>,
-    ) -> Option<Mover<'b, 'a>> {
-        let levels = &relocatable.part.levels;
-        let instances = self.occupancy.holdings().iter().map(Holding::instance);
-        let paths = paths.entry(levels.clone()).or_insert_with(|| Rc::new(Paths::new(instances, levels)));
-        Mover::new(index, &mut self.occupancy, relocatable, Rc::clone(paths))
-    }
-
     /// Leaves only those tasks movable that may go.
     fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
         let movable = mover.movable.keys().map(|number| {
@@ -322,9 +308,6 @@ impl<'a> Instances<'a> {
 
     /// What a new task on an instance is worth at best, and from where another goes then.
     fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
-        if self.field.is_even() {
-            return None;
-        }
         self.best_of(mover, &self.origins(mover, to), to)
     }
 
