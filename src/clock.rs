@@ -26,6 +26,11 @@ impl Clock {
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.began.0.saturating_add(i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX)))
+        self.at(self.elapsed())
+    }
+
+    /// The time when the clock had run so long.
+    pub fn at(&self, elapsed: Duration) -> Timestamp {
+        Timestamp(self.began.0.saturating_add(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)))
     }
 }

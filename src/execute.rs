@@ -338,6 +338,7 @@ async fn work(
         }
         let next_look = waiting.iter().map(|hand| hand.wakes_at).min();
         tokio::select! {
+            biased;
             Some(event) = under_way.next(), if !under_way.is_empty() => match event {
                 Event::Looked(hands, sightings) => {
                     for mut hand in hands {

@@ -30,18 +30,17 @@ pub async fn job(
     out: &mut impl Write,
 ) -> Result<u8> {
     let run_on = async |(place, cluster): (usize, &String)| {
-        if edge.shutdown.is_asked() {
-            return None;
-        }
         let edge = edge.beside();
+        // Those that can't begin with the process have their own time.
+        let began = if place < MOST_CLUSTERS { edge.began } else { edge.clock.elapsed() };
+        let edge = Edge { began, ..edge };
         let name = cluster.rsplit('/').next();
         let span = tracing::error_span!("run", run_id = edge.run_id, cluster = name);
-        Some((place, Box::pin(run::run(config, cluster, &edge)).instrument(span).await))
+        (place, Box::pin(run::run(config, cluster, &edge)).instrument(span).await)
     };
     let mut runs = stream::iter(clusters.iter().enumerate()).map(run_on).buffer_unordered(MOST_CLUSTERS);
     let mut reports = Vec::new();
-    while let Some(ended) = runs.next().await {
-        let Some((place, report)) = ended else { continue };
+    while let Some((place, report)) = runs.next().await {
         print(&report, format, screen, out).context("cannot print the report")?;
         reports.push((place, report));
     }

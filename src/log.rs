@@ -61,6 +61,18 @@ impl Console {
         exit::FAILED
     }
 
+    /// Tells that the process was told to end before a run began, and gives the status to end with.
+    pub fn ended(&self) -> u8 {
+        let reason = "the run was told to end before it had begun; nothing was changed";
+        match self.format {
+            LogFormat::Text => eprintln!("{reason}"),
+            LogFormat::Json => {
+                println!("{}", self.origin().line(line::Level::Info, "interrupted", &json!({"reason": reason})));
+            }
+        }
+        exit::TERMINATED
+    }
+
     fn origin(&self) -> Origin<'_> {
         Origin { at: self.began, run_id: &self.run_id, cluster: "" }
     }

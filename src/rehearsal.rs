@@ -89,6 +89,8 @@ impl Rehearsal {
     /// # Errors
     /// Names the place in the snapshot that makes no sense.
     pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self> {
+        // The SDK waits between attempts by this chance, each thread's own: of one seed, everything is the same again.
+        fastrand::seed(options.seed);
         let simulator = Simulator::new(snapshot, options)?;
         let start = simulator.start();
         Ok(Self { simulator: Arc::new(Mutex::new(simulator)), start, since: Instant::now(), latency: LATENCY })
@@ -166,6 +168,7 @@ impl Rehearsal {
             ..self.edge(run_id, Shutdown::never()).await
         };
         let report = tokio::select! {
+            biased;
             report = run::run(config, cluster, &edge) => Some(report),
             () = died.notified() => None,
         };

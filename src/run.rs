@@ -48,6 +48,8 @@ pub struct Edge {
     pub clients: Clients,
     /// What time it is.
     pub clock: Clock,
+    /// When the run's time began, by the clock: with the process, or where a cluster had to wait for others, with its turn.
+    pub began: Duration,
     /// Which run this is; its marks in the cluster carry it.
     pub run_id: String,
     /// The task that the job itself runs in; kept out of every count and move.
@@ -70,7 +72,8 @@ impl Edge {
         progress: Progress,
         shutdown: Shutdown,
     ) -> Self {
-        Self { clients, clock, run_id, own_task, progress: Rc::new(progress), shutdown, turn: Arc::default() }
+        let (began, progress, turn) = (Duration::ZERO, Rc::new(progress), Arc::default());
+        Self { clients, clock, began, run_id, own_task, progress, shutdown, turn }
     }
 
     /// What another cluster's run is handed at the same time.
@@ -79,6 +82,7 @@ impl Edge {
         Self {
             clients: self.clients.beside(),
             clock: self.clock,
+            began: self.began,
             run_id: self.run_id.clone(),
             own_task: self.own_task.clone(),
             progress: Rc::clone(&self.progress),
@@ -90,7 +94,7 @@ impl Edge {
 
 /// Runs on one cluster. Whatever fails is in the report; the report always comes.
 pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
-    let began = edge.clock.elapsed();
+    let began = edge.began;
     let mut report = Report::new(Facts {
         run_id: edge.run_id.clone(),
         cluster: cluster.rsplit('/').next().unwrap_or(cluster).to_owned(),
@@ -99,10 +103,11 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
         trigger: config.trigger_instance.as_ref().map(ToString::to_string),
         configuration: config.in_force(),
     });
-    report.began = Some(edge.clock.now());
+    report.began = Some(edge.clock.at(began));
     edge.clients.region().clone_into(&mut report.region);
     let clients = edge.clients.ending_with(edge.shutdown.clone());
-    clients.patience.set_deadline(Instant::now() + config.policy.deadline);
+    let left = config.policy.deadline.saturating_sub(edge.clock.elapsed().saturating_sub(began));
+    clients.patience.set_deadline(Instant::now() + left);
     let target = Target { clients: &clients, cluster };
     let story =
         Story { config, edge, target, began: Cell::new(began), read_at: Cell::new(began), found: RefCell::default() };

@@ -1,4 +1,5 @@
-//! What a run begins with beside its settings: on which clusters, in which task, and which run it is.
+//! What a run begins with beside its settings: on which clusters, in which task, with which clients, and which run it is. SIGTERM
+//! ends it at once, whatever it waits for.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -10,9 +11,13 @@ use anyhow::{Context, Result};
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    aws::metadata::{self, OwnTask},
+    aws::{
+        Clients,
+        metadata::{self, OwnTask},
+    },
     config::{Clusters, Config, Problem, Problems},
     planning::model::{TaskArn, Timestamp},
+    shutdown::Shutdown,
 };
 
 /// How much of a task's id tells two runs of the same second apart.
@@ -27,11 +32,61 @@ pub struct Place {
     pub own_task: Option<TaskArn>,
 }
 
+/// All that a run begins with.
+#[derive(Debug)]
+pub struct Ready {
+    /// The settings, with what the files that they name hold.
+    pub config: Config,
+    /// On which clusters, and in which task.
+    pub place: Place,
+    /// The clients of AWS's services.
+    pub clients: Clients,
+}
+
+/// Why no run begins.
+#[derive(Debug)]
+pub enum Unready {
+    /// What is wrong with the settings, or with what AWS's SDK finds.
+    Misconfigured(Problems),
+    /// The process was told to end.
+    Ended,
+    /// The run's time is over before it began.
+    Late(anyhow::Error),
+}
+
+/// Makes ready for a run: reads the files that the settings name, asks in which task this is, and finds Region and credentials.
+/// Ends at once when the process is told to end, and in any case by the run's deadline.
+///
+/// # Errors
+/// Why no run begins.
+pub async fn ready(config: Config, shutdown: &Shutdown) -> Result<Ready, Unready> {
+    let deadline = config.policy.deadline;
+    let ready = tokio::time::timeout(deadline, shutdown.unless_asked(Box::pin(gather(config)))).await;
+    match ready {
+        Ok(Some(ready)) => ready.map_err(Unready::Misconfigured),
+        Ok(None) => Err(Unready::Ended),
+        Err(_) => Err(Unready::Late(anyhow::anyhow!(
+            "the run's deadline of {} came before its settings were read: a file that they name gives no end",
+            humantime::format_duration(deadline)
+        ))),
+    }
+}
+
+async fn gather(config: Config) -> Result<Ready, Problems> {
+    // A file may be one that never ends, as a pipe: so it is read beside, and need not be waited for.
+    let config = tokio::task::spawn_blocking(|| config.ready());
+    let config = config.await.unwrap_or_else(|error| Err(Problems::of_error(&error.into())))?;
+    let place = place(&config).await.map_err(|error| Problems::of_error(&error))?;
+    let clients = Clients::from_environment().await.map_err(|error| Problems::of_error(&error))?;
+    check_region(&place.clusters, clients.region())?;
+    Ok(Ready { config, place, clients })
+}
+
 /// Asks the task metadata endpoint, where there is one, and takes from it what the configuration leaves open.
 ///
 /// # Errors
 /// When the endpoint gives no answer, and the clusters aren't named.
-pub async fn place(config: &Config) -> Result<Place> {
+async fn place(config: &Config) -> Result<Place> {
     let own = match &config.metadata_uri {
         Some(uri) => Some(metadata::own_task(uri).await),
         None => None,
@@ -63,7 +118,7 @@ fn place_of(clusters: &Clusters, own: Option<Result<OwnTask>>) -> Result<Place> 
 ///
 /// # Errors
 /// Names each ARN that is of another Region than `region`.
-pub fn check_region(clusters: &[String], region: &str) -> Result<(), Problems> {
+fn check_region(clusters: &[String], region: &str) -> Result<(), Problems> {
     let elsewhere = clusters.iter().filter_map(|cluster| {
         let of_cluster = region_of(cluster).filter(|of_cluster| *of_cluster != region)?;
         let sentence = format!("is {cluster}, but this run works in {region}: set AWS_REGION={of_cluster}");

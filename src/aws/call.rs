@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    Clients,
+    ATTEMPT_TIMEOUT, Clients, OPERATION_TIMEOUT,
     limits::Class,
     patience::{Over, Patience},
 };
@@ -56,6 +56,8 @@ impl fmt::Display for CallError {
         }
         if self.is_access_denied() {
             write!(formatter, "; grant {} to the task role", permission(self.operation))?;
+        } else if self.code == "RequestTimeTooSkewed" || tells_of_time(&self.message) {
+            write!(formatter, "; set the clock of the container instance right")?;
         }
         Ok(())
     }
@@ -95,6 +97,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let answer = tokio::select! {
+        biased;
         answer = Box::pin(send()) => answer.map_err(|error| call_error(operation, &error)),
         why = clients.patience.over() => Err(over(operation, why)),
     };
@@ -166,6 +169,7 @@ pub async fn patiently<T>(
         }
         tracing::info!(operation = error.operation, wait_seconds = wait.as_secs(), reason = %error, "calling again");
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             _ = patience.over() => return Err(error),
         }
@@ -177,6 +181,7 @@ impl Clients {
     /// Waits for a token, and no longer than the run has time.
     async fn wait(&self, class: Class, operation: &'static str) -> Result<(), CallError> {
         tokio::select! {
+            biased;
             () = self.limits.wait(class) => Ok(()),
             why = self.patience.over() => Err(CallError { kind: FailureKind::NotNow, ..over(operation, why) }),
         }
@@ -204,7 +209,7 @@ where
         .to_owned();
     let message = match metadata.and_then(|meta| meta.message()) {
         Some(message) => message.to_owned(),
-        None if code.is_empty() => error.raw_response().map_or_else(|| chain(error), quoted),
+        None if code.is_empty() => error.raw_response().map_or_else(|| no_answer(error), quoted),
         None => chain(error),
     };
     let status = error.raw_response().map(|response| response.status().as_u16());
@@ -214,9 +219,10 @@ where
 /// How certain it is that nothing was done.
 fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> FailureKind
 where
-    E: std::error::Error + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    if is_throttle(code) || is_expired(code) {
+    let is_skewed = error.as_service_error().and_then(ProvideErrorMetadata::message).is_some_and(tells_of_time);
+    if is_throttle(code) || is_expired(code) || is_skewed {
         return FailureKind::NotNow;
     }
     match error {
@@ -232,6 +238,30 @@ where
         // No answer came in time, or the connection broke.
         _ => FailureKind::Unanswered,
     }
+}
+
+/// Why no answer came. The SDK's own layers say nothing that helps; what the innermost met does.
+fn no_answer<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: std::error::Error + 'static,
+{
+    match error {
+        SdkError::DispatchFailure(_) => format!("no connection, or it broke: {}", root(error)),
+        SdkError::TimeoutError(_) => {
+            let (one, all) = (ATTEMPT_TIMEOUT.as_secs(), OPERATION_TIMEOUT.as_secs());
+            format!("no answer came in time, which is {one} s for an attempt and {all} s for all of them")
+        }
+        _ => chain(error),
+    }
+}
+
+/// What an error comes from in the end.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// An answer that is none of AWS's, as a proxy's page: its status and first words.
@@ -269,6 +299,12 @@ fn is_throttle(code: &str) -> bool {
 /// Credentials that had just expired: the next call has new ones.
 fn is_expired(code: &str) -> bool {
     matches!(code, "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" | "RequestTimeTooSkewed")
+}
+
+/// A signature is refused for the time that it is of: the clocks were apart, and the next request is signed anew. ECS's code for
+/// it is that of every wrong signature. [AWS, "Troubleshoot Signature Version 4 signing for AWS API requests"]
+fn tells_of_time(message: &str) -> bool {
+    ["Signature expired", "Signature not yet current"].iter().any(|words| message.starts_with(words))
 }
 
 fn permission(operation: &str) -> String {

@@ -10,6 +10,7 @@ use super::{
     call::{call, failure, persistently},
     convert,
     limits::Class,
+    pages::Pages,
     read, shared,
 };
 use crate::planning::{
@@ -95,8 +96,8 @@ impl Target<'_> {
         let Self { clients, cluster } = self;
         let what = || format!("cannot list the tasks of {whose} (cluster {cluster})");
         let mut arns = BTreeSet::new();
-        let mut token = None;
-        for _ in 0..read::PAGES {
+        let (mut pages, mut token) = (Pages::of("ListTasks"), None);
+        loop {
             let answer = call(clients, Class::ClusterResourceRead, "ListTasks", async || {
                 let request = clients.ecs.list_tasks().cluster(cluster).max_results(read::PAGE);
                 let request = request.set_service_name(service.map(str::to_owned));
@@ -110,12 +111,12 @@ impl Target<'_> {
                 return Err(incomplete(format!("{}: ECS's answer has no list", what())));
             };
             arns.extend(listed.iter().map(|arn| TaskArn::from(arn.as_str())));
-            token = answer.next_token;
+            let next = pages.follow(&listed, answer.next_token);
+            token = next.map_err(|endless| incomplete(format!("{}: {endless}", what())))?;
             if token.is_none() {
                 return Ok(arns);
             }
         }
-        Err(incomplete(format!("{}: ECS gave {} pages and still more", what(), read::PAGES)))
     }
 
     /// Tasks as they are now; those that are gone, or whose end is decided, are missing.

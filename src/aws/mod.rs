@@ -10,6 +10,7 @@ pub mod limits;
 pub mod look;
 pub mod metadata;
 pub mod observe;
+mod pages;
 pub mod patience;
 pub mod providers;
 pub mod publish;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ecs::config::retry::RetryPartition;
 
 use self::{limits::Limits, observe::Observer, patience::Patience};
 use crate::shutdown::Shutdown;
@@ -97,18 +99,32 @@ impl Clients {
     /// Clients of a configuration that is already loaded.
     pub(crate) fn from_config(config: &SdkConfig) -> Self {
         let observer = Observer::default();
+        // The SDK's quota of attempts is the whole process's otherwise: one cluster's trouble would use up another's.
+        let quota = || RetryPartition::custom("run").build();
         Self {
             ecs: aws_sdk_ecs::Client::from_conf(
-                aws_sdk_ecs::config::Builder::from(config).interceptor(observer.clone()).build(),
+                aws_sdk_ecs::config::Builder::from(config)
+                    .interceptor(observer.clone())
+                    .retry_partition(quota())
+                    .build(),
             ),
             cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
-                aws_sdk_cloudwatch::config::Builder::from(config).interceptor(observer.clone()).build(),
+                aws_sdk_cloudwatch::config::Builder::from(config)
+                    .interceptor(observer.clone())
+                    .retry_partition(quota())
+                    .build(),
             ),
             load_balancing: aws_sdk_elasticloadbalancingv2::Client::from_conf(
-                aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(observer.clone()).build(),
+                aws_sdk_elasticloadbalancingv2::config::Builder::from(config)
+                    .interceptor(observer.clone())
+                    .retry_partition(quota())
+                    .build(),
             ),
             auto_scaling: aws_sdk_autoscaling::Client::from_conf(
-                aws_sdk_autoscaling::config::Builder::from(config).interceptor(observer.clone()).build(),
+                aws_sdk_autoscaling::config::Builder::from(config)
+                    .interceptor(observer.clone())
+                    .retry_partition(quota())
+                    .build(),
             ),
             limits: Limits::default(),
             observer,

@@ -97,6 +97,7 @@ impl Patience {
             sleep_until(asked + after_signal).await;
         };
         tokio::select! {
+            biased;
             () = until_deadline => Over::Deadline,
             () = until_after_signal => Over::Signal,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 use aws_sdk_ecs::types::{self, Failure};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
@@ -11,6 +11,7 @@ use super::{
     call::{CallError, persistently},
     convert,
     limits::Class,
+    pages::Pages,
     shared::Shared,
 };
 use crate::{
@@ -35,8 +36,6 @@ const DEFINITION_BATCH: usize = 1;
 /// Describes of one kind under way at once: as many as hide the latency. Each may hold a connection and half a megabyte of
 /// answer.
 const UNDER_WAY: usize = 4;
-/// More pages than any cluster has: a million tasks, 200 on each of 5,000 container instances, and those are ECS's quotas.
-pub(super) const PAGES: usize = 10_000;
 
 /// A cluster as it was read, and what was met on the way.
 #[derive(Debug)]
@@ -131,11 +130,12 @@ pub async fn task_definitions(
     arns: BTreeSet<TaskDefinitionArn>,
     progress: &Progress,
 ) -> Result<(Vec<TaskDefinition>, Vec<Vanished>)> {
-    let mut pages = vec![arns.into_iter().map(|arn| arn.to_string()).collect::<Vec<_>>()];
+    let mut named = vec![arns.into_iter().map(|arn| arn.to_string()).collect::<Vec<_>>()];
     list_then_describe(
+        Pages::of("a list of task definitions"),
         DEFINITION_BATCH,
         progress.of(Kind::TaskDefinitions),
-        async |_| Ok(Page { ids: pages.pop().unwrap_or_default(), next: None }),
+        async |_| Ok(Page { ids: named.pop().unwrap_or_default(), next: None }),
         async |ids: Vec<String>| {
             let answer = persistently(clients, Class::TaskDefinitionRead, "DescribeTaskDefinition", async || {
                 clients.ecs.describe_task_definition().task_definition(&ids[0]).send().await
@@ -155,6 +155,7 @@ pub async fn task_definitions(
 
 async fn services(clients: &Clients, cluster: &str, progress: &Progress) -> Result<(Vec<Service>, Vec<Vanished>)> {
     list_then_describe(
+        Pages::of("ListServices"),
         SERVICE_BATCH,
         progress.of(Kind::Services),
         async |token| {
@@ -189,6 +190,7 @@ async fn container_instances(
     progress: &Progress,
 ) -> Result<(Vec<ContainerInstance>, Vec<Vanished>)> {
     list_then_describe(
+        Pages::of("ListContainerInstances"),
         BATCH,
         progress.of(Kind::ContainerInstances),
         async |token| {
@@ -223,6 +225,7 @@ async fn tasks(
     progress: &Progress,
 ) -> Result<(Vec<Task>, Vec<Vanished>)> {
     list_then_describe(
+        Pages::of("ListTasks"),
         BATCH,
         progress.of(Kind::Tasks),
         async |token| {
@@ -254,6 +257,7 @@ struct Page {
 /// A page may hold fewer than it could, so ids wait until a batch is full; the rest goes out with the last page. What is
 /// described comes in the planner's own types: ECS's answers, many times as large, are let go one by one.
 async fn list_then_describe<T>(
+    mut pages: Pages,
     batch: usize,
     progress: Counter<'_>,
     mut list: impl AsyncFnMut(Option<String>) -> Result<Page, CallError>,
@@ -268,22 +272,21 @@ async fn list_then_describe<T>(
     };
     let mut waiting: Vec<String> = Vec::new();
     let mut token = None;
-    for number in 0.. {
-        if number == PAGES {
-            bail!("ECS gave {PAGES} pages and still more; giving up");
-        }
+    loop {
         let page = {
             let mut listing = std::pin::pin!(list(token.clone()));
             loop {
                 tokio::select! {
+                    biased;
                     page = &mut listing => break page?,
                     Some(described) = describing.next() => take(described?),
                 }
             }
         };
         progress.listed(page.ids.len());
+        token = pages.follow(&page.ids, page.next).map_err(Error::msg)?;
         waiting.extend(page.ids);
-        let is_last = page.next.is_none();
+        let is_last = token.is_none();
         while waiting.len() >= batch || (is_last && !waiting.is_empty()) {
             if describing.len() >= UNDER_WAY
                 && let Some(described) = describing.next().await
@@ -296,10 +299,6 @@ async fn list_then_describe<T>(
         if is_last {
             break;
         }
-        if page.next == token {
-            bail!("ECS gave the same page token twice; giving up");
-        }
-        token = page.next;
     }
     while let Some(described) = describing.next().await {
         take(described?);

@@ -152,6 +152,7 @@ impl Held {
                 Err(failure) if failure.kind == FailureKind::Refused => return last,
                 Err(_) => {
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(AGAIN) => {}
                         _ = target.clients.patience.over() => return last,
                     }

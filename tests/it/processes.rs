@@ -4,8 +4,9 @@
 //! looks again. Services have health checks: where there is none the job takes the time between ECS's clock and its own.
 
 use std::{
+    fs::OpenOptions,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener as Deaf, TcpStream},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
@@ -31,25 +32,29 @@ use crate::support::{config, in_simulated_time, leftovers_in, options, snapshot,
 const SPEED: f64 = 60.0;
 
 /// A simulated cluster that other processes can reach, as long as this lives.
-struct Served {
-    running: Arc<Running>,
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) running: Arc<Running>,
+    pub(crate) address: SocketAddr,
     cluster: String,
     _until_dropped: oneshot::Sender<()>,
 }
 
 /// A run that ended.
-struct Ended {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Served {
     /// The cluster has the job's own date, for each compares the other's times with its own.
     fn new(snapshot: &Snapshot, seed: u64, behaviour: &[&str]) -> Self {
+        Self::at_speed(snapshot, seed, behaviour, SPEED)
+    }
+
+    pub(crate) fn at_speed(snapshot: &Snapshot, seed: u64, behaviour: &[&str], times_as_fast: f64) -> Self {
         let simulator = Simulator::starting_at(snapshot, options(seed, behaviour, &[]), today()).unwrap();
-        let running = Arc::new(Running::new(simulator, SPEED));
+        let running = Arc::new(Running::new(simulator, times_as_fast));
         let (until_dropped, dropped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let served = running.clone();
@@ -69,10 +74,15 @@ impl Served {
 
     /// Starts the job with settings `NAME=VALUE`, and with nothing of this process's own environment.
     fn start(&self, settings: &str) -> Child {
+        self.start_at(self.address, settings)
+    }
+
+    /// The same, where the cluster is reached by another address.
+    pub(crate) fn start_at(&self, address: SocketAddr, settings: &str) -> Child {
         let ours = settings.split_whitespace().map(|word| word.split_once('=').unwrap());
         Command::new(env!("CARGO_BIN_EXE_ecs-rebalancer"))
             .env_clear()
-            .env("AWS_ENDPOINT_URL", format!("http://{}", self.address))
+            .env("AWS_ENDPOINT_URL", format!("http://{address}"))
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "simulated")
             .env("AWS_SECRET_ACCESS_KEY", "simulated")
@@ -86,7 +96,7 @@ impl Served {
             .unwrap()
     }
 
-    fn run(&self, settings: &str) -> Ended {
+    pub(crate) fn run(&self, settings: &str) -> Ended {
         Ended::of(self.start(settings))
     }
 
@@ -113,7 +123,7 @@ impl Served {
     }
 
     /// Lets the lease of a dead run lapse. It does so by the job's clock, in minutes that a test can't wait.
-    fn let_the_lease_lapse(&self) {
+    pub(crate) fn let_the_lease_lapse(&self) {
         let tags = self.running.simulator().cluster_tags().clone();
         for (key, lease) in tags.iter().filter(|(key, _)| key.starts_with("ecs-rebalancer:lease-")) {
             let (state, _) = lease.split_once(" until=").unwrap();
@@ -125,14 +135,14 @@ impl Served {
 }
 
 impl Ended {
-    fn of(process: Child) -> Self {
+    pub(crate) fn of(process: Child) -> Self {
         let output = process.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// The last line on standard output.
-    fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         let line = self.stdout.lines().last().unwrap_or_else(|| panic!("no report: {}", self.stderr));
         let summary: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(summary["message"], "summary", "{line}");
@@ -222,7 +232,7 @@ fn to_its_end_it_does_as_in_a_rehearsal_and_steps_back_for_another() {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
+pub(crate) enum Signal {
     Terminate,
     Kill,
 }
@@ -309,7 +319,7 @@ impl When {
     }
 }
 
-fn send(signal: Signal, process: &mut Child) {
+pub(crate) fn send(signal: Signal, process: &mut Child) {
     match signal {
         Signal::Kill => process.kill().unwrap(),
         // The standard library sends no other signal; every shell does.
@@ -365,4 +375,69 @@ fn whenever_a_signal_ends_it_every_service_is_whole() {
         plays.into_iter().map(|play| play.join().unwrap()).filter(|met| *met).count()
     });
     assert!(met >= MET, "only {met} of {} signals met a run", 2 * MOMENTS);
+}
+
+/// Long enough for a process to end that is told to, however busy the machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Starts the job with an environment, waits until it asks what never answers, and tells it to end.
+fn check_start_that_ends(asks: impl FnOnce(), environment: &[(&str, &str)], told: &str) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_ecs-rebalancer"))
+        .env_clear()
+        .envs([("HOME", "/nonexistent"), ("REBALANCER_CLUSTER", "prod"), ("REBALANCER_LOG_FORMAT", "json")])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    asks();
+    send(Signal::Terminate, &mut process);
+    let signalled = Instant::now();
+    let ended = Ended::of(process);
+    let what = format!("{environment:?}: {}{}", ended.stdout, ended.stderr);
+    assert!(signalled.elapsed() < AT_ONCE, "after {:?}: {what}", signalled.elapsed());
+    assert_eq!(ended.status.code(), Some(exit::TERMINATED.into()), "{what}");
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = lines.as_slice() else { panic!("not one line: {what}") };
+    let reason = line.get("outcome_reason").unwrap_or(&line["reason"]);
+    assert_eq!(reason, told, "{what}");
+}
+
+/// The same with an address where everybody is let in, and nobody answers.
+fn check_start_that_asks(name: &str, environment: &[(&str, &str)], told: &str) {
+    let deaf = Deaf::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = format!("http://{}", deaf.local_addr().unwrap());
+    let environment: Vec<(&str, &str)> = environment.iter().copied().chain([(name, address.as_str())]).collect();
+    let mut connection = None;
+    check_start_that_ends(|| connection = Some(deaf.accept().unwrap()), &environment, told);
+}
+
+/// The same with a plan that is a pipe into which nobody writes.
+fn check_start_that_reads() {
+    let pipe = std::env::temp_dir().join(format!("processes-{}-plan", std::process::id()));
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut written = None;
+    // It can be opened for writing once it is read.
+    let asks = || written = Some(OpenOptions::new().write(true).open(&pipe).unwrap());
+    check_start_that_ends(asks, &[("REBALANCER_PLAN", pipe.to_str().unwrap())], BEFORE);
+    std::fs::remove_file(pipe).unwrap();
+}
+
+const BEFORE: &str = "the run was told to end before it had begun; nothing was changed";
+const READING: &str = "the run was told to end while it read the cluster";
+
+#[test]
+fn whatever_it_waits_for_at_its_start_a_signal_ends_it_at_once() {
+    let region = ("AWS_REGION", "us-east-1");
+    let keys = [region, ("AWS_ACCESS_KEY_ID", "simulated"), ("AWS_SECRET_ACCESS_KEY", "simulated")];
+    thread::scope(|scope| {
+        scope.spawn(check_start_that_reads);
+        scope.spawn(|| check_start_that_asks("ECS_CONTAINER_METADATA_URI_V4", &keys, BEFORE));
+        scope.spawn(|| check_start_that_asks("AWS_EC2_METADATA_SERVICE_ENDPOINT", &[], BEFORE));
+        scope.spawn(|| check_start_that_asks("AWS_EC2_METADATA_SERVICE_ENDPOINT", &[region], READING));
+        scope.spawn(|| check_start_that_asks("AWS_CONTAINER_CREDENTIALS_FULL_URI", &[region], READING));
+        scope.spawn(|| check_start_that_asks("AWS_ENDPOINT_URL", &keys, READING));
+    });
 }

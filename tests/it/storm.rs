@@ -307,6 +307,35 @@ fn check_protection(rehearsal: &Rehearsal, case: &Case, own: &[Vec<String>], wha
     }
 }
 
+/// All that is to be seen of a seed's first run, in which many calls are made anew.
+fn trace(seed: u64) -> String {
+    let case = case(seed);
+    in_simulated_time(async {
+        let behaviour: Vec<&str> = case.behaviour.iter().map(String::as_str).collect();
+        let faults: Vec<&str> = case.faults.iter().map(String::as_str).collect();
+        let faults = [&faults[..], &["throttle=0.2", "error=0.1", "drop=0.1", "lost-answer=0.1"]].concat();
+        let rehearsal = Rehearsal::new(&snapshot(&case.drawing), options(seed, &behaviour, &faults)).unwrap();
+        let runs = ["run-1", "run-2"].map(|run| {
+            let rehearsal = rehearsal.clone();
+            let settings = config(&case.settings);
+            async move { serde_json::to_string_pretty(&rehearsal.run(&settings, CLUSTER, run).await).unwrap() }
+        });
+        let reports = futures_util::future::join_all(runs).await.join("\n");
+        let simulator = rehearsal.simulator();
+        format!("{reports}\n{:#?}\n{:#?}\n{:#?}", simulator.requests(), simulator.timeline(), simulator.metrics())
+    })
+}
+
+/// Each thread has its own chance, if it has any.
+#[test]
+fn a_seed_plays_the_same_again() {
+    for seed in 0..20 {
+        let [one, again] = [0, 1].map(|_| std::thread::spawn(move || trace(seed)).join().unwrap());
+        let differs = one.lines().zip(again.lines()).find(|(one, again)| one != again);
+        assert!(one == again, "STORM_SEED={seed}: {differs:?}");
+    }
+}
+
 #[test]
 fn whatever_comes_the_invariants_hold() {
     #[expect(clippy::disallowed_methods, reason = "what a person asks of this one test")]

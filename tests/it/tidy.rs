@@ -118,6 +118,19 @@ fn nothing_waits_in_earnest_and_nothing_is_left_out() {
     );
 }
 
+/// Without `biased`, tokio asks its branches in an order by chance, and no seed would play the same again.
+#[test]
+fn what_is_waited_for_is_asked_in_the_order_in_which_it_stands() {
+    for path in files("src", &["rs"]) {
+        let text = text(&path).unwrap();
+        let by_chance = text
+            .split("select!")
+            .skip(1)
+            .filter(|rest| !rest.trim_start_matches([' ', '{', '\n']).starts_with("biased;"));
+        assert_eq!(by_chance.count(), 0, "{} has a `select!` that is not biased", path.display());
+    }
+}
+
 #[test]
 fn files_say_what_they_are_for_and_the_edge_is_seen_at_one_look() {
     let mut wrong = Vec::new();
