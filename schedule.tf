@@ -302,7 +302,7 @@ variable "schedule_window_minutes" {
 }
 
 variable "event_enabled" {
-  description = "Whether a container instance that joins starts a run. Clusters in mode consolidate have no such event unless they ask for it: an instance that joins there came because capacity was short."
+  description = "Whether a container instance that joins starts a run. Clusters in mode consolidate have no such event unless they ask for it: an instance that joins there came because capacity was short. Nor do clusters in a dry run, which would change nothing."
   type        = bool
   default     = true
   nullable    = false
@@ -492,7 +492,7 @@ locals {
     schedule_enabled    = coalesce(settings.schedule_enabled, var.schedule_enabled)
     schedule_expression = coalesce(settings.schedule_expression, var.schedule_expression)
     schedule_timezone   = coalesce(settings.schedule_timezone, var.schedule_timezone)
-    event_enabled       = coalesce(settings.event_enabled, var.event_enabled && settings.mode != "consolidate")
+    event_enabled       = coalesce(settings.event_enabled, var.event_enabled && settings.mode != "consolidate" && !settings.dry_run)
     event_max_version   = coalesce(settings.event_max_version, var.event_max_version)
   } }
 

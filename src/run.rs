@@ -12,9 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
-use self::lease::Taken;
+use self::lease::{Held, Taken};
 
 use crate::{
     aws::{Clients, Target, providers, publish, read},
@@ -142,61 +145,120 @@ impl Story<'_> {
     /// Whatever it ends with, what was measured and done stands in the report by then.
     async fn tell(&self, report: &mut Report) -> Result<()> {
         let shutdown = &self.edge.shutdown;
-        let ended = || "the run was told to end while it read the cluster".to_owned();
+        if let Some(instance) = &self.config.trigger_instance {
+            let unwanted = trigger::unwanted(self.target, instance, self.edge.own_task.as_ref());
+            let Some(unwanted) = shutdown.unless_asked(unwanted).await else {
+                report.conclude(Outcome::Interrupted, ended_reading());
+                return Ok(());
+            };
+            if let Some(why) = unwanted? {
+                report.conclude(Outcome::Skipped, why);
+                return Ok(());
+            }
+            if !self.config.dry_run {
+                return Box::pin(self.tell_of_event(report)).await;
+            }
+        }
         let Some(looked) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
-            report.conclude(Outcome::Interrupted, ended());
+            report.conclude(Outcome::Interrupted, ended_reading());
             return Ok(());
         };
-        let Some(mut looked) = looked? else { return Ok(()) };
+        let mut looked = looked?;
         if self.is_done(&looked, report).await? {
             return Ok(());
         }
-        let _turn = if let Ok(turn) = self.edge.turn.try_lock() {
-            turn
-        } else {
-            let Some(turn) = shutdown.unless_asked(self.edge.turn.lock()).await else {
-                report.conclude(Outcome::Interrupted, "the run was ended before it was this cluster's turn".to_owned());
-                return Ok(());
-            };
-            // What was seen is old by now, and this cluster's time begins here.
-            self.began.set(self.edge.clock.elapsed());
-            self.target.clients.patience.set_deadline(Instant::now() + self.config.policy.deadline);
+        let Some((_turn, has_waited)) = shutdown.unless_asked(self.turn()).await else {
+            report.conclude(Outcome::Interrupted, "the run was ended before it was this cluster's turn".to_owned());
+            return Ok(());
+        };
+        if has_waited {
+            // What was seen is old by now.
             let Some(anew) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
-                report.conclude(Outcome::Interrupted, ended());
+                report.conclude(Outcome::Interrupted, ended_reading());
                 return Ok(());
             };
-            match anew? {
-                Some(anew) => looked = anew,
-                None => return Ok(()),
-            }
+            looked = anew?;
             if self.is_done(&looked, report).await? {
                 return Ok(());
             }
-            turn
+        }
+        let Some(lease) = self.take_lease(report).await? else { return Ok(()) };
+        let acted = Box::pin(self.act_under(&lease, &mut looked, report)).await;
+        self.give_back(lease, acted).await
+    }
+
+    /// A run that an event started takes the lease before it reads the cluster: of many container instances that join at once
+    /// each starts a run, and one of those runs reads all, the others next to nothing.
+    async fn tell_of_event(&self, report: &mut Report) -> Result<()> {
+        let shutdown = &self.edge.shutdown;
+        let turn = async {
+            tokio::time::sleep(trigger::stagger(&self.edge.run_id)).await;
+            self.turn().await
         };
+        let Some(_turn) = shutdown.unless_asked(turn).await else {
+            report.conclude(Outcome::Interrupted, ended_reading());
+            return Ok(());
+        };
+        let Some(lease) = self.take_lease(report).await? else { return Ok(()) };
+        let acted = Box::pin(async {
+            let Some(looked) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
+                report.conclude(Outcome::Interrupted, ended_reading());
+                return Ok(());
+            };
+            let mut looked = looked?;
+            if self.is_done(&looked, report).await? {
+                Ok(())
+            } else {
+                self.act_under(&lease, &mut looked, report).await
+            }
+        })
+        .await;
+        self.give_back(lease, acted).await
+    }
+
+    /// Waits for this cluster's turn; gives whether it had to. Then its time begins there.
+    async fn turn(&self) -> (MutexGuard<'_, ()>, bool) {
+        if let Ok(turn) = self.edge.turn.try_lock() {
+            return (turn, false);
+        }
+        let turn = self.edge.turn.lock().await;
+        self.began.set(self.edge.clock.elapsed());
+        self.target.clients.patience.set_deadline(Instant::now() + self.config.policy.deadline);
+        (turn, true)
+    }
+
+    /// The lease on the cluster; none where that is another run's, or this one was told to end.
+    async fn take_lease(&self, report: &mut Report) -> Result<Option<Held>> {
+        let Edge { run_id, clock, shutdown, .. } = self.edge;
         let deadline = self.config.policy.deadline;
-        let (taken, told) =
-            Box::pin(lease::take(self.target, &self.edge.run_id, self.edge.clock, deadline, shutdown)).await?;
+        let (taken, told) = Box::pin(lease::take(self.target, run_id, *clock, deadline, shutdown)).await?;
         report.warn(told);
-        let lease = match taken {
-            Taken::Held(lease) => lease,
+        match taken {
+            Taken::Held(lease) => return Ok(Some(lease)),
             Taken::Withdrawn(other) => {
                 let who = other.map_or_else(|| "another run".to_owned(), |other| format!("run {other}"));
                 report.conclude(Outcome::Skipped, format!("{who} is at work on the cluster"));
-                return Ok(());
             }
             Taken::Ended => {
                 report.conclude(Outcome::Interrupted, "the run was told to end before it changed anything".to_owned());
-                return Ok(());
             }
-        };
+        }
+        Ok(None)
+    }
+
+    /// Acts, with the lease, on what was seen.
+    async fn act_under(&self, lease: &Held, looked: &mut Looked, report: &mut Report) -> Result<()> {
         if self.config.policy.mode == Mode::Consolidate && !looked.planned.services.is_empty() {
             let note = ModeNote { consolidated_at: self.now() };
             if let Err(failure) = lease.note_mode(self.target, note).await {
                 report.warn(vec![format!("{failure}; a run in mode spread may undo what is packed now")]);
             }
         }
-        let acted = Box::pin(self.act(&mut looked, report)).await;
+        Box::pin(self.act(looked, report)).await
+    }
+
+    /// Gives the lease back, whatever became of the work.
+    async fn give_back(&self, lease: Held, acted: Result<()>) -> Result<()> {
         self.target.clients.patience.allow_last_calls();
         let released = lease.release(self.target).await;
         acted?;
@@ -204,20 +266,8 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Reads, measures and plans; nothing where the run is not to go on.
-    async fn look(&self, report: &mut Report) -> Result<Option<Looked>> {
-        if let Some(instance) = &self.config.trigger_instance {
-            let own_task = self.edge.own_task.as_ref();
-            let mut why = trigger::unwanted(self.target, instance, own_task).await?;
-            if why.is_none() && !self.config.dry_run {
-                let holder = lease::holder(self.target, &self.edge.run_id, self.now()).await?;
-                why = holder.map(|run| format!("run {run} is at work on the cluster"));
-            }
-            if let Some(why) = why {
-                report.conclude(Outcome::Skipped, why);
-                return Ok(None);
-            }
-        }
+    /// Reads, measures and plans.
+    async fn look(&self, report: &mut Report) -> Result<Looked> {
         let mut cluster = Box::pin(self.read_first(report)).await?;
         let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
@@ -229,7 +279,7 @@ impl Story<'_> {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
         let planned = self.plan(&mut cluster, &found, report).await?;
-        Ok(Some(Looked { cluster, planned, leftovers }))
+        Ok(Looked { cluster, planned, leftovers })
     }
 
     /// Whether there is nothing to act on, or nothing may be; then that is reported.
@@ -525,6 +575,10 @@ impl Leftovers {
     fn is_empty(&self) -> bool {
         self.services.is_empty() && self.instances.is_empty()
     }
+}
+
+fn ended_reading() -> String {
+    "the run was told to end while it read the cluster".to_owned()
 }
 
 fn count(number: usize) -> u32 {

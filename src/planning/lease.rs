@@ -154,7 +154,8 @@ pub fn next(stage: Stage, own: &str, keys: &Keys, waited: Duration) -> Next {
     let wait = || if waited < PATIENCE { Next::Wait } else { Next::Withdraw(None) };
     let withdraw = |key: &Key| Next::Withdraw(Some(key.run_id.clone()));
     match (stage, ours) {
-        (Stage::Begun, _) => keys.held_by_another(run_id).map_or(Next::Ask, withdraw),
+        // One that was going to give way later need not ask.
+        (Stage::Begun, _) => keys.held_by_another(run_id).or_else(|| lower(State::Asking)).map_or(Next::Ask, withdraw),
         // Not to be read yet: then others' writes may not be either.
         (Stage::Asked, None) | (Stage::Held, None | Some(State::Asking)) => wait(),
         (Stage::Asked, Some(_)) => {
@@ -204,7 +205,8 @@ mod tests {
             (Stage::Begun, "r9=holding", 0, gives_way_to("r9")),
             (Stage::Begun, "r1=lapsed", 0, Next::Ask),
             (Stage::Begun, "r1=ever", 0, Next::Ask),
-            (Stage::Begun, "r1=asking", 0, Next::Ask),
+            (Stage::Begun, "r1=asking", 0, gives_way_to("r1")),
+            (Stage::Begun, "r9=asking", 0, Next::Ask),
             // What this run wrote is not to be read yet.
             (Stage::Asked, "", 3, Next::Wait),
             (Stage::Asked, "r1=asking", 3, Next::Wait),

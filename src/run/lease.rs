@@ -53,15 +53,6 @@ pub(super) async fn sweep(target: Target<'_>, now: Timestamp) -> Result<Vec<Stri
     Ok(told(&keys))
 }
 
-/// The run that holds the lease, if another than this one does.
-///
-/// # Errors
-/// When the cluster can't be looked at.
-pub(super) async fn holder(target: Target<'_>, run_id: &str, now: Timestamp) -> Result<Option<String>, Failure> {
-    let (_, tags) = target.cluster_tags().await?;
-    Ok(Keys::of(&tags, now).held_by_another(run_id).map(|key| key.run_id.clone()))
-}
-
 /// Keys that no run can have written.
 fn told(keys: &Keys) -> Vec<String> {
     let tell =

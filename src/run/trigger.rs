@@ -1,6 +1,11 @@
 //! The container instance whose event launched the run, looked at before anything else: every start and stop of a task sends such
 //! an event, a run's own moves too, so most runs end here, after a request or two.
 
+use std::{
+    hash::{DefaultHasher, Hasher},
+    time::Duration,
+};
+
 use crate::{
     aws::{Target, look::Sighting},
     planning::{
@@ -11,6 +16,16 @@ use crate::{
 
 /// More tasks than this on a container instance are not those of daemons: it has not just joined.
 const MOST_DAEMONS: u32 = 10;
+
+/// Runs whose container instances join at the same moment ask for the lease within so many milliseconds.
+const APART_MILLISECONDS: u64 = 5_000;
+
+/// How long a run waits before it asks for the lease, so that most of those that start at once see that another has asked.
+pub(super) fn stagger(run_id: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(run_id.as_bytes());
+    Duration::from_millis(hasher.finish() % APART_MILLISECONDS)
+}
 
 /// Whether the container instance has just become usable: ACTIVE, agent connected, and no task on it but those of daemons and of
 /// the job itself, whose task definition family is `own_family`. Else why the run is not wanted. At most four requests.

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,23 +23,45 @@ from emulators import AWS, REGION, client, free_port, server
 RESOURCES = ["aws_scheduler_schedule"]
 BLOCKS = ["runtime_platform"]
 ARGUMENTS = ["sqs_managed_sse_enabled"]
-SERVICES = ["cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ecs", "iam", "scheduler", "sqs", "sts"]
-CLUSTER = "reference"
+SERVICES = ["cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ecs", "iam", "sqs", "sts"]
+# What the walk's instances take is one of AWS's own policies.
+POLICIES = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+CLUSTER = "prod"
 VARIABLES = {
     "clusters": {CLUSTER: {"include": ["web-*"], "steer": True}, "other": {"dry_run": True}},
     "image": "111122223333.dkr.ecr.us-east-1.amazonaws.com/ecs-rebalancer:0.1.0",
-    "subnets": ["subnet-0a"],
-    "security_groups": ["sg-0a"],
 }
-# What a user may come to change, each from VARIABLES.
+
+
+def of_cluster(**settings):
+    """The settings of one cluster."""
+    return {"clusters": {**VARIABLES["clusters"], CLUSTER: settings}}
+
+
+# What a user may come to change, each from VARIABLES: together, all that there is to set.
 CHANGES = [
-    ("a setting of the job", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"max_moves": 5}}}),
-    ("the brake", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"dry_run": True, "recover": True}}}),
-    ("packing", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"mode": "consolidate", "steer": True}}}),
-    ("on the cluster's own instances", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"launch_type": "EC2", "network_mode": "bridge"}}}),
-    ("on spot capacity", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"capacity_provider": "FARGATE_SPOT"}}}),
-    ("no metrics", {"clusters": {**VARIABLES["clusters"], CLUSTER: {"metrics": "off"}}}),
-    ("another image, elsewhere", {"image": "registry.example/ecs-rebalancer:2", "architecture": "X86_64"}),
+    ("settings of the job", of_cluster(
+        threshold=20, load_threshold=30, headroom=15, strategy="surge", exclude=["web-1"], max_moves=5, max_services=3, parallel=2, surge=50,
+        cooldown="5m", task_timeout="4m", deadline="20m", metrics="all", metric_namespace="Own", log="debug", log_format="json",
+    )),
+    ("whom it may start as", of_cluster(strategy="revision", tag_strategies=["stop"], pass_roles=["arn:aws:iam::111122223333:role/web"])),
+    ("when", of_cluster(
+        schedule_expression="cron(0 3 * * ? *)", schedule_timezone="Europe/Vienna", event_max_version=9, alarm_silence_hours=60, alarm_imbalance_hours=48,
+    ) | {"schedule_window_minutes": 30}),
+    ("never", {"schedule_enabled": False, "event_enabled": False}),
+    ("the brake", of_cluster(dry_run=True, recover=True)),
+    ("packing", of_cluster(mode="consolidate", steer=True)),
+    ("on the cluster's own instances", of_cluster(launch_type="EC2", network_mode="bridge")),
+    ("on spot capacity", of_cluster(capacity_provider="FARGATE_SPOT")),
+    ("no metrics", of_cluster(metrics="off")),
+    ("another image, elsewhere", {"image": "registry.example/ecs-rebalancer:2", "architecture": "X86_64", "assign_public_ip": True}),
+    ("what the account demands", {
+        "role_path": "/platform/", "permissions_boundary": "arn:aws:iam::111122223333:policy/boundary", "tags": {"team": "platform"},
+        "log_retention_days": 365, "alarm_actions": ["arn:aws:sns:us-east-1:111122223333:alarms"],
+    }),
+    ("one cluster fewer", {"clusters": {CLUSTER: {}}}),
+    # A log group's key is only given to a new one: on moto's answer to AssociateKmsKey, a 500, the provider tries again for an hour.
+    ("another name, and a key", {"name": "balance", "kms_key_arn": "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"}),
 ]
 
 
@@ -46,10 +69,15 @@ def as_of_2021(text):
     """The configuration without what was not there, each of which must be."""
     patterns = [rf'^resource "{name}" .*?^}}\n' for name in RESOURCES]
     patterns += [rf"^  {name} {{.*?^  }}\n" for name in BLOCKS] + [rf"^ +{name} +=.*?\n" for name in ARGUMENTS]
+    return without(text, patterns)
+
+
+def without(text, patterns):
+    """A configuration without what the patterns match, each of which must be there."""
     for pattern in patterns:
         text, count = re.subn(pattern, "", text, flags=re.MULTILINE | re.DOTALL)
         if not count:
-            sys.exit(f"FAILED: {pattern} is not in schedule.tf: nothing to leave out")
+            sys.exit(f"FAILED: {pattern} is nowhere: nothing to leave out")
     return text
 
 
@@ -86,6 +114,58 @@ def write(folder, **variables):
     (folder / "terraform.tfvars.json").write_text(json.dumps({**VARIABLES, **variables}))
 
 
+def network(endpoint):
+    """Where the job runs: the account's own network."""
+    ec2 = client("ec2", endpoint)
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["SecurityGroups"]
+    return {"subnets": [subnet["SubnetId"]], "security_groups": [groups[0]["GroupId"]]}
+
+
+def name_endpoints(folder, endpoint):
+    """To a provider that doesn't yet read AWS_ENDPOINT_URL."""
+    endpoints = "\n".join(f'    {service} = "{endpoint}"' for service in SERVICES)
+    (folder / "emulator.tf").write_text(
+        f'provider "aws" {{\n  region = "{REGION}"\n  skip_credentials_validation = true\n'
+        f"  skip_metadata_api_check = true\n  endpoints {{\n{endpoints}\n  }}\n}}\n"
+    )
+
+
+def changes(plan, to=""):
+    """What a plan has, by its address. moto forgets the descriptions of a security group's rules."""
+    found = re.findall(rf"# (\S+) (?:will|must) be {to}", plan)
+    return [address for address in found if not re.match(r"aws_vpc_security_group_\w+_rule\.", address)]
+
+
+def check_alone(walk, environment, what, *settings):
+    """Nothing that is there is in the walk's plan, which only makes things."""
+    plan = terraform(walk, environment, "plan", *settings)
+    check(f"the walk, {what}: nothing that is there is in its plan", "Plan:" in plan and not changes(plan, "(?!created)"), plan)
+
+
+def check_the_walk(project, folder, environment, endpoint):
+    """The example with a cluster of its own, in the same clone and account as what is deployed already, which it leaves alone."""
+    walk = folder / "examples" / "reference-cluster"
+    walk.mkdir(parents=True)
+    text = (project / "examples/reference-cluster/main.tf").read_text()
+    (walk / "main.tf").write_text(text)
+    terraform(walk, environment, "get")
+    check_alone(walk, environment, "the whole")
+    # moto gives a service without a network of its own an empty one, on which the provider dies.
+    (walk / "main.tf").write_text(without(text, [r'^resource "aws_ecs_service" "web" .*?^}\n']))
+    before = left(endpoint, False)
+    for what, settings in (("the cluster alone", []), ("with the job", ["-var", f"image={VARIABLES['image']}"])):
+        check_alone(walk, environment, what, *settings)
+        terraform(walk, environment, "apply", "-auto-approve", *settings)
+        plan = terraform(walk, environment, "plan", *settings)
+        check(f"the walk, {what}: a second plan finds nothing to do", not changes(plan), plan)
+        plan = terraform(folder, environment, "plan")
+        check(f"the walk, {what}: nor does production's", "No changes." in plan, plan)
+    terraform(walk, environment, "destroy", "-auto-approve", *settings)
+    after = left(endpoint, False)
+    check("the walk is over, and all of production is there", after == before, (before, after))
+
+
 def check_changes(folder, environment):
     """Each setting is applied, and then there is nothing to do; a run always finds a task definition to start."""
     for what, variables in CHANGES:
@@ -101,24 +181,27 @@ def check_changes(folder, environment):
     terraform(folder, environment, "apply", "-auto-approve")
 
 
-def instance(endpoint):
-    """Something for moto to place a run on."""
-    ecs = client("ecs", endpoint)
-    for cluster in VARIABLES["clusters"]:
-        ecs.create_cluster(clusterName=cluster)
-    image = client("ec2", endpoint).describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    machine = client("ec2", endpoint).run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    ecs.register_container_instance(cluster=CLUSTER, instanceIdentityDocument=json.dumps({"instanceId": machine}))
-
-
 def check_destroying(folder, environment, endpoint, old):
     """A run is under way. Nothing starts another first, then it is ended, then its permissions go."""
-    instance(endpoint)
     ecs = client("ecs", endpoint)
-    (run,) = ecs.run_task(cluster=CLUSTER, taskDefinition=f"ecs-rebalancer-{CLUSTER}", launchType="EC2")["tasks"]
     # The AWS CLI's own name for where to ask.
-    told = terraform(folder, {**environment, "AWS_ENDPOINT_URL": endpoint}, "destroy", "-auto-approve")
-    (task,) = ecs.describe_tasks(cluster=CLUSTER, tasks=[run["taskArn"]])["tasks"]
+    environment = {**environment, "AWS_ENDPOINT_URL": endpoint}
+    for cluster in VARIABLES["clusters"]:
+        ecs.create_cluster(clusterName=cluster)
+    # moto reckons with the container's own memory, and dies where only the task has any: so a revision that has.
+    definition = ecs.describe_task_definition(taskDefinition=f"ecs-rebalancer-{CLUSTER}")["taskDefinition"]
+    (container,) = definition["containerDefinitions"]
+    revision = ecs.register_task_definition(
+        **{key: definition[key] for key in ("family", "networkMode", "requiresCompatibilities", "cpu", "memory", "taskRoleArn", "executionRoleArn")},
+        containerDefinitions=[{**container, "memory": int(definition["memory"])}],
+    )["taskDefinition"]["taskDefinitionArn"]
+    commands = terraform(folder, environment, "output", "-raw", "run").splitlines()
+    (command,) = [command for command in commands if f"--cluster {CLUSTER} " in command]
+    started = subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=False)
+    check("a run is started by the command that Terraform prints", started.returncode == 0, started.stderr)
+    (run,) = json.loads(started.stdout)["tasks"]
+    told = terraform(folder, environment, "destroy", "-auto-approve")
+    (task,) = ecs.describe_tasks(cluster=run["clusterArn"], tasks=[run["taskArn"]])["tasks"]
     check("the run was ended", task["desiredStatus"] == "STOPPED" and run["taskArn"] in told, told)
     steps = [f'aws_cloudwatch_event_target.joined["{CLUSTER}"]: Destruction complete', f'terraform_data.end["{CLUSTER}"]: Destroying']
     if not old:
@@ -126,6 +209,7 @@ def check_destroying(folder, environment, endpoint, old):
     steps += [f'terraform_data.end["{CLUSTER}"]: Destruction complete', f'aws_iam_role_policy.task["{CLUSTER}"]: Destroying']
     places = [told.find(step) for step in steps]
     check("what starts runs went first, then the run, then its permissions", -1 not in places and max(places[:-3]) < places[-3] < places[-2] < places[-1], told)
+    ecs.deregister_task_definition(taskDefinition=revision)
     gone = left(endpoint, old)
     check("nothing is left", not any(gone.values()), gone)
 
@@ -133,20 +217,18 @@ def check_destroying(folder, environment, endpoint, old):
 def main():
     moto, *old = sys.argv[1:]
     project = pathlib.Path(__file__).parents[2]
-    with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port) as endpoint:
+    with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port, POLICIES) as endpoint:
         folder = pathlib.Path(name)
         text = (project / "schedule.tf").read_text()
         (folder / "schedule.tf").write_text(as_of_2021(text) if old else text)
         shutil.copy(project / "taskdef.json", folder)
-        endpoints = "\n".join(f'    {service} = "{endpoint}"' for service in SERVICES if not (old and service == "scheduler"))
-        settings = folder / "emulator.tf"
-        settings.write_text(
-            f'provider "aws" {{\n  region = "{REGION}"\n  skip_credentials_validation = true\n'
-            f"  skip_metadata_api_check = true\n  endpoints {{\n{endpoints}\n  }}\n}}\n"
-        )
         environment = {**os.environ, **AWS}
         if old:
             print(f"left out, for the provider is of 2021: {', '.join(RESOURCES + BLOCKS + ARGUMENTS)}")
+            name_endpoints(folder, endpoint)
+        else:
+            environment["AWS_ENDPOINT_URL"] = endpoint
+        VARIABLES.update(network(endpoint))
         write(folder)
         terraform(folder, environment, "validate")
         terraform(folder, environment, "apply", "-auto-approve")
@@ -157,6 +239,8 @@ def main():
         (job,) = client("ecs", endpoint).describe_task_definition(taskDefinition="ecs-rebalancer-other")["taskDefinition"]["containerDefinitions"]
         check("the task definition has its settings", {"name": "REBALANCER_DRY_RUN", "value": "true"} in job["environment"], job)
         check("a second plan finds nothing to do", "No changes." in (plan := terraform(folder, environment, "plan")), plan)
+        if not old:
+            check_the_walk(project, folder, environment, endpoint)
         check_changes(folder, environment)
         check_destroying(folder, environment, endpoint, old)
 

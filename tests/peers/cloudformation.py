@@ -216,6 +216,8 @@ def template(runs):
             "Type": "AWS::Events::Rule",
             "Properties": {
                 "Description": general(rule["description"]),
+                # A dry run has no event, as in Terraform.
+                "State": {"Fn::If": ["Live", "ENABLED", "DISABLED"]},
                 "EventPattern": general(json.loads(rule["event_pattern"])),
                 "Targets": [
                     {

@@ -266,23 +266,25 @@ run "schedules" {
       never    = { schedule_enabled = false }
       quiet    = { event_enabled = false, alarm_silence_hours = 5 }
       packed   = { mode = "consolidate", steer = true, event_enabled = true }
+      looks    = { dry_run = true }
+      asks     = { dry_run = true, event_enabled = true }
     }
   }
   assert {
     condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.silent : cluster => alarm.evaluation_periods } == {
-      often = 3, hourly = 3, daily = 49, twice = 25, weekdays = 145, quiet = 5, packed = 3
+      often = 3, hourly = 3, daily = 49, twice = 25, weekdays = 145, quiet = 5, packed = 3, looks = 3, asks = 3
     }
     error_message = "Silence is twice the schedule's longest pause and an hour; what runs once a week, or never, can't be watched so."
   }
   assert {
     condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.imbalanced : cluster => "${alarm.evaluation_periods} of ${alarm.period / 3600} h" } == {
-      often = "6 of 1 h", hourly = "6 of 1 h", daily = "2 of 24 h", twice = "2 of 12 h", weekdays = "1 of 24 h", weekly = "1 of 24 h", never = "6 of 1 h", quiet = "6 of 1 h"
+      often = "6 of 1 h", hourly = "6 of 1 h", daily = "2 of 24 h", twice = "2 of 12 h", weekdays = "1 of 24 h", weekly = "1 of 24 h", never = "6 of 1 h", quiet = "6 of 1 h", looks = "6 of 1 h", asks = "6 of 1 h"
     }
     error_message = "Each period has a run in it."
   }
   assert {
-    condition     = keys(aws_cloudwatch_event_rule.joined) == ["daily", "hourly", "never", "often", "packed", "twice", "weekdays", "weekly"]
-    error_message = "The event is each cluster's own choice."
+    condition     = keys(aws_cloudwatch_event_rule.joined) == ["asks", "daily", "hourly", "never", "often", "packed", "twice", "weekdays", "weekly"]
+    error_message = "The event is each cluster's own choice; by itself a dry run has none."
   }
   assert {
     condition     = aws_scheduler_schedule.this["never"].state == "DISABLED" && aws_scheduler_schedule.this["often"].state == "ENABLED" && aws_scheduler_schedule.this["daily"].schedule_expression_timezone == "Europe/Vienna"
