@@ -51,6 +51,14 @@ pub type FarSide = Arc<dyn Fn(http::Request<Bytes>) -> FarAnswer + Send + Sync>;
 pub struct Connection {
     /// Amazon ECS.
     pub ecs: aws_sdk_ecs::Client,
+    /// Elastic Load Balancing, which tells of targets.
+    pub balancing: aws_sdk_elasticloadbalancingv2::Client,
+    /// Auto Scaling: how many instances a group is to have.
+    pub groups: aws_sdk_autoscaling::Client,
+    /// Application Auto Scaling: what a service's count is kept within.
+    pub scaling: aws_sdk_applicationautoscaling::Client,
+    /// SQS, where EventBridge's events are.
+    pub queues: aws_sdk_sqs::Client,
     /// What was asked and answered of late.
     pub record: Record,
 }
@@ -80,7 +88,19 @@ impl Connection {
     fn of(config: &SdkConfig) -> Self {
         let record = Record::default();
         let ecs = aws_sdk_ecs::config::Builder::from(config).interceptor(record.clone()).build();
-        Self { ecs: aws_sdk_ecs::Client::from_conf(ecs), record }
+        let balancing =
+            aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(record.clone()).build();
+        let groups = aws_sdk_autoscaling::config::Builder::from(config).interceptor(record.clone()).build();
+        let scaling = aws_sdk_applicationautoscaling::config::Builder::from(config).interceptor(record.clone()).build();
+        let queues = aws_sdk_sqs::config::Builder::from(config).interceptor(record.clone()).build();
+        Self {
+            ecs: aws_sdk_ecs::Client::from_conf(ecs),
+            balancing: aws_sdk_elasticloadbalancingv2::Client::from_conf(balancing),
+            groups: aws_sdk_autoscaling::Client::from_conf(groups),
+            scaling: aws_sdk_applicationautoscaling::Client::from_conf(scaling),
+            queues: aws_sdk_sqs::Client::from_conf(queues),
+            record,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod cleaning;
 mod looking;
+mod outside;
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,8 +21,9 @@ use aws_sdk_ecs::{
         create_service::builders::CreateServiceFluentBuilder, update_service::builders::UpdateServiceFluentBuilder,
     },
     types::{
-        AvailabilityZoneRebalancing, CapacityProviderStrategyItem, LaunchType, LoadBalancer, PlacementConstraint,
-        PlacementConstraintType, PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
+        AdvancedConfiguration, AvailabilityZoneRebalancing, CanaryConfiguration, CapacityProviderStrategyItem,
+        DeploymentConfiguration, DeploymentStrategy, LaunchType, LinearConfiguration, LoadBalancer,
+        PlacementConstraint, PlacementConstraintType, PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -34,7 +36,7 @@ use crate::{
 
 pub use self::{
     cleaning::{clean, is_allowed},
-    looking::{Instance, Look, Task},
+    looking::{Instance, Look, Task, Told},
 };
 
 /// Between two looks at what is waited for.
@@ -96,6 +98,7 @@ impl Debug for Lab<'_> {
 
 /// A service to be made.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for a thing of its own, and most plans for none")]
 pub struct Plan<'a> {
     /// Its task definition.
     pub definition: &'a str,
@@ -107,8 +110,16 @@ pub struct Plan<'a> {
     pub constraint: Option<String>,
     /// Behind the stack's target group.
     pub has_targets: bool,
+    /// Behind the stack's other target group, whose targets drain for five minutes.
+    pub drains_slowly: bool,
+    /// Behind the stack's pair of target groups, with deployments of this strategy.
+    pub swaps: Option<DeploymentStrategy>,
     /// Over both of the stack's capacity providers, instead of the launch type EC2.
     pub over_providers: bool,
+    /// Of the capacity provider that scales by itself.
+    pub is_scaled: bool,
+    /// ECS evens out its zones.
+    pub evens_zones: bool,
     /// minimumHealthyPercent and maximumPercent.
     pub percents: Option<(i32, i32)>,
 }
@@ -121,6 +132,16 @@ impl<'a> Lab<'a> {
 
     pub(crate) fn ecs(&self) -> &Client {
         &self.site.connection.ecs
+    }
+
+    /// All clients.
+    pub(crate) fn connection(&self) -> &Connection {
+        self.site.connection
+    }
+
+    /// How long anything is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.site.patience
     }
 
     /// Says what is waited for.
@@ -161,23 +182,43 @@ impl<'a> Lab<'a> {
             .task_definition(plan.definition)
             .desired_count(plan.count)
             // Else ECS would move tasks by itself.
-            .availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled)
+            .availability_zone_rebalancing(if plan.evens_zones {
+                AvailabilityZoneRebalancing::Enabled
+            } else {
+                AvailabilityZoneRebalancing::Disabled
+            })
             .propagate_tags(PropagateTags::Service)
             .tags(tag);
-        if plan.over_providers {
-            let item = |provider| CapacityProviderStrategyItem::builder().capacity_provider(provider).weight(1).build();
-            let items = self.stack.capacity_providers.iter().map(item);
-            // None lacks what it needs.
-            request = request.set_capacity_provider_strategy(Some(items.filter_map(Result::ok).collect()));
-        } else {
+        let providers: &[String] = match plan {
+            Plan { over_providers: true, .. } => &self.stack.capacity_providers,
+            Plan { is_scaled: true, .. } => std::slice::from_ref(&self.stack.scaled.provider),
+            _ => &[],
+        };
+        if providers.is_empty() {
             request = request.launch_type(LaunchType::Ec2);
+        } else {
+            let item = |provider| CapacityProviderStrategyItem::builder().capacity_provider(provider).weight(1).build();
+            // None lacks what it needs.
+            request = request
+                .set_capacity_provider_strategy(Some(providers.iter().map(item).filter_map(Result::ok).collect()));
         }
+        let targets =
+            |group: &str| LoadBalancer::builder().target_group_arn(group).container_name("app").container_port(80);
         if plan.has_targets {
-            let targets = LoadBalancer::builder().target_group_arn(&self.stack.target_groups[0]);
-            request = request.load_balancers(targets.container_name("app").container_port(80).build());
+            let group = &self.stack.target_groups[usize::from(plan.drains_slowly)];
+            request = request.load_balancers(targets(group).build());
+        }
+        if let Some(strategy) = &plan.swaps {
+            let swap = &self.stack.swap;
+            let advanced = AdvancedConfiguration::builder()
+                .alternate_target_group_arn(&swap.target_groups[1])
+                .production_listener_rule(&swap.listener_rule)
+                .role_arn(&swap.role);
+            let targets = targets(&swap.target_groups[0]).advanced_configuration(advanced.build());
+            request = request.load_balancers(targets.build()).deployment_configuration(swapping(strategy));
         }
         if let Some((minimum, maximum)) = plan.percents {
-            let percents = aws_sdk_ecs::types::DeploymentConfiguration::builder();
+            let percents = DeploymentConfiguration::builder();
             let percents = percents.minimum_healthy_percent(minimum).maximum_percent(maximum);
             request = request.deployment_configuration(percents.build());
         }
@@ -341,6 +382,23 @@ impl<'a> Lab<'a> {
         let request = self.ecs().delete_service().cluster(&self.stack.cluster).service(service).force(true);
         call("DeleteService", request.send()).await.map(drop)
     }
+}
+
+/// All of the traffic as soon as may be.
+fn swapping(strategy: &DeploymentStrategy) -> DeploymentConfiguration {
+    let configuration = DeploymentConfiguration::builder().strategy(strategy.clone()).bake_time_in_minutes(0);
+    match strategy {
+        DeploymentStrategy::Linear => {
+            let steps = LinearConfiguration::builder().step_percent(50.0).step_bake_time_in_minutes(0);
+            configuration.linear_configuration(steps.build())
+        }
+        DeploymentStrategy::Canary => {
+            let canary = CanaryConfiguration::builder().canary_percent(50.0).canary_bake_time_in_minutes(0);
+            configuration.canary_configuration(canary.build())
+        }
+        _ => configuration,
+    }
+    .build()
 }
 
 /// `memberOf` and an expression.

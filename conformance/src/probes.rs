@@ -1,29 +1,48 @@
 //! All probes, the short ones first.
 
 mod constraints_bind;
+mod count_above_maximum;
 mod default_strategy;
 mod desired_count_deploys;
 mod drain_of_protected;
+mod join_events;
+mod live_target_group;
 mod maximum_percent;
 mod protection_binds;
 mod rates;
 mod reads_lag;
 mod resources_freed;
 mod scale_in;
+mod short_arns;
 mod spread_across_providers;
 mod spread_counts;
 mod stop_of_protected;
 mod stop_order;
 mod stop_reaction;
+mod surge_buys;
+mod tag_characters;
 mod ties;
 mod unhealthy_first;
+mod unhealthy_order;
+mod victim_leaves;
+mod zone_rebalancing;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::{lab::Instance, probe::Probe};
+use crate::{
+    lab::{Instance, Told},
+    probe::Probe,
+};
+
+/// What was just written is read so often, until it is there.
+const READS: u32 = 20;
+/// Between them.
+const BETWEEN_READS: Duration = Duration::from_secs(2);
 
 /// Every probe, in the order in which they run.
-pub static PROBES: [Probe; 16] = [
+pub static PROBES: [Probe; 25] = [
+    tag_characters::PROBE,
+    short_arns::PROBE,
     stop_of_protected::PROBE,
     reads_lag::PROBE,
     stop_order::PROBE,
@@ -31,12 +50,19 @@ pub static PROBES: [Probe; 16] = [
     desired_count_deploys::PROBE,
     constraints_bind::PROBE,
     maximum_percent::PROBE,
+    unhealthy_order::PROBE,
+    count_above_maximum::PROBE,
     drain_of_protected::PROBE,
+    victim_leaves::PROBE,
+    join_events::PROBE,
+    surge_buys::PROBE,
     stop_reaction::PROBE,
     default_strategy::PROBE,
     ties::PROBE,
     spread_across_providers::PROBE,
     unhealthy_first::PROBE,
+    zone_rebalancing::PROBE,
+    live_target_group::PROBE,
     protection_binds::PROBE,
     spread_counts::PROBE,
     scale_in::PROBE,
@@ -65,6 +91,13 @@ fn least<'a, T, K: Ord>(all: impl IntoIterator<Item = &'a T>, key: impl Fn(&T) -
 /// Their ARNs.
 fn arns<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> BTreeSet<String> {
     instances.into_iter().map(|instance| instance.arn.clone()).collect()
+}
+
+/// What was told, with the seconds since the first of it.
+fn timed(told: &[Told]) -> String {
+    let first = told.first().map_or(0, |told| told.at);
+    let shown = told.iter().map(|told| format!("{} s: {}", (told.at - first) / 1000, told.message));
+    shown.collect::<Vec<_>>().join("; ")
 }
 
 /// The last part of an ARN, for people.

@@ -23,20 +23,34 @@ pub struct Finding {
     pub calls: u64,
     /// How long it took.
     pub took: Duration,
+    /// Whether all that it made is gone.
+    pub is_clean: bool,
 }
 
-/// Runs a probe, and takes away what it made, whatever came of it.
-pub async fn run(probe: &'static Probe, site: Site<'_>) -> Finding {
+impl Finding {
+    /// Of a probe that was not run, for the cluster can't be cleaned before it.
+    pub fn not_run(probe: &'static Probe) -> Self {
+        let why = "not run: what an earlier probe made can't be taken away";
+        let outcome = Err(Stop::not_settled(why));
+        Self { probe, outcome, record: Vec::new(), calls: 0, took: Duration::ZERO, is_clean: false }
+    }
+}
+
+/// Runs a probe, and takes away what it made, whatever came of it. `before` is what came of the one before it, if there was one:
+/// what that left is taken away first.
+pub async fn run(probe: &'static Probe, site: Site<'_>, before: Option<&Finding>) -> Finding {
+    let is_clean = before.is_some_and(|before| before.is_clean);
     let record = &site.connection.record;
     let before = record.calls();
     let began = Instant::now();
     record.take();
-    let outcome = settle(probe, site).await;
+    let outcome = settle(probe, site, is_clean).await;
     let kept = match &outcome {
         Err(Stop::Contradiction { .. }) => record.take(),
         _ => Vec::new(),
     };
     let cleaned = lab::clean(site).await;
+    let is_clean = cleaned.is_ok();
     // What was found stands; that the cluster isn't clean is told, and the next probe finds out again.
     let outcome = match (outcome, cleaned) {
         (Ok(mut found), Err(stop)) => {
@@ -45,12 +59,14 @@ pub async fn run(probe: &'static Probe, site: Site<'_>) -> Finding {
         }
         (outcome, _) => outcome,
     };
-    Finding { probe, outcome, record: kept, calls: record.calls() - before, took: began.elapsed() }
+    Finding { probe, outcome, record: kept, calls: record.calls() - before, took: began.elapsed(), is_clean }
 }
 
-async fn settle(probe: &Probe, site: Site<'_>) -> Outcome {
-    // What one that was killed left.
-    lab::clean(site).await?;
+async fn settle(probe: &Probe, site: Site<'_>, is_clean: bool) -> Outcome {
+    if !is_clean {
+        // What one that was killed left.
+        lab::clean(site).await?;
+    }
     let lab = Lab::new(site, probe.name);
     let found = (probe.work)(&lab).await?;
     let is_known = probe.values.iter().any(|(value, _)| *value == found.value);

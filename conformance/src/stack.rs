@@ -18,12 +18,40 @@ pub struct Stack {
     pub cluster: String,
     /// What it costs an hour, in hundredths of a cent.
     pub hundredths_of_a_cent_an_hour: u64,
-    /// Target groups of one load balancer.
+    /// Target groups of one load balancer; targets of the second drain for five minutes.
     pub target_groups: [String; 2],
+    /// What a service of two target groups needs.
+    pub swap: Swap,
     /// Capacity providers, each with half of the instances.
     pub capacity_providers: [String; 2],
+    /// A capacity provider that scales by itself, from no instance on.
+    pub scaled: Scaled,
+    /// The URL of a queue that has the events of the cluster's container instances.
+    pub queue: String,
     /// What tasks are started from.
     pub task_definitions: TaskDefinitions,
+}
+
+/// What blue/green, linear and canary deployments shift traffic by.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Swap {
+    /// One has the tasks, and the other the next ones.
+    pub target_groups: [String; 2],
+    /// The listener's rule that forwards to both.
+    pub listener_rule: String,
+    /// The role by which ECS changes that rule.
+    pub role: String,
+}
+
+/// A capacity provider with managed scaling, and its group.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaled {
+    /// The provider's name.
+    pub provider: String,
+    /// The name of its Auto Scaling group, which has no instance while nobody asks for one.
+    pub group: String,
 }
 
 /// Task definitions, each with one container, `app`.
@@ -36,6 +64,8 @@ pub struct TaskDefinitions {
     pub heavy: String,
     /// Takes next to nothing, and serves an empty page on port 80.
     pub web: String,
+    /// Takes next to nothing and has port 80, where nobody answers.
+    pub deaf: String,
 }
 
 impl Stack {

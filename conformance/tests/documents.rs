@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -91,4 +92,39 @@ fn the_stack_s_output_is_what_the_command_takes() {
         let is_there = TERRAFORM.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
         assert!(is_there, "there is no task definition {name}");
     }
+}
+
+/// The operations that probes call, by the names that they are told under.
+fn called() -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let folders = ["", "lab", "probes"].map(|folder| source.join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let texts = files
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap());
+    let mut called = BTreeSet::new();
+    for text in texts {
+        for begin in ["call(\"", "attempt(\"", "call_page(\""] {
+            called.extend(text.split(begin).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+    called
+}
+
+#[test]
+fn whoever_runs_the_probes_is_allowed_what_they_call_and_no_more() {
+    let list = TERRAFORM.split_once("  statements = [").unwrap().1.split_once("\n  ]\n").unwrap().0;
+    let quoted = list.split('"').skip(1).step_by(2);
+    let allowed: BTreeSet<&str> = quoted
+        .filter_map(|text| text.split_once(':'))
+        .filter(|(service, _)| *service != "arn")
+        .map(|(_, action)| action)
+        .collect();
+    let called = called();
+    assert!(called.contains("UpdateService") && called.len() > 20, "{called:?}");
+    let mut expected: BTreeSet<&str> = called.iter().map(String::as_str).collect();
+    // What comes with CreateService of two target groups, and with the first scalable target of an account.
+    expected.extend(["PassRole", "CreateServiceLinkedRole"]);
+    let allowed: BTreeSet<&str> = allowed.into_iter().filter(|action| action.starts_with(char::is_uppercase)).collect();
+    assert_eq!(allowed, expected);
 }

@@ -14,7 +14,7 @@ pub struct Switch {
 }
 
 /// Every switch.
-pub const SWITCHES: [Switch; 20] = [
+pub const SWITCHES: [Switch; 27] = [
     Switch {
         name: "scale-in",
         values: &["best-spread", "zones-then-random", "oldest", "newest", "random"],
@@ -126,6 +126,52 @@ pub const SWITCHES: [Switch; 20] = [
         name: "scale-in-unhealthy-first",
         values: &["yes", "no"],
         sources: "Whether tasks that aren't healthy yet go first in a scale-in: API, healthCheckGracePeriodSeconds, says 'might'.",
+    },
+    Switch {
+        name: "running-counts",
+        values: &["wanted", "draining-too"],
+        sources: "Whether runningCount counts a task that is to stop while its targets drain. wanted: public logs of 2025 and 2026. \
+                  draining-too: those of 2017.",
+    },
+    Switch {
+        name: "zone-rebalancing-beside-counts",
+        values: &["stops", "goes-on"],
+        sources: "What becomes of zone rebalancing when somebody changes the desired count meanwhile. stops: the developer guide has an \
+                  event for that, and says it of deployments. goes-on: of counts nothing is documented.",
+    },
+    Switch {
+        name: "count-above-maximum",
+        values: &["until-registered", "lowered", "stays"],
+        sources: "What Application Auto Scaling makes of a desired count above its maximum. until-registered: API, \
+                  RegisterScalableTarget, and developer guide, service-auto-scaling: by itself nothing, and any registration moves it \
+                  to the maximum. lowered, stays: nobody says so of a registration that only suspends.",
+    },
+    Switch {
+        name: "surge-buys",
+        values: &["provisioning", "unplaced", "nothing"],
+        sources: "What managed scaling makes of a raised count that fits on no instance. provisioning: developer guide, \
+                  cluster-auto-scaling: the tasks wait in PROVISIONING, and an instance is launched. unplaced: it is launched, and the \
+                  service says that it can't place the task. nothing: the developer guide says so of tasks without a provider strategy.",
+    },
+    Switch {
+        name: "join-events",
+        values: &["once", "several", "repeated"],
+        sources: "How many events say that a container instance which joins is ACTIVE and connected. once: one. several: one of its \
+                  registration and one of its agent's connection, each with a version of its own (developer guide, \
+                  ecs_container_instance_events). repeated: one comes a second time with the same version (developer guide of 2023, \
+                  ecs_cwe_events).",
+    },
+    Switch {
+        name: "tag-characters",
+        values: &["listed", "any"],
+        sources: "Which characters the value of a tag can have. listed: API, TagValue: letters, digits, blanks and _ . : / = + - @. any: \
+                  nothing says that others are refused.",
+    },
+    Switch {
+        name: "short-arn-tags",
+        values: &["refused", "taken"],
+        sources: "Whether TagResource takes a service's ARN without its cluster. refused: developer guide, ecs-account-settings: tags \
+                  need the long form. taken: nothing says so of a service that has a long one.",
     },
 ];
 

@@ -6,10 +6,13 @@ use crate::{state::Deployment, world::World};
 pub(crate) fn deploy(world: &mut World, name: &str, task_definition: &str) {
     let id = format!("ecs-svc/{}", world.between(1_000_000_000_000_000_000, 9_000_000_000_000_000_000));
     let now = world.now;
+    let begins_in_second = world.options.behaviour.get("live-target-group") == "second";
     let Some(service) = world.state.services.get_mut(name) else { return };
     // Blue and green swap with each deployment.
-    let before = service.deployments.first().is_some_and(|deployment| deployment.in_alternate);
-    let in_alternate = before != (service.swaps() && !service.deployments.is_empty());
+    let in_alternate = match service.deployments.first() {
+        Some(before) => before.in_alternate != service.swaps(),
+        None => service.swaps() && begins_in_second,
+    };
     for deployment in &mut service.deployments {
         "ACTIVE".clone_into(&mut deployment.status);
     }

@@ -1,6 +1,6 @@
 //! What may become of a container instance, by whomever.
 
-use crate::{life, state::Instance, world::World};
+use crate::{events, life, state::Instance, world::World};
 
 /// A container instance is set to DRAINING, or back to ACTIVE.
 pub(crate) fn set_instance_status(world: &mut World, arn: &str, status: &str) {
@@ -40,13 +40,17 @@ pub(crate) fn join_group(world: &mut World, group: &str) {
     known.launching -= 1;
     let zone = |instance: &Instance| instance.attributes.get("ecs.availability-zone").cloned().flatten();
     // Those that were taken away tell what the group launches, too.
-    let of_group = |instance: &&Instance| instance.capacity_provider.as_deref() == Some(group);
+    let providers = world.state.capacity_providers.values();
+    let provider = providers.clone().find(|it| it.group.as_deref() == Some(group)).map(|it| it.name.clone());
+    let of_group = |instance: &&Instance| instance.capacity_provider == provider;
     let in_zone =
         |instance: &Instance| world.state.group_instances(group).filter(|other| zone(other) == zone(instance)).count();
-    let models = world.state.instances.values().filter(of_group);
-    let model = models.min_by_key(|instance| (in_zone(instance), instance.arn.clone())).cloned();
-    if let Some(model) = model {
-        let model = Instance { status: "ACTIVE".to_owned(), agent_connected: true, ..model };
+    let instances = || world.state.instances.values();
+    let model = instances().filter(of_group).min_by_key(|instance| (in_zone(instance), instance.arn.clone()));
+    // One that has had none yet launches what the cluster's others are.
+    if let Some(model) = model.or_else(|| instances().next()).cloned() {
+        let model =
+            Instance { status: "ACTIVE".to_owned(), agent_connected: true, capacity_provider: provider, ..model };
         join_as(world, model);
     }
 }
@@ -69,5 +73,6 @@ fn join_as(world: &mut World, mut model: Instance) -> String {
     };
     world.state.instances.insert(arn.clone(), instance);
     world.wake_daemons();
+    events::joined(world, &arn);
     arn
 }

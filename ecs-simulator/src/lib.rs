@@ -1,5 +1,5 @@
-//! A simulated control plane of Amazon ECS, with CloudWatch, Elastic Load Balancing's target health and Auto
-//! Scaling's groups, that any AWS client can talk to.
+//! A simulated control plane of Amazon ECS, with CloudWatch, Elastic Load Balancing's target health, Auto Scaling's groups and a
+//! queue of container instances' events, that any AWS client can talk to.
 //!
 //! It is a state machine: a request and a moment in, an answer out. No socket, no thread, no clock, but for [`server`] around
 //! it; one seed is the only chance in it. Time passes only between requests: what was due by then happens first, in order. It
@@ -8,6 +8,7 @@
 //!
 //! - [`snapshot`], [`drawing`]: where a cluster comes from
 //! - `state`, `world`: what there is, with its clock, its chance and its agenda
+//! - `events`, `queue`: what EventBridge has of it
 //! - `life`, `scheduler`, `placement`, `deployments`, `services`, `instances`, `outside`, `managed_scaling`: what becomes of it
 //! - `engine`: the loop that takes what is due and has that happen
 //! - `wire`: how clients talk to it; [`operations`]: what they can ask
@@ -22,6 +23,7 @@ mod deployments;
 pub mod drawing;
 mod drawn;
 mod engine;
+mod events;
 pub mod faults;
 pub mod found;
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub mod person;
 mod place;
 mod placement;
 mod query;
+mod queue;
 mod scheduler;
 pub mod server;
 mod services;
@@ -223,6 +226,7 @@ impl Simulator {
             Service::CloudWatch => self.metrics.answer(&call.operation, &call.input, now),
             Service::LoadBalancing => wire::load_balancing::answer(&self.world, &call.operation, &call.input),
             Service::AutoScaling => wire::auto_scaling::answer(&mut self.world, &call.operation, &call.input),
+            Service::Queue => wire::queue::answer(&mut self.world, &call.operation, &call.input),
         }
     }
 

@@ -112,6 +112,27 @@ pub(crate) fn start(world: &mut World, start: &Start<'_>, instance: Option<&str>
     arn
 }
 
+/// A task that no instance has a place for waits for one that managed scaling launches. [developer guide, cluster-auto-scaling]
+pub(crate) fn provision(world: &mut World, what: &Start<'_>) -> String {
+    let arn = start(world, what, None);
+    if let Some(task) = world.state.tasks.get_mut(&arn) {
+        task.status = Status::Provisioning;
+        task.version += 1;
+    }
+    arn
+}
+
+/// One that waited has a place.
+pub(crate) fn place(world: &mut World, arn: &str, instance: &str) {
+    let Some(mut task) = world.state.tasks.get(arn).cloned() else { return };
+    task.instance = Some(instance.to_owned());
+    task.status = Status::Pending;
+    task.version += 1;
+    world.state.insert_task(task);
+    let delay = start_up(world, START);
+    world.task_due_in(delay, arn);
+}
+
 /// Counts a start, and holds the service's tasks against its maximumPercent.
 fn note_start(world: &mut World, name: &str) {
     let Some(service) = world.state.services.get(name) else { return };
@@ -143,7 +164,13 @@ pub(crate) fn target_checks(world: &World) -> (i64, i64) {
 /// A task's targets are registered, and checks begin.
 pub(crate) fn register_target(world: &mut World, arn: &str) {
     let (passes, interval) = target_checks(world);
-    let fails = world.chance(world.options.faults.failing_targets);
+    let serves_nothing = world
+        .state
+        .tasks
+        .get(arn)
+        .and_then(|task| world.state.definitions.get(&task.definition))
+        .is_some_and(|definition| definition.serves_nothing);
+    let fails = world.chance(world.options.faults.failing_targets) || serves_nothing;
     let checks = if fails { FAILED_CHECKS } else { passes };
     let first = world.between(0, interval);
     // A slow starter passes the first of them late; the others follow as far apart as ever.

@@ -1,4 +1,5 @@
-//! Managed scaling of capacity providers: instances that nothing needs are taken away. [developer guide, "cluster auto scaling"]
+//! Managed scaling of capacity providers: an instance is launched for tasks that fit nowhere, and those that nothing needs are taken
+//! away. [developer guide, "cluster auto scaling"]
 //!
 //! Every minute `CapacityProviderReservation`, instances needed ÷ instances × 100, is held against the target. An instance is
 //! needed when a task that isn't a daemon's is on it. Below the target for long enough, the group shrinks to what the target
@@ -7,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    state::{State, count},
+    state::{Service, State, count},
     world::{Due, World, milliseconds},
 };
 
@@ -24,7 +25,32 @@ pub(crate) fn look(world: &mut World) {
     let names: Vec<String> =
         world.state.capacity_providers.values().filter(|it| it.managed_scaling).map(|it| it.name.clone()).collect();
     for name in names {
+        buy(world, &name);
         look_at(world, &name, patience);
+    }
+}
+
+/// Whether a task of the service that fits nowhere has its provider launch an instance: only where managed scaling is at work.
+pub(crate) fn asks_for_more(world: &mut World, service: &Service) -> bool {
+    let is_at_work = world.options.faults.managed_scaling.is_some();
+    let buys = is_at_work && world.options.behaviour.get("surge-buys") != "nothing";
+    let name = service.capacity_provider_strategy.first().map(|(name, ..)| name.clone()).unwrap_or_default();
+    let Some(provider) = world.state.capacity_providers.get_mut(&name).filter(|it| buys && it.managed_scaling) else {
+        return false;
+    };
+    provider.is_short = true;
+    true
+}
+
+/// One more instance where a task has waited for it since the last look.
+fn buy(world: &mut World, name: &str) {
+    let Some(provider) = world.state.capacity_providers.get_mut(name) else { return };
+    let is_short = std::mem::take(&mut provider.is_short);
+    let Some(group) = provider.group.clone().filter(|_| is_short) else { return };
+    let here = count(world.state.group_instances(&group).count());
+    let may_grow = world.state.auto_scaling_groups.get(&group).is_some_and(|it| it.launching == 0 && here < it.maximum);
+    if may_grow {
+        set_desired_capacity(world, &group, here + 1);
     }
 }
 

@@ -16,7 +16,7 @@ const fn of(service: &'static str, name: &'static str, modelled: &'static str) -
 }
 
 /// All of them.
-pub const OPERATIONS: [Operation; 44] = [
+pub const OPERATIONS: [Operation; 48] = [
     of("Amazon ECS", "CreateCluster", "the one cluster is answered; another name is refused"),
     of(
         "Amazon ECS",
@@ -67,6 +67,14 @@ pub const OPERATIONS: [Operation; 44] = [
         "desired count, task definition, forced deployments, strategy and constraints, deployment configuration",
     ),
     of("Amazon ECS", "UpdateTaskProtection", "up to two days; the scheduler may know of it late, or it is refused"),
+    of("Amazon SQS", "DeleteMessage", "of the one queue"),
+    of("Amazon SQS", "PurgeQueue", "of the one queue"),
+    of(
+        "Amazon SQS",
+        "ReceiveMessage",
+        "container instances' events as a rule of EventBridge sends them there, whichever queue is named",
+    ),
+    of("Application Auto Scaling", "DeregisterScalableTarget", "the desired count stays"),
     of("Application Auto Scaling", "DescribeScalableTargets", "desired counts of services"),
     of("Application Auto Scaling", "RegisterScalableTarget", "a count outside the bounds is moved into them at once"),
     of("Auto Scaling", "DescribeAutoScalingGroups", "the groups behind capacity providers, in pages"),
@@ -130,6 +138,7 @@ mod tests {
                 "Auto Scaling" => bench.query("2011-01-01", name, ""),
                 "Elastic Load Balancing v2" => bench.query("2015-12-01", name, ""),
                 "CloudWatch" => bench.cloudwatch(name, &json!({})).err().unwrap_or_default(),
+                "Amazon SQS" => bench.json(&format!("AmazonSQS.{name}"), &json!({})).err().unwrap_or_default(),
                 _ => bench.json(&format!("AnyScaleFrontendService.{name}"), &json!({})).err().unwrap_or_default(),
             };
             assert!(!refused.contains("is not simulated"), "{name}: {refused}");

@@ -11,9 +11,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     life::{self, Start},
+    managed_scaling,
     moment::Moment,
     placement::{Wish, choose, domain},
+    services,
     state::{Instance, Service, Status, Target, Task},
+    timeline::By,
     world::{Due, World},
 };
 
@@ -41,6 +44,9 @@ pub(crate) fn look(world: &mut World, name: &str) {
     if service.controller == "EXTERNAL" {
         return world.note_counts(name);
     }
+    if is_above_maximum(world, &service) {
+        return world.look_again(name);
+    }
     let mut deeds = Deeds::default();
     let waits = if service.scheduling_strategy == "DAEMON" {
         daemons::look(world, &service, &mut deeds)
@@ -59,14 +65,33 @@ pub(crate) fn look(world: &mut World, name: &str) {
     }
 }
 
+/// Whether Application Auto Scaling has just lowered a count above its maximum, where it does so by itself.
+fn is_above_maximum(world: &mut World, service: &Service) -> bool {
+    let maximum = world.state.scalable_targets.get(&service.name).map(|target| target.maximum);
+    let Some(maximum) = maximum.filter(|maximum| service.desired_count > *maximum) else { return false };
+    let lowers = world.options.behaviour.get("count-above-maximum") == "lowered";
+    if lowers {
+        services::set_desired_count(world, &service.name, maximum, By::AutoScaling);
+    }
+    lowers
+}
+
 /// Whether there is something to wait for.
 fn look_at_replicas(world: &mut World, service: &Service, deeds: &mut Deeds) -> bool {
     let census = Census::of(world, service);
     if service.is_rebalancing_zones {
-        zones::go_on(world, service, &census);
+        let goes_on = world.options.behaviour.get("zone-rebalancing-beside-counts") == "goes-on";
+        if goes_on && census.staying.len() < census.desired {
+            start_missing(world, service, &census, deeds);
+        } else if goes_on && census.staying.len() > census.desired + 1 {
+            scale_in(world, service, &census, deeds);
+        } else {
+            zones::go_on(world, service, &census);
+        }
         return true;
     }
-    let waits = start_missing(world, service, &census, deeds);
+    let waits = place_provisioning(world, service);
+    let waits = waits | start_missing(world, service, &census, deeds);
     stop_leaving(world, service, &census, deeds);
     waits | scale_in(world, service, &census, deeds)
 }
@@ -200,12 +225,37 @@ fn start_missing(world: &mut World, service: &Service, census: &Census, deeds: &
                 deeds.started.push(life::start(world, &Start::of(service, &definition.arn), instance.as_deref()));
             }
             Err(nowhere) => {
+                let buys = managed_scaling::asks_for_more(world, service);
+                if buys && world.options.behaviour.get("surge-buys") == "provisioning" {
+                    deeds.started.push(life::provision(world, &Start::of(service, &definition.arn)));
+                    continue;
+                }
                 world.tell(&service.name, nowhere.event(&service.name));
                 break;
             }
         }
     }
     true
+}
+
+/// Tasks that wait for an instance that managed scaling launches are placed once there is one. Whether some wait.
+fn place_provisioning(world: &mut World, service: &Service) -> bool {
+    let waits = |task: &&Task| task.wanted && task.status == Status::Provisioning;
+    let waiting: Vec<(String, String)> = world
+        .state
+        .service_tasks(&service.name)
+        .filter(waits)
+        .map(|task| (task.arn.clone(), task.definition.clone()))
+        .collect();
+    let group = service.group();
+    for (arn, definition) in &waiting {
+        let Some(definition) = world.state.definitions.get(definition).cloned() else { continue };
+        match choose(world, &wish(service, &group), &definition) {
+            Ok(instance) => life::place(world, arn, &instance),
+            Err(_) => drop(managed_scaling::asks_for_more(world, service)),
+        }
+    }
+    !waiting.is_empty()
 }
 
 /// Whether something of the service is being replaced.

@@ -11,7 +11,8 @@ use crate::{
 pub(crate) fn register_scalable_target(world: &mut World, name: &str, target: ScalableTarget) {
     world.state.scalable_targets.insert(name.to_owned(), target);
     let Some(count) = world.state.services.get(name).map(|service| service.desired_count) else { return };
-    let inside = count.clamp(target.minimum, target.maximum);
+    let stays = world.options.behaviour.get("count-above-maximum") == "stays";
+    let inside = if stays { count.max(target.minimum) } else { count.clamp(target.minimum, target.maximum) };
     if inside != count {
         set_desired_count(world, name, inside, By::AutoScaling);
     }

@@ -458,6 +458,11 @@ fn read_protection(place: &Place<'_>, state: &mut State) -> Result<()> {
 }
 
 /// A task definition, of a snapshot or of a request to register one. An answer of DescribeTaskDefinition may be pasted whole.
+fn serves_nothing(container: &Place<'_>) -> bool {
+    let label = container.get("dockerLabels").get("ecs-simulator.targets");
+    label.raw().and_then(Value::as_str) == Some("unhealthy")
+}
+
 pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
     place.object()?;
     let (place, tags) = if place.get("taskDefinition").exists() {
@@ -528,6 +533,7 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         constraints,
         required_attributes: attributes(&place.get("requiresAttributes"))?,
         has_health_check,
+        serves_nothing: containers.iter().any(serves_nothing),
         all_are_checked: all_are_checked && has_health_check,
     })
 }

@@ -64,6 +64,8 @@ pub(crate) struct CapacityProvider {
     pub(crate) target_percent: u32,
     /// Since when more of it stands idle than its target leaves.
     pub(crate) below_target_since: Option<Moment>,
+    /// Whether a task waits for an instance of it.
+    pub(crate) is_short: bool,
 }
 
 impl CapacityProvider {
@@ -76,6 +78,7 @@ impl CapacityProvider {
             managed_scaling: false,
             target_percent: 100,
             below_target_since: None,
+            is_short: false,
         }
     }
 }
@@ -370,6 +373,7 @@ pub(crate) enum Gpus {
 
 /// A task definition: the whole of it as it was registered, and what placement needs.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says a thing of its own")]
 pub(crate) struct Definition {
     pub(crate) arn: String,
     pub(crate) json: Value,
@@ -383,6 +387,8 @@ pub(crate) struct Definition {
     pub(crate) constraints: Vec<String>,
     pub(crate) required_attributes: BTreeMap<String, Option<String>>,
     pub(crate) has_health_check: bool,
+    /// Whether its targets fail their checks: a container has the label `ecs-simulator.targets` with the value `unhealthy`.
+    pub(crate) serves_nothing: bool,
     /// Whether every essential container has a check: only then a task is ever HEALTHY as a whole [API, HealthCheck].
     pub(crate) all_are_checked: bool,
 }

@@ -7,6 +7,7 @@ pub(crate) mod cloudwatch;
 pub(crate) mod ecs;
 pub(crate) mod form;
 pub(crate) mod load_balancing;
+pub(crate) mod queue;
 mod token;
 
 use std::io::Read;
@@ -50,6 +51,7 @@ pub(crate) enum Service {
     LoadBalancing,
     AutoScaling,
     ApplicationAutoScaling,
+    Queue,
 }
 
 impl Service {
@@ -60,6 +62,7 @@ impl Service {
             Self::LoadBalancing => "elasticloadbalancing",
             Self::AutoScaling => "autoscaling",
             Self::ApplicationAutoScaling => "application-autoscaling",
+            Self::Queue => "sqs",
         }
     }
 }
@@ -69,7 +72,7 @@ impl Service {
 pub(crate) enum Protocol {
     /// AWS JSON 1.1 (ECS).
     Json11,
-    /// AWS JSON 1.0 (CloudWatch of boto3 and the AWS CLI).
+    /// AWS JSON 1.0 (CloudWatch of boto3 and the AWS CLI; SQS).
     Json10,
     /// Smithy RPC v2 CBOR (CloudWatch of the Rust SDK).
     Cbor,
@@ -105,6 +108,7 @@ impl ApiError {
             Service::CloudWatch => "InternalServiceError",
             Service::LoadBalancing | Service::AutoScaling => "InternalFailure",
             Service::ApplicationAutoScaling => "InternalServiceException",
+            Service::Queue => "InternalError",
         };
         let message = "Service Unavailable. Please try again later.".to_owned();
         Self { code, message, status: StatusCode::INTERNAL_SERVER_ERROR }
@@ -114,7 +118,7 @@ impl ApiError {
     pub(crate) fn denied(service: Service, operation: &str) -> Self {
         let (code, status) = match service {
             Service::Ecs | Service::ApplicationAutoScaling => ("AccessDeniedException", StatusCode::BAD_REQUEST),
-            Service::CloudWatch | Service::LoadBalancing | Service::AutoScaling => {
+            Service::CloudWatch | Service::LoadBalancing | Service::AutoScaling | Service::Queue => {
                 ("AccessDenied", StatusCode::FORBIDDEN)
             }
         };
@@ -147,6 +151,8 @@ pub(crate) fn decode(request: &Request<Bytes>) -> Result<Call, (Protocol, ApiErr
             (Some(Service::Ecs), Protocol::Json11, operation.to_owned())
         } else if let Some(operation) = target.strip_prefix("GraniteServiceVersion20100801.") {
             (Some(Service::CloudWatch), Protocol::Json10, operation.to_owned())
+        } else if let Some(operation) = target.strip_prefix("AmazonSQS.") {
+            (Some(Service::Queue), Protocol::Json10, operation.to_owned())
         } else if let Some(operation) = target.strip_prefix("AnyScaleFrontendService.") {
             (Some(Service::ApplicationAutoScaling), Protocol::Json11, operation.to_owned())
         } else if let Some(operation) = path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {

@@ -12,6 +12,7 @@ use crate::{
     behaviour::Behaviour,
     faults::Faults,
     moment::Moment,
+    queue::Queue,
     state::{Definition, Instance, Service, State},
     timeline::{Counts, Timeline},
 };
@@ -78,6 +79,8 @@ pub(crate) struct World {
     pub(crate) caller: String,
     /// The state as it was, oldest first, for reads that lag.
     past: VecDeque<(Moment, State)>,
+    /// What EventBridge has of container instances.
+    pub(crate) queue: Queue,
 }
 
 /// From one look of the scheduler at a service to the next, in milliseconds: about ten seconds, as public logs show.
@@ -100,6 +103,7 @@ impl World {
             scaled_out: false,
             caller: String::new(),
             past: VecDeque::new(),
+            queue: Queue::default(),
         }
     }
 

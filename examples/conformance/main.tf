@@ -1,5 +1,6 @@
-# A cluster for `cargo conformance` to probe, and for nothing else: a network, a load balancer with two target groups, four instances in
-# two zones, and the task definitions that probes start tasks from. README.md has the walk. Probes make their services themselves.
+# A cluster for `cargo conformance` to probe, and for nothing else: a network, a load balancer with target groups, four instances in two
+# zones and a group that has a fifth while a probe asks for it, a queue of their events, and the task definitions that probes start tasks
+# from. README.md has the walk. Probes make their services themselves.
 # It is for an afternoon, so it does without what a real one has: HTTPS, logs of the network, private subnets.
 
 terraform {
@@ -41,6 +42,7 @@ locals {
     "1 Application Load Balancer"    = 225
     "6 public IPv4 addresses"        = 300
     "less than 1 unit of a balancer" = 80
+    "1 instance more for 20 minutes" = 16
   }
 }
 
@@ -154,12 +156,13 @@ resource "aws_lb" "this" {
 
 resource "aws_lb_target_group" "this" {
   # checkov:skip=CKV_AWS_378: within the network, to tasks that serve nothing
-  count                = 2
-  name                 = "${var.name}-${count.index + 1}"
-  vpc_id               = aws_vpc.this.id
-  protocol             = "HTTP"
-  port                 = 80
-  deregistration_delay = var.drain_seconds
+  count    = 2
+  name     = "${var.name}-${count.index + 1}"
+  vpc_id   = aws_vpc.this.id
+  protocol = "HTTP"
+  port     = 80
+  # The second's is what Elastic Load Balancing has by default.
+  deregistration_delay = count.index == 0 ? var.drain_seconds : 300
   # A task is healthy soon, and serves no page.
   health_check {
     path              = "/"
@@ -188,6 +191,63 @@ resource "aws_lb_listener" "this" {
       }
     }
   }
+}
+
+# The pair between which blue/green, linear and canary deployments shift traffic, and the rule by which they do.
+resource "aws_lb_target_group" "swap" {
+  # checkov:skip=CKV_AWS_378: within the network, to tasks that serve nothing
+  count                = 2
+  name                 = "${var.name}-swap-${count.index + 1}"
+  vpc_id               = aws_vpc.this.id
+  protocol             = "HTTP"
+  port                 = 80
+  deregistration_delay = var.drain_seconds
+  health_check {
+    path              = "/"
+    interval          = 10
+    healthy_threshold = 2
+    matcher           = "200-499"
+  }
+}
+
+resource "aws_lb_listener_rule" "swap" {
+  listener_arn = aws_lb_listener.this.arn
+  priority     = 1
+  condition {
+    path_pattern {
+      values = ["/swap"]
+    }
+  }
+  action {
+    type = "forward"
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.swap[0].arn
+        weight = 100
+      }
+      target_group {
+        arn    = aws_lb_target_group.swap[1].arn
+        weight = 0
+      }
+    }
+  }
+  # ECS sets the weights from the first deployment on.
+  lifecycle {
+    ignore_changes = [action]
+  }
+}
+
+resource "aws_iam_role" "swap" {
+  name = "${var.name}-swap"
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ecs.amazonaws.com" } }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "swap" {
+  role       = aws_iam_role.swap.name
+  policy_arn = "arn:${data.aws_partition.this.partition}:iam::aws:policy/AmazonECSInfrastructureRolePolicyForLoadBalancers"
 }
 
 # ---------------------------------------------------------------------------------------------------------------- instances
@@ -259,6 +319,28 @@ resource "aws_autoscaling_group" "this" {
   ]
 }
 
+# Has no instance while nobody asks for one.
+resource "aws_autoscaling_group" "scaled" {
+  name                = "${var.name}-3"
+  min_size            = 0
+  max_size            = 1
+  vpc_zone_identifier = aws_subnet.this[*].id
+
+  launch_template {
+    id      = aws_launch_template.this.id
+    version = "$Latest"
+  }
+  tag {
+    key                 = "AmazonECSManaged"
+    value               = "true"
+    propagate_at_launch = true
+  }
+
+  depends_on = [
+    aws_route.out, aws_route_table_association.this, aws_vpc_security_group_egress_rule.to_aws, aws_iam_role_policy_attachment.instance,
+  ]
+}
+
 # -------------------------------------------------------------------------------------------------- cluster and definitions
 
 resource "aws_ecs_cluster" "this" {
@@ -280,9 +362,20 @@ resource "aws_ecs_capacity_provider" "this" {
   }
 }
 
+resource "aws_ecs_capacity_provider" "scaled" {
+  name = "${var.name}-3"
+  auto_scaling_group_provider {
+    auto_scaling_group_arn = aws_autoscaling_group.scaled.arn
+    managed_scaling {
+      status          = "ENABLED"
+      target_capacity = 100
+    }
+  }
+}
+
 resource "aws_ecs_cluster_capacity_providers" "this" {
   cluster_name       = aws_ecs_cluster.this.name
-  capacity_providers = aws_ecs_capacity_provider.this[*].name
+  capacity_providers = concat(aws_ecs_capacity_provider.this[*].name, [aws_ecs_capacity_provider.scaled.name])
 }
 
 locals {
@@ -291,6 +384,8 @@ locals {
     tiny  = { command = local.wait, memory = 16, ports = [] }
     heavy = { command = local.wait, memory = 300, ports = [] }
     web   = { command = ["httpd", "-f", "-p", "80"], memory = 16, ports = [{ containerPort = 80, hostPort = 0 }] }
+    # Nobody answers on its port.
+    deaf = { command = local.wait, memory = 16, ports = [{ containerPort = 80, hostPort = 0 }] }
   }
 }
 
@@ -311,6 +406,103 @@ resource "aws_ecs_task_definition" "this" {
   }])
 }
 
+# ------------------------------------------------------------------------------------------------------------------- events
+
+# What a container instance tells of itself, for whoever counts it.
+resource "aws_sqs_queue" "this" {
+  name                      = var.name
+  sqs_managed_sse_enabled   = true
+  message_retention_seconds = 3600
+}
+
+resource "aws_sqs_queue_policy" "this" {
+  queue_url = aws_sqs_queue.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Resource  = aws_sqs_queue.this.arn
+      Principal = { Service = "events.amazonaws.com" }
+      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.this.arn } }
+    }]
+  })
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  name        = var.name
+  description = "Each event of a container instance of the cluster that is probed"
+  event_pattern = jsonencode({
+    source      = ["aws.ecs"]
+    detail-type = ["ECS Container Instance State Change"]
+    detail      = { clusterArn = [aws_ecs_cluster.this.arn] }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "this" {
+  rule = aws_cloudwatch_event_rule.this.name
+  arn  = aws_sqs_queue.this.arn
+}
+
+# -------------------------------------------------------------------------------------------------------------- permissions
+
+locals {
+  ecs    = trimsuffix(aws_ecs_cluster.this.arn, ":cluster/${var.name}")
+  scaler = replace(local.ecs, ":ecs:", ":application-autoscaling:")
+  # What whoever runs the probes has to be allowed.
+  statements = [
+    {
+      actions   = ["ecs:DescribeClusters", "ecs:ListContainerInstances"]
+      resources = [aws_ecs_cluster.this.arn]
+    },
+    {
+      actions   = ["ecs:ListServices", "ecs:ListTasks", "ecs:DescribeTaskDefinition"]
+      resources = ["*"]
+    },
+    {
+      # One probe names a service without its cluster.
+      actions   = ["ecs:CreateService", "ecs:DescribeServices", "ecs:UpdateService", "ecs:DeleteService", "ecs:TagResource"]
+      resources = ["${local.ecs}:service/${var.name}/*", "${local.ecs}:service/ecs-rebalancer-conformance-*"]
+    },
+    {
+      actions   = ["ecs:DescribeTasks", "ecs:StopTask", "ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
+      resources = ["${local.ecs}:task/${var.name}/*"]
+    },
+    {
+      actions   = ["ecs:DescribeContainerInstances", "ecs:UpdateContainerInstancesState"]
+      resources = ["${local.ecs}:container-instance/${var.name}/*"]
+    },
+    {
+      actions = [
+        "elasticloadbalancing:DescribeTargetHealth", "autoscaling:DescribeAutoScalingGroups",
+        "application-autoscaling:DescribeScalableTargets",
+      ]
+      resources = ["*"]
+    },
+    {
+      actions   = ["autoscaling:SetDesiredCapacity"]
+      resources = [aws_autoscaling_group.scaled.arn]
+    },
+    {
+      actions   = ["application-autoscaling:RegisterScalableTarget", "application-autoscaling:DeregisterScalableTarget"]
+      resources = ["${local.scaler}:scalable-target/*"]
+    },
+    {
+      # The first registration in an account makes it.
+      actions   = ["iam:CreateServiceLinkedRole"]
+      resources = ["arn:${data.aws_partition.this.partition}:iam::*:role/aws-service-role/ecs.application-autoscaling.amazonaws.com/*"]
+    },
+    {
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
+      resources = [aws_sqs_queue.this.arn]
+    },
+    {
+      actions   = ["iam:PassRole"]
+      resources = [aws_iam_role.swap.arn]
+    },
+  ]
+}
+
 # ------------------------------------------------------------------------------------------------------------------ outputs
 
 output "stack" {
@@ -320,11 +512,29 @@ output "stack" {
     cluster                      = aws_ecs_cluster.this.name
     hundredths_of_a_cent_an_hour = sum(values(local.prices))
     target_groups                = aws_lb_target_group.this[*].arn
-    capacity_providers           = aws_ecs_capacity_provider.this[*].name
-    task_definitions             = { for name, definition in aws_ecs_task_definition.this : name => definition.arn }
+    swap = {
+      target_groups = aws_lb_target_group.swap[*].arn
+      listener_rule = aws_lb_listener_rule.swap.arn
+      role          = aws_iam_role.swap.arn
+    }
+    capacity_providers = aws_ecs_capacity_provider.this[*].name
+    scaled             = { provider = aws_ecs_capacity_provider.scaled.name, group = aws_autoscaling_group.scaled.name }
+    queue              = aws_sqs_queue.this.url
+    task_definitions   = { for name, definition in aws_ecs_task_definition.this : name => definition.arn }
   }
   # Instances that have come, and a load balancer that checks.
-  depends_on = [aws_autoscaling_group.this, aws_lb_listener.this, aws_ecs_cluster_capacity_providers.this]
+  depends_on = [
+    aws_autoscaling_group.this, aws_lb_listener.this, aws_ecs_cluster_capacity_providers.this, aws_iam_role_policy_attachment.swap,
+    aws_cloudwatch_event_target.this, aws_sqs_queue_policy.this,
+  ]
+}
+
+output "policy" {
+  description = "What whoever runs `cargo conformance --account` has to be allowed, and no more."
+  value = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for it in local.statements : { Effect = "Allow", Action = it.actions, Resource = it.resources }]
+  })
 }
 
 output "cents_an_hour" {

@@ -28,6 +28,9 @@ pub(crate) fn in_simulated_time<T>(future: impl Future<Output = T>) -> Result<T>
 /// How the load balancer of the stack is set up.
 pub(crate) const BALANCER: [&str; 2] = ["deregistration-delay=30s", "target-checks=2x10s"];
 
+/// One of its capacity providers scales by itself; idle instances go after a quarter of an hour, as ECS documents it.
+pub(crate) const SCALING: [&str; 1] = ["managed-scaling=900"];
+
 /// The stack that the simulated cluster is.
 pub(crate) fn stack() -> Result<Stack> {
     Stack::from_json(include_str!("stack.json"))

@@ -8,7 +8,11 @@ use aws_sdk_ecs::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Site, attempt, call, looking::call_page};
+use super::{
+    Site, attempt, call,
+    looking::{PAGES, call_page},
+    outside,
+};
 use crate::{
     finding::Stop,
     stack::{PREFIX, Stack, TAG},
@@ -48,12 +52,11 @@ pub async fn is_allowed(site: Site<'_>) -> Result<(), Stop> {
 /// # Errors
 /// When a call fails, or tasks don't go.
 pub async fn clean(site: Site<'_>) -> Result<usize, Stop> {
-    let (ecs, stack) = (&site.connection.ecs, site.stack);
     let began = Instant::now();
     let (mut deleted, mut empty, mut failed) = (0, 0, 0);
     loop {
         let mut wait = BETWEEN_READINGS;
-        match sweep(ecs, stack).await {
+        match sweep(site).await {
             Ok((0, 0)) if empty + 1 == READINGS => return Ok(deleted),
             Ok((0, 0)) => empty += 1,
             Ok((services, tasks)) => {
@@ -62,24 +65,26 @@ pub async fn clean(site: Site<'_>) -> Result<usize, Stop> {
                 if tasks > 0 {
                     wait = BETWEEN_LOOKS;
                 }
-                (site.tell)(&format!("{tasks} tasks of deleted services to stop"));
+                (site.tell)(&format!("{tasks} tasks and instances of deleted services to stop"));
             }
             Err(stop) if failed == FAILURES => return Err(stop),
-            Err(_) => {
+            Err(stop) => {
                 failed += 1;
                 wait = BETWEEN_LOOKS;
+                (site.tell)(&format!("to clean the cluster, after a failure: {stop}"));
             }
         }
         if began.elapsed() > PATIENCE {
-            return Err(Stop::not_settled("tasks of deleted services are still there"));
+            return Err(Stop::not_settled("tasks of deleted services, or instances, are still there"));
         }
         sleep(wait).await;
     }
 }
 
 /// Deletes what is there. Tells how many services it deleted or doesn't know the state of, and how many tasks of such services
-/// haven't stopped yet.
-async fn sweep(ecs: &Client, stack: &Stack) -> Result<(usize, usize), Stop> {
+/// haven't stopped yet, with what is left of what probes made outside of ECS.
+async fn sweep(site: Site<'_>) -> Result<(usize, usize), Stop> {
+    let (ecs, stack) = (&site.connection.ecs, site.stack);
     activate(ecs, stack).await?;
     let (left, unknown) = ours(ecs, stack).await?;
     for service in &left {
@@ -94,14 +99,16 @@ async fn sweep(ecs: &Client, stack: &Stack) -> Result<(usize, usize), Stop> {
         // Some are stopping already, and can't be protected any more.
         attempt("UpdateTaskProtection", request.protection_enabled(false).send()).await?.ok();
     }
-    Ok((left.len() + unknown, tasks.len()))
+    let outside = if left.len() + unknown + tasks.len() > 0 { 0 } else { outside::sweep(site).await? };
+    Ok((left.len() + unknown, tasks.len() + outside))
 }
 
 /// The cluster is there for nothing but probes: an instance that drains is one that a probe drained.
 async fn activate(ecs: &Client, stack: &Stack) -> Result<(), Stop> {
     let request = ecs.list_container_instances().cluster(&stack.cluster).status(ContainerInstanceStatus::Draining);
     let mut pages = request.into_paginator().send();
-    while let Some(page) = call_page("ListContainerInstances", pages.next().await).await? {
+    let mut left = PAGES;
+    while let Some(page) = call_page("ListContainerInstances", &mut left, pages.next().await).await? {
         // [API, UpdateContainerInstancesState: 10]
         for batch in page.container_instance_arns().chunks(10) {
             let request = ecs.update_container_instances_state().cluster(&stack.cluster);
@@ -116,7 +123,8 @@ async fn activate(ecs: &Client, stack: &Stack) -> Result<(), Stop> {
 async fn ours(ecs: &Client, stack: &Stack) -> Result<(Vec<String>, usize), Stop> {
     let mut pages = ecs.list_services().cluster(&stack.cluster).max_results(100).into_paginator().send();
     let mut names = Vec::new();
-    while let Some(page) = call_page("ListServices", pages.next().await).await? {
+    let mut left = PAGES;
+    while let Some(page) = call_page("ListServices", &mut left, pages.next().await).await? {
         let last = |arn: &String| arn.rsplit('/').next().unwrap_or_default().to_owned();
         names.extend(page.service_arns().iter().map(last).filter(|name| name.starts_with(PREFIX)));
     }
@@ -141,7 +149,8 @@ async fn tasks(ecs: &Client, stack: &Stack) -> Result<Vec<String>, Stop> {
     let mut arns = Vec::new();
     for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
         let mut pages = ecs.list_tasks().cluster(&stack.cluster).desired_status(status).into_paginator().send();
-        while let Some(page) = call_page("ListTasks", pages.next().await).await? {
+        let mut left = PAGES;
+        while let Some(page) = call_page("ListTasks", &mut left, pages.next().await).await? {
             arns.extend(page.task_arns().iter().cloned());
         }
     }

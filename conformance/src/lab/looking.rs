@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_ecs::types::DesiredStatus;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Lab, call};
 use crate::finding::Stop;
@@ -71,6 +71,17 @@ pub struct Task {
     pub stopping: Option<i64>,
     /// When it had stopped.
     pub stopped: Option<i64>,
+}
+
+/// What a service told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its id, by which it is known again.
+    pub id: String,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// In ECS's words.
+    pub message: String,
 }
 
 /// What can't change of a task once it is there.
@@ -151,12 +162,55 @@ impl Lab<'_> {
         }))
     }
 
+    /// What the service told, oldest first, with the moments.
+    pub(crate) async fn told(&self, service: &str) -> Result<Vec<Told>, Stop> {
+        let request = self.ecs().describe_services().cluster(&self.stack.cluster).services(service);
+        let answer = call("DescribeServices", request.send()).await?;
+        let [described] = answer.services() else {
+            return Err(Stop::not_settled(format!("DescribeServices doesn't show {service}")));
+        };
+        let told = |event: &aws_sdk_ecs::types::ServiceEvent| Told {
+            id: event.id().unwrap_or_default().to_owned(),
+            at: event.created_at().and_then(|moment| moment.to_millis().ok()).unwrap_or_default(),
+            message: event.message().unwrap_or_default().to_owned(),
+        };
+        Ok(described.events().iter().rev().map(told).collect())
+    }
+
+    /// What the service tells that isn't among `before`, once `is_it` has come.
+    pub(crate) async fn until_told(
+        &self,
+        service: &str,
+        what: &str,
+        before: &[Told],
+        is_it: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Told>, Stop> {
+        let began = Instant::now();
+        self.tell(&format!("{service}: {what}"));
+        loop {
+            let mut told = self.told(service).await?;
+            told.retain(|told| !before.iter().any(|known| known.id == told.id));
+            if told.iter().any(|told| is_it(&told.message)) {
+                return Ok(told);
+            }
+            if began.elapsed() > self.patience() {
+                let told: Vec<&str> = told.iter().map(|told| told.message.as_str()).collect();
+                let seconds = self.patience().as_secs();
+                let why =
+                    format!("DescribeServices: {service}: {seconds} s were not enough for {what}: {}", told.join("; "));
+                return Err(Stop::not_settled(why));
+            }
+            sleep(BETWEEN_READINGS * 3).await;
+        }
+    }
+
     /// The ARNs of a service's tasks that are to run, or are to be stopped.
     pub(crate) async fn list(&self, service: &str, wanted: DesiredStatus) -> Result<Vec<String>, Stop> {
         let request = self.ecs().list_tasks().cluster(&self.stack.cluster).service_name(service);
         let mut pages = request.desired_status(wanted).into_paginator().send();
         let mut arns = Vec::new();
-        while let Some(page) = call_page("ListTasks", pages.next().await).await? {
+        let mut left = PAGES;
+        while let Some(page) = call_page("ListTasks", &mut left, pages.next().await).await? {
             arns.extend(page.task_arns().iter().cloned());
         }
         Ok(arns)
@@ -200,6 +254,12 @@ impl Lab<'_> {
         }
         let mut all = self.known.borrow_mut();
         match all.get(&arn) {
+            // It waited for an instance, and has one now.
+            Some(before)
+                if before.instance.is_empty() && Known { instance: String::new(), ..known.clone() } == *before =>
+            {
+                all.insert(arn.clone(), known.clone());
+            }
             Some(before) if *before != known => {
                 return Err(Stop::contradiction(
                     format!("for {arn}, which had been {before:?}"),
@@ -239,7 +299,8 @@ impl Lab<'_> {
         let cluster = &self.stack.cluster;
         let mut pages = self.ecs().list_container_instances().cluster(cluster).into_paginator().send();
         let mut arns = Vec::new();
-        while let Some(page) = call_page("ListContainerInstances", pages.next().await).await? {
+        let mut left = PAGES;
+        while let Some(page) = call_page("ListContainerInstances", &mut left, pages.next().await).await? {
             arns.extend(page.container_instance_arns().iter().cloned());
         }
         if arns.is_empty() {
@@ -273,9 +334,13 @@ fn instance(instance: &aws_sdk_ecs::types::ContainerInstance) -> Instance {
     }
 }
 
-/// A page of a listing, or that there is none any more.
+/// No listing of a cluster that is there for probes alone has more pages; one that goes on for ever isn't believed.
+pub(super) const PAGES: u32 = 100;
+
+/// A page of a listing, or that there is none any more. `left` counts the pages that may still come.
 pub(super) async fn call_page<T, E, R>(
     operation: &str,
+    left: &mut u32,
     page: Option<Result<T, aws_sdk_ecs::error::SdkError<E, R>>>,
 ) -> Result<Option<T>, Stop>
 where
@@ -284,6 +349,10 @@ where
 {
     match page {
         None => Ok(None),
-        Some(page) => call(operation, std::future::ready(page)).await.map(Some),
+        Some(_) if *left == 0 => Err(Stop::not_settled(format!("{operation}: more than {PAGES} pages"))),
+        Some(page) => {
+            *left -= 1;
+            call(operation, std::future::ready(page)).await.map(Some)
+        }
     }
 }

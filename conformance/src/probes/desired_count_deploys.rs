@@ -1,10 +1,15 @@
-//! Does a changed desired count start a deployment?
+//! Which changes of a service start a deployment?
 
 use std::{collections::BTreeSet, time::Duration};
 
+use aws_sdk_ecs::{
+    operation::update_service::builders::UpdateServiceFluentBuilder,
+    types::{AvailabilityZoneRebalancing, DeploymentConfiguration, PropagateTags},
+};
+
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Look, Plan, strategy_of},
+    lab::{Lab, Look, Plan, member_of, strategy_of},
     probe::{Belief, Probe, Setting},
 };
 
@@ -25,10 +30,27 @@ pub(super) const PROBE: Probe = Probe {
         ("no", "the service keeps its one complete deployment"),
         ("yes", "a deployment is under way after each change"),
     ],
-    calls: 350,
-    minutes: 6,
+    calls: 750,
+    minutes: 12,
     work: |lab| Box::pin(work(lab)),
 };
+
+/// A change of a service.
+type Change = fn(UpdateServiceFluentBuilder) -> UpdateServiceFluentBuilder;
+
+/// Those that start no deployment. [API, UpdateService]
+const WITHOUT: [(&str, Change); 6] = [
+    ("placementStrategy", |request| request.placement_strategy(strategy_of("binpack:memory"))),
+    ("placementConstraints", |request| request.placement_constraints(member_of("attribute:ecs.os-type == linux"))),
+    ("deploymentConfiguration", |request| {
+        request.deployment_configuration(DeploymentConfiguration::builder().maximum_percent(150).build())
+    }),
+    ("availabilityZoneRebalancing", |request| {
+        request.availability_zone_rebalancing(AvailabilityZoneRebalancing::Disabled)
+    }),
+    ("enableECSManagedTags", |request| request.enable_ecs_managed_tags(true)),
+    ("propagateTags", |request| request.propagate_tags(PropagateTags::TaskDefinition)),
+];
 
 async fn work(lab: &Lab<'_>) -> Outcome {
     let plan = Plan {
@@ -48,17 +70,27 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         values.insert(deploys);
         lab.steady(&service, count).await?;
     }
-    // What nobody doubts, so that a probe that sees nothing isn't taken for ECS that does nothing.
-    let steady = lab.look(&service).await?;
-    let strategy = strategy_of("binpack:memory");
-    lab.update(&service, |request| request.placement_strategy(strategy)).await?;
-    if deploys(lab, &service, &steady).await? {
-        return Err(Stop::contradiction("another placement strategy alone", "a deployment"));
+    // What the API says of the others: these start none.
+    for (what, change) in WITHOUT {
+        let steady = lab.look(&service).await?;
+        lab.update(&service, change).await?;
+        if deploys(lab, &service, &steady).await? {
+            return Err(Stop::contradiction(format!("{what} alone"), "a deployment"));
+        }
+        seen.push(format!("{what}: no deployment"));
     }
+    // And these do, so that a probe that sees nothing isn't taken for ECS that does nothing.
     lab.update(&service, |request| request.force_new_deployment(true)).await?;
     if !deploys(lab, &service, &before).await? {
         return Err(Stop::contradiction("a new deployment by forceNewDeployment", "none"));
     }
+    seen.push("forceNewDeployment: a deployment".to_owned());
+    let steady = lab.steady(&service, 2).await?;
+    lab.update(&service, |request| request.task_definition(&lab.stack.task_definitions.heavy)).await?;
+    if !deploys(lab, &service, &steady).await? {
+        return Err(Stop::contradiction("another task definition", "no deployment"));
+    }
+    seen.push("taskDefinition: a deployment".to_owned());
     let [deploys] = values.into_iter().collect::<Vec<_>>()[..] else {
         return Err(Stop::contradiction("one task more, then one less", seen.join("; ")));
     };

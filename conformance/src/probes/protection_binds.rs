@@ -23,7 +23,7 @@ pub(super) const PROBE: Probe = Probe {
         ("20", "within 20 s: protected tasks were stopped, but none that had been protected for 20 s"),
     ],
     calls: 1_500,
-    minutes: 40,
+    minutes: 34,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -25,11 +25,12 @@ pub(super) const PROBE: Probe = Probe {
         ("5", "within 5 s"),
         ("15", "within 15 s"),
     ],
-    calls: 250,
+    calls: 270,
     minutes: 3,
     work: |lab| Box::pin(work(lab)),
 };
 
+const TAG: &str = "ecs-rebalancer:probe";
 /// Writes, of which the slowest is told.
 const WRITES: i32 = 8;
 /// Between two reads.
@@ -48,8 +49,15 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     for write in 1..=WRITES {
         let count = write % 2;
         lab.set_count(&service, count).await?;
-        lags.push(lag(lab, &service, count).await?);
+        lags.push(lag(lab, &service, Written::Count(count)).await?);
         lab.running(&service, count).await?;
+    }
+    let arn = lab.arn(&service).await?;
+    for value in ["one", "two"] {
+        if let Err(refusal) = lab.tag(&arn, TAG, value).await? {
+            return Err(Stop::not_settled(format!("TagResource: {}: {}", refusal.code, refusal.message)));
+        }
+        lags.push(lag(lab, &service, Written::Tag(value)).await?);
     }
     let seen: Vec<String> =
         lags.iter().map(|lag| format!("{}.{} s", lag.as_secs(), lag.subsec_millis() / 100)).collect();
@@ -61,22 +69,34 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     }
 }
 
-/// How long it takes until two reads in a row show the count.
-async fn lag(lab: &Lab<'_>, service: &str, count: i32) -> Result<Duration, Stop> {
+/// What was written, and is to be read.
+#[derive(Clone, Copy, Debug)]
+enum Written<'a> {
+    Count(i32),
+    Tag(&'a str),
+}
+
+/// How long it takes until two reads in a row show it.
+async fn lag(lab: &Lab<'_>, service: &str, written: Written<'_>) -> Result<Duration, Stop> {
     let began = Instant::now();
     let mut first: Option<Duration> = None;
     loop {
         let at = began.elapsed();
-        let request = lab.ecs().describe_services().cluster(&lab.stack.cluster).services(service);
-        let answer = call("DescribeServices", request.send()).await?;
-        let shown = answer.services().first().is_some_and(|known| known.desired_count() == count);
+        let shown = match written {
+            Written::Count(count) => {
+                let request = lab.ecs().describe_services().cluster(&lab.stack.cluster).services(service);
+                let answer = call("DescribeServices", request.send()).await?;
+                answer.services().first().is_some_and(|known| known.desired_count() == count)
+            }
+            Written::Tag(value) => lab.tag_of(service, TAG).await?.as_deref() == Some(value),
+        };
         match (shown, first) {
             (true, Some(first)) => return Ok(first),
             (true, None) => first = Some(at),
             (false, _) => first = None,
         }
         if began.elapsed() > LONGEST {
-            return Err(Stop::not_settled(format!("{service} doesn't show its count of {count}")));
+            return Err(Stop::not_settled(format!("DescribeServices: {service} doesn't show {written:?}")));
         }
         lab.pause(BETWEEN).await;
     }

@@ -28,7 +28,7 @@ pub(super) const PROBE: Probe = Probe {
         ("random", "any"),
     ],
     calls: 1_500,
-    minutes: 35,
+    minutes: 29,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -18,8 +18,8 @@ pub(super) const PROBE: Probe = Probe {
     ),
     setting: Setting::Behaviour("spread-across-providers"),
     values: &[("all", "those of every provider"), ("own", "those of the provider that the new task goes to")],
-    calls: 250,
-    minutes: 3,
+    calls: 420,
+    minutes: 5,
     work: |lab| Box::pin(work(lab)),
 };
 

@@ -25,7 +25,7 @@ pub(super) const PROBE: Probe = Probe {
         ("stopping-too", "those of every revision, also while they stop"),
     ],
     calls: 1_300,
-    minutes: 25,
+    minutes: 20,
     work: |lab| Box::pin(work(lab)),
 };
 
@@ -127,6 +127,11 @@ async fn counts_stopping(lab: &Lab<'_>) -> Result<(bool, Vec<String>), Stop> {
             break;
         }
         let look = lab.at_rest(&service, count).await?;
+        // All were placed at one look, when none ran.
+        if let Some(crowded) = instances.iter().find(|instance| look.on(&instance.arn) != 1) {
+            let what = "as many tasks as instances at once, spread over instances: one waits while another is placed";
+            return Err(Stop::contradiction(what, format!("{} on {}", look.on(&crowded.arn), short(&crowded.arn))));
+        }
         let (gone, after) = lab.lower_by_one(&service, &look).await?;
         let (task, raised) = lab.raise_by_one(&service, &after).await?;
         let old = lab.describe(&gone.arn).await?;

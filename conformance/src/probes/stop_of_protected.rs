@@ -22,7 +22,7 @@ pub(super) const PROBE: Probe = Probe {
     ),
     setting: Setting::Behaviour("stop-of-protected"),
     values: &[("allowed", "the task stops"), ("refused", "StopTask is refused, and the task goes on")],
-    calls: 100,
+    calls: 130,
     minutes: 3,
     work: |lab| Box::pin(work(lab)),
 };

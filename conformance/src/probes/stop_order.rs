@@ -1,8 +1,8 @@
-//! Does the scheduler tell of a stopped task before its targets are taken off, or after they are drained?
+//! In what order, and when, does the scheduler tell of a scale-in, a deployment, a StopTask?
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan},
+    lab::{Lab, Plan, Told, call},
     probe::{Belief, Probe, Setting},
 };
 
@@ -22,8 +22,8 @@ pub(super) const PROBE: Probe = Probe {
         ),
         ("until-2021", "'deregistered' is told before 'has stopped'"),
     ],
-    calls: 250,
-    minutes: 5,
+    calls: 350,
+    minutes: 8,
     work: |lab| Box::pin(work(lab)),
 };
 
@@ -31,15 +31,56 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     let plan = Plan { definition: &lab.stack.task_definitions.web, count: 2, has_targets: true, ..Plan::default() };
     let service = lab.create(&plan).await?;
     let before = lab.at_rest(&service, 2).await?;
+    let known = lab.told(&service).await?;
     let (gone, _) = lab.lower_by_one(&service, &before).await?;
     lab.stopped(&gone.arn).await?;
-    let after = lab.at_rest(&service, 1).await?;
-    let new = &after.events[before.events.len().min(after.events.len())..];
-    let place = |what: &str| new.iter().position(|event| event.contains(what));
-    let seen = new.to_vec();
+    lab.at_rest(&service, 1).await?;
+    let scaled_in = new(lab, &service, &known).await?;
+    let value = order(&scaled_in)?;
+    let mut seen = vec![format!("a scale-in: {}", super::timed(&scaled_in))];
+
+    // A deployment's old task goes by the same steps.
+    let known = lab.told(&service).await?;
+    let old = lab.look(&service).await?;
+    lab.update(&service, |request| request.force_new_deployment(true)).await?;
+    let is_over = |it: &str| it.ends_with("deployment completed.");
+    lab.until_told(&service, "a deployment to be completed", &known, is_over).await?;
+    for arn in old.tasks.keys() {
+        lab.stopped(arn).await?;
+    }
+    let deployed = new(lab, &service, &known).await?;
+    seen.push(format!("a deployment: {}", super::timed(&deployed)));
+    if order(&deployed)? != value {
+        return Err(Stop::contradiction("the order of events in a scale-in, and in a deployment", seen.join("; ")));
+    }
+
+    // Nobody waits for the targets of a task that StopTask stops.
+    let rest = lab.at_rest(&service, 1).await?;
+    let known = lab.told(&service).await?;
+    let Some(task) = rest.tasks.keys().next() else { return Err(Stop::not_settled("the service has no task")) };
+    let request = lab.ecs().stop_task().cluster(&lab.stack.cluster).task(task).reason("conformance");
+    call("StopTask", request.send()).await?;
+    lab.until_told(&service, "the replacement of a task that StopTask stopped", &known, |it| {
+        it.contains(" registered ")
+    })
+    .await?;
+    let stopped = new(lab, &service, &known).await?;
+    seen.push(format!("StopTask: {}", super::timed(&stopped)));
+    Ok(Found { value: value.to_owned(), seen })
+}
+
+/// What the service told since then.
+async fn new(lab: &Lab<'_>, service: &str, known: &[Told]) -> Result<Vec<Told>, Stop> {
+    let mut told = lab.told(service).await?;
+    told.retain(|told| !known.iter().any(|known| known.id == told.id));
+    Ok(told)
+}
+
+fn order(told: &[Told]) -> Result<&'static str, Stop> {
+    let place = |what: &str| told.iter().position(|told| told.message.contains(what));
     match (place(" has stopped "), place(" deregistered ")) {
-        (Some(stopped), Some(taken_off)) if stopped < taken_off => Ok(Found { value: "since-2025".to_owned(), seen }),
-        (Some(_), Some(_)) => Ok(Found { value: "until-2021".to_owned(), seen }),
-        _ => Err(Stop::not_settled(format!("the service told of no stop or of no target: {}", seen.join("; ")))),
+        (Some(stopped), Some(taken_off)) if stopped < taken_off => Ok("since-2025"),
+        (Some(_), Some(_)) => Ok("until-2021"),
+        _ => Err(Stop::not_settled(format!("the service told of no stop or of no target: {}", super::timed(told)))),
     }
 }

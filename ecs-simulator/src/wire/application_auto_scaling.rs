@@ -12,6 +12,7 @@ pub(crate) fn answer(world: &mut World, operation: &str, input: &Value) -> Resul
     let input = Place::root(input);
     match operation {
         "RegisterScalableTarget" => register(world, &input),
+        "DeregisterScalableTarget" => deregister(world, &input),
         "DescribeScalableTargets" => describe(world, &input),
         other => Err(ApiError::new("UnknownOperationException", format!("{other} is not simulated"))),
     }
@@ -66,6 +67,19 @@ fn register(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
     services::register_scalable_target(world, name, target);
     let account = world.state.account().replace(":ecs:", ":application-autoscaling:");
     Ok(json!({"ScalableTargetARN": format!("{account}:scalable-target/{name}")}))
+}
+
+/// The count stays as it is. [API, DeregisterScalableTarget]
+fn deregister(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
+    checked(input.get("ServiceNamespace").one_of(&["ecs"], ""))?;
+    checked(input.get("ScalableDimension").one_of(&[DIMENSION], ""))?;
+    let id = checked(input.get("ResourceId").needed_text())?;
+    let cluster = format!("service/{}/", world.state.cluster_name);
+    let known = id.strip_prefix(&cluster).and_then(|name| world.state.scalable_targets.remove(name));
+    match known {
+        Some(_) => Ok(json!({})),
+        None => Err(ApiError::new("ObjectNotFoundException", format!("No scalable target found for {id}"))),
+    }
 }
 
 fn describe(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
@@ -129,6 +143,23 @@ mod tests {
         let shown = call(&mut bench, "DescribeScalableTargets", &json!({})).unwrap();
         assert_eq!(shown["ScalableTargets"][0]["MaxCapacity"], 3);
         assert_eq!(shown["ScalableTargets"][0]["SuspendedState"]["DynamicScalingInSuspended"], true);
+        call(&mut bench, "DeregisterScalableTarget", &json!({})).unwrap();
+        let refused = call(&mut bench, "DeregisterScalableTarget", &json!({})).unwrap_err();
+        assert!(refused.starts_with("ObjectNotFoundException"), "{refused}");
+    }
+
+    #[test]
+    fn a_count_above_the_maximum_is_lowered_by_itself_or_never_where_a_switch_says_so() {
+        for (value, alone, registered) in [("until-registered", 5, 3), ("lowered", 3, 3), ("stays", 5, 5)] {
+            let mut bench = Bench::with("a i-1 web web web\nb i-2", &[&format!("count-above-maximum={value}")], &[]);
+            call(&mut bench, "RegisterScalableTarget", &json!({"MinCapacity": 1, "MaxCapacity": 3})).unwrap();
+            bench.update("web", json!({"desiredCount": 5}));
+            bench.wait(60);
+            assert_eq!(bench.service("web")["desiredCount"], alone, "{value}");
+            call(&mut bench, "RegisterScalableTarget", &json!({"SuspendedState": {"DynamicScalingInSuspended": true}}))
+                .unwrap();
+            assert_eq!(bench.service("web")["desiredCount"], registered, "{value}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::ApiError;
 use crate::{
     moment::Moment,
     place::Place,
-    state::{Service, Task},
+    state::{Instance, Service, Task},
     world::World,
 };
 
@@ -66,6 +66,28 @@ fn answer_now(world: &mut World, operation: &str, input: &Value, now: Moment) ->
         "DeregisterContainerInstance" => making::deregister_container_instance(world, &input),
         other => Err(ApiError::new("UnknownOperationException", format!("{other} is not simulated"))),
     }
+}
+
+/// A container instance as EventBridge tells of it: as it is described, with moments in words.
+pub(crate) fn instance_event(world: &World, instance: &Instance, now: Moment) -> Value {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now.0) * 1_000_000).ok();
+    let at = at.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default();
+    let mut detail = shapes::instance(world, instance, false);
+    for member in ["runningTasksCount", "pendingTasksCount", "registeredAt", "capacityProviderName"] {
+        detail.as_object_mut().and_then(|map| map.remove(member));
+    }
+    detail["clusterArn"] = json!(world.state.cluster_arn);
+    detail["updatedAt"] = json!(at);
+    let id = instance.arn.rsplit('/').next().unwrap_or_default();
+    json!({
+        "version": "0",
+        "id": format!("{id}-{}", instance.version),
+        "detail-type": "ECS Container Instance State Change",
+        "source": "aws.ecs",
+        "time": at,
+        "resources": [instance.arn],
+        "detail": detail,
+    })
 }
 
 /// A complaint about the input, in ECS's own class of error.

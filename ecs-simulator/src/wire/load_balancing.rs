@@ -103,16 +103,16 @@ fn shape(world: &World, arn: &str, service: &Service) -> Value {
 fn health(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     let arn = checked(input.get("TargetGroupArn").needed_text())?;
     let has = |service: &Service, in_alternate: bool| service.group_arns(in_alternate).contains(&arn);
-    let service = world.state.services.values().find(|service| has(service, false) || has(service, true));
-    let Some(service) = service else {
+    // One that was deleted may have named it before another.
+    let services = || world.state.services.values().filter(|service| has(service, false) || has(service, true));
+    if services().next().is_none() {
         return Err(ApiError::new("TargetGroupNotFound", format!("Target groups '{arn}' not found")));
-    };
-    let targets: Vec<Value> = world
-        .state
-        .service_tasks(&service.name)
-        .filter(|task| has(service, task.in_alternate))
-        .filter_map(|task| target(world, task))
-        .collect();
+    }
+    let mut targets: Vec<Value> = Vec::new();
+    for service in services() {
+        let tasks = world.state.service_tasks(&service.name).filter(|task| has(service, task.in_alternate));
+        targets.extend(tasks.filter_map(|task| target(world, task)));
+    }
     Ok(json!({"TargetHealthDescriptions": targets}))
 }
 

@@ -182,7 +182,9 @@ pub(super) fn tag_resource(world: &mut World, input: &Place<'_>) -> Result<Value
     if pairs.is_empty() {
         return Err(invalid("tags cannot be empty."));
     }
-    let allowed = |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || " _.:/=+-@".contains(letter));
+    let takes_any = world.options.behaviour.get("tag-characters") == "any";
+    let is_listed = |letter: char| letter.is_alphanumeric() || " _.:/=+-@".contains(letter);
+    let allowed = |text: &str| takes_any || text.chars().all(is_listed);
     for (key, value) in &pairs {
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(invalid("Tag keys that begin with aws: are reserved for AWS."));
@@ -194,7 +196,13 @@ pub(super) fn tag_resource(world: &mut World, input: &Place<'_>) -> Result<Value
         }
     }
     let is_short_service = arn.contains(":service/") && arn.split('/').count() < 3;
-    let tags = world.tags_mut(&arn).filter(|_| !is_short_service);
+    let takes_short = world.options.behaviour.get("short-arn-tags") == "taken";
+    let long = match arn.split_once(":service/").filter(|_| is_short_service && takes_short) {
+        Some((_, name)) => world.state.services.get(name).map(|service| service.arn.clone()),
+        None => None,
+    };
+    let arn = long.unwrap_or(arn);
+    let tags = world.tags_mut(&arn).filter(|_| !is_short_service || takes_short);
     let tags =
         tags.ok_or_else(|| invalid("The specified resource is not found, or its ARN has not the new format."))?;
     let mut together = tags.clone();

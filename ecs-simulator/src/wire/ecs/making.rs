@@ -175,6 +175,7 @@ pub(super) fn register_container_instance(
     let instance = checked(read_instance(&Place::root(&json)))?;
     world.state.instances.insert(arn.clone(), instance);
     world.wake_daemons();
+    crate::events::joined(world, &arn);
     Ok(json!({"containerInstance": shapes::instance(world, &world.state.instances[&arn], true)}))
 }
 

@@ -30,7 +30,12 @@ pub(super) fn compact(mut value: Value) -> Value {
 
 pub(super) fn service(world: &World, service: &Service, with_tags: bool, now: Moment) -> Value {
     let state = &world.state;
-    let (running, pending) = (state.running(&service.name), state.pending(&service.name));
+    let drains = |task: &&Task| !task.wanted && task.status == Status::Deactivating;
+    let draining = match world.options.behaviour.get("running-counts") {
+        "draining-too" => crate::state::count(state.service_tasks(&service.name).filter(drains).count()),
+        _ => 0,
+    };
+    let (running, pending) = (state.running(&service.name) + draining, state.pending(&service.name));
     let desired = world.shown_desired_count(service, now);
     // A deployment asks for nothing until the scheduler has looked at it; those before it ask for what they still have.
     let is_taken_up = service.deployments.first().is_some_and(|primary| primary.is_taken_up);
