@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import boto3
 import botocore.args
@@ -334,6 +335,31 @@ def groups_of_capacity_providers_are_described():
             refused(scaling.exceptions.InvalidNextToken, scaling.describe_auto_scaling_groups, NextToken="no")
 
 
+def bounds_and_events_are_what_clients_know_them_as():
+    """A service's bounds come and go; an instance that joins is told of in a queue until the message is deleted."""
+    with simulator("--speed", "60", "--fault", "join-instance=1", "--behaviour", "join-events=several"):
+        ecs, scaling, queues = client("ecs"), client("application-autoscaling"), client("sqs")
+        which = {
+            "ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount", "ResourceId": f"service/{CLUSTER}/web",
+        }
+        scaling.register_scalable_target(**which, MinCapacity=1, MaxCapacity=1)
+        assert ecs.describe_services(cluster=CLUSTER, services=["web"])["services"][0]["desiredCount"] == 1
+        scaling.deregister_scalable_target(**which)
+        assert not scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+        refused(scaling.exceptions.ObjectNotFoundException, scaling.deregister_scalable_target, **which)
+        time.sleep(1)
+        queue = "https://sqs.us-east-1.amazonaws.com/111122223333/events"
+        messages = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+        events = [json.loads(message["Body"]) for message in messages]
+        known = ecs.list_container_instances(cluster=CLUSTER)["containerInstanceArns"]
+        assert [event["detail"]["version"] for event in events] == [1, 2], events
+        assert all(event["detail"]["containerInstanceArn"] in known for event in events), events
+        for message in messages:
+            queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        queues.purge_queue(QueueUrl=queue)
+        assert "Messages" not in queues.receive_message(QueueUrl=queue)
+
+
 def the_aws_cli_works():
     aws = str(pathlib.Path(sys.executable).with_name("aws"))
 
@@ -389,6 +415,7 @@ CHECKS = [
     a_cluster_is_made_and_taken_down,
     metrics_come_back_in_every_protocol,
     groups_of_capacity_providers_are_described,
+    bounds_and_events_are_what_clients_know_them_as,
     the_aws_cli_works,
     faults_are_what_clients_take_for_failures,
 ]
