@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_applicationautoscaling::types::ServiceNamespace;
 use aws_sdk_ecs::types::ContainerInstanceStatus;
 use bytes::Bytes;
 use conformance::{
@@ -82,6 +83,12 @@ fn run_for(
         let asked = connection.ecs.list_container_instances().cluster(&stack.cluster);
         let draining = asked.status(ContainerInstanceStatus::Draining).send().await.unwrap();
         assert!(draining.container_instance_arns().is_empty(), "{} left an instance that drains", probe.name);
+        let bounds = connection.scaling.describe_scalable_targets().service_namespace(ServiceNamespace::Ecs);
+        assert!(bounds.send().await.unwrap().scalable_targets().is_empty(), "{} left a count's bounds", probe.name);
+        let group = connection.groups.describe_auto_scaling_groups().auto_scaling_group_names(&stack.scaled.group);
+        let group = group.send().await.unwrap().auto_scaling_groups()[0].clone();
+        let wanted = group.desired_capacity().unwrap_or_default();
+        assert!(wanted == 0 && group.instances().is_empty(), "{} left an instance that it bought", probe.name);
         finding
     })
     .unwrap()
