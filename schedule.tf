@@ -442,6 +442,12 @@ locals {
   families = { for cluster, name in local.wanted : cluster =>
     length(name) <= 48 && length([for other in values(local.wanted) : other if lower(other) == lower(name)]) == 1 ? name : "${substr(name, 0, 39)}-${substr(sha256(name), 0, 8)}"
   }
+  # A role's path can't be changed, and what a new task definition names must be there before the old one goes: so another path is
+  # another name.
+  role_ending = "${local.region}${var.role_path == "/" ? "" : "-${substr(sha256(var.role_path), 0, 6)}"}"
+  role_names = { for cluster, family in local.families : cluster =>
+    length(family) + length(local.role_ending) < 64 ? "${family}-${local.role_ending}" : "${substr(family, 0, 33)}-${substr(sha256(local.wanted[cluster]), 0, 8)}-${local.role_ending}"
+  }
   cluster_arns = { for cluster in keys(var.clusters) : cluster => "${local.ecs}:cluster/${cluster}" }
   container    = "ecs-rebalancer"
 
@@ -668,7 +674,7 @@ locals {
 
 resource "aws_iam_role" "task" {
   for_each             = var.clusters
-  name                 = "${local.families[each.key]}-${local.region}"
+  name                 = local.role_names[each.key]
   path                 = var.role_path
   description          = "What ecs-rebalancer may do in cluster ${each.key}"
   permissions_boundary = var.permissions_boundary
@@ -695,7 +701,7 @@ resource "aws_iam_role_policy" "task" {
 }
 
 resource "aws_iam_role" "execution" {
-  name                 = "${var.name}-execution-${local.region}"
+  name                 = "${var.name}-execution-${local.role_ending}"
   path                 = var.role_path
   description          = "What ECS needs to start ecs-rebalancer: its image and its log"
   permissions_boundary = var.permissions_boundary
@@ -737,7 +743,7 @@ resource "aws_iam_role_policy" "execution" {
 
 # Who starts runs: the schedule and the event.
 resource "aws_iam_role" "start" {
-  name                 = "${var.name}-start-${local.region}"
+  name                 = "${var.name}-start-${local.role_ending}"
   path                 = var.role_path
   description          = "Starts ecs-rebalancer, by the clock and when an instance joins"
   permissions_boundary = var.permissions_boundary

@@ -1,5 +1,5 @@
-"""schedule.tf put into an account, found unchanged, changed setting by setting, and taken away again while a run is under way:
-AWS's true provider on moto, an AWS that nobody here wrote.
+"""schedule.tf put into an account, found unchanged, changed setting by setting, and taken away again while a run is under way;
+and the walk of the reference cluster beside it: AWS's true provider on moto, an AWS that nobody here wrote.
 
     account.py MOTO_SERVER [--old]
 
@@ -7,6 +7,8 @@ The environment names the provider. With --old it is that of May 2021, so what A
 copy that it works on.
 """
 
+import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -27,6 +29,7 @@ SERVICES = ["cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ecs", "iam", "s
 # What the walk's instances take is one of AWS's own policies.
 POLICIES = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
 CLUSTER = "prod"
+PROJECT = pathlib.Path(__file__).parents[2]
 VARIABLES = {
     "clusters": {CLUSTER: {"include": ["web-*"], "steer": True}, "other": {"dry_run": True}},
     "image": "111122223333.dkr.ecr.us-east-1.amazonaws.com/ecs-rebalancer:0.1.0",
@@ -110,8 +113,8 @@ def left(endpoint, old):
     }
 
 
-def write(folder, **variables):
-    (folder / "terraform.tfvars.json").write_text(json.dumps({**VARIABLES, **variables}))
+def write(folder, endpoint, **variables):
+    (folder / "terraform.tfvars.json").write_text(json.dumps({**VARIABLES, **network(endpoint), **variables}))
 
 
 def network(endpoint):
@@ -143,11 +146,11 @@ def check_alone(walk, environment, what, *settings):
     check(f"the walk, {what}: nothing that is there is in its plan", "Plan:" in plan and not changes(plan, "(?!created)"), plan)
 
 
-def check_the_walk(project, folder, environment, endpoint):
+def check_the_walk(folder, environment, endpoint):
     """The example with a cluster of its own, in the same clone and account as what is deployed already, which it leaves alone."""
     walk = folder / "examples" / "reference-cluster"
     walk.mkdir(parents=True)
-    text = (project / "examples/reference-cluster/main.tf").read_text()
+    text = (PROJECT / "examples/reference-cluster/main.tf").read_text()
     (walk / "main.tf").write_text(text)
     terraform(walk, environment, "get")
     check_alone(walk, environment, "the whole")
@@ -166,10 +169,10 @@ def check_the_walk(project, folder, environment, endpoint):
     check("the walk is over, and all of production is there", after == before, (before, after))
 
 
-def check_changes(folder, environment):
+def check_changes(folder, environment, endpoint, changes):
     """Each setting is applied, and then there is nothing to do; a run always finds a task definition to start."""
-    for what, variables in CHANGES:
-        write(folder, **variables)
+    for what, variables in changes:
+        write(folder, endpoint, **variables)
         told = terraform(folder, environment, "apply", "-auto-approve")
         for place in re.findall(r"(aws_ecs_task_definition\.this\[\S+\]) \(deposed object \w+\): Destroying", told):
             made, gone = told.find(f"{place}: Creation complete"), told.find(f"{place} (deposed")
@@ -177,7 +180,7 @@ def check_changes(folder, environment):
         check(f"{what}: no task definition goes without a successor", "one cluster fewer" in what or not re.search(r"aws_ecs_task_definition\S+: Destroying", told), told)
         plan = terraform(folder, environment, "plan")
         check(f"{what}: changed, and a second plan finds nothing to do", "No changes." in plan, plan)
-    write(folder)
+    write(folder, endpoint)
     terraform(folder, environment, "apply", "-auto-approve")
 
 
@@ -214,24 +217,27 @@ def check_destroying(folder, environment, endpoint, old):
     check("nothing is left", not any(gone.values()), gone)
 
 
-def main():
-    moto, *old = sys.argv[1:]
-    project = pathlib.Path(__file__).parents[2]
+@contextlib.contextmanager
+def deployed(moto, old):
+    """schedule.tf in an account of its own: the folder, how Terraform reaches the account, and where that is."""
     with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port, POLICIES) as endpoint:
         folder = pathlib.Path(name)
-        text = (project / "schedule.tf").read_text()
+        text = (PROJECT / "schedule.tf").read_text()
         (folder / "schedule.tf").write_text(as_of_2021(text) if old else text)
-        shutil.copy(project / "taskdef.json", folder)
+        shutil.copy(PROJECT / "taskdef.json", folder)
         environment = {**os.environ, **AWS}
         if old:
-            print(f"left out, for the provider is of 2021: {', '.join(RESOURCES + BLOCKS + ARGUMENTS)}")
             name_endpoints(folder, endpoint)
         else:
             environment["AWS_ENDPOINT_URL"] = endpoint
-        VARIABLES.update(network(endpoint))
-        write(folder)
+        write(folder, endpoint)
         terraform(folder, environment, "validate")
         terraform(folder, environment, "apply", "-auto-approve")
+        yield folder, environment, endpoint
+
+
+def made_changed_and_gone(moto, old, changes):
+    with deployed(moto, old) as (folder, environment, endpoint):
         made = left(endpoint, old)
         check("each kind of resource is there", all(made.values()), made)
         target = client("events", endpoint).list_targets_by_rule(Rule=f"ecs-rebalancer-{CLUSTER}-joined")["Targets"][0]
@@ -239,10 +245,26 @@ def main():
         (job,) = client("ecs", endpoint).describe_task_definition(taskDefinition="ecs-rebalancer-other")["taskDefinition"]["containerDefinitions"]
         check("the task definition has its settings", {"name": "REBALANCER_DRY_RUN", "value": "true"} in job["environment"], job)
         check("a second plan finds nothing to do", "No changes." in (plan := terraform(folder, environment, "plan")), plan)
-        if not old:
-            check_the_walk(project, folder, environment, endpoint)
-        check_changes(folder, environment)
+        check_changes(folder, environment, endpoint, changes)
         check_destroying(folder, environment, endpoint, old)
+
+
+def walked(moto):
+    with deployed(moto, False) as (folder, environment, endpoint):
+        check_the_walk(folder, environment, endpoint)
+
+
+def main():
+    moto, *old = sys.argv[1:]
+    if old:
+        print(f"left out, for the provider is of 2021: {', '.join(RESOURCES + BLOCKS + ARGUMENTS)}")
+    # In accounts of their own: the provider waits most of the time, for a queue's policy to be known.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        parts = [pool.submit(made_changed_and_gone, moto, old, CHANGES[first::2]) for first in range(2)]
+        if not old:
+            parts.append(pool.submit(walked, moto))
+        for part in parts:
+            part.result()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ options, in whose store the image is.
 import json
 import os
 import pathlib
+import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -31,23 +33,36 @@ def blob(image, digest):
     return pathlib.Path(image, "blobs", *digest.split(":"))
 
 
-def check_image(image):
-    """Its files, their owner, its user, its size."""
+def manifest_of(image):
     index = json.loads(pathlib.Path(image, "index.json").read_text())
-    manifest = json.loads(blob(image, index["manifests"][0]["digest"]).read_text())
-    config = json.loads(blob(image, manifest["config"]["digest"]).read_text())["config"]
+    return json.loads(blob(image, index["manifests"][0]["digest"]).read_text())
+
+
+def files_of(image):
+    """Each file of the image, by its path."""
+    files = {}
+    for layer in manifest_of(image)["layers"]:
+        with tarfile.open(blob(image, layer["digest"])) as archive:
+            files |= {entry.name.removeprefix("./"): archive.extractfile(entry).read() for entry in archive if entry.isfile()}
+    return files
+
+
+def check_image(image, processor):
+    """Its processor, its files, its user, its size."""
+    manifest = manifest_of(image)
+    config = json.loads(blob(image, manifest["config"]["digest"]).read_text())
+    check("processor", (config["os"], config["architecture"]), ("linux", processor))
+    config = config["config"]
     check("user", config["User"], "65532:65532")
     check("entry point", config["Entrypoint"], ["/ecs-rebalancer"])
     labels = {name.removeprefix("org.opencontainers.image.") for name, value in config["Labels"].items() if value}
     check("labels", LABELS - labels, set())
-    files = set()
-    for layer in manifest["layers"]:
-        with tarfile.open(blob(image, layer["digest"])) as archive:
-            files |= {entry.name.removeprefix("./") for entry in archive if not entry.isdir()}
-    check("files", files, CONTENT)
+    check("files", set(files_of(image)), CONTENT)
     size = sum(layer["size"] for layer in manifest["layers"])
     print(f"compressed: {size:,} bytes of {LARGEST_BYTES:,} allowed")
     check("it is small", size <= LARGEST_BYTES, True)
+    (told,) = re.findall(r"docker buildx build.*# ([0-9.]+) MB", (pathlib.Path(__file__).parents[2] / "README.md").read_text())
+    check(f"it is about as large as README tells, {told} MB", abs(size / 1e6 - float(told)) <= 0.1 * float(told), True)
 
 
 class Container:
@@ -105,7 +120,7 @@ def check_an_end(container, podman, simulator_command, settings):
 def main():
     image, simulator_command, states, *podman = sys.argv[1:]
     definition = rendered.container(rendered.states(states)["defaults"], "reference")
-    check_image(image)
+    check_image(image, {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()])
     container = Container(podman, definition)
     settings = rendered.environment(definition)
     check_a_wrong_environment(container)

@@ -19,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 from moto.events.models import EventPattern
 
 import rendered
 import snapshots
-from socket_and_signals import SPEED, check, ecs, finish, simulator, start
+from socket_and_signals import RUN_SECONDS, SPEED, TERMINATED, check, ecs, finish, simulator, start
 
 CLUSTER = "reference"
 # ECS's documented example, whole but for the attributes [developer guide, "Amazon ECS container instance state change events"].
@@ -211,6 +212,57 @@ def on_its_own_cluster(job, simulator_command, state, cluster):
                 check(f"{cluster}, by the {way}: and is still there", (task["desiredStatus"], task["containerInstanceArn"]), ("RUNNING", empty))
 
 
+def ended_while_at_work(job, simulator_command, state, cluster):
+    """`terraform destroy` and `terraform output end` end a run by the same command: ECS tells its process by SIGTERM, and once the
+    command is over each service has its own count, and no note is left."""
+    with simulator(simulator_command, SPEED) as environment:
+        snapshot = snapshots.take(ecs(environment), CLUSTER, cluster, {})
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(snapshot)
+        file.flush()
+        with simulator(simulator_command, SPEED, file.name) as environment:
+            client = ecs(environment)
+            before = counts(client, cluster)
+            instance, *_ = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
+            definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
+            (own,) = client.start_task(cluster=cluster, containerInstances=[instance], taskDefinition=definition)["tasks"]
+            settings = rendered.environment(rendered.container(state, cluster))
+            (command,) = [line for line in state["outputs"]["end"].splitlines() if f"--cluster {cluster} " in line]
+            with metadata_endpoint(own["clusterArn"], own["taskArn"]) as address:
+                process = start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address})
+                until(process, "it has raised a count", lambda: counts(client, cluster) != before)
+                command = subprocess.Popen(["sh", "-c", command], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+                # What ECS's agent does.
+                until(process, "its task is to stop", lambda: wanted(client, cluster, own) == "STOPPED")
+                process.terminate()
+                status, report, _ = finish(process)
+            told, _ = command.communicate(timeout=RUN_SECONDS)
+            check(f"{cluster}: the command ends the run, and waits for it", (command.returncode, own["taskArn"] in told), (0, True))
+            check(f"{cluster}: the run's status and errors", (status, report["errors"]), (TERMINATED, ""))
+            check(f"{cluster}: and each service has its own count, without a note", counts(client, cluster), before)
+
+
+def counts(client, cluster):
+    """The desired count and the job's notes of each service."""
+    names = client.list_services(cluster=cluster)["serviceArns"]
+    found = client.describe_services(cluster=cluster, services=names, include=["TAGS"])["services"]
+    notes = lambda it: [tag["key"] for tag in it.get("tags", []) if tag["key"] == "ecs-rebalancer:surge"]  # noqa: E731
+    return {it["serviceName"]: (it["desiredCount"], notes(it)) for it in found}
+
+
+def wanted(client, cluster, task):
+    (task,) = client.describe_tasks(cluster=cluster, tasks=[task["taskArn"]])["tasks"]
+    return task["desiredStatus"]
+
+
+def until(process, what, is_so):
+    deadline = time.monotonic() + RUN_SECONDS
+    while not is_so():
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"FAILED: the run was over before {what}: {finish(process)}")
+        time.sleep(0.05)
+
+
 def by_hand_on_ec2(state):
     """The commands for each launch type, by the AWS CLI's own model."""
     for line in state["outputs"]["run"].splitlines():
@@ -228,6 +280,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor() as pool:
         ways = [pool.submit(way, job, simulator_command, state) for way in (by_the_clock, by_the_event, by_hand)]
         ways += [pool.submit(on_its_own_cluster, job, simulator_command, launched, cluster) for cluster in ("ec2", "bridge", "host")]
+        ways.append(pool.submit(ended_while_at_work, job, simulator_command, launched, "bridge"))
         for way in ways:
             way.result()
 

@@ -58,6 +58,10 @@ run "defaults" {
     error_message = "The clock and the event start runs, applying does not."
   }
   assert {
+    condition     = aws_iam_role.task["reference"].name == "ecs-rebalancer-reference-us-east-1" && aws_iam_role.execution.name == "ecs-rebalancer-execution-us-east-1"
+    error_message = "Without a path of their own, roles have the Region alone at the end of their names."
+  }
+  assert {
     condition     = aws_scheduler_schedule.this["reference"].target[0].arn == "arn:aws:ecs:us-east-1:111122223333:cluster/reference"
     error_message = "A run is a task of the cluster that it rebalances."
   }
@@ -194,8 +198,8 @@ run "names" {
     }
   }
   assert {
-    condition     = length(distinct([for role in aws_iam_role.task : lower(role.name)])) == 6 && alltrue([for role in aws_iam_role.task : length(role.name) <= 64 && endswith(role.name, "-us-east-1") && role.path == "/platform/"])
-    error_message = "Roles have names of their own, with the Region."
+    condition     = length(distinct([for role in aws_iam_role.task : lower(role.name)])) == 6 && alltrue([for role in aws_iam_role.task : length(role.name) <= 64 && endswith(role.name, "-us-east-1-${substr(sha256("/platform/"), 0, 6)}") && role.path == "/platform/"])
+    error_message = "Roles have names of their own, with the Region and what tells their path."
   }
   assert {
     condition     = length(distinct([for schedule in aws_scheduler_schedule.this : schedule.name])) == 6 && alltrue([for schedule in aws_scheduler_schedule.this : length(schedule.name) <= 64])
@@ -210,7 +214,7 @@ run "names" {
     error_message = "The queue's policy has each Sid once, however alike the clusters' names are."
   }
   assert {
-    condition     = aws_iam_role.task["a-b"].name == "platform-ecs-rebalancer-a-b-us-east-1" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-us-east-1")
+    condition     = aws_iam_role.task["a-b"].name == "platform-ecs-rebalancer-a-b-us-east-1-${substr(sha256("/platform/"), 0, 6)}" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-us-east-1")
     error_message = "A short name stays as it is."
   }
 }
