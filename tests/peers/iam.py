@@ -152,28 +152,35 @@ def break_off(job, environment, settings):
 def requests_of(job, simulator_command, cluster, settings, allowed):
     """What is asked for in a plain run, in one that finds what another left half-way, and in one on services whose tags choose
     another strategy."""
-    with simulated(simulator_command, cluster) as environment:
-        requests = run(job, environment, settings)
-    if settings["REBALANCER_DRY_RUN"] == "true":
-        if "ecs:UpdateService" not in allowed:
-            return requests
+
+    def plain(settings=settings, **tags):
+        with simulated(simulator_command, cluster, **tags) as environment:
+            return run(job, environment, settings)
+
+    def after_another(settings):
+        # The simulator's clock runs away from the job's: so slow that the tasks which the run starts are of the time that it notes.
+        with simulated(simulator_command, cluster, speed=20) as environment:
+            break_off(job, environment, {**settings, "REBALANCER_STRATEGY": "surge"})
+            # As somebody would who doesn't want to wait until it lapses.
+            client = ecs(environment)
+            (found,) = client.describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"]
+            leases = [tag["key"] for tag in found["tags"] if tag["key"].startswith("ecs-rebalancer:lease")]
+            client.untag_resource(resourceArn=found["clusterArn"], tagKeys=leases)
+            return run(job, environment, {**settings, "REBALANCER_COOLDOWN": "0s"})
+
+    runs = [plain]
+    is_dry = settings["REBALANCER_DRY_RUN"] == "true"
+    if not is_dry or "ecs:UpdateService" in allowed:
         # The brake, where runs were real before: one that is under way goes on with this policy.
-        settings = {**settings, "REBALANCER_DRY_RUN": "false"}
-        with simulated(simulator_command, cluster) as environment:
-            requests += run(job, environment, settings)
-    # The simulator's clock runs away from the job's: so slow that the tasks which the run starts are of the time that it notes.
-    with simulated(simulator_command, cluster, speed=20) as environment:
-        break_off(job, environment, {**settings, "REBALANCER_STRATEGY": "surge"})
-        # As somebody would who doesn't want to wait until it lapses.
-        client = ecs(environment)
-        (found,) = client.describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"]
-        leases = [tag["key"] for tag in found["tags"] if tag["key"].startswith("ecs-rebalancer:lease")]
-        client.untag_resource(resourceArn=found["clusterArn"], tagKeys=leases)
-        requests += run(job, environment, {**settings, "REBALANCER_COOLDOWN": "0s"})
-    if "ecs:StopTask" in allowed and settings["REBALANCER_STRATEGY"] != "stop":
-        with simulated(simulator_command, cluster, strategy="stop") as environment:
-            requests += run(job, environment, settings)
-    return requests
+        real = {**settings, "REBALANCER_DRY_RUN": "false"}
+        if is_dry:
+            runs.append(lambda: plain(real))
+        runs.append(lambda: after_another(real))
+        if "ecs:StopTask" in allowed and settings["REBALANCER_STRATEGY"] != "stop":
+            runs.append(lambda: plain(real, strategy="stop"))
+    # Each on a cluster of its own, and most of the time it waits.
+    with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
+        return [request for requests in pool.map(lambda play: play(), runs) for request in requests]
 
 
 def lint(what, policy, excused):

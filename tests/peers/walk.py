@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import copy
 import http.server
+import itertools
 import json
 import os
 import re
@@ -179,67 +180,66 @@ def registered(client, definition):
     )["taskDefinition"]["taskDefinitionArn"]
 
 
-def on_its_own_cluster(job, simulator_command, state, cluster):
+def on_its_own_cluster(job, simulator_command, state, cluster, way):
     """The job lands on the very instance that joined: that is as good as empty, its own task stays where it is, and each of the
     three ways spreads the service."""
-    with simulator(simulator_command, SPEED) as environment:
-        snapshot = snapshots.take(ecs(environment), CLUSTER, cluster, {})
     event_target = state[f'aws_cloudwatch_event_target.joined["{cluster}"]']
     clock_target = state[f'aws_scheduler_schedule.this["{cluster}"]']["target"][0]
-    for way in ("clock", "event", "hand"):
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            file.write(snapshot)
-            file.flush()
-            with simulator(simulator_command, SPEED, file.name) as environment:
-                client = ecs(environment)
-                arns = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
-                instances = client.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
-                (empty,) = [it["containerInstanceArn"] for it in instances if not it["runningTasksCount"]]
-                definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
-                (own,) = client.start_task(cluster=cluster, containerInstances=[empty], taskDefinition=definition)["tasks"]
-                arn = client.describe_clusters(clusters=[cluster])["clusters"][0]["clusterArn"]
-                overrides = {
-                    "clock": lambda: json.loads(clock_target["input"]),
-                    "event": lambda: transformed(event_target["input_transformer"][0], joined(empty, arn)),
-                    "hand": lambda: {},
-                }[way]()
-                settings = rendered.environment(rendered.container(state, cluster), overrides)
-                with metadata_endpoint(arn, own["taskArn"]) as address:
-                    status, report, log = finish(start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address}))
-                check(f"{cluster}, by the {way}: exit status and errors", (status, report["errors"]), (0, ""))
-                check(f"{cluster}, by the {way}: outcome", (report["outcome"], report["after"]["misplaced_tasks"]), ("rebalanced", 0))
-                (task,) = client.describe_tasks(cluster=cluster, tasks=[own["taskArn"]])["tasks"]
-                check(f"{cluster}, by the {way}: and is still there", (task["desiredStatus"], task["containerInstanceArn"]), ("RUNNING", empty))
+    with renamed(simulator_command, cluster) as (environment, client):
+        arns = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
+        instances = client.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+        (empty,) = [it["containerInstanceArn"] for it in instances if not it["runningTasksCount"]]
+        definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
+        (own,) = client.start_task(cluster=cluster, containerInstances=[empty], taskDefinition=definition)["tasks"]
+        arn = client.describe_clusters(clusters=[cluster])["clusters"][0]["clusterArn"]
+        overrides = {
+            "clock": lambda: json.loads(clock_target["input"]),
+            "event": lambda: transformed(event_target["input_transformer"][0], joined(empty, arn)),
+            "hand": lambda: {},
+        }[way]()
+        settings = rendered.environment(rendered.container(state, cluster), overrides)
+        with metadata_endpoint(arn, own["taskArn"]) as address:
+            status, report, log = finish(start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address}))
+        check(f"{cluster}, by the {way}: exit status and errors", (status, report["errors"]), (0, ""))
+        check(f"{cluster}, by the {way}: outcome", (report["outcome"], report["after"]["misplaced_tasks"]), ("rebalanced", 0))
+        (task,) = client.describe_tasks(cluster=cluster, tasks=[own["taskArn"]])["tasks"]
+        check(f"{cluster}, by the {way}: and is still there", (task["desiredStatus"], task["containerInstanceArn"]), ("RUNNING", empty))
 
 
-def ended_while_at_work(job, simulator_command, state, cluster):
-    """`terraform destroy` and `terraform output end` end a run by the same command: ECS tells its process by SIGTERM, and once the
-    command is over each service has its own count, and no note is left."""
+@contextlib.contextmanager
+def renamed(simulator_command, cluster):
+    """The built-in cluster under this name: how a client reaches it, and one that does."""
     with simulator(simulator_command, SPEED) as environment:
         snapshot = snapshots.take(ecs(environment), CLUSTER, cluster, {})
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(snapshot)
         file.flush()
         with simulator(simulator_command, SPEED, file.name) as environment:
-            client = ecs(environment)
-            before = counts(client, cluster)
-            instance, *_ = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
-            definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
-            (own,) = client.start_task(cluster=cluster, containerInstances=[instance], taskDefinition=definition)["tasks"]
-            settings = rendered.environment(rendered.container(state, cluster))
-            (command,) = [line for line in state["outputs"]["end"].splitlines() if f"--cluster {cluster} " in line]
-            with metadata_endpoint(own["clusterArn"], own["taskArn"]) as address:
-                process = start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address})
-                until(process, "it has raised a count", lambda: counts(client, cluster) != before)
-                command = subprocess.Popen(["sh", "-c", command], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
-                # What ECS's agent does.
-                until(process, "its task is to stop", lambda: wanted(client, cluster, own) == "STOPPED")
-                process.terminate()
-                status, report, _ = finish(process)
-            told, _ = command.communicate(timeout=RUN_SECONDS)
-            check(f"{cluster}: the command ends the run, and waits for it", (command.returncode, own["taskArn"] in told), (0, True))
-            check(f"{cluster}: the run's status and errors", (status, report["errors"]), (TERMINATED, ""))
-            check(f"{cluster}: and each service has its own count, without a note", counts(client, cluster), before)
+            yield environment, ecs(environment)
+
+
+def ended_while_at_work(job, simulator_command, state, cluster):
+    """`terraform destroy` and `terraform output end` end a run by the same command: ECS tells its process by SIGTERM, and once the
+    command is over each service has its own count, and no note is left."""
+    with renamed(simulator_command, cluster) as (environment, client):
+        before = counts(client, cluster)
+        instance, *_ = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
+        definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
+        (own,) = client.start_task(cluster=cluster, containerInstances=[instance], taskDefinition=definition)["tasks"]
+        settings = rendered.environment(rendered.container(state, cluster))
+        (command,) = [line for line in state["outputs"]["end"].splitlines() if f"--cluster {cluster} " in line]
+        with metadata_endpoint(own["clusterArn"], own["taskArn"]) as address:
+            process = start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address})
+            until(process, "it has raised a count", lambda: counts(client, cluster) != before)
+            command = subprocess.Popen(["sh", "-c", command], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+            # What ECS's agent does.
+            until(process, "its task is to stop", lambda: wanted(client, cluster, own) == "STOPPED")
+            process.terminate()
+            status, report, _ = finish(process)
+        told, _ = command.communicate(timeout=RUN_SECONDS)
+        check(f"{cluster}: the command ends the run, and waits for it", (command.returncode, own["taskArn"] in told), (0, True))
+        check(f"{cluster}: the run's status and errors", (status, report["errors"]), (TERMINATED, ""))
+        check(f"{cluster}: and each service has its own count, without a note", counts(client, cluster), before)
 
 
 def counts(client, cluster):
@@ -277,9 +277,10 @@ def main():
     state, launched = runs["defaults"], runs["launched"]
     by_hand_on_ec2(launched)
     # Runs wait, most of the time.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
         ways = [pool.submit(way, job, simulator_command, state) for way in (by_the_clock, by_the_event, by_hand)]
-        ways += [pool.submit(on_its_own_cluster, job, simulator_command, launched, cluster) for cluster in ("ec2", "bridge", "host")]
+        own = itertools.product(("ec2", "bridge", "host"), ("clock", "event", "hand"))
+        ways += [pool.submit(on_its_own_cluster, job, simulator_command, launched, cluster, way) for cluster, way in own]
         ways.append(pool.submit(ended_while_at_work, job, simulator_command, launched, "bridge"))
         for way in ways:
             way.result()
