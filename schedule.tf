@@ -1011,9 +1011,10 @@ locals {
       assignPublicIp = network.assign_public_ip ? "ENABLED" : "DISABLED"
     } })}'"],
   )) }
-  # Ends what runs: each run is told, finishes or undoes its step, and is waited for.
+  # Ends what runs: each run is told, finishes or undoes its step, and is waited for. A cluster that is gone has no run.
+  list_commands = { for cluster in keys(var.clusters) : cluster => "aws ecs list-tasks --region ${local.region} --cluster ${cluster} --family ${local.families[cluster]} --query \"taskArns[]\" --output text" }
   end_commands = { for cluster in keys(var.clusters) : cluster => join(" ", [
-    "tasks=$(aws ecs list-tasks --region ${local.region} --cluster ${cluster} --family ${local.families[cluster]} --query 'taskArns[]' --output text) || exit 1;",
+    "tasks=$(${local.list_commands[cluster]}) || case $(${local.list_commands[cluster]} 2>&1) in *ClusterNotFoundException*) ;; *) exit 1 ;; esac;",
     "for task in $tasks; do aws ecs stop-task --region ${local.region} --cluster ${cluster} --task $task --query task.taskArn --output text || exit 1; done;",
     "[ -z \"$tasks\" ] || aws ecs wait tasks-stopped --region ${local.region} --cluster ${cluster} --tasks $tasks",
   ]) }
@@ -1191,7 +1192,8 @@ output "dry_run" {
 
 output "end" {
   description = "To be pasted: ends the runs that are under way, a line for each cluster, and waits until they have left every service at its desired count. `terraform output -raw end` prints it."
-  value       = join("\n", concat(values(local.end_commands), [""]))
+  # By a shell of its own: one that stops here doesn't close the reader's, and other shells than this split words otherwise.
+  value = join("\n", concat([for command in values(local.end_commands) : "sh -c '${command}'"], [""]))
 }
 
 output "log_groups" {
