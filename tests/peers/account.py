@@ -1,10 +1,9 @@
 """schedule.tf put into an account, found unchanged, changed setting by setting, and taken away again while a run is under way;
 and the walk of the reference cluster beside it: AWS's true provider on moto, an AWS that nobody here wrote.
 
-    account.py MOTO_SERVER [--old]
+    account.py MOTO_SERVER
 
-The environment names the provider. With --old it is that of May 2021, so what AWS has had only since then is left out of the
-copy that it works on.
+The environment names the provider.
 """
 
 import concurrent.futures
@@ -19,13 +18,8 @@ import subprocess
 import sys
 import tempfile
 
-from emulators import AWS, REGION, client, free_port, server
+from emulators import AWS, client, free_port, server
 
-# What there wasn't in May 2021.
-RESOURCES = ["aws_scheduler_schedule"]
-BLOCKS = ["runtime_platform"]
-ARGUMENTS = ["sqs_managed_sse_enabled"]
-SERVICES = ["cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ecs", "iam", "sqs", "sts"]
 # What the walk's instances take is one of AWS's own policies.
 POLICIES = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
 CLUSTER = "prod"
@@ -68,13 +62,6 @@ CHANGES = [
 ]
 
 
-def as_of_2021(text):
-    """The configuration without what was not there, each of which must be."""
-    patterns = [rf'^resource "{name}" .*?^}}\n' for name in RESOURCES]
-    patterns += [rf"^  {name} {{.*?^  }}\n" for name in BLOCKS] + [rf"^ +{name} +=.*?\n" for name in ARGUMENTS]
-    return without(text, patterns)
-
-
 def without(text, patterns):
     """A configuration without what the patterns match, each of which must be there."""
     for pattern in patterns:
@@ -99,11 +86,10 @@ def check(what, is_so, found=""):
     print(f"ok: {what}", flush=True)
 
 
-def left(endpoint, old):
+def left(endpoint):
     """What of ours is in the account."""
-    schedules = {} if old else {"schedules": [it["Name"] for it in client("scheduler", endpoint).list_schedules()["Schedules"]]}
     return {
-        **schedules,
+        "schedules": [it["Name"] for it in client("scheduler", endpoint).list_schedules()["Schedules"]],
         "roles": [r["RoleName"] for r in client("iam", endpoint).list_roles()["Roles"] if "rebalancer" in r["RoleName"]],
         "rules": [rule["Name"] for rule in client("events", endpoint).list_rules()["Rules"]],
         "queues": client("sqs", endpoint).list_queues().get("QueueUrls", []),
@@ -123,15 +109,6 @@ def network(endpoint):
     subnet = ec2.describe_subnets()["Subnets"][0]
     groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["SecurityGroups"]
     return {"subnets": [subnet["SubnetId"]], "security_groups": [groups[0]["GroupId"]]}
-
-
-def name_endpoints(folder, endpoint):
-    """To a provider that doesn't yet read AWS_ENDPOINT_URL."""
-    endpoints = "\n".join(f'    {service} = "{endpoint}"' for service in SERVICES)
-    (folder / "emulator.tf").write_text(
-        f'provider "aws" {{\n  region = "{REGION}"\n  skip_credentials_validation = true\n'
-        f"  skip_metadata_api_check = true\n  endpoints {{\n{endpoints}\n  }}\n}}\n"
-    )
 
 
 def changes(plan, to=""):
@@ -156,7 +133,7 @@ def check_the_walk(folder, environment, endpoint):
     check_alone(walk, environment, "the whole")
     # moto gives a service without a network of its own an empty one, on which the provider dies.
     (walk / "main.tf").write_text(without(text, [r'^resource "aws_ecs_service" "web" .*?^}\n']))
-    before = left(endpoint, False)
+    before = left(endpoint)
     for what, settings in (("the cluster alone", []), ("with the job", ["-var", f"image={VARIABLES['image']}"])):
         check_alone(walk, environment, what, *settings)
         terraform(walk, environment, "apply", "-auto-approve", *settings)
@@ -165,7 +142,7 @@ def check_the_walk(folder, environment, endpoint):
         plan = terraform(folder, environment, "plan")
         check(f"the walk, {what}: nor does production's", "No changes." in plan, plan)
     terraform(walk, environment, "destroy", "-auto-approve", *settings)
-    after = left(endpoint, False)
+    after = left(endpoint)
     check("the walk is over, and all of production is there", after == before, (before, after))
 
 
@@ -184,11 +161,9 @@ def check_changes(folder, environment, endpoint, changes):
     terraform(folder, environment, "apply", "-auto-approve")
 
 
-def check_destroying(folder, environment, endpoint, old):
+def check_destroying(folder, environment, endpoint):
     """A run is under way. Nothing starts another first, then it is ended, then its permissions go."""
     ecs = client("ecs", endpoint)
-    # The AWS CLI's own name for where to ask.
-    environment = {**environment, "AWS_ENDPOINT_URL": endpoint}
     for cluster in VARIABLES["clusters"]:
         ecs.create_cluster(clusterName=cluster)
     # moto reckons with the container's own memory, and dies where only the task has any: so a revision that has.
@@ -206,39 +181,35 @@ def check_destroying(folder, environment, endpoint, old):
     told = terraform(folder, environment, "destroy", "-auto-approve")
     (task,) = ecs.describe_tasks(cluster=run["clusterArn"], tasks=[run["taskArn"]])["tasks"]
     check("the run was ended", task["desiredStatus"] == "STOPPED" and run["taskArn"] in told, told)
-    steps = [f'aws_cloudwatch_event_target.joined["{CLUSTER}"]: Destruction complete', f'terraform_data.end["{CLUSTER}"]: Destroying']
-    if not old:
-        steps = [f'aws_scheduler_schedule.this["{CLUSTER}"]: Destruction complete', *steps]
-    steps += [f'terraform_data.end["{CLUSTER}"]: Destruction complete', f'aws_iam_role_policy.task["{CLUSTER}"]: Destroying']
+    steps = [
+        f'aws_scheduler_schedule.this["{CLUSTER}"]: Destruction complete', f'aws_cloudwatch_event_target.joined["{CLUSTER}"]: Destruction complete',
+        f'terraform_data.end["{CLUSTER}"]: Destroying', f'terraform_data.end["{CLUSTER}"]: Destruction complete',
+        f'aws_iam_role_policy.task["{CLUSTER}"]: Destroying',
+    ]
     places = [told.find(step) for step in steps]
     check("what starts runs went first, then the run, then its permissions", -1 not in places and max(places[:-3]) < places[-3] < places[-2] < places[-1], told)
     ecs.deregister_task_definition(taskDefinition=revision)
-    gone = left(endpoint, old)
+    gone = left(endpoint)
     check("nothing is left", not any(gone.values()), gone)
 
 
 @contextlib.contextmanager
-def deployed(moto, old):
+def deployed(moto):
     """schedule.tf in an account of its own: the folder, how Terraform reaches the account, and where that is."""
     with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port, POLICIES) as endpoint:
         folder = pathlib.Path(name)
-        text = (PROJECT / "schedule.tf").read_text()
-        (folder / "schedule.tf").write_text(as_of_2021(text) if old else text)
-        shutil.copy(PROJECT / "taskdef.json", folder)
-        environment = {**os.environ, **AWS}
-        if old:
-            name_endpoints(folder, endpoint)
-        else:
-            environment["AWS_ENDPOINT_URL"] = endpoint
+        for name in ("schedule.tf", "taskdef.json"):
+            shutil.copy(PROJECT / name, folder)
+        environment = {**os.environ, **AWS, "AWS_ENDPOINT_URL": endpoint}
         write(folder, endpoint)
         terraform(folder, environment, "validate")
         terraform(folder, environment, "apply", "-auto-approve")
         yield folder, environment, endpoint
 
 
-def made_changed_and_gone(moto, old, changes):
-    with deployed(moto, old) as (folder, environment, endpoint):
-        made = left(endpoint, old)
+def made_changed_and_gone(moto, changes):
+    with deployed(moto) as (folder, environment, endpoint):
+        made = left(endpoint)
         check("each kind of resource is there", all(made.values()), made)
         target = client("events", endpoint).list_targets_by_rule(Rule=f"ecs-rebalancer-{CLUSTER}-joined")["Targets"][0]
         check("the event's target runs the task definition", target["EcsParameters"]["TaskDefinitionArn"] in made["definitions"], target)
@@ -246,23 +217,20 @@ def made_changed_and_gone(moto, old, changes):
         check("the task definition has its settings", {"name": "REBALANCER_DRY_RUN", "value": "true"} in job["environment"], job)
         check("a second plan finds nothing to do", "No changes." in (plan := terraform(folder, environment, "plan")), plan)
         check_changes(folder, environment, endpoint, changes)
-        check_destroying(folder, environment, endpoint, old)
+        check_destroying(folder, environment, endpoint)
 
 
 def walked(moto):
-    with deployed(moto, False) as (folder, environment, endpoint):
+    with deployed(moto) as (folder, environment, endpoint):
         check_the_walk(folder, environment, endpoint)
 
 
 def main():
-    moto, *old = sys.argv[1:]
-    if old:
-        print(f"left out, for the provider is of 2021: {', '.join(RESOURCES + BLOCKS + ARGUMENTS)}")
+    (moto,) = sys.argv[1:]
     # In accounts of their own: the provider waits most of the time, for a queue's policy to be known.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        parts = [pool.submit(made_changed_and_gone, moto, old, CHANGES[first::2]) for first in range(2)]
-        if not old:
-            parts.append(pool.submit(walked, moto))
+        parts = [pool.submit(made_changed_and_gone, moto, CHANGES[first::2]) for first in range(2)]
+        parts.append(pool.submit(walked, moto))
         for part in parts:
             part.result()
 
