@@ -166,6 +166,28 @@ fn no_probe_is_misled_by_what_another_one_settles() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Those that conclude from which of several instances ECS chose; a rule among equals can look like what they ask for.
+const CHOICES: [&str; 4] = ["default-strategy", "spread-across-providers", "spread-counts", "scale-in"];
+
+#[test]
+fn no_probe_takes_a_rule_among_equals_for_what_it_asks() {
+    let ties = SWITCHES.iter().find(|switch| switch.name == "ties").unwrap();
+    // All of them in a longer run.
+    let tried = if number("WORLDS", WORLDS) > WORLDS { CHOICES.len() } else { 1 };
+    for probe in CHOICES[..tried].iter().map(|name| conformance::probes::named(name).unwrap()) {
+        for (value, _) in probe.values {
+            for rule in ties.values {
+                let world = world(1, &[(probe.setting, value), (Setting::Behaviour("ties"), rule)]);
+                let finding = run(probe, world, Cluster::far_side);
+                if let Ok(known) = &finding.outcome {
+                    let what = format!("{}={value} with ties={rule}", probe.name);
+                    assert_eq!(known.value, *value, "{what}, for {}", known.seen.join("; "));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn each_value_of_a_probe_s_switch_is_one_that_it_can_find() {
     for probe in &PROBES {
