@@ -107,6 +107,9 @@ mod tests {
         ] {
             assert_eq!(may_stop_first(&service(settings)), expected, "{settings}");
         }
+        let mut behind_a_classic_one = service("desired=4 min=50");
+        behind_a_classic_one.classic_load_balancers.push("lb-1".to_owned());
+        assert!(!may_stop_first(&behind_a_classic_one));
     }
 
     #[test]

@@ -151,13 +151,17 @@ impl SurgeNote {
         if desired != self.to {
             return Proof::CountChanged;
         }
-        let ends = self.at.0.saturating_add(i64::from(self.protect_minutes) * 60_000);
-        let in_time = |at: &&Option<Timestamp>| at.is_some_and(|at| (self.at.0..=ends).contains(&at.0));
+        let is_recent = now.milliseconds_since(self.at) < A_DAY_MILLISECONDS;
+        // The note has the run's time, and a task has ECS's. In an old note that would let in what others started.
+        let apart = if is_recent { milliseconds(CLOCKS_APART) } else { 0 };
+        let begins = self.at.0.saturating_sub(apart);
+        let ends = self.at.0.saturating_add(i64::from(self.protect_minutes) * 60_000 + apart);
+        let in_time = |at: &&Option<Timestamp>| at.is_some_and(|at| (begins..=ends).contains(&at.0));
         let started = u32::try_from(created_at.iter().filter(in_time).count()).unwrap_or(u32::MAX);
         if started >= self.added() {
             return Proof::LowerTo(self.from);
         }
-        if now.milliseconds_since(self.at) < A_DAY_MILLISECONDS && running < self.to {
+        if is_recent && running < self.to {
             let is_ours = started >= running.saturating_sub(self.from);
             return Proof::LowerTo(if is_ours { self.from } else { self.from.max(running) });
         }
@@ -408,6 +412,10 @@ mod tests {
         check_proof(4, 30, 4, &[before, before, 1, 1], Proof::LowerTo(2));
         let a_month = 30 * 24 * 60;
         check_proof(4, a_month, 4, &[before, before, 1, 1], Proof::LowerTo(2));
+        // The run's clock was ahead of ECS's.
+        check_proof(4, 30, 4, &[before, before, -4, -4], Proof::LowerTo(2));
+        check_proof(4, 30, 4, &[before, before, -6, -6], Proof::Nothing);
+        check_proof(4, a_month, 4, &[before, before, -4, -4], Proof::Nothing);
         // Somebody scaled it to 4 later.
         check_proof(4, a_month, 4, &[before, before, 900, 900], Proof::Nothing);
         check_proof(4, 30, 4, &[before, before, before, before], Proof::Nothing);

@@ -6,9 +6,13 @@
 use std::{pin::pin, time::Duration};
 
 use ecs_rebalancer::{
+    clock::Clock,
+    config::{Config, LogFormat},
+    job::job,
+    planning::model::Timestamp,
     rehearsal::{Death, DeathMoment, Rehearsal},
-    report::Report,
-    run,
+    report::{Report, json, text::Screen},
+    run::{self, Edge},
     shutdown::{self, Shutdown},
 };
 use ecs_simulator::{
@@ -19,7 +23,10 @@ use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot};
+use crate::{
+    snapshot::folder,
+    support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot},
+};
 
 /// What a developer waits for; CI plays more.
 const SEEDS: u64 = 60;
@@ -29,6 +36,11 @@ const LATER: Duration = Duration::from_mins(40);
 const CROSSES_MILLISECONDS: i64 = 6_000;
 /// A held request arrives so much later.
 const HELD_MILLISECONDS: i64 = 45_000;
+
+/// Clocks are no farther apart than this: two runs', and a run's and ECS's.
+const CLOCKS_APART_MILLISECONDS: i64 = 5 * 60_000;
+/// What tells the two chances of a seed apart.
+const BESIDE: u64 = 1 << 40;
 
 /// Something that happens at a moment.
 #[derive(Clone, Debug)]
@@ -42,6 +54,27 @@ enum Happening {
     Lose,
     Join,
     Protect(String),
+    /// Somebody sets the placement constraints, or the strategy.
+    Constrain(String),
+    Strategy(String),
+    /// Tags of the job's own names that no run wrote.
+    Note(String),
+    Lease,
+    /// Somebody takes the attribute away that a run steers by.
+    Unmark,
+}
+
+/// What a case may have beside, of a chance of its own: so what a seed drew before stays.
+#[derive(Debug, Default)]
+struct Beside {
+    /// How far each run's clock is ahead of ECS's, in milliseconds.
+    clocks_ahead: Vec<i64>,
+    /// Whether the runs make only what a dry run planned.
+    is_reviewed: bool,
+    /// Whether they have been launched by a container instance's event.
+    is_triggered: bool,
+    /// Whether each run is on several clusters, under both of whose names is this one.
+    are_several: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +88,7 @@ struct Case {
     /// When each run starts, and what ends it early.
     runs: Vec<(Duration, End)>,
     happenings: Vec<(Duration, Happening)>,
+    beside: Beside,
 }
 
 /// What ends a run early.
@@ -178,7 +212,91 @@ fn case(seed: u64) -> Case {
             (at, what)
         })
         .collect();
-    Case { drawing, services, settings, behaviour, faults, latency, runs, happenings }
+    let beside = Beside::default();
+    let mut case = Case { drawing, services, settings, behaviour, faults, latency, runs, happenings, beside };
+    draw_beside(seed, &mut case);
+    case
+}
+
+/// What owners and their clusters have besides; a third of all cases has none of it.
+fn draw_beside(seed: u64, case: &mut Case) {
+    let random = &mut ChaCha8Rng::seed_from_u64(seed.wrapping_add(BESIDE));
+    if random.random_range(0..3) == 0 {
+        return;
+    }
+    let has_daemon = random.random_range(0..4) == 0;
+    let has_provider = random.random_range(0..4) == 0;
+    let mut drawing = String::new();
+    for line in case.drawing.lines() {
+        drawing.push_str(line);
+        if line.starts_with("service ") {
+            for setting in [
+                pick(random, &["", "", "max=100", "max=125", "max=150"]),
+                pick(random, &["", "", "awsvpc=true", "gpus=1", "cpu=900"]),
+                pick(
+                    random,
+                    &[
+                        "",
+                        "",
+                        "tag.ecs-rebalancer:strategy=stop",
+                        "tag.ecs-rebalancer:max-moves=1",
+                        "tag.ecs-rebalancer:threshold=50",
+                        "tag.ecs-rebalancer:task-timeout=90s",
+                        "tag.ecs-rebalancer:threshold=many",
+                        "tag.team=shop",
+                    ],
+                ),
+                pick(random, &["", "", "", "constraint=memberOf:attribute:rack+!=+r1"]),
+                if has_provider { "provider=od" } else { "" },
+            ] {
+                let key = setting.split('=').next().unwrap_or_default();
+                if !line.contains(&format!(" {key}=")) {
+                    drawing.push_str(&format!(" {setting}"));
+                }
+            }
+        } else {
+            drawing.push_str(" type=m5.4xlarge gpus=2");
+            if random.random_range(0..3) == 0 {
+                drawing.push_str(" attr.rack=r1");
+            }
+            if has_provider {
+                drawing.push_str(" provider=od");
+            }
+            if has_daemon {
+                drawing.push_str(" agent");
+            }
+        }
+        drawing.push('\n');
+    }
+    if has_daemon {
+        drawing.push_str("service agent daemon=true\n");
+    }
+    if has_provider {
+        drawing.push_str("provider od minimum=2\n");
+    }
+    case.drawing = drawing;
+    if random.random_range(0..2) == 0 {
+        let far = CLOCKS_APART_MILLISECONDS / 2;
+        case.beside.clocks_ahead = case.runs.iter().map(|_| random.random_range(-far..=far)).collect();
+    }
+    case.beside.is_reviewed = random.random_range(0..6) == 0;
+    case.beside.is_triggered = random.random_range(0..6) == 0;
+    case.beside.are_several = random.random_range(0..6) == 0;
+    for _ in 0..random.random_range(0..3) {
+        let at = Duration::from_millis(random.random_range(0..240_000));
+        let service = case.services.choose(random).cloned().unwrap_or_default();
+        let what = match random.random_range(0..5) {
+            0 => Happening::Constrain(service),
+            1 => Happening::Strategy(service),
+            2 => Happening::Note(service),
+            3 => Happening::Lease,
+            _ => Happening::Unmark,
+        };
+        // Some do it again and again.
+        for time in 0..[1, 1, 1, 4][random.random_range(0..4)] {
+            case.happenings.push((at + Duration::from_secs(10 * time), what.clone()));
+        }
+    }
 }
 
 fn happen(rehearsal: &Rehearsal, what: &Happening, seed: u64) {
@@ -203,6 +321,25 @@ fn happen(rehearsal: &Rehearsal, what: &Happening, seed: u64) {
             let task = task(&simulator, service);
             simulator.protect_task(&task, Some(20));
         }
+        Happening::Constrain(service) => {
+            let _ = simulator.set_placement_constraints(service, &[("memberOf", "attribute:rack != r9")]);
+        }
+        Happening::Strategy(service) => {
+            let _ = simulator.set_placement_strategy(service, &[("spread", "attribute:ecs.availability-zone")]);
+        }
+        Happening::Note(service) => {
+            let _ =
+                simulator.set_service_tag(service, "ecs-rebalancer:surge", Some("from=0 to=3 run=x at=1 protect=20"));
+        }
+        Happening::Lease => {
+            let ever = Some("state=holding until=9999999999");
+            let _ = simulator.set_cluster_tag("ecs-rebalancer:lease-x", ever);
+        }
+        Happening::Unmark => {
+            for instance in &instances {
+                simulator.set_attribute(instance, "ecs-rebalancer.target", None);
+            }
+        }
         Happening::Drain => drop(simulator.drain_instance(&instance)),
         Happening::Lose if instances.len() > 2 => drop(simulator.lose_instance(&instance)),
         Happening::Lose => {}
@@ -211,31 +348,40 @@ fn happen(rehearsal: &Rehearsal, what: &Happening, seed: u64) {
 }
 
 /// One run, and what ends it early; its report, if it comes to one.
-async fn one_run(rehearsal: &Rehearsal, case: &Case, number: usize, start: Duration, end: End) -> Option<Report> {
-    let settings = config(&case.settings);
+async fn one_run(
+    rehearsal: &Rehearsal,
+    case: &Case,
+    settings: &Config,
+    number: usize,
+    start: Duration,
+    end: End,
+) -> Option<Report> {
     let id = format!("run-{number}");
     sleep(start).await;
     let rehearsal = rehearsal.at_latency(case.latency);
+    let (trigger, shutdown) = shutdown::channel();
+    let edge = Edge { clock: clock(&rehearsal, case, number), ..rehearsal.edge(&id, shutdown).await };
     match end {
-        End::Nothing => Some(rehearsal.run(&settings, CLUSTER, &id).await),
+        End::Nothing if case.beside.are_several => {
+            let names = [CLUSTER.to_owned(), format!("arn:aws:ecs:us-east-1:111122223333:cluster/{CLUSTER}")];
+            let screen = Screen { colour: false, columns: None };
+            job(settings, &names, &edge, LogFormat::Json, screen, &mut Vec::new()).await.unwrap();
+            None
+        }
+        End::Nothing => Some(run::run(settings, CLUSTER, &edge).await),
         End::Death(request) => {
-            rehearsal.run_until_death(&settings, CLUSTER, &id, Death { request, moment: DeathMoment::After }).await.0
+            rehearsal.run_until_death(settings, CLUSTER, &id, Death { request, moment: DeathMoment::After }).await.0
         }
         End::Signal(after) => {
-            let (trigger, shutdown) = shutdown::channel();
-            let edge = rehearsal.edge(&id, shutdown).await;
             let pulled = async {
                 sleep(after).await;
                 trigger.pull();
-                Instant::now()
             };
-            let (report, pulled) = tokio::join!(run::run(&settings, CLUSTER, &edge), pulled);
-            let _ = pulled;
-            Some(report)
+            Some(tokio::join!(run::run(settings, CLUSTER, &edge), pulled).0)
         }
         End::Pause(at, length) => {
-            let edge = rehearsal.edge(&id, Shutdown::never()).await;
-            let mut run = pin!(run::run(&settings, CLUSTER, &edge));
+            let edge = Edge { shutdown: Shutdown::never(), ..edge };
+            let mut run = pin!(run::run(settings, CLUSTER, &edge));
             let began = Instant::now();
             tokio::select! {
                 report = &mut run => Some(report),
@@ -246,6 +392,52 @@ async fn one_run(rehearsal: &Rehearsal, case: &Case, number: usize, start: Durat
                 }
             }
         }
+    }
+}
+
+/// A run's own clock.
+fn clock(rehearsal: &Rehearsal, case: &Case, number: usize) -> Clock {
+    let ahead = case.beside.clocks_ahead.get(number).copied().unwrap_or(0);
+    Clock::starting_at(Timestamp(rehearsal.now().0 + ahead))
+}
+
+/// The settings of a case's runs, with what they are handed as files.
+async fn settings_of(case: &Case, seed: u64) -> Config {
+    let mut settings = config(&case.settings);
+    if case.beside.is_reviewed {
+        let rehearsal = Rehearsal::new(&snapshot(&case.drawing), options(seed, &[], &[])).unwrap();
+        let dry = Config { dry_run: true, ..config(&case.settings) };
+        let report = rehearsal.run(&dry, CLUSTER, "dry-run").await;
+        let file = folder("disturbed").join(format!("{seed}.json"));
+        std::fs::write(&file, json::document(&report).unwrap()).unwrap();
+        settings = Config { plan: Some(file.clone()), ..settings }.ready().unwrap();
+        std::fs::remove_file(file).unwrap();
+    }
+    if case.beside.is_triggered {
+        let instance = format!("arn:aws:ecs:us-east-1:111122223333:container-instance/{CLUSTER}/i-0");
+        settings.trigger_instance = Some(instance.as_str().into());
+    }
+    settings
+}
+
+/// No step of the job's has more tasks than the owner's `maximumPercent` allows. A deployment's are ECS's own to bound, as are those
+/// that replace what drains or died; and what is allowed changes with the count. Where somebody wrote over a note, or took it off,
+/// nobody may know any more which count was the owner's.
+fn check_most(case: &Case, name: &str, history: &History, what: &str) {
+    let is_ecs_s = |happening: &Happening| {
+        matches!(happening, Happening::Drain)
+            || matches!(
+                happening,
+                Happening::Deploy(service)
+                    | Happening::Count(service, _)
+                    | Happening::Crash(service)
+                    | Happening::Untag(service)
+                    | Happening::Note(service) if service == name
+            )
+    };
+    let redeploys = case.settings.contains("STRATEGY=redeploy");
+    if !redeploys && !case.happenings.iter().any(|(_, it)| is_ecs_s(it)) {
+        assert_eq!(history.excesses, [], "{name} has more tasks than its owner allows\n{what}");
     }
 }
 
@@ -268,6 +460,7 @@ fn count_meant(history: &History, first: u32, crosses: i64) -> Option<u32> {
 fn play(seed: u64) {
     let case = case(seed);
     in_simulated_time(async {
+        let settings = settings_of(&case, seed).await;
         let behaviour: Vec<&str> = case.behaviour.iter().map(String::as_str).collect();
         let faults: Vec<&str> = case.faults.iter().map(String::as_str).collect();
         let rehearsal = Rehearsal::new(&snapshot(&case.drawing), options(seed, &behaviour, &faults)).unwrap();
@@ -276,7 +469,7 @@ fn play(seed: u64) {
         let what = format!("DISTURBED_SEED={seed}\n{case:#?}\n{}", case.drawing);
         let mut runs = Vec::new();
         for (number, (start, end)) in case.runs.iter().enumerate() {
-            runs.push(one_run(&rehearsal, &case, number, *start, *end));
+            runs.push(one_run(&rehearsal, &case, &settings, number, *start, *end));
         }
         let people = async {
             let began = Instant::now();
@@ -302,11 +495,16 @@ fn play(seed: u64) {
             let simulator = rehearsal.simulator();
             let service = simulator.service(name).unwrap();
             let history = simulator.timeline().services().get(name).cloned().unwrap_or_default();
-            // A note that is taken off once its run is gone leaves nothing to restore by; that run's report has told what it left.
-            let is_untagged =
-                case.happenings.iter().any(|(_, it)| matches!(it, Happening::Untag(service) if service == name));
+            // A note that is taken off, or written over, once its run is gone leaves nothing to restore by; that run's report has told
+            // what it left. (Of a run on several clusters there is no report here.)
+            let is_untagged = case
+                .happenings
+                .iter()
+                .any(|(_, it)| matches!(it, Happening::Untag(service) | Happening::Note(service) if service == name));
             let is_left = |report: &Report| report.left_raised.iter().any(|left| left.service == *name);
             let was_left = reports.iter().flatten().any(is_left);
+            check_most(&case, name, &history, &what);
+            let was_left = was_left || case.beside.are_several;
             if is_untagged && (was_left || case.runs.iter().any(|(_, end)| !matches!(end, End::Nothing))) {
                 continue;
             }
@@ -322,6 +520,8 @@ fn play(seed: u64) {
             !left.contains("protection of")
                 || !case.happenings.iter().any(|(_, it)| matches!(it, Happening::Protect(_)))
         });
+        // No run wrote it, so none takes it off; they say so.
+        left.retain(|left| !left.starts_with("ecs-rebalancer:lease-x "));
         assert_eq!(left, Vec::<String>::new(), "{what}");
         for report in reports.iter().flatten() {
             let deadline = if case.settings.contains("DEADLINE=2m") { 120.0 } else { 600.0 };
@@ -341,9 +541,12 @@ fn whoever_else_is_at_work_each_service_ends_as_its_owner_meant_it() {
     let from = number("DISTURBED_FROM").unwrap_or(0);
     let seeds = number("DISTURBED_SEEDS").unwrap_or(SEEDS);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
-            scope.spawn(move || (from..from + seeds).filter(|seed| seed % threads == thread).for_each(play));
-        }
+    // One that fails is told by its panic, and keeps no other from being played.
+    let fails = |seed: &u64| std::panic::catch_unwind(|| play(*seed)).is_err();
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let of = |thread| (from..from + seeds).filter(move |seed| seed % threads == thread).filter(fails).collect();
+        let played: Vec<_> = (0..threads).map(|thread| scope.spawn(move || -> Vec<u64> { of(thread) })).collect();
+        played.into_iter().flat_map(|played| played.join().unwrap()).collect()
     });
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

@@ -474,4 +474,4 @@ fn whatever_the_network_does_a_run_ends_in_time_and_every_service_is_whole() {
 }
 
 /// More would wait for the processor.
-const AT_A_TIME: usize = 140;
+const AT_A_TIME: usize = 210;

@@ -93,6 +93,10 @@ fn the_threshold_is_the_service_s_or_the_cluster_s() {
     check(&format!("{one_of_ten}10"), &threshold(100), "web: Surge i-1 to i-2");
     let one_in_twenty = format!("a i-1 web web web{0}\na i-2 web{0}", " api".repeat(8));
     check(&one_in_twenty, &threshold(5), "web: Surge i-1 to i-2");
+    // One of web's ten, and two of api's four: three of fourteen of the cluster's.
+    let of_the_cluster = "a i-1 web web web web web web api api api api\na i-2 web web web web";
+    check(of_the_cluster, &threshold(21), "api: Surge i-1 to i-2, i-1 to i-2\nweb: Surge i-1 to i-2");
+    check(of_the_cluster, &threshold(22), "api: Surge i-1 to i-2, i-1 to i-2\nweb: below the threshold of 22 %");
 }
 
 #[test]
