@@ -562,6 +562,13 @@ locals {
       Resource = "*"
     },
     {
+      when      = true
+      Sid       = "SeeProtection"
+      Action    = ["ecs:GetTaskProtection"]
+      Resource  = "${local.ecs}:task/${cluster}/*"
+      Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arns[cluster] } }
+    },
+    {
       # Capacity providers belong to the account; which of them a cluster has, IAM can't tell.
       when     = settings.mode == "consolidate" || local.levels[cluster]
       Sid      = "DescribeProviders"
@@ -619,7 +626,7 @@ locals {
     {
       when      = local.acts[cluster]
       Sid       = "Protect"
-      Action    = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
+      Action    = ["ecs:UpdateTaskProtection"]
       Resource  = "${local.ecs}:task/${cluster}/*"
       Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arns[cluster] } }
     },

@@ -31,10 +31,11 @@ use crate::{
         levelling,
         model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
         notes::{MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
-        planner::{Plan, definitions_needed, plan},
+        planner::{Plan, definitions_needed, plan, protections_needed},
         policy::Mode,
         second_look,
         strategy::surge::Leftover,
+        view,
     },
     progress::Progress,
     report::{Facts, Outcome, Report},
@@ -271,14 +272,13 @@ impl Story<'_> {
         let mut cluster = Box::pin(self.read_first(report)).await?;
         let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
-        self.found.replace(Some(found.clone()));
         let leftovers = Leftovers::of(&cluster, self.now());
         if let Some(reviewed) = &self.config.policy.reviewed
             && reviewed.cluster != report.cluster
         {
             bail!("REBALANCER_PLAN is of cluster {}, and this is {}", reviewed.cluster, report.cluster);
         }
-        let planned = self.plan(&mut cluster, &found, report).await?;
+        let planned = self.plan(&mut cluster, found, report).await?;
         Ok(Looked { cluster, planned, leftovers })
     }
 
@@ -375,22 +375,47 @@ impl Story<'_> {
     /// Measures and plans a cluster that was read again.
     async fn plan_anew(&self, cluster: &mut Cluster, report: &mut Report) -> Result<Plan> {
         let found = measure(cluster, &self.config.policy, self.now());
-        report.found_after_recovery(cluster, &found);
-        let planned = self.plan(cluster, &found, report).await?;
-        self.found.replace(Some(found));
-        Ok(planned)
+        report.found_again(cluster, &found);
+        self.plan(cluster, found, report).await
     }
 
-    /// Plans; reads before what planning needs and the measure did not.
-    async fn plan(&self, cluster: &mut Cluster, found: &Measure, report: &mut Report) -> Result<Plan> {
-        let names = definitions_needed(cluster, found, &self.config.policy, self.now());
+    /// Plans; reads before what planning needs and the measure did not. Which tasks are protected is asked of the services that
+    /// would be moved; where some are, that is another measure, and perhaps another plan.
+    async fn plan(&self, cluster: &mut Cluster, found: Measure, report: &mut Report) -> Result<Plan> {
+        let policy = &self.config.policy;
+        let levels = levelling::is_due(&found, policy);
+        let names = definitions_needed(cluster, &found, policy, self.now());
+        self.found.replace(Some(found.clone()));
         if !names.is_empty() {
             self.read_definitions(cluster, names.iter()).await?;
         }
-        if levelling::is_due(found, &self.config.policy) {
+        if levels {
             self.read_to_level(cluster, report).await?;
         }
-        Ok(plan(cluster, found, &self.config.policy, self.now()))
+        let mut planned = plan(cluster, &found, policy, self.now());
+        let mut asked: BTreeSet<TaskArn> = BTreeSet::new();
+        loop {
+            let unasked: Vec<TaskArn> =
+                protections_needed(cluster, &planned).filter(|task| !asked.contains(task)).collect();
+            if unasked.is_empty() {
+                return Ok(planned);
+            }
+            let protected = match self.target.protections(&unasked).await {
+                Ok(protected) => protected,
+                Err(failure) => {
+                    report.warn(vec![format!("{failure}; a task that its application protects may be in the plan")]);
+                    return Ok(planned);
+                }
+            };
+            asked.extend(unasked);
+            if !view::protect(cluster, protected.keys()) {
+                continue;
+            }
+            let found = measure(cluster, policy, self.now());
+            report.found_again(cluster, &found);
+            planned = plan(cluster, &found, policy, self.now());
+            self.found.replace(Some(found));
+        }
     }
 
     /// Reports a plan, and what a reviewed one holds that is not in it.
@@ -413,6 +438,12 @@ impl Story<'_> {
         let named = named.chain(cluster.tasks.values().map(|task| &task.task_definition));
         let missing = named.filter(|arn| !cluster.task_definitions.contains_key(*arn)).cloned().collect();
         read::task_definitions(clients, missing, progress).await.context("cannot read all that a snapshot needs")?;
+        // So it is with protection, which a plan asks only of the services that it would move.
+        let of_services = cluster.tasks.values().filter(|task| task.service.is_some());
+        let of_services: Vec<TaskArn> = of_services.map(|task| task.arn.clone()).collect();
+        if let Err(failure) = self.target.protections(&of_services).await {
+            report.warn(vec![format!("{failure}; the snapshot doesn't tell which tasks are protected")]);
+        }
         progress.done();
         let snapshot = clients.observer.take_snapshot(&report.cluster, own_task.as_ref(), self.now());
         std::fs::write(path, format!("{snapshot:#}\n"))

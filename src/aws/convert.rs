@@ -219,6 +219,7 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
         memory_mib: answer.memory.as_deref().and_then(|mebibytes| mebibytes.parse().ok()),
         created_at: answer.created_at.as_ref().map(timestamp),
         started_at: answer.started_at.as_ref().map(timestamp),
+        is_protected: false,
     }
 }
 

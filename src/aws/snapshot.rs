@@ -21,7 +21,7 @@ struct Kind {
     fields: &'static [&'static str],
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind {
         operation: "DescribeContainerInstances",
         answered: "containerInstances",
@@ -142,6 +142,13 @@ const KINDS: [Kind; 6] = [
         ],
     },
     Kind {
+        operation: "GetTaskProtection",
+        answered: "protectedTasks",
+        kept: "protectedTasks",
+        arn: "taskArn",
+        fields: &["taskArn", "protectionEnabled", "expirationDate"],
+    },
+    Kind {
         operation: "DescribeTaskDefinition",
         answered: "taskDefinition",
         kept: "taskDefinitions",
@@ -247,7 +254,9 @@ impl Answers {
             _ => Vec::new(),
         };
         let list = self.0.entry(kind.kept).or_default();
-        for thing in things {
+        // A task that is not protected is like one that was not asked about.
+        let says_something = |thing: &Value| thing.get("protectionEnabled") != Some(&json!(false));
+        for thing in things.into_iter().filter(says_something) {
             if let Some(arn) = thing.get(kind.arn).and_then(Value::as_str).map(str::to_owned) {
                 list.insert(arn, without_free_text(pruned(thing, kind.fields)));
             }
@@ -256,8 +265,10 @@ impl Answers {
 
     /// The document. `own_task`, the job's own, is left out: it is gone when the run is over. What it reserves shows as taken.
     pub(super) fn document(mut self, cluster_name: &str, own_task: Option<&TaskArn>, taken_at: Timestamp) -> Value {
-        if let (Some(own), Some(tasks)) = (own_task, self.0.get_mut("tasks")) {
-            tasks.remove(own.as_str());
+        if let Some(own) = own_task {
+            for kept in ["tasks", "protectedTasks"] {
+                self.0.get_mut(kept).and_then(|tasks| tasks.remove(own.as_str()));
+            }
         }
         let mut cluster = json!({ "clusterName": cluster_name });
         let named = self.0.values().flat_map(BTreeMap::values).find_map(|thing| thing.get("clusterArn").cloned());

@@ -10,6 +10,7 @@ use super::{
     parts::{Part, Shapes, nest, parts, put},
     placement::Index,
     policy::{Policy, Share},
+    protection::{kept_misplaced, protected},
     providers::shared_out,
     reason::{Blocked, Unmeasured},
     room::without_room,
@@ -216,6 +217,11 @@ fn stuck(
     if let Some(reason) = no_surge.filter(|_| only_by_surge(service, policy)) {
         return BTreeMap::from([(reason.clone(), misplaced)]);
     }
+    let protected = protected(index, service);
+    if protected > 0 && by_deploying(service, policy) {
+        // A deployment would wait for as long as they are protected.
+        return BTreeMap::from([(Blocked::Protected(protected), misplaced)]);
+    }
     let mut stuck = BTreeMap::new();
     let mut rest = misplaced;
     let zones_stay = service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones());
@@ -226,6 +232,13 @@ fn stuck(
         if between > 0 {
             stuck.insert(Blocked::LeftToZoneRebalancing, between);
             rest -= between;
+        }
+    }
+    for part in parts {
+        let kept = kept_misplaced(index, service, part, zones_stay).min(rest);
+        if kept > 0 {
+            *stuck.entry(Blocked::Protected(protected)).or_default() += kept;
+            rest -= kept;
         }
     }
     for part in parts {

@@ -30,6 +30,7 @@ pub mod placement;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod protection;
 pub mod providers;
 pub mod query;
 pub mod readiness;

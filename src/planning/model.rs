@@ -467,6 +467,8 @@ pub struct Task {
     pub created_at: Option<Timestamp>,
     /// When it reached RUNNING.
     pub started_at: Option<Timestamp>,
+    /// Whether it was protected from scale-in before this run began. Asked only of the tasks of services that are to be moved.
+    pub is_protected: bool,
 }
 
 /// How far a task is in its life.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     bounds::{floor, may_stop_first, on_top},
     consolidate::{self, consolidation},
+    eligibility::by_deploying,
     imbalance::{Measure, Spread, measure},
     levelling,
     making_room::{self, Making},
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
     policy::{Mode, Policy, Strategy},
     reason::{Blocked, LeftAlone, Outdated},
     relocation::fixed_for_good,
@@ -39,6 +40,15 @@ pub fn definitions_needed(
     let short = making_room::may_be_helped(cluster, policy, now);
     let helps = policy.steer && !short.is_empty();
     if helps || relocates() { cluster.services.keys().cloned().collect() } else { short }
+}
+
+/// The tasks of which must be known whether they are protected from scale-in before a plan is followed: all tasks of the services
+/// that it moves, for what is protected stays and what isn't goes in its stead.
+pub fn protections_needed(cluster: &Cluster, planned: &Plan) -> impl Iterator<Item = TaskArn> {
+    let moved: BTreeSet<&ServiceName> = planned.services.iter().map(|service| &service.name).collect();
+    let of_it =
+        cluster.tasks.values().filter(move |task| task.service.as_ref().is_some_and(|name| moved.contains(name)));
+    of_it.map(|task| task.arn.clone())
 }
 
 /// Plans a run on a cluster that was measured.
@@ -258,10 +268,7 @@ fn candidate(
     found: &Measure,
     policy: &Policy,
 ) -> Result<(ServiceSettings, Strategy), LeftAlone> {
-    // A reason that is not about room holds for all of its tasks.
-    let whole =
-        spread.stuck.iter().find(|(reason, _)| !matches!(reason, Blocked::NoRoom(_) | Blocked::LeftToZoneRebalancing));
-    if let Some((reason, _)) = whole {
+    if let Some(reason) = spread.stuck.keys().find(|reason| reason.is_of_whole_service(by_deploying(service, policy))) {
         return Err(LeftAlone::Blocked(reason.clone()));
     }
     let settings =
@@ -328,14 +335,13 @@ fn foresee(
             Strategy::Surge | Strategy::Auto => policy.surge.of_at_least_one(desired).min(on_top(&service)).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
-        let barred: BTreeSet<TaskArn> = reviewed.map_or_else(BTreeSet::new, |reviewed| {
-            let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
+        let may_go = |task: &Task| {
             // One that is foreseen stands for one that was reviewed.
-            of_it
-                .map(|task| task.arn.clone())
-                .filter(|task| !reviewed.contains(task) && !view::is_foreseen(task))
-                .collect()
-        });
+            !task.is_protected
+                && reviewed.is_none_or(|reviewed| reviewed.contains(&task.arn) || view::is_foreseen(&task.arn))
+        };
+        let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
+        let barred: BTreeSet<TaskArn> = of_it.filter(|task| !may_go(task)).map(|task| task.arn.clone()).collect();
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers {
             steering::targets(foreseen, name, &barred, most, patience > 0, &BTreeSet::new())

@@ -11,6 +11,7 @@ use super::{
     settings::ServiceSettings,
     spread::View,
     steering::steerable_part,
+    view::is_foreseen,
 };
 
 /// A service whose tasks may be sent elsewhere one by one.
@@ -30,13 +31,18 @@ impl<'a> Relocatable<'a> {
         Levels::of(self.service).is_ok()
     }
 
-    /// Its tasks on an instance, oldest first: the youngest goes first.
+    /// Its tasks on an instance that may go, oldest first: the youngest goes first.
     pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
-        let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && is_placed(task);
+        let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && may_go(task);
         let mut tasks: Vec<&Task> = index.tasks_on(&instance.arn).iter().copied().filter(of_it).collect();
         tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
         tasks
     }
+}
+
+/// Whether a task may be sent elsewhere, if its service's tasks may: it is there, and not only foreseen.
+pub(super) fn may_go(task: &Task) -> bool {
+    is_placed(task) && !task.is_protected && !is_foreseen(&task.arn)
 }
 
 /// All services that may be moved now, start their replacements first, and can be steered. One whose task definition was not

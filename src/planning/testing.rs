@@ -257,6 +257,7 @@ fn task(
         memory_mib: None,
         created_at: Some(A_DAY_BEFORE),
         started_at: Some(A_DAY_BEFORE),
+        is_protected: false,
     }
 }
 

@@ -75,13 +75,16 @@ pub fn see(cluster: &mut Cluster, service: &Service, tasks: &BTreeMap<TaskArn, T
         remove(cluster, arn);
     }
     for task in tasks.values() {
-        let known = cluster.tasks.get(&task.arn).map(|known| &known.container_instance);
-        if known == Some(&task.container_instance) {
-            cluster.tasks.insert(task.arn.clone(), Arc::new(task.clone()));
+        let known = cluster.tasks.get(&task.arn);
+        let is_where_it_was = known.is_some_and(|known| known.container_instance == task.container_instance);
+        // A look at a task doesn't tell whether it is protected.
+        let seen = Task { is_protected: known.is_some_and(|known| known.is_protected), ..task.clone() };
+        if is_where_it_was {
+            cluster.tasks.insert(task.arn.clone(), Arc::new(seen));
         } else {
             // New, or placed only since it was seen first.
             remove(cluster, &task.arn);
-            insert(cluster, task.clone());
+            insert(cluster, seen);
         }
     }
     cluster.services.insert(service.name.clone(), service.clone());
@@ -103,12 +106,31 @@ pub fn remove(cluster: &mut Cluster, arn: &TaskArn) {
     }
 }
 
+/// Marks tasks as protected from scale-in, and tells whether there are any.
+pub fn protect<'a>(cluster: &mut Cluster, tasks: impl Iterator<Item = &'a TaskArn>) -> bool {
+    let mut are_any = false;
+    for arn in tasks {
+        if let Some(task) = cluster.tasks.get_mut(arn) {
+            Arc::make_mut(task).is_protected = true;
+            are_any = true;
+        }
+    }
+    are_any
+}
+
+/// Protects tasks from scale-in, by their numbers in the order in which they are drawn, from 1 on.
+#[cfg(test)]
+pub(crate) fn protect_numbers(cluster: &mut Cluster, numbers: &[usize]) {
+    let all: Vec<TaskArn> = cluster.tasks.keys().cloned().collect();
+    protect(cluster, numbers.iter().map(|number| &all[number - 1]));
+}
+
 /// Takes a task away and puts the `number`th one that is foreseen in its stead on another instance.
 pub fn relocate(cluster: &mut Cluster, task: &TaskArn, to: &ContainerInstanceArn, number: usize) {
     let Some(gone) = cluster.tasks.get(task).cloned() else { return };
     remove(cluster, task);
     let arn = TaskArn::from(format!("{FORESEEN}{number}").as_str());
-    insert(cluster, Task { arn, container_instance: Some(to.clone()), ..Task::clone(&gone) });
+    insert(cluster, Task { arn, container_instance: Some(to.clone()), is_protected: false, ..Task::clone(&gone) });
 }
 
 /// Lets tasks start that their services lack.
@@ -154,6 +176,7 @@ pub fn foreseen(
         memory_mib: None,
         created_at: None,
         started_at: Some(Timestamp(i64::MAX)),
+        is_protected: false,
     })
 }
 

@@ -23,8 +23,8 @@ impl Report {
             watched.iter().map(|(name, counts)| WatchedService::of(name.as_str(), counts)).collect();
     }
 
-    /// Takes over what was measured after an earlier run's leftovers were cleared: of the services, what was done stays.
-    pub fn found_after_recovery(&mut self, cluster: &Cluster, measure: &Measure) {
+    /// Takes over what was measured anew, since an earlier run's leftovers were cleared or more is known: what was done stays.
+    pub fn found_again(&mut self, cluster: &Cluster, measure: &Measure) {
         let moved: BTreeMap<String, u32> =
             self.services.iter().map(|service| (service.name.clone(), service.moved)).collect();
         self.found(cluster, measure);

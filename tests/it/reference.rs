@@ -60,6 +60,34 @@ fn an_application_s_own_protection_is_never_touched_and_its_task_never_goes() {
 }
 
 #[test]
+fn what_an_application_protects_is_known_before_anything_is_planned() {
+    // Both zones that lack a task lack it because the tasks that would have to go are protected.
+    let drawing = "a i-1 web* web* web*\nb i-2\nc i-3\nservice web desired=3";
+    for (settings, outcome) in [("DRY_RUN=true", Outcome::Unchanged), ("", Outcome::Unchanged)] {
+        let (report, rehearsal) = rehearse(drawing, settings, options(0, &[], &[]));
+        assert_eq!(report.outcome, outcome, "{settings}: {report:?}");
+        let service = &report.services[0];
+        assert_eq!((service.misplaced_tasks, service.stuck_tasks), (2, 2), "{service:?}");
+        assert_eq!(service.reason, "3 of its tasks are protected from scale-in", "{settings}");
+        assert!(report.plan.is_empty(), "{:?}", report.plan);
+        assert_eq!(rehearsal.simulator().timeline().services()["web"].started, 0, "{settings}");
+    }
+    // One may go, and the dry run says so.
+    let drawing = "a i-1 web* web* web\nb i-2\nc i-3\nservice web desired=3";
+    let (report, _) = rehearse(drawing, "DRY_RUN=true", options(0, &[], &[]));
+    assert_eq!((report.services[0].misplaced_tasks, report.services[0].stuck_tasks), (2, 1), "{:?}", report.services);
+    assert_eq!(report.plan.len(), 1, "{:?}", report.plan);
+    assert!(report.plan[0].task.ends_with("web-3"), "{:?}", report.plan);
+    // A deployment would wait for as long as they are protected.
+    for strategy in ["redeploy", "revision"] {
+        let (report, rehearsal) = rehearse(drawing, &format!("STRATEGY={strategy}"), options(0, &[], &[]));
+        assert_eq!(report.outcome, Outcome::Unchanged, "{strategy}: {report:?}");
+        assert_eq!(report.services[0].reason, "2 of its tasks are protected from scale-in", "{strategy}");
+        assert_eq!(rehearsal.simulator().timeline().services()["web"].started, 0, "{strategy}");
+    }
+}
+
+#[test]
 fn a_broken_image_ends_as_it_began() {
     for strategy in ["surge", "stop", "revision"] {
         let drawing = "a i-1 web web web web\nb i-2\nservice web desired=4 min=50";

@@ -95,7 +95,7 @@ fn it_needs_but_to_read_and_a_file_that_cannot_be_written_moves_nothing() {
     let drawing = "a i-1 web web api\nb i-2\nservice web\nservice api";
     let with = Config { dry_run: true, snapshot: Some(file.clone()), ..config("METRICS=off") };
     let report = run(&snapshot(drawing), &with);
-    let reads = ["List", "Describe"];
+    let reads = ["List", "Describe", "GetTaskProtection"];
     assert!(
         report.api_calls.keys().all(|call| reads.iter().any(|read| call.starts_with(read))),
         "{:?}",

@@ -95,18 +95,18 @@ run "options" {
   }
   assert {
     condition = { for cluster, statements in local.statements : cluster => join(" ", [for statement in statements : statement.Sid]) } == {
-      dry-run  = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease"
-      quiet    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups ReadLease"
-      auto     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
-      surge    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets"
-      stop     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
-      redeploy = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets PassRoles"
-      revision = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Revise TagRevision PassRoles"
-      steer    = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
-      tagged   = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
-      settled  = "List ListInstances Describe DescribeTaskDefinitions Publish"
-      pack     = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish"
-      braked   = "List ListInstances Describe DescribeTaskDefinitions DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
+      dry-run  = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease"
+      quiet    = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups ReadLease"
+      auto     = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      surge    = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets"
+      stop     = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      redeploy = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets PassRoles"
+      revision = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Revise TagRevision PassRoles"
+      steer    = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
+      tagged   = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Stop"
+      settled  = "List ListInstances Describe DescribeTaskDefinitions SeeProtection Publish"
+      pack     = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish"
+      braked   = "List ListInstances Describe DescribeTaskDefinitions SeeProtection DescribeProviders DescribeGroups Publish ReadLease NoteLease NoteSteps Update Protect SeeTargets Steer"
     }
     error_message = "Each option brings its own permissions, and no others."
   }

@@ -141,11 +141,11 @@ impl<'a> Floor<'a> {
                     continue;
                 }
                 match service.and_then(|service| kind_of.get(service.name.as_str())) {
-                    Some(kind) => {
+                    Some(kind) if !task.is_protected => {
                         site.items.push(items.len());
                         items.push(Item { kind: *kind, task, home: number });
                     }
-                    None => site.is_fixed = true,
+                    Some(_) | None => site.is_fixed = true,
                 }
             }
             sites.push(site);

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt::Write};
 use proptest::prelude::*;
 
 use super::*;
-use crate::planning::testing::{self, NOW};
+use crate::planning::{
+    testing::{self, NOW},
+    view,
+};
 
 /// What a service spreads over, as ECS writes it and as the place of the domain in an instance's path.
 const STRATEGIES: [(&str, &[usize], bool); 5] = [
@@ -25,6 +28,8 @@ struct Machine {
     admitted: bool,
     /// Tasks of the service.
     tasks: u32,
+    /// How many of them are protected from scale-in.
+    protected: u32,
     /// Tasks of another service.
     others: u32,
     /// Further tasks of either for which there is room.
@@ -48,6 +53,7 @@ fn machine() -> impl Strategy<Value = Machine> {
         path,
         admitted,
         tasks,
+        protected: 0,
         others,
         room,
     })
@@ -81,7 +87,7 @@ impl Case {
     fn drawing(&self) -> String {
         let mut drawing = String::new();
         for (number, machine) in self.machines.iter().enumerate() {
-            let Machine { path, admitted, tasks, others, room } = machine;
+            let Machine { path, admitted, tasks, protected: _, others, room } = machine;
             let zone = ["-", "a", "b"][path[0]];
             let rack = ["", " attr.rack=r1"][path[1]];
             let tasks_drawn = " web".repeat(*tasks as usize) + &" other".repeat(*others as usize);
@@ -111,8 +117,9 @@ impl Case {
             }
             let mut path: Vec<usize> = levels.iter().map(|level| machine.path[*level]).collect();
             path.extend(instances_are_last.then_some(number));
-            let leaf = leaves.entry(path.clone()).or_insert(Leaf { path, tasks: 0, most: 0, room: 0 });
+            let leaf = leaves.entry(path.clone()).or_insert(Leaf { path, tasks: 0, protected: 0, most: 0, room: 0 });
             leaf.tasks += machine.tasks;
+            leaf.protected += machine.protected;
             if self.one_on_each.is_some() {
                 leaf.most += 1;
                 leaf.room += if machine.tasks == 0 { machine.room.min(1) } else { 0 };
@@ -130,6 +137,7 @@ impl Case {
 struct Leaf {
     path: Vec<usize>,
     tasks: u32,
+    protected: u32,
     most: u32,
     room: u32,
 }
@@ -246,6 +254,45 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_protected_tasks_that_are_too_many_are_the_fewest_over_all_balanced_arrangements(
+        case in legal_case(),
+        parts in prop::collection::vec(0..4_u32, 5),
+    ) {
+        let mut cluster = testing::cluster(&case.drawing());
+        let (mut case, mut numbers, mut before) = (case, Vec::new(), 0);
+        for (machine, part) in case.machines.iter_mut().zip(&parts) {
+            machine.protected = machine.tasks.min(*part);
+            numbers.extend((1..=machine.protected as usize).map(|task| before + task));
+            before += (machine.tasks + machine.others) as usize;
+        }
+        view::protect_numbers(&mut cluster, &numbers);
+        let leaves = case.leaves();
+        let on = |leaf: &Leaf| leaf.protected;
+        let total = leaves.iter().map(|leaf| leaf.tasks).sum();
+        let spread = spread_of_web(&cluster).unwrap();
+        let zones_come_first = STRATEGIES[case.strategy].1.first() == Some(&0);
+        let zones_stay = case.zones_left_to_ecs && zones_come_first;
+        // Each task that is placed has its place in a balanced arrangement: those that no protected task fills are filled by others.
+        let all: u32 = leaves.iter().map(on).sum();
+        let too_many = |unfilled: u32, places: u32| unfilled + all - places;
+        let expected = if zones_stay {
+            too_many(fewest_missing_within_zones(&leaves, &on), fewest_missing_within_zones(&leaves, &|_| 0))
+        } else {
+            too_many(fewest_missing(&leaves, total, &on), fewest_missing(&leaves, total, &|_| 0))
+        };
+        let between = spread.stuck.get(&Blocked::LeftToZoneRebalancing).copied().unwrap_or(0);
+        let expected = expected.min(spread.misplaced_tasks - between);
+        let told: u32 =
+            spread.stuck.iter().filter(|(why, _)| why.code() == "protected").map(|(_, tasks)| tasks).sum();
+        prop_assert_eq!(told, expected);
+        prop_assert!(spread.stuck_tasks() <= spread.misplaced_tasks);
+    }
+}
+
+proptest! {
     #[test]
     fn what_an_instance_is_called_changes_nothing(case in case()) {
         let drawing = case.drawing();
@@ -274,7 +321,7 @@ proptest! {
     #[test]
     fn an_instance_that_may_not_take_the_tasks_changes_nothing(case in case(), room in 0..3_u32) {
         let mut larger = case.clone();
-        larger.machines.push(Machine { path: [1, 1], admitted: false, tasks: 0, others: 1, room });
+        larger.machines.push(Machine { path: [1, 1], admitted: false, tasks: 0, protected: 0, others: 1, room });
         let spread = |case: &Case| spread_of_web(&testing::cluster(&case.drawing())).unwrap();
         prop_assert_eq!(spread(&larger), spread(&case));
     }

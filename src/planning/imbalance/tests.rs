@@ -3,7 +3,10 @@
 use std::{fmt::Write, sync::Arc};
 
 use super::*;
-use crate::planning::testing::{self, NOW};
+use crate::planning::{
+    testing::{self, NOW},
+    view,
+};
 
 /// Draws a cluster, measures it, and compares what is said of each service with a misplaced task, or with a word about it.
 fn check(drawing: &str, expected: &str) {
@@ -44,6 +47,36 @@ fn one_zone() {
     check("a i-1 web\na i-2", "web: balanced, skew 1, 2 domains");
     check("a i-1 web web web\na i-2 web\na i-3", "web: 1 of 4 misplaced, skew 3, 3 domains");
     check("a i-1 web web api\na i-2 api", "api: balanced, skew 0, 2 domains\nweb: 1 of 2 misplaced, skew 2, 2 domains");
+}
+
+#[test]
+fn a_protected_task_that_would_have_to_go_is_stuck() {
+    let check = |drawing: &str, protected: &[usize], expected: &str| {
+        let mut cluster = testing::cluster(drawing);
+        view::protect_numbers(&mut cluster, protected);
+        assert_eq!(told(&measure(&cluster, &Policy::default(), NOW)), expected, "{drawing} {protected:?}");
+    };
+    let drawing = "a i-1 web web web\na i-2\na i-3";
+    check(drawing, &[1], "web: 2 of 3 misplaced, skew 3, 3 domains");
+    check(
+        drawing,
+        &[1, 2],
+        "web: 2 of 3 misplaced, skew 3, 3 domains; 1 stuck: 2 of its tasks are protected from scale-in",
+    );
+    check(
+        drawing,
+        &[1, 2, 3],
+        "web: 2 of 3 misplaced, skew 3, 3 domains; 2 stuck: 3 of its tasks are protected from scale-in",
+    );
+    // What is protected where it should be holds up nothing.
+    check("a i-1 web web web\na i-2 web\na i-3", &[4], "web: 1 of 4 misplaced, skew 3, 3 domains");
+    // A deployment replaces all tasks, and waits for each that is protected.
+    let redeployed = "a i-1 web web web\na i-2 web\na i-3\nservice web tag.ecs-rebalancer:strategy=redeploy";
+    check(
+        redeployed,
+        &[4],
+        "web: 1 of 4 misplaced, skew 3, 3 domains; 1 stuck: 1 of its tasks are protected from scale-in",
+    );
 }
 
 #[test]

@@ -9,11 +9,12 @@ use std::{
 use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, PlacementStrategy, Task},
+    parts::is_placed,
     placement::{
         Index, Levels,
         occupancy::{Demand, Holding, Occupancy, Paths},
     },
-    relocation::Relocatable,
+    relocation::{Relocatable, may_go},
 };
 
 /// A service whose tasks may move.
@@ -62,7 +63,15 @@ impl<'b, 'a> Mover<'b, 'a> {
         };
         let tasks: BTreeMap<usize, u32> =
             relocatable.part.tasks.iter().filter_map(|(arn, tasks)| Some((occupancy.instance(arn)?, *tasks))).collect();
-        occupancy.spread_over(service, Rc::clone(&paths), tasks.clone());
+        let mut movable = tasks.clone();
+        for task in index.tasks_of(relocatable.service).iter().filter(|task| is_placed(task) && !may_go(task)) {
+            let place = task.container_instance.as_ref().and_then(|arn| occupancy.instance(arn));
+            if let Some(may_go) = place.and_then(|place| movable.get_mut(&place)) {
+                *may_go = may_go.saturating_sub(1);
+            }
+        }
+        movable.retain(|_, may_go| *may_go > 0);
+        occupancy.spread_over(service, Rc::clone(&paths), tasks);
         Some(Self {
             relocatable,
             size: relocatable.definition.reserves,
@@ -73,7 +82,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             one_at_most: requirement.limit() == 1,
             eligible,
             zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
-            movable: tasks,
+            movable,
             barren: BTreeSet::new(),
             paths,
         })

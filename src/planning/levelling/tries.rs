@@ -26,7 +26,6 @@ use crate::planning::{
     reviewed::Reviewed,
     spread::View,
     tasks::Tasks,
-    view::is_foreseen,
 };
 
 /// CPU and memory count alike.
@@ -69,7 +68,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
                 let planned = reviewed.services.get(&service.name)?;
                 planned.outdated(service).is_none().then_some(())?;
             }
-            instances.restrict(&mut mover, |task| may_go(task, policy));
+            instances.restrict(&mut mover, |task| is_reviewed(task, policy));
             Some(mover)
         })
         .collect();
@@ -105,7 +104,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
         });
         let gone: BTreeSet<&TaskArn> = of_it.moves.iter().map(|a_move| &a_move.task).collect();
         let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
-        let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && may_go(task, policy));
+        let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && is_reviewed(task, policy));
         let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
         of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
         of_it.in_vain_hundredths += prospect.in_vain_hundredths();
@@ -120,14 +119,14 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
     levelled.into_iter().map(|(_, levelled)| levelled).collect()
 }
 
-/// Whether a task is there, and not only foreseen; and where a plan was reviewed, whether that names it.
-fn may_go(task: &Task, policy: &Policy) -> bool {
+/// Whether a plan that was reviewed names a task, where there is one.
+fn is_reviewed(task: &Task, policy: &Policy) -> bool {
     let names = |moves: &[Move]| moves.iter().any(|a_move| a_move.task == task.arn);
     let of_it = |reviewed: &Reviewed| {
         let planned = task.service.as_ref().and_then(|name| reviewed.services.get(name));
         planned.is_some_and(|planned| names(&planned.moves))
     };
-    !is_foreseen(&task.arn) && policy.reviewed.as_ref().is_none_or(of_it)
+    policy.reviewed.as_ref().is_none_or(of_it)
 }
 
 /// How many tasks of a service, at most `most`, are worth starting on top now. None of its tasks that are `barred` can go.

@@ -17,7 +17,7 @@ use crate::planning::{
     policy::Policy,
     providers::several,
     reason::Unmeasured,
-    relocation::{Relocatable, relocatable},
+    relocation::{Relocatable, may_go, relocatable},
 };
 
 /// Whoever asks for a place.
@@ -96,7 +96,7 @@ impl<'a> Ground<'a> {
                 continue;
             }
             let mut by_instance: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
-            for task in index.tasks_of(service).iter().copied().filter(|task| is_placed(task)) {
+            for task in index.tasks_of(service).iter().copied().filter(|task| may_go(task)) {
                 if let Some(number) = task.container_instance.as_ref().and_then(|arn| occupancy.instance(arn)) {
                     by_instance.entry(number).or_default().push(task);
                 }

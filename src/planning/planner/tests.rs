@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::planning::{
@@ -61,6 +61,7 @@ fn verify(cluster: &Cluster, found: &Measure, policy: &Policy, plan: &Plan) {
         assert!(policy.services.admits(&service.name));
         for a_move in &service.moves {
             let task = &cluster.tasks[&a_move.task];
+            assert!(!task.is_protected, "{} is protected", a_move.task);
             assert!(moved.insert(&a_move.task), "{} goes twice", a_move.task);
             assert_eq!(task.service.as_ref(), Some(&service.name));
             assert_eq!(task.container_instance.as_ref(), Some(&a_move.from));
@@ -207,6 +208,35 @@ proptest! {
         let policy = Policy { services, max_moves, max_services, ..threshold(percent) };
         let (found, plan) = planned(&cluster, &policy);
         verify(&cluster, &found, &policy, &plan);
+    }
+
+    #[test]
+    fn a_protected_task_is_in_no_plan_of_any_mode(
+        drawing in drawing(),
+        protected in prop::collection::vec(prop::bool::weighted(0.4), 40),
+        modes in 0..5_usize,
+    ) {
+        let mut cluster = testing::cluster(&drawing);
+        let numbers: Vec<usize> = (1..=cluster.tasks.len()).filter(|number| protected[number - 1]).collect();
+        view::protect_numbers(&mut cluster, &numbers);
+        let levels = Policy { load_threshold: Percent::from_hundredths(0), max_moves: 40, max_services: 4, ..threshold(0) };
+        let policy = match modes {
+            0 => threshold(0),
+            1 => levels,
+            2 => Policy { steer: true, ..levels },
+            3 => Policy { mode: Mode::Consolidate, steer: true, ..levels },
+            _ => {
+                // One that lacks tasks: others make way.
+                for service in cluster.services.values_mut() {
+                    service.desired_count += 1;
+                }
+                Policy { steer: true, ..levels }
+            }
+        };
+        let (_, plan) = planned(&cluster, &policy);
+        for (_, a_move) in plan.moves() {
+            prop_assert!(!cluster.tasks[&a_move.task].is_protected, "{} is protected\n{}", a_move.task, drawing);
+        }
     }
 
     #[test]

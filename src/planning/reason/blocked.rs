@@ -46,6 +46,8 @@ pub enum Blocked {
     Unhealthy(u32),
     /// Tasks of an older deployment are still there.
     OldTasks(u32),
+    /// Tasks are protected from scale-in, by their application as a rule.
+    Protected(u32),
     /// The service changed, or was rebalanced, within the cooldown.
     TooYoung {
         /// Seconds until it may be moved.
@@ -121,6 +123,7 @@ impl Blocked {
             Self::Pending(_) => "pending",
             Self::Unhealthy(_) => "unhealthy",
             Self::OldTasks(_) => "old-tasks",
+            Self::Protected(_) => "protected",
             Self::TooYoung { .. } => "too-young",
             Self::BackingOff { .. } => "backing-off",
             Self::ZoneRebalancingInProgress => "zone-rebalancing-in-progress",
@@ -149,6 +152,15 @@ impl Blocked {
         )
     }
 
+    /// Whether it holds for each of a service's tasks, however many it counts. A deployment replaces all of them at once.
+    pub fn is_of_whole_service(&self, by_deploying: bool) -> bool {
+        match self {
+            Self::NoRoom(_) | Self::LeftToZoneRebalancing => false,
+            Self::Protected(_) => by_deploying,
+            _ => true,
+        }
+    }
+
     /// One of each, for tests that the documents name them all.
     pub fn examples() -> Vec<Self> {
         let problem =
@@ -172,6 +184,7 @@ impl Blocked {
             Self::Pending(1),
             Self::Unhealthy(1),
             Self::OldTasks(1),
+            Self::Protected(1),
             Self::TooYoung { seconds_left: 60 },
             Self::BackingOff { misses: 2, seconds_left: 600 },
             Self::ZoneRebalancingInProgress,
@@ -218,6 +231,7 @@ impl fmt::Display for Blocked {
             Self::Pending(tasks) => write!(formatter, "{tasks} of its tasks are starting"),
             Self::Unhealthy(tasks) => write!(formatter, "{tasks} of its tasks are unhealthy"),
             Self::OldTasks(tasks) => write!(formatter, "{tasks} of its tasks are from an older deployment"),
+            Self::Protected(tasks) => write!(formatter, "{tasks} of its tasks are protected from scale-in"),
             Self::TooYoung { seconds_left } => {
                 write!(formatter, "it changed within the cooldown, which lasts {seconds_left} s more")
             }

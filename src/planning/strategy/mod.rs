@@ -603,8 +603,9 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
         | Ending::LandedBadly
         | Ending::Undone(_)
         | Ending::DeploymentFailed(_)
-        | Ending::NotStarted { .. }
-        | Ending::Distrust(_) => helped,
+        | Ending::NotStarted { .. } => helped,
+        // ECS does not do what it was relied on to do: another run is not to try that again soon, whatever came of this one.
+        Ending::Distrust(_) => false,
         Ending::Limit(_)
         | Ending::OthersChanged(_)
         | Ending::OptedOut
