@@ -176,6 +176,12 @@ pub fn by_deploying(service: &Service, policy: &Policy) -> bool {
     matches!(strategy, Strategy::Redeploy | Strategy::Revision)
 }
 
+/// Whether a surge may move tasks of the service.
+pub fn may_surge(service: &Service, policy: &Policy) -> bool {
+    let strategy = ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy);
+    matches!(strategy, Strategy::Auto | Strategy::Surge)
+}
+
 /// Whether nothing but a surge moves tasks of the service.
 pub fn only_by_surge(service: &Service, policy: &Policy) -> bool {
     match ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy) {

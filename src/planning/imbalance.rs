@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    bounds::on_top,
     domains::Domain,
-    eligibility::{blocked, by_deploying, no_surge, only_by_surge, unmeasured},
+    eligibility::{blocked, by_deploying, may_surge, no_surge, only_by_surge, unmeasured},
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
     parts::{Part, Shapes, nest, parts, put},
@@ -14,6 +15,7 @@ use super::{
     providers::shared_out,
     reason::{Blocked, Unmeasured},
     room::without_room,
+    several::{self, cells},
     sharing::{self, Cell},
 };
 
@@ -211,7 +213,10 @@ fn stuck(
     if let Some(reason) = blocked(service, definition, index.tasks_of(service), policy, now) {
         return BTreeMap::from([(reason, misplaced)]);
     }
-    if let Some(reason) = shared_out(index, service).filter(|_| !by_deploying(service, policy)) {
+    let shared_out = shared_out(index, service).filter(|_| !by_deploying(service, policy));
+    if let Some(reason) = shared_out.clone()
+        && (no_surge.is_some() || !is_helped_by_surge(index, service, policy))
+    {
         return BTreeMap::from([(reason, misplaced)]);
     }
     if let Some(reason) = no_surge.filter(|_| only_by_surge(service, policy)) {
@@ -234,6 +239,8 @@ fn stuck(
             rest -= between;
         }
     }
+    // Over several providers a part's own arrangement says nothing about the whole.
+    let parts = if shared_out.is_some() { &[] } else { parts };
     for part in parts {
         let kept = kept_misplaced(index, service, part, zones_stay).min(rest);
         if kept > 0 {
@@ -250,6 +257,14 @@ fn stuck(
         }
     }
     stuck
+}
+
+/// Whether a surge of a service over several capacity providers could move a task.
+fn is_helped_by_surge(index: &Index<'_>, service: &Service, policy: &Policy) -> bool {
+    let protected = index.tasks_of(service).iter().filter(|task| task.is_protected).map(|task| task.arn.clone());
+    let surge = policy.surge.of_at_least_one(service.desired_count);
+    let most = several::at_once(index.cluster, service, surge).min(on_top(service));
+    may_surge(service, policy) && !several::worthwhile(index, service, &protected.collect(), most).is_empty()
 }
 
 /// How many tasks of all parts must move. Several providers' tasks spread over all of their instances together.
@@ -272,38 +287,6 @@ fn skew(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
         put(last.entry(path).or_default(), Domain::last((), cell.tasks, cell.most, 0), first.levels.instance);
     }
     nest(last, first.levels.instance).skew()
-}
-
-/// Where one provider's tasks are and could be. Of empty instances that are alike as many as there are tasks.
-fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
-    let mut cells: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
-    let mut empty: BTreeMap<(Vec<&str>, u32), u32> = BTreeMap::new();
-    let instances = &index.cluster.container_instances;
-    let away = part.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks, *tasks)));
-    let eligible = index.eligible(&part.requirement).into_iter().map(|instance| {
-        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
-        (instance, there, index.most(&part.requirement, instance, there))
-    });
-    for (instance, there, most) in eligible.chain(away) {
-        let mut path = part.levels.path(instance);
-        if part.levels.instance {
-            let alike = empty.entry((path.clone(), most)).or_default();
-            *alike += u32::from(there == 0);
-            if there == 0 && *alike > part.placed {
-                continue;
-            }
-            path.push(instance.arn.as_str());
-        }
-        let (tasks, could) = cells.entry(path).or_default();
-        *tasks += there;
-        *could = could.saturating_add(most);
-    }
-    let cell = |(path, (tasks, most)): (Vec<&str>, (u32, u32))| Cell {
-        path: path.into_iter().map(str::to_owned).collect(),
-        tasks,
-        most,
-    };
-    cells.into_iter().map(cell).collect()
 }
 
 fn count(number: usize) -> u32 {

@@ -40,6 +40,7 @@ pub mod reviewed;
 pub mod room;
 pub mod second_look;
 pub mod settings;
+pub mod several;
 pub mod sharing;
 pub mod spread;
 pub mod steering;

@@ -14,7 +14,7 @@ use super::{
     reason::{Blocked, LeftAlone, Outdated},
     relocation::fixed_for_good,
     settings::ServiceSettings,
-    spread, steering,
+    several, spread, steering,
     tasks::Tasks,
     thin::thin,
     view,
@@ -116,7 +116,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         let reviewed = match &policy.reviewed {
             None => None,
             Some(reviewed) => {
-                let now = foresee(&mut foreseen.clone(), name, strategy, u32::MAX, policy, None);
+                let now = foresee(&mut foreseen.clone(), name, strategy, u32::MAX, policy, None).moves;
                 match reviewed.admits(&foreseen, service, strategy, &now) {
                     Ok(tasks) => Some(tasks),
                     Err(reason) => {
@@ -134,7 +134,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         }
         // Which tasks may go says how many were reviewed; one that is only foreseen may move on beside them.
         let within = moves_left.min(settings.max_moves);
-        let moves = foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
+        let Foreseen { moves, in_vain } = foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
         if moves.is_empty() {
             let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
             left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
@@ -147,7 +147,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             moves,
             allowance,
             aim: Aim::Spread,
-            in_vain_hundredths: 0,
+            in_vain_hundredths: in_vain.saturating_mul(100),
         });
     }
     // A limit that keeps a service from being spread keeps levelling from being begun.
@@ -308,22 +308,26 @@ fn foresee(
     allowance: u32,
     policy: &Policy,
     reviewed: Option<&BTreeSet<TaskArn>>,
-) -> Vec<Move> {
+) -> Foreseen {
     let mut moves = Vec::new();
     let mut number = 0;
-    let Some(service) = cluster.services.get(name).cloned() else { return moves };
+    let Some(service) = cluster.services.get(name).cloned() else { return Foreseen::default() };
     let desired = service.desired_count;
     let mut alone = view::alone(cluster, name).into_owned();
     let foreseen = &mut alone;
     let tasks = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-    thin(foreseen, name, tasks + policy.surge.of_at_least_one(desired) as usize + 1);
+    let surge = several::at_once(foreseen, &service, policy.surge.of_at_least_one(desired));
+    thin(foreseen, name, tasks + surge as usize + 1);
+    let is_shared_out = several::is_shared_out(foreseen, name);
+    let mut in_vain = 0;
     let (mut best, mut patience) = (u32::MAX, 0);
     // The service's tasks when the fewest were misplaced, and the moves until then: rounds that helped nothing are not planned.
-    let mut reached = (Tasks::all_ready(foreseen, name), 0);
+    let mut reached = (Tasks::all_ready(foreseen, name), 0, 0);
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);
         if misplaced < best {
-            (best, patience, reached) = (misplaced, 0, (Tasks::all_ready(foreseen, name), moves.len()));
+            let tasks = Tasks::all_ready(foreseen, name);
+            (best, patience, reached) = (misplaced, 0, (tasks, moves.len(), in_vain));
         } else {
             patience += 1;
         }
@@ -332,7 +336,7 @@ fn foresee(
         }
         let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
         let most = match strategy {
-            Strategy::Surge | Strategy::Auto => policy.surge.of_at_least_one(desired).min(on_top(&service)).min(left),
+            Strategy::Surge | Strategy::Auto => surge.min(on_top(&service)).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
         };
         let may_go = |task: &Task| {
@@ -342,6 +346,12 @@ fn foresee(
         };
         let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
         let barred: BTreeSet<TaskArn> = of_it.filter(|task| !may_go(task)).map(|task| task.arn.clone()).collect();
+        if is_shared_out {
+            let Some(round) = shared_round(foreseen, name, &barred, most, &mut number) else { break };
+            in_vain += round.in_vain;
+            moves.extend(round.moves);
+            continue;
+        }
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers {
             steering::targets(foreseen, name, &barred, most, patience > 0, &BTreeSet::new())
@@ -374,10 +384,68 @@ fn foresee(
             view::remove(foreseen, victim);
         }
     }
-    let (tasks, planned) = reached;
+    let (tasks, planned, in_vain) = reached;
     view::see(cluster, &service, &tasks.all);
     moves.truncate(planned);
-    moves
+    Foreseen { moves, in_vain }
+}
+
+/// What comes of a service's rounds.
+#[derive(Default)]
+struct Foreseen {
+    moves: Vec<Move>,
+    /// Tasks that are started and go again themselves.
+    in_vain: u32,
+}
+
+/// What a round came to that was foreseen.
+struct Round {
+    moves: Vec<Move>,
+    in_vain: u32,
+}
+
+/// Plays one round of a service over several capacity providers; none where it would move nothing.
+fn shared_round(
+    foreseen: &mut Cluster,
+    name: &ServiceName,
+    barred: &BTreeSet<TaskArn>,
+    most: u32,
+    number: &mut usize,
+) -> Option<Round> {
+    let starts = several::starts(foreseen, name, barred, most);
+    let old: BTreeSet<TaskArn> = Tasks::all_ready(foreseen, name).all.into_keys().collect();
+    let mut new: Vec<(TaskArn, String, ContainerInstanceArn)> = Vec::new();
+    for (provider, place) in starts {
+        *number += 1;
+        let Some(task) = view::foreseen(foreseen, name, &place, *number) else { continue };
+        new.push((task.arn.clone(), provider.clone(), place));
+        view::insert(foreseen, Task { capacity_provider: Some(provider), ..task });
+    }
+    if new.is_empty() {
+        return None;
+    }
+    let surge = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    let victims = several::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &old, barred, surge);
+    let (mut moves, mut in_vain) = (Vec::new(), 0);
+    new.retain(|(task, ..)| !victims.contains(task));
+    for victim in &victims {
+        let Some(task) = foreseen.tasks.get(victim).cloned() else { continue };
+        if old.contains(victim) {
+            let in_its_stead =
+                new.iter().position(|(_, provider, _)| task.capacity_provider.as_ref() == Some(provider));
+            // A task that was foreseen itself does not run yet, and is no move.
+            if let (Some(from), Some(stays)) = (task.container_instance.clone(), in_its_stead) {
+                let (.., to) = new.remove(stays);
+                if !view::is_foreseen(victim) {
+                    moves.push(Move { task: victim.clone(), from, to });
+                }
+            }
+        } else {
+            in_vain += 1;
+        }
+        view::remove(foreseen, victim);
+    }
+    (in_vain < surge).then_some(Round { moves, in_vain })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! It is found as a flow of least cost from the providers through the instances and their domains: from how the tasks sit, one
 //! unit after another goes round a cycle that makes it cheaper, until there is none.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// One provider's tasks in one domain of the last level.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Cell {
     pub tasks: u32,
     /// How many of them could be.
     pub most: u32,
+    /// How few and how many of them there may be in the end.
+    pub within: RangeInclusive<u32>,
 }
 
 /// Rounds are as many as tasks that move, and a few that put right what earlier ones did; this is far more.
@@ -27,13 +29,14 @@ const ROUNDS: u32 = 100_000;
 
 /// The fewest of all providers' tasks that must move; each of `providers` is one provider's cells.
 pub fn missing(providers: &[Vec<Cell>]) -> u32 {
-    let mut flow = Flow::new(providers);
-    for _ in 0..ROUNDS {
-        if !flow.improve() {
-            break;
-        }
-    }
-    flow.moved()
+    Flow::at_its_best(providers).moved()
+}
+
+/// As even an arrangement as can be: for each cell of each provider, how many tasks it has in the end.
+pub fn arrange(providers: &[Vec<Cell>]) -> Vec<Vec<u32>> {
+    let flow = Flow::at_its_best(providers);
+    let mut ends = flow.arcs.iter().filter(|arc| matches!(arc.cost, Cost::Move(_))).map(|arc| arc.tasks);
+    providers.iter().map(|cells| ends.by_ref().take(cells.len()).collect()).collect()
 }
 
 /// A way from one node to another, and how many tasks go it.
@@ -41,6 +44,7 @@ struct Arc {
     from: usize,
     to: usize,
     tasks: u32,
+    fewest: u32,
     most: u32,
     cost: Cost,
 }
@@ -84,6 +88,16 @@ struct Flow {
 }
 
 impl Flow {
+    fn at_its_best(providers: &[Vec<Cell>]) -> Self {
+        let mut flow = Self::new(providers);
+        for _ in 0..ROUNDS {
+            if !flow.improve() {
+                break;
+            }
+        }
+        flow
+    }
+
     fn new(providers: &[Vec<Cell>]) -> Self {
         let cells = || providers.iter().flatten();
         let depth = cells().map(|cell| cell.path.len()).max().unwrap_or(0);
@@ -119,6 +133,7 @@ impl Flow {
                 from: node_of[path],
                 to: node_of[parent],
                 tasks: *tasks,
+                fewest: 0,
                 most: *most,
                 cost: Cost::Crowd { weight: weight(path.len()), inside, limits },
             });
@@ -129,7 +144,8 @@ impl Flow {
                     from: domains.len() + number,
                     to: node_of[cell.path.as_slice()],
                     tasks: cell.tasks,
-                    most: cell.most,
+                    fewest: *cell.within.start(),
+                    most: *cell.within.end(),
                     cost: Cost::Move(cell.tasks),
                 });
             }
@@ -152,7 +168,7 @@ impl Flow {
                         (distance[arc.to], by[arc.to], last) = (reached, Some((number, true)), Some(arc.to));
                     }
                 }
-                if arc.tasks > 0 {
+                if arc.tasks > arc.fewest {
                     let reached = distance[arc.to] - arc.one_more(arc.tasks - 1);
                     if reached < distance[arc.from] {
                         (distance[arc.from], by[arc.from], last) = (reached, Some((number, false)), Some(arc.from));
@@ -203,7 +219,12 @@ mod tests {
     fn providers(text: &str) -> Vec<Vec<Cell>> {
         let cell = |cell: &str| {
             let (path, tasks) = cell.split_once('=').unwrap();
-            Cell { path: path.split('/').map(str::to_owned).collect(), tasks: tasks.parse().unwrap(), most: 99 }
+            Cell {
+                path: path.split('/').map(str::to_owned).collect(),
+                tasks: tasks.parse().unwrap(),
+                most: 99,
+                within: 0..=99,
+            }
         };
         text.split_whitespace().map(|provider| provider.split(',').map(cell).collect()).collect()
     }
@@ -233,6 +254,7 @@ mod tests {
     fn a_domain_that_is_full_gets_no_more() {
         let mut full = providers("a/1=4,b/2=0 a/3=0,b/4=0");
         full[0][1].most = 1;
+        full[0][1].within = 0..=1;
         assert_eq!(missing(&full), 1);
     }
 
@@ -243,7 +265,7 @@ mod tests {
             let mut providers = vec![Vec::new(); 3];
             for (number, (zone, tasks, room, provider)) in cells.into_iter().enumerate() {
                 let path = vec![["a", "b"][zone].to_owned(), number.to_string()];
-                providers[provider].push(Cell { path, tasks, most: tasks + room });
+                providers[provider].push(Cell { path, tasks, most: tasks + room, within: 0..=tasks + room });
             }
             providers
         })

@@ -12,6 +12,7 @@ use super::{
     parts::{Part, Shapes, nest, parts_over, put, room},
     placement::{Index, Levels},
     reason::Unmeasured,
+    several,
     tasks::Tasks,
     view,
 };
@@ -88,6 +89,9 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
 /// fill the domains of the first level evenly, since in which of several that are equal ECS begins is not known.
 pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
     let cluster = &*view::alone(cluster, service);
+    if several::is_shared_out(cluster, service) {
+        return u32::try_from(several::starts(cluster, service, spared, most).len()).unwrap_or(u32::MAX);
+    }
     let number = worthwhile_surge(cluster, service, spared, most);
     let misplaced = misplaced(cluster, service);
     if misplaced <= number {

@@ -43,7 +43,7 @@ use crate::planning::{
     moves::Move,
     notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
     plan::PATIENCE,
-    spread, steering, view,
+    several, spread, steering, view,
 };
 
 /// How long after a scale-in its victims may still be listed, before that is given up on.
@@ -370,7 +370,8 @@ impl Surge {
             let waits = stopping > 0;
             return Err(if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::NoHelp { misplaced }) });
         }
-        let most = limits.surge.of_at_least_one(service.desired_count).min(limits.moves).min(above);
+        let surge = limits.surge.of_at_least_one(service.desired_count);
+        let most = several::at_once(crowded, service, surge).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
         let targets = if limits.steers && self.goal.level().is_none() {
@@ -424,7 +425,8 @@ impl Surge {
         surge: u32,
         misplaced: u32,
     ) -> bool {
-        if spared.is_empty() || !matches!(self.goal, Goal::Spread) {
+        // Over several capacity providers that is part of the question how many are worth starting.
+        if spared.is_empty() || !matches!(self.goal, Goal::Spread) || several::is_shared_out(crowded, &service.name) {
             return true;
         }
         let mut foreseen = crowded.clone();
@@ -799,6 +801,7 @@ impl Surge {
         unready.sort_by(youngest_first);
         let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
         let more = count(excess - victims.len());
+        let is_shared_out = several::is_shared_out(cluster, &service.name);
         if self.goal.level().is_some() {
             let best = Level::best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
             let still = |goes: &TaskArn| !victims.contains(goes);
@@ -807,11 +810,14 @@ impl Surge {
                 new: best.new.into_iter().filter(still).collect(),
             };
             victims.extend(Level::victims(best, spared, more));
+        } else if is_shared_out {
+            let old = self.old_of(tasks, note);
+            victims.extend(several::victims(cluster, &service.name, tasks, &old, barred, more));
         } else {
             victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
         }
         // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
-        let is_chosen = barred.len() > spared.len() || self.goal.level().is_some();
+        let is_chosen = barred.len() > spared.len() || self.goal.level().is_some() || is_shared_out;
         let mut newest: Vec<&Task> =
             tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
         newest.sort_by(youngest_first);
@@ -822,6 +828,15 @@ impl Surge {
             victims.insert(task.arn.clone());
         }
         victims
+    }
+
+    /// The tasks that were there before a round. Of a dead run's round only its beginning is known.
+    fn old_of(&self, tasks: &Tasks, note: &SurgeNote) -> BTreeSet<TaskArn> {
+        if !self.recovery {
+            return self.old_tasks.clone();
+        }
+        let is_old = |task: &&Task| task.created_at.is_none_or(|created| created < note.at);
+        tasks.all.values().filter(is_old).map(|task| task.arn.clone()).collect()
     }
 
     /// Why the replacements are waited for no longer.
