@@ -168,7 +168,12 @@ def requests_of(job, simulator_command, cluster, settings, allowed):
             client.untag_resource(resourceArn=found["clusterArn"], tagKeys=leases)
             return run(job, environment, {**settings, "REBALANCER_COOLDOWN": "0s"})
 
-    runs = [plain]
+    def with_a_snapshot():
+        # Which tasks are protected it asks of all of them, whether it would move any or not.
+        with tempfile.NamedTemporaryFile(suffix=".json") as written:
+            return plain({**settings, "REBALANCER_DRY_RUN": "true", "REBALANCER_SNAPSHOT": written.name})
+
+    runs = [plain, with_a_snapshot]
     is_dry = settings["REBALANCER_DRY_RUN"] == "true"
     if not is_dry or "ecs:UpdateService" in allowed:
         # The brake, where runs were real before: one that is under way goes on with this policy.
