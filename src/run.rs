@@ -438,7 +438,8 @@ impl Story<'_> {
         let named = named.chain(cluster.tasks.values().map(|task| &task.task_definition));
         let missing = named.filter(|arn| !cluster.task_definitions.contains_key(*arn)).cloned().collect();
         read::task_definitions(clients, missing, progress).await.context("cannot read all that a snapshot needs")?;
-        // So it is with protection, which a plan asks only of the services that it would move.
+        // So it is with protection. The plan asks again of the services that it would move, and of no others: a run that writes a
+        // snapshot measures and plans as one that doesn't.
         let of_services = cluster.tasks.values().filter(|task| task.service.is_some());
         let of_services: Vec<TaskArn> = of_services.map(|task| task.arn.clone()).collect();
         if let Err(failure) = self.target.protections(&of_services).await {

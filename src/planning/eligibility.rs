@@ -172,23 +172,26 @@ pub fn no_surge<'a>(
 
 /// Whether ECS moves all tasks of the service at once, by a deployment.
 pub fn by_deploying(service: &Service, policy: &Policy) -> bool {
-    let strategy = ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy);
-    matches!(strategy, Strategy::Redeploy | Strategy::Revision)
+    matches!(strategy(service, policy), Strategy::Redeploy | Strategy::Revision)
 }
 
 /// Whether a surge may move tasks of the service.
 pub fn may_surge(service: &Service, policy: &Policy) -> bool {
-    let strategy = ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy);
-    matches!(strategy, Strategy::Auto | Strategy::Surge)
+    matches!(strategy(service, policy), Strategy::Auto | Strategy::Surge)
 }
 
 /// Whether nothing but a surge moves tasks of the service.
 pub fn only_by_surge(service: &Service, policy: &Policy) -> bool {
-    match ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy) {
+    match strategy(service, policy) {
         Strategy::Auto => !bounds::may_stop_first(service),
         Strategy::Surge => true,
         Strategy::Stop | Strategy::Redeploy | Strategy::Revision => false,
     }
+}
+
+/// By which strategy a service is moved: its owner's tag says so, or else the run's settings.
+fn strategy(service: &Service, policy: &Policy) -> Strategy {
+    ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy)
 }
 
 /// Whether an agent of that version can protect tasks; one that isn't known can.

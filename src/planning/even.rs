@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
     placement::Index,
-    spread::{View, leaf, tree},
+    spread::{View, tree},
     view,
 };
 
@@ -19,7 +19,7 @@ pub fn shares(cluster: &Cluster, service: &ServiceName) -> BTreeMap<ContainerIns
     for part in &view.parts {
         let mut by_leaf: BTreeMap<Vec<&str>, Vec<&ContainerInstance>> = BTreeMap::new();
         for instance in index.eligible(&part.requirement) {
-            by_leaf.entry(leaf(part, instance)).or_default().push(instance);
+            by_leaf.entry(part.levels.leaf(instance)).or_default().push(instance);
         }
         for (leaf, wanted) in tree(&index, part, &|_| 0).arrange(part.placed) {
             let instances = by_leaf.get(&leaf).map(Vec::as_slice).unwrap_or_default();

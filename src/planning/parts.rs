@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     domains::Domain,
-    model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
+    model::{Capacity, ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Demand, Holding},
@@ -33,6 +33,26 @@ impl Part<'_> {
     /// An eligible instance that tasks of the part sit on.
     pub fn instance<'a>(&self, index: &Index<'a>, arn: &ContainerInstanceArn) -> Option<&'a ContainerInstance> {
         self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten().map(AsRef::as_ref)
+    }
+}
+
+impl<'a> Part<'a> {
+    /// The part's tasks on eligible instances, and these instances.
+    pub fn placed<'b>(
+        &'b self,
+        index: &'b Index<'a>,
+        service: &Service,
+    ) -> impl Iterator<Item = (&'a ContainerInstance, &'a Task)> + 'b {
+        let is_its =
+            |task: &&&Task| is_placed(task) && task.capacity_provider.as_deref() == self.requirement.provider();
+        let tasks = index.tasks_of(service).iter().filter(is_its);
+        tasks.filter_map(|task| Some((self.instance(index, task.container_instance.as_ref()?)?, *task)))
+    }
+
+    /// The instances whose agent is disconnected, each with its tasks of the part.
+    pub fn away<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
+        let instances = &index.cluster.container_instances;
+        self.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks)))
     }
 }
 
@@ -162,17 +182,48 @@ pub fn put<Id: Clone>(domains: &mut Vec<Domain<Id>>, domain: Domain<Id>, tells_i
     }
 }
 
-/// How many more of the part's tasks fit on an instance now.
-pub fn room(index: &Index<'_>, service: &Service, part: &Part<'_>, instance: &ContainerInstance) -> u32 {
-    if part.requirement.limit() == 1 {
+/// How many more tasks of a service that ask that fit on an instance now.
+pub fn room(index: &Index<'_>, service: &Service, requirement: &Requirement<'_>, instance: &ContainerInstance) -> u32 {
+    if requirement.limit() == 1 {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&service.name);
         if index.tasks_on(&instance.arn).iter().any(of_it) {
             return 0;
         }
     }
-    let demand = part.requirement.demand();
+    let demand = requirement.demand();
     let room = holding(index, &demand, instance).room(&demand);
-    room.min(part.requirement.limit())
+    room.min(requirement.limit())
+}
+
+/// The part's domains with each instance told apart, and with other tasks on them: so many as `tasks` says of an instance and of
+/// how many are there. Among equal choices the emptier instance gets more.
+pub fn tree<'a>(
+    index: &Index<'a>,
+    part: &Part<'a>,
+    tasks: &dyn Fn(&ContainerInstance, u32) -> u32,
+) -> Domain<Vec<&'a str>> {
+    let mut last: BTreeMap<Vec<&str>, Vec<Domain<Vec<&'a str>>>> = BTreeMap::new();
+    let mut add = |instance: &'a ContainerInstance, there: u32, most: u32, preference: u64| {
+        let domain = Domain::last(part.levels.leaf(instance), tasks(instance, there), most, preference);
+        put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
+    };
+    for instance in index.eligible(&part.requirement) {
+        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
+        add(instance, there, index.most(&part.requirement, instance, there), fullness(instance));
+    }
+    for (instance, there) in part.away(index) {
+        add(instance, there, there, u64::MAX);
+    }
+    nest(last, part.levels.instance)
+}
+
+/// How full an instance is, in millionths, by the resource that is reserved the most.
+pub fn fullness(instance: &ContainerInstance) -> u64 {
+    let part = |of: fn(&Capacity) -> u32| {
+        let registered = u64::from(of(&instance.registered));
+        (registered - u64::from(of(&instance.remaining)).min(registered)) * 1_000_000 / registered.max(1)
+    };
+    part(|capacity| capacity.cpu_units).max(part(|capacity| capacity.memory_mib))
 }
 
 /// An instance for whoever asks that; its network interfaces are counted only where one is asked.

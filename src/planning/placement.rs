@@ -78,6 +78,15 @@ impl Levels {
         *self == Self::none()
     }
 
+    /// The domain of the last level that an instance lies in, by the whole path: the instance itself, where that is a level.
+    pub fn leaf<'a>(&self, instance: &'a ContainerInstance) -> Vec<&'a str> {
+        let mut path = self.path(instance);
+        if self.instance {
+            path.push(instance.arn.as_str());
+        }
+        path
+    }
+
     /// The domains that an instance lies in, one for each attribute.
     pub fn path<'a>(&self, instance: &'a ContainerInstance) -> Vec<&'a str> {
         self.attributes.iter().map(|name| instance.attribute(name).unwrap_or(NO_VALUE)).collect()

@@ -390,17 +390,11 @@ fn foresee(
     Foreseen { moves, in_vain }
 }
 
-/// What comes of a service's rounds.
+/// What comes of a service's rounds, or of one of them.
 #[derive(Default)]
 struct Foreseen {
     moves: Vec<Move>,
     /// Tasks that are started and go again themselves.
-    in_vain: u32,
-}
-
-/// What a round came to that was foreseen.
-struct Round {
-    moves: Vec<Move>,
     in_vain: u32,
 }
 
@@ -411,7 +405,7 @@ fn shared_round(
     barred: &BTreeSet<TaskArn>,
     most: u32,
     number: &mut usize,
-) -> Option<Round> {
+) -> Option<Foreseen> {
     let starts = several::starts(foreseen, name, barred, most);
     let old: BTreeSet<TaskArn> = Tasks::all_ready(foreseen, name).all.into_keys().collect();
     let mut new: Vec<(TaskArn, String, ContainerInstanceArn)> = Vec::new();
@@ -445,7 +439,7 @@ fn shared_round(
         }
         view::remove(foreseen, victim);
     }
-    (in_vain < surge).then_some(Round { moves, in_vain })
+    (in_vain < surge).then_some(Foreseen { moves, in_vain })
 }
 
 #[cfg(test)]

@@ -71,19 +71,29 @@ pub fn next<'a>(strategy: &'a [ProviderShare], counts: &BTreeMap<&str, u32>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod tests {
+    use std::sync::Arc;
 
-    fn strategy(text: &str) -> Vec<ProviderShare> {
+    use super::*;
+    use crate::planning::{model::Cluster, testing};
+
+    /// Puts each task on the capacity provider of its instance, and gives a service the strategy, as `od:0:1 spot:0:1`: the base
+    /// and the weight of each.
+    pub(in crate::planning) fn share_out(cluster: &mut Cluster, service: &str, drawn: &str) {
+        for task in cluster.tasks.values_mut() {
+            let instance = task.container_instance.as_ref().map(|arn| &cluster.container_instances[arn]);
+            Arc::make_mut(task).capacity_provider = instance.and_then(|instance| instance.capacity_provider.clone());
+        }
+        cluster.services.get_mut(&service.into()).unwrap().capacity_provider_strategy = strategy(drawn);
+    }
+
+    fn strategy(drawn: &str) -> Vec<ProviderShare> {
         let share = |word: &str| {
             let parts: Vec<&str> = word.split(':').collect();
-            ProviderShare {
-                provider: parts[0].to_owned(),
-                base: parts[1].parse().unwrap(),
-                weight: parts[2].parse().unwrap(),
-            }
+            let [base, weight] = [parts[1], parts[2]].map(|number| number.parse().unwrap());
+            ProviderShare { provider: parts[0].to_owned(), base, weight }
         };
-        text.split_whitespace().map(share).collect()
+        drawn.split_whitespace().map(share).collect()
     }
 
     #[test]
@@ -110,9 +120,8 @@ mod tests {
 
     #[test]
     fn tasks_where_their_strategy_sends_none_any_more() {
-        let mut cluster = crate::planning::testing::cluster(
-            "a i-1 web web\nservice web provider=od\na i-2 api\nservice api provider=old",
-        );
+        let mut cluster =
+            testing::cluster("a i-1 web web\nservice web provider=od\na i-2 api\nservice api provider=old");
         let mut told = |shares: &str| {
             let mut told = Vec::new();
             for service in cluster.services.values_mut() {

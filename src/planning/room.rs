@@ -50,7 +50,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
     for (arn, there) in &part.tasks {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
             let most = index.most(&part.requirement, instance, *there);
-            let could_have = there.saturating_add(room(index, service, part, instance));
+            let could_have = there.saturating_add(room(index, service, &part.requirement, instance));
             let group = groups.entry(part.levels.path(instance)).or_default();
             *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
             group.add(Spot { instance, could_have, most }, part.levels.instance);
@@ -75,7 +75,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
             if group.enough_for > part.placed {
                 break;
             }
-            let could_have = room(index, service, part, instance).min(most);
+            let could_have = room(index, service, &part.requirement, instance).min(most);
             if could_have > 0 {
                 *group.number.entry(most).or_default() -= 1;
                 group.add(Spot { instance, could_have, most }, part.levels.instance);
@@ -146,7 +146,7 @@ fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>, lacking: &[&P
     let mut closest: Option<((u64, Resource, u32), &ContainerInstance)> = None;
     for place in lacking {
         for instance in place.instances.iter().copied() {
-            let fitting = if place.could_have == 0 { 0 } else { room(index, service, part, instance) };
+            let fitting = if place.could_have == 0 { 0 } else { room(index, service, &part.requirement, instance) };
             let short = holding(index, &demand, instance).short(&demand, part.requirement.limit() == 1, fitting);
             let is_closer = closest.is_none_or(|(least, _)| short < least);
             if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance.arn)) {

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition},
-    parts::{Part, Shapes, holding, is_placed, parts},
+    parts::{Part, Shapes, parts, room},
     placement::{Index, Levels, Requirement},
     providers,
     sharing::{self, Cell},
@@ -30,8 +30,9 @@ pub type Starts = Vec<(String, ContainerInstanceArn)>;
 
 /// Whether a service's tasks are on several capacity providers, or may be.
 pub fn is_shared_out(cluster: &Cluster, service: &ServiceName) -> bool {
-    let index = Index::new(cluster);
-    cluster.services.get(service).is_some_and(|it| providers::several(it, index.tasks_of(it)).is_some())
+    let tasks: Vec<&Task> =
+        cluster.tasks.values().map(|task| &**task).filter(|task| task.service.as_ref() == Some(service)).collect();
+    cluster.services.get(service).is_some_and(|it| providers::several(it, &tasks).is_some())
 }
 
 /// How many tasks of a service a round may start, where its owner's settings allow `surge`: over several capacity providers enough
@@ -56,7 +57,7 @@ pub fn starts(cluster: &Cluster, service: &ServiceName, barred: &BTreeSet<TaskAr
     cluster.services.get(service).map(|it| worthwhile(&index, it, barred, most)).unwrap_or_default()
 }
 
-/// The same.
+/// The same, of a cluster that is indexed already.
 pub fn worthwhile(index: &Index<'_>, service: &Service, barred: &BTreeSet<TaskArn>, most: u32) -> Starts {
     let definition = index.cluster.task_definitions.get(&service.task_definition);
     let Ok(parts) = parts(index, service, definition, &mut Shapes::default()) else { return Starts::new() };
@@ -78,7 +79,7 @@ pub fn worthwhile(index: &Index<'_>, service: &Service, barred: &BTreeSet<TaskAr
         for (provider, instance) in &places[..number] {
             let of_it = parts.iter().position(|part| part.requirement.provider() == Some(*provider));
             let Some(part) = of_it else { continue };
-            let path = names(&path(&levels, instance));
+            let path = names(&levels.leaf(instance));
             let known = cells[part].iter().position(|cell| cell.path == path);
             let cell = known.unwrap_or_else(|| {
                 let most = index.most(&parts[part].requirement, instance, 0);
@@ -140,11 +141,12 @@ pub fn victims(
     }
     let mut victims: Vec<&Task> = Vec::new();
     for ((part, cells), arranged) in parts.iter().zip(&cells).zip(arranged) {
+        let mut movable: BTreeMap<Vec<String>, Vec<&Task>> = BTreeMap::new();
+        for (instance, task) in part.placed(&index, service).filter(|(_, task)| may_go(task)) {
+            movable.entry(names(&part.levels.leaf(instance))).or_default().push(task);
+        }
         for (cell, stay) in cells.iter().zip(arranged) {
-            let mut of_cell: Vec<&Task> = tasks_in(&index, service, part)
-                .filter(|(instance, task)| names(&path(&part.levels, instance)) == cell.path && may_go(task))
-                .map(|(_, task)| task)
-                .collect();
+            let mut of_cell = movable.remove(&cell.path).unwrap_or_default();
             of_cell.sort_by_key(|task| (is_old(task), Reverse(task.started_at), &task.arn));
             let too_many = cell.within.end().saturating_sub(stay);
             victims.extend(of_cell.into_iter().take(too_many as usize));
@@ -164,8 +166,7 @@ fn misplaced(providers: &[Vec<Cell>]) -> u32 {
 pub fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
     let mut cells: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
     let mut empty: BTreeMap<(Vec<&str>, u32), u32> = BTreeMap::new();
-    let instances = &index.cluster.container_instances;
-    let away = part.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks, *tasks)));
+    let away = part.away(index).map(|(instance, tasks)| (instance, tasks, tasks));
     let eligible = index.eligible(&part.requirement).into_iter().map(|instance| {
         let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
         (instance, there, index.most(&part.requirement, instance, there))
@@ -178,7 +179,7 @@ pub fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
                 continue;
             }
         }
-        let (tasks, could) = cells.entry(path(&part.levels, instance)).or_default();
+        let (tasks, could) = cells.entry(part.levels.leaf(instance)).or_default();
         *tasks += there;
         *could = could.saturating_add(most);
     }
@@ -198,8 +199,8 @@ fn cells_to_go(
 ) -> Vec<Cell> {
     // Of each cell, its new tasks, and those that may go.
     let mut counted: BTreeMap<Vec<String>, (u32, u32)> = BTreeMap::new();
-    for (instance, task) in tasks_in(index, service, part) {
-        let (new, go) = counted.entry(names(&path(&part.levels, instance))).or_default();
+    for (instance, task) in part.placed(index, service) {
+        let (new, go) = counted.entry(names(&part.levels.leaf(instance))).or_default();
         *new += u32::from(!is_old(task));
         *go += u32::from(may_go(task));
     }
@@ -211,26 +212,6 @@ fn cells_to_go(
         cell.within = all.saturating_sub(go).min(cell.tasks)..=all;
     }
     cells
-}
-
-/// A part's tasks on instances that ECS would place them on, and these instances.
-fn tasks_in<'b, 'a: 'b>(
-    index: &'b Index<'a>,
-    service: &Service,
-    part: &'b Part<'a>,
-) -> impl Iterator<Item = (&'a ContainerInstance, &'a Task)> + 'b {
-    let of_part = |task: &&&Task| is_placed(task) && task.capacity_provider.as_deref() == part.requirement.provider();
-    let tasks = index.tasks_of(service).iter().filter(of_part);
-    tasks.filter_map(|task| Some((part.instance(index, task.container_instance.as_ref()?)?, *task)))
-}
-
-/// The domain of the last level that an instance lies in, by the whole path.
-fn path<'a>(levels: &Levels, instance: &'a ContainerInstance) -> Vec<&'a str> {
-    let mut path = levels.path(instance);
-    if levels.instance {
-        path.push(instance.arn.as_str());
-    }
-    path
 }
 
 fn names(path: &[&str]) -> Vec<String> {
@@ -262,7 +243,7 @@ impl<'a> Next<'a> {
         let levels = Levels::of(service).ok()?;
         let mut crowds: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
         for (arn, tasks) in parts.iter().flat_map(|part| part.tasks.iter().chain(&part.away)) {
-            let path = path(&levels, index.cluster.container_instances.get(*arn)?);
+            let path = levels.leaf(index.cluster.container_instances.get(*arn)?);
             for depth in 1..=path.len() {
                 *crowds.entry(path[..depth].to_vec()).or_default() += tasks;
             }
@@ -270,14 +251,8 @@ impl<'a> Next<'a> {
         let mut spots = BTreeMap::new();
         for share in &service.capacity_provider_strategy {
             let requirement = Requirement::new(service, definition, Some(&share.provider)).ok()?;
-            let demand = requirement.demand();
-            let has_one = |instance: &ContainerInstance| {
-                index.tasks_on(&instance.arn).iter().any(|task| task.service.as_ref() == Some(&service.name))
-            };
             let spot = |instance: &'a ContainerInstance| {
-                let room = holding(index, &demand, instance).room(&demand).min(requirement.limit());
-                let is_full = requirement.limit() == 1 && has_one(instance);
-                (instance, path(&levels, instance), if is_full { 0 } else { room })
+                (instance, levels.leaf(instance), room(index, service, &requirement, instance))
             };
             spots.insert(share.provider.as_str(), index.eligible(&requirement).into_iter().map(spot).collect());
         }
@@ -306,25 +281,13 @@ impl<'a> Next<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::planning::{model::ProviderShare, testing};
+    use crate::planning::{providers::tests::share_out, testing};
 
     /// A drawn cluster whose tasks are on their instances' capacity providers; the strategy as `od:0:1 spot:0:1`.
     fn cluster(drawing: &str, strategy: &str) -> Cluster {
         let mut cluster = testing::cluster(drawing);
-        for task in cluster.tasks.values_mut() {
-            let instance = task.container_instance.as_ref().map(|arn| &cluster.container_instances[arn]);
-            Arc::make_mut(task).capacity_provider = instance.and_then(|instance| instance.capacity_provider.clone());
-        }
-        let share = |word: &str| {
-            let parts: Vec<&str> = word.split(':').collect();
-            let [base, weight] = [parts[1], parts[2]].map(|number| number.parse().unwrap());
-            ProviderShare { provider: parts[0].to_owned(), base, weight }
-        };
-        let service = cluster.services.get_mut(&"web".into()).unwrap();
-        service.capacity_provider_strategy = strategy.split_whitespace().map(share).collect();
+        share_out(&mut cluster, "web", strategy);
         cluster
     }
 

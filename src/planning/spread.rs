@@ -8,8 +8,8 @@ use std::{
 use super::{
     domains::Domain,
     imbalance,
-    model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
-    parts::{Part, Shapes, nest, parts_over, put, room},
+    model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn},
+    parts::{self, Part, Shapes, fullness, parts_over, room},
     placement::{Index, Levels},
     reason::Unmeasured,
     several,
@@ -226,8 +226,8 @@ fn choose(
         let total = part.placed.saturating_sub(view.share_of(part, number));
         let balance = Balance::of(&index, part, total);
         let mut of_part: Vec<Candidate<'_>> = Vec::new();
-        for (instance, tasks) in away(&index, part) {
-            let leaf = leaf(part, instance);
+        for (instance, tasks) in part.away(&index) {
+            let leaf = part.levels.leaf(instance);
             for _ in 0..tasks {
                 crowds.join(&leaf);
             }
@@ -369,23 +369,16 @@ pub(super) struct Spot<'a> {
 
 pub(super) fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Vec<Spot<'a>> {
     let mut tasks_by_path: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    let path_of = |instance: &'a ContainerInstance| {
-        let mut path = part.levels.path(instance);
-        if part.levels.instance {
-            path.push(instance.arn.as_str());
-        }
-        path
-    };
     let eligible = index.eligible(&part.requirement);
     for instance in &eligible {
         let tasks = part.tasks.get(&instance.arn).copied().unwrap_or(0);
-        let path = path_of(instance);
+        let path = part.levels.leaf(instance);
         for depth in 0..path.len() {
             *tasks_by_path.entry(path[..=depth].to_vec()).or_default() += tasks;
         }
     }
-    for (instance, tasks) in away(index, part) {
-        let path = path_of(instance);
+    for (instance, tasks) in part.away(index) {
+        let path = part.levels.leaf(instance);
         for depth in 0..path.len() {
             *tasks_by_path.entry(path[..=depth].to_vec()).or_default() += tasks;
         }
@@ -393,9 +386,9 @@ pub(super) fn spots<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -
     eligible
         .into_iter()
         .map(|instance| {
-            let path = path_of(instance);
+            let path = part.levels.leaf(instance);
             let tasks = (0..path.len()).map(|depth| tasks_by_path.get(&path[..=depth]).copied().unwrap_or(0)).collect();
-            Spot { instance, path, tasks, room: room(index, service, part, instance) }
+            Spot { instance, path, tasks, room: room(index, service, &part.requirement, instance) }
         })
         .collect()
 }
@@ -460,58 +453,19 @@ pub(super) fn tasks_by_leaf<'a>(index: &Index<'a>, part: &Part<'a>) -> BTreeMap<
     let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
     for (arn, tasks) in part.tasks.iter().chain(&part.away) {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            *tasks_by_leaf.entry(leaf(part, instance)).or_default() += tasks;
+            *tasks_by_leaf.entry(part.levels.leaf(instance)).or_default() += tasks;
         }
     }
     tasks_by_leaf
 }
 
-/// The part's tasks on instances whose agent is disconnected.
-fn away<'b, 'a: 'b>(
-    index: &'b Index<'a>,
-    part: &'b Part<'a>,
-) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
-    let instances = &index.cluster.container_instances;
-    part.away.iter().filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks)))
-}
-
-/// The part's domains with each instance told apart. Among equal choices the emptier instance gets more.
+/// The part's domains with each instance told apart, and `extra` tasks on them.
 pub(super) fn tree<'a>(
     index: &Index<'a>,
     part: &Part<'a>,
     extra: &dyn Fn(&ContainerInstanceArn) -> u32,
 ) -> Domain<Vec<&'a str>> {
-    let mut last: BTreeMap<Vec<&str>, Vec<Domain<Vec<&'a str>>>> = BTreeMap::new();
-    for instance in index.eligible(&part.requirement) {
-        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
-        let tasks = there.saturating_add(extra(&instance.arn));
-        let most = index.most(&part.requirement, instance, there);
-        let domain = Domain::last(leaf(part, instance), tasks, most, fullness(instance));
-        put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
-    }
-    for (instance, there) in away(index, part) {
-        let domain = Domain::last(leaf(part, instance), there, there, u64::MAX);
-        put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
-    }
-    nest(last, part.levels.instance)
-}
-
-/// The domain of the last level that an instance lies in, by the whole path.
-pub(super) fn leaf<'a>(part: &Part<'_>, instance: &'a ContainerInstance) -> Vec<&'a str> {
-    let mut path = part.levels.path(instance);
-    if part.levels.instance {
-        path.push(instance.arn.as_str());
-    }
-    path
-}
-
-/// How full an instance is, in millionths, by the resource that is reserved the most.
-pub(super) fn fullness(instance: &ContainerInstance) -> u64 {
-    let part = |of: fn(&Capacity) -> u32| {
-        let registered = u64::from(of(&instance.registered));
-        (registered - u64::from(of(&instance.remaining)).min(registered)) * 1_000_000 / registered.max(1)
-    };
-    part(|capacity| capacity.cpu_units).max(part(|capacity| capacity.memory_mib))
+    parts::tree(index, part, &|instance, there| there.saturating_add(extra(&instance.arn)))
 }
 
 /// How many of a service's tasks are in each domain, by numbers that are given to domains as they are met.
@@ -560,7 +514,7 @@ struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     fn new(task: &'a Task, instance: &'a ContainerInstance, part: &Part<'_>, crowds: &mut Crowds<'a>) -> Self {
-        let leaf = leaf(part, instance);
+        let leaf = part.levels.leaf(instance);
         let domains = crowds.join(&leaf);
         Self { task, leaf, domains, fullness: fullness(instance), is_surplus: false, need: 0, expected: 0 }
     }

@@ -7,7 +7,7 @@ use super::{
     notes::owners_constraints,
     parts::Part,
     placement::Index,
-    spread::{Spot, View, equal_spots, fill, leaf, spots, take, tasks_by_leaf, tree},
+    spread::{Spot, View, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     view,
 };
 
@@ -86,7 +86,7 @@ pub fn to(
     if !part.levels.are_none() {
         let mut beside: BTreeMap<Vec<&str>, Vec<Spot<'_>>> = BTreeMap::new();
         for spot in &spots {
-            let mut path = leaf(part, spot.instance);
+            let mut path = part.levels.leaf(spot.instance);
             path.pop();
             beside.entry(path).or_default().push(spot.clone());
         }
@@ -143,7 +143,7 @@ fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_sta
     let have = tasks_by_leaf(index, part);
     let mut room: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
     for spot in spots {
-        let room = room.entry(leaf(part, spot.instance)).or_default();
+        let room = room.entry(part.levels.leaf(spot.instance)).or_default();
         *room = room.saturating_add(spot.room);
     }
     let mut missing: Vec<Leaf<'a>> = wanted
@@ -170,7 +170,7 @@ fn among(part: &Part<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) 
         lacks.insert(leaf, *missing);
     }
     let mut targets: Vec<Spot<'_>> = Vec::new();
-    for spot in spots.iter().filter(|spot| lacks.contains_key(leaf(part, spot.instance).as_slice())) {
+    for spot in spots.iter().filter(|spot| lacks.contains_key(part.levels.leaf(spot.instance).as_slice())) {
         if targets.len() < MOST_INSTANCES {
             targets.push(spot.clone());
         }
@@ -178,7 +178,7 @@ fn among(part: &Part<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) 
     let instances = targets.iter().map(|spot| spot.instance.arn.clone()).collect();
     let filled = fill(targets, number);
     for instance in &filled {
-        let lacks = lacks.get_mut(leaf(part, instance).as_slice())?;
+        let lacks = lacks.get_mut(part.levels.leaf(instance).as_slice())?;
         *lacks = lacks.checked_sub(1)?;
     }
     let places: Vec<ContainerInstanceArn> = filled.into_iter().map(|instance| instance.arn.clone()).collect();

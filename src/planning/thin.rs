@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
+    parts::fullness,
     placement::{Index, Requirement, occupancy::Holding},
-    spread::fullness,
 };
 
 /// Takes away what can change nothing for the service while it has at most `most` tasks: container instances without one, as

@@ -1,9 +1,10 @@
 //! The measure on drawn clusters.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use super::*;
 use crate::planning::{
+    providers::tests::share_out,
     testing::{self, NOW},
     view,
 };
@@ -202,41 +203,31 @@ fn tasks_on_an_instance_whose_agent_is_disconnected_count_where_they_are() {
 #[test]
 fn several_capacity_providers() {
     let (od, spot) = ("provider=od", "provider=spot");
-    let cluster = |drawing: &str, strategy: &[(&str, u32, u32)]| {
+    let cluster = |drawing: &str, strategy: &str| {
         let mut cluster = testing::cluster(drawing);
-        for task in cluster.tasks.values_mut() {
-            let instance = task.container_instance.as_ref().map(|arn| &cluster.container_instances[arn]);
-            Arc::make_mut(task).capacity_provider = instance.and_then(|instance| instance.capacity_provider.clone());
-        }
-        let share = |(provider, base, weight): &(&str, u32, u32)| crate::planning::model::ProviderShare {
-            provider: (*provider).to_owned(),
-            base: *base,
-            weight: *weight,
-        };
-        cluster.services.get_mut(&"web".into()).unwrap().capacity_provider_strategy =
-            strategy.iter().map(share).collect();
+        share_out(&mut cluster, "web", strategy);
         cluster
     };
     let shared = "its tasks are shared out over capacity providers od, spot, and a replacement would go to";
     for (drawing, strategy, expected) in [
         (
             format!("a i-1 web web {od}\na i-2 {spot}\nb i-3 web web {spot}"),
-            &[("od", 2, 1), ("spot", 0, 1)],
+            "od:2:1 spot:0:1",
             "web: balanced, skew 2, 3 domains".to_owned(),
         ),
         (
             format!("a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}"),
-            &[("od", 0, 1), ("spot", 0, 1)],
+            "od:0:1 spot:0:1",
             "web: 1 of 4 misplaced, skew 2, 4 domains".to_owned(),
         ),
         (
             format!("a i-1 web web {od}\nb i-2 {od}\na i-3 web web {spot}\nb i-4 web web {spot}"),
-            &[("od", 2, 0), ("spot", 0, 1)],
+            "od:2:0 spot:0:1",
             format!("web: 1 of 6 misplaced, skew 2, 4 domains; 1 stuck: {shared} spot"),
         ),
         (
             format!("a i-1 web web web web {od}\nb i-2 {od}"),
-            &[("od", 4, 0), ("spot", 0, 1)],
+            "od:4:0 spot:0:1",
             format!(
                 "web: 2 of 4 misplaced, skew 4, 2 domains; 2 stuck: {shared} spot, which has no container instance that takes tasks"
             ),
@@ -312,10 +303,7 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
 fn tasks_keep_their_capacity_providers() {
     let mut cluster =
         testing::cluster("a i-1 web web provider=p\na i-2 provider=p\na i-3 web web provider=q\na i-4 provider=q");
-    for task in cluster.tasks.values_mut() {
-        let instance = &cluster.container_instances[task.container_instance.as_ref().unwrap()];
-        Arc::make_mut(task).capacity_provider.clone_from(&instance.capacity_provider);
-    }
+    share_out(&mut cluster, "web", "");
     let measure = measure(&cluster, &Policy::default(), NOW);
     assert_eq!(
         told(&measure),
