@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     planning::{
         bounds::floor,
-        model::{Cluster, Service, ServiceName},
+        model::{Cluster, Service, ServiceName, Timestamp},
         plan::{Plan, Turn},
         planner::level_again,
         policy::Policy,
@@ -101,13 +101,18 @@ impl Bounds<'_> {
         if self.shutdown.is_asked() {
             return Some(Stop::Signal);
         }
-        (self.elapsed() >= self.last_start()).then_some(Stop::Deadline)
+        self.until_last_start().is_zero().then_some(Stop::Deadline)
     }
 
     /// From then on, after the run's begin, nothing new is begun.
     fn last_start(&self) -> Duration {
         let deadline = self.policy.deadline;
         deadline.saturating_sub(TO_END.min(deadline / 4))
+    }
+
+    /// So long something new may still be begun.
+    pub fn until_last_start(&self) -> Duration {
+        self.last_start().saturating_sub(self.elapsed())
     }
 
     fn watch(&self, service: &Service) {
@@ -218,7 +223,8 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
             finished.extend(arrivals);
         }
         let in_turn = plan.services.iter().filter(|service| service.turn() == turn);
-        let queue: VecDeque<Hand> = in_turn.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
+        let queue: VecDeque<Hand> =
+            in_turn.filter_map(|service| Hand::planned(service, cluster, &finished, bounds)).collect();
         if turn == Turn::Levelling && finished.iter().any(|done| holds_up_levelling(&done.ending)) {
             finished.extend(queue.into_iter().map(|hand| hand.never_begun(Ending::SpreadFirst)));
             continue;
@@ -259,7 +265,7 @@ async fn level_on(
         let before = Spent::on(finished);
         let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &moved);
         let planned = planned.iter().filter(|service| !given_up.contains(&service.name));
-        let queue = planned.filter_map(|service| Hand::planned(service, cluster, bounds)).collect();
+        let queue = planned.filter_map(|service| Hand::planned(service, cluster, finished, bounds)).collect();
         newest = work(target, cluster, queue, bounds, before, trust).await;
     }
 }
@@ -292,7 +298,8 @@ async fn await_arrivals(
 
 /// What has come of a call.
 enum Event {
-    Looked(Vec<Hand>, Result<BTreeMap<ServiceName, Sighting>, Failure>),
+    /// These were asked for then.
+    Looked(Vec<Hand>, Timestamp, Result<BTreeMap<ServiceName, Sighting>, Failure>),
     Stepped(Box<Hand>),
 }
 
@@ -334,15 +341,15 @@ async fn work(
         let mut due = due.into_iter().peekable();
         while due.peek().is_some() {
             let batch: Vec<Hand> = due.by_ref().take(SERVICE_BATCH).collect();
-            under_way.push(look_at(target, batch).boxed_local());
+            under_way.push(look_at(target, batch, bounds.clock.now()).boxed_local());
         }
         let next_look = waiting.iter().map(|hand| hand.wakes_at).min();
         tokio::select! {
             biased;
             Some(event) = under_way.next(), if !under_way.is_empty() => match event {
-                Event::Looked(hands, sightings) => {
+                Event::Looked(hands, asked_at, sightings) => {
                     for mut hand in hands {
-                        hand.take_look(&sightings, shared);
+                        hand.take_look(&sightings, asked_at, shared);
                         under_way.push(async move {
                             hand.take_steps(shared).await;
                             Event::Stepped(Box::new(hand))
@@ -372,8 +379,9 @@ async fn work(
     }
 }
 
-async fn look_at(target: Target<'_>, hands: Vec<Hand>) -> Event {
+/// What was asked for at a moment may have changed since: an answer can be long on its way, and a process can be paused.
+async fn look_at(target: Target<'_>, hands: Vec<Hand>, asked_at: Timestamp) -> Event {
     let names: Vec<ServiceName> = hands.iter().map(|hand| hand.name.clone()).collect();
     let sightings = target.services(&names).await;
-    Event::Looked(hands, sightings)
+    Event::Looked(hands, asked_at, sightings)
 }

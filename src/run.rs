@@ -326,7 +326,7 @@ impl Story<'_> {
             *planned = self.plan_anew(cluster, report).await?;
         }
         if !planned.services.is_empty() {
-            let look = Box::pin(self.look_twice(cluster, planned, report));
+            let look = Box::pin(self.look_twice(cluster, planned, &bounds, report));
             let Some(looked) = self.edge.shutdown.unless_asked(look).await else {
                 report.conclude(Outcome::Interrupted, "the run was told to end before it changed anything".to_owned());
                 return Ok(());
@@ -352,10 +352,20 @@ impl Story<'_> {
 
     /// Looks at the container instances a second time before the first change, and where they are others than a while ago, reads,
     /// measures and plans anew. An agent that reconnects just now is no reason to move tasks.
-    async fn look_twice(&self, cluster: &mut Cluster, planned: &mut Plan, report: &mut Report) -> Result<()> {
+    async fn look_twice(
+        &self,
+        cluster: &mut Cluster,
+        planned: &mut Plan,
+        bounds: &Bounds<'_>,
+        report: &mut Report,
+    ) -> Result<()> {
         for _ in 0..LOOKS_TWICE {
             let since = self.edge.clock.elapsed().saturating_sub(self.read_at.get());
-            tokio::time::sleep(second_look::AFTER.saturating_sub(since)).await;
+            tokio::time::sleep(second_look::AFTER.saturating_sub(since).min(bounds.until_last_start())).await;
+            if bounds.until_last_start().is_zero() {
+                // Nothing is begun any more, and each service is told why.
+                return Ok(());
+            }
             let listed: Vec<ContainerInstanceArn> = cluster.container_instances.keys().cloned().collect();
             let seen = self.target.container_instances(&listed).await?;
             let seen = seen.into_iter().map(|instance| (instance.arn.clone(), Arc::new(instance))).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ecs::types;
+use aws_sdk_ecs::types::{self, DesiredStatus};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
@@ -76,7 +76,19 @@ impl Target<'_> {
     /// # Errors
     /// Names the service, and ECS's answer.
     pub async fn task_arns(self, service: &ServiceName) -> Result<BTreeSet<TaskArn>, Failure> {
-        self.list_tasks(&format!("service {service}"), Some(service.as_str()), None).await
+        self.list_tasks(&format!("service {service}"), Some(service.as_str()), None, DesiredStatus::Running).await
+    }
+
+    /// The service's tasks that were told to stop, and have not stopped yet.
+    ///
+    /// # Errors
+    /// Names the service, and ECS's answer.
+    pub async fn stopping(self, service: &ServiceName) -> Result<BTreeSet<TaskArn>, Failure> {
+        let whose = format!("service {service}");
+        let listed = self.list_tasks(&whose, Some(service.as_str()), None, DesiredStatus::Stopped).await?;
+        let listed: Vec<TaskArn> = listed.into_iter().collect();
+        let stopped = self.stopped(&listed).await?;
+        Ok(stopped.into_iter().filter(|(_, stopped)| !stopped.is_over).map(|(task, _)| task).collect())
     }
 
     /// The ARNs of the tasks on a container instance whose desired status is RUNNING.
@@ -84,7 +96,8 @@ impl Target<'_> {
     /// # Errors
     /// Names the container instance, and ECS's answer.
     pub async fn task_arns_on(self, instance: &ContainerInstanceArn) -> Result<BTreeSet<TaskArn>, Failure> {
-        self.list_tasks(&format!("container instance {}", instance.short()), None, Some(instance.as_str())).await
+        let whose = format!("container instance {}", instance.short());
+        self.list_tasks(&whose, None, Some(instance.as_str()), DesiredStatus::Running).await
     }
 
     async fn list_tasks(
@@ -92,6 +105,7 @@ impl Target<'_> {
         whose: &str,
         service: Option<&str>,
         instance: Option<&str>,
+        status: DesiredStatus,
     ) -> Result<BTreeSet<TaskArn>, Failure> {
         let Self { clients, cluster } = self;
         let what = || format!("cannot list the tasks of {whose} (cluster {cluster})");
@@ -101,7 +115,8 @@ impl Target<'_> {
             let answer = call(clients, Class::ClusterResourceRead, "ListTasks", async || {
                 let request = clients.ecs.list_tasks().cluster(cluster).max_results(read::PAGE);
                 let request = request.set_service_name(service.map(str::to_owned));
-                let request = request.set_container_instance(instance.map(str::to_owned));
+                let request =
+                    request.desired_status(status.clone()).set_container_instance(instance.map(str::to_owned));
                 request.set_next_token(token.clone()).send().await
             })
             .await

@@ -60,6 +60,7 @@ struct Asked {
     has_tasks: bool,
     protections: BTreeMap<TaskArn, Option<Timestamp>>,
     stopped: BTreeMap<TaskArn, Stopped>,
+    stopping: Option<BTreeSet<TaskArn>>,
     fresh_instances: BTreeSet<ContainerInstanceArn>,
 }
 
@@ -75,19 +76,29 @@ impl Asked {
 }
 
 impl Hand {
-    /// A service that a plan moves; none where the cluster doesn't have it.
-    pub(super) fn planned(plan: &ServicePlan, cluster: &Cluster, bounds: &Bounds<'_>) -> Option<Self> {
+    /// A service that a plan moves; none where the cluster doesn't have it. The run may have moved tasks of it before.
+    pub(super) fn planned(
+        plan: &ServicePlan,
+        cluster: &Cluster,
+        before: &[Finished],
+        bounds: &Bounds<'_>,
+    ) -> Option<Self> {
+        let of_it = before.iter().filter(|done| done.name == plan.name);
+        let leaving: BTreeSet<TaskArn> = of_it.flat_map(|done| done.record.leaving.iter().cloned()).collect();
         let relocating = |waits| Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits);
         let strategy: Box<dyn Strategy> = match plan.strategy {
-            policy::Strategy::Auto | policy::Strategy::Surge => Box::new(match plan.aim {
-                Aim::Level => {
-                    let moves = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
-                    Surge::levelling(bounds.run_id, &plan.name, moves)
+            policy::Strategy::Auto | policy::Strategy::Surge => Box::new(
+                match plan.aim {
+                    Aim::Level => {
+                        let moves = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
+                        Surge::levelling(bounds.run_id, &plan.name, moves)
+                    }
+                    Aim::Spread => Surge::new(bounds.run_id, &plan.name),
+                    Aim::Steered | Aim::Consolidation => relocating(false),
+                    Aim::Room { waits } => relocating(waits),
                 }
-                Aim::Spread => Surge::new(bounds.run_id, &plan.name),
-                Aim::Steered | Aim::Consolidation => relocating(false),
-                Aim::Room { waits } => relocating(waits),
-            }),
+                .after(leaving),
+            ),
             policy::Strategy::Stop => Box::new(StopTasks::new()),
             policy::Strategy::Redeploy => Box::new(Redeploy::new(Kind::Redeploy)),
             policy::Strategy::Revision => Box::new(Redeploy::new(Kind::Revision)),
@@ -162,6 +173,7 @@ impl Hand {
     pub(super) fn take_look(
         &mut self,
         sightings: &Result<BTreeMap<ServiceName, Sighting>, Failure>,
+        asked_at: Timestamp,
         shared: &Shared<'_>,
     ) {
         let now = shared.bounds.clock.now();
@@ -171,7 +183,7 @@ impl Hand {
                 shared.bounds.watch(service);
                 self.missing = None;
                 self.service = Some(Service::clone(service));
-                (self.looked_at, self.is_fresh) = (now, true);
+                (self.looked_at, self.is_fresh) = (asked_at, true);
             }
             Ok(Some(Sighting::Deleted)) => self.service = None,
             Ok(Some(Sighting::Missing) | None) => {
@@ -254,6 +266,7 @@ impl Hand {
             tasks: self.known.as_ref().filter(|_| asked.has_tasks),
             protections: asked.protections.clone(),
             stopped: asked.stopped.clone(),
+            stopping: asked.stopping.clone(),
             fresh_instances: asked.fresh_instances.clone(),
             cluster: &cluster,
             promised: &promised,
@@ -283,9 +296,7 @@ impl Hand {
             protect_minutes: bounds.protect_minutes(),
             stop: bounds.stop().or(distrusted.then_some(Stop::Distrust)),
             fits: match (&self.service, &settings) {
-                (Some(service), Some(settings)) => {
-                    fits(service, settings, bounds.last_start().saturating_sub(bounds.elapsed()))
-                }
+                (Some(service), Some(settings)) => fits(service, settings, bounds.until_last_start()),
                 _ => true,
             },
             is_last_chance: left.is_some_and(|left| left < LAST_CHANCE),
@@ -323,6 +334,7 @@ impl Hand {
                 let listed: Vec<TaskArn> = tasks.into_iter().collect();
                 asked.stopped.extend(target.stopped(&listed).await?);
             }
+            Need::Stopping => asked.stopping = Some(target.stopping(&service.name).await?),
             Need::Instances(instances) => {
                 let listed: Vec<ContainerInstanceArn> = instances.iter().cloned().collect();
                 let seen = target.container_instances(&listed).await?;
@@ -352,11 +364,8 @@ impl Hand {
     /// the run is about to end. A long wait ends when the time comes from which steps are undone: that takes time, too.
     fn wake_in(&mut self, after: Duration, shared: &Shared<'_>) {
         let elapsed = shared.bounds.elapsed();
-        let after = if shared.bounds.stop().is_some() {
-            after.min(SOON)
-        } else {
-            after.min(shared.bounds.last_start().saturating_sub(elapsed))
-        };
+        let after =
+            if shared.bounds.stop().is_some() { after.min(SOON) } else { after.min(shared.bounds.until_last_start()) };
         let due = elapsed + after;
         let seconds = due.as_secs() + u64::from(due.subsec_nanos() > 0);
         self.wakes_at = Instant::now() + Duration::from_secs(seconds).saturating_sub(elapsed);

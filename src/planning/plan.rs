@@ -47,6 +47,9 @@ pub struct ServicePlan {
     pub strategy: Strategy,
     /// Task by task, as foreseen: where ECS puts a replacement is ECS's choice.
     pub moves: Vec<Move>,
+    /// Restarts beyond one for each move: of a replacement that a later round moves on. Its move is told from where it began to
+    /// where it ends.
+    pub restarted_again: u32,
     /// How many moves the limits leave it.
     pub allowance: u32,
     /// What it is done for.

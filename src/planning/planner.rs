@@ -134,17 +134,20 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         }
         // Which tasks may go says how many were reviewed; one that is only foreseen may move on beside them.
         let within = moves_left.min(settings.max_moves);
-        let Foreseen { moves, in_vain } = foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
+        let Course { moves, restarted_again, in_vain, .. } =
+            foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
         if moves.is_empty() {
             let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
             left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
             continue;
         }
-        moves_left = moves_left.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
+        let starts = u32::try_from(moves.len()).unwrap_or(u32::MAX).saturating_add(restarted_again);
+        moves_left = moves_left.saturating_sub(starts);
         services.push(ServicePlan {
             name: name.clone(),
             strategy,
             moves,
+            restarted_again,
             allowance,
             aim: Aim::Spread,
             in_vain_hundredths: in_vain.saturating_mul(100),
@@ -240,6 +243,7 @@ fn make_room(
             name,
             strategy: Strategy::Surge,
             moves,
+            restarted_again: 0,
             allowance,
             aim: Aim::Room { waits },
             in_vain_hundredths: 0,
@@ -256,7 +260,8 @@ fn relocations(foreseen: &mut Cluster, planned: Vec<(ServiceName, Vec<Move>)>, a
     }
     let of_service = |(name, moves): (ServiceName, Vec<Move>)| {
         let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        ServicePlan { name, strategy: Strategy::Surge, moves, allowance, aim, in_vain_hundredths: 0 }
+        let strategy = Strategy::Surge;
+        ServicePlan { name, strategy, moves, restarted_again: 0, allowance, aim, in_vain_hundredths: 0 }
     };
     planned.into_iter().map(of_service).collect()
 }
@@ -308,10 +313,10 @@ fn foresee(
     allowance: u32,
     policy: &Policy,
     reviewed: Option<&BTreeSet<TaskArn>>,
-) -> Foreseen {
-    let mut moves = Vec::new();
+) -> Course {
+    let mut course = Course::default();
     let mut number = 0;
-    let Some(service) = cluster.services.get(name).cloned() else { return Foreseen::default() };
+    let Some(service) = cluster.services.get(name).cloned() else { return course };
     let desired = service.desired_count;
     let mut alone = view::alone(cluster, name).into_owned();
     let foreseen = &mut alone;
@@ -319,22 +324,20 @@ fn foresee(
     let surge = several::at_once(foreseen, &service, policy.surge.of_at_least_one(desired));
     thin(foreseen, name, tasks + surge as usize + 1);
     let is_shared_out = several::is_shared_out(foreseen, name);
-    let mut in_vain = 0;
     let (mut best, mut patience) = (u32::MAX, 0);
     // The service's tasks when the fewest were misplaced, and the moves until then: rounds that helped nothing are not planned.
-    let mut reached = (Tasks::all_ready(foreseen, name), 0, 0);
+    let mut reached = (Tasks::all_ready(foreseen, name), course.clone());
     for _ in 0..ROUNDS {
         let misplaced = spread::misplaced(foreseen, name);
         if misplaced < best {
-            let tasks = Tasks::all_ready(foreseen, name);
-            (best, patience, reached) = (misplaced, 0, (tasks, moves.len(), in_vain));
+            (best, patience, reached) = (misplaced, 0, (Tasks::all_ready(foreseen, name), course.clone()));
         } else {
             patience += 1;
         }
         if misplaced == 0 || patience > super::plan::PATIENCE {
             break;
         }
-        let left = allowance.saturating_sub(u32::try_from(moves.len()).unwrap_or(u32::MAX));
+        let left = allowance.saturating_sub(course.restarts());
         let most = match strategy {
             Strategy::Surge | Strategy::Auto => surge.min(on_top(&service)).min(left),
             Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
@@ -347,10 +350,10 @@ fn foresee(
         let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
         let barred: BTreeSet<TaskArn> = of_it.filter(|task| !may_go(task)).map(|task| task.arn.clone()).collect();
         if is_shared_out {
-            let Some(round) = shared_round(foreseen, name, &barred, most, &mut number) else { break };
-            in_vain += round.in_vain;
-            moves.extend(round.moves);
-            continue;
+            if shared_round(foreseen, name, &barred, most, &mut number, &mut course) {
+                continue;
+            }
+            break;
         }
         let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
         let targets = if steers {
@@ -366,46 +369,78 @@ fn foresee(
         if surge == 0 {
             break;
         }
-        let mut new = barred;
-        for place in &places {
+        let mut spared = barred;
+        let mut new: Vec<(TaskArn, ContainerInstanceArn)> = Vec::new();
+        for place in places {
             number += 1;
-            if let Some(task) = view::foreseen(foreseen, name, place, number) {
-                new.insert(task.arn.clone());
+            if let Some(task) = view::foreseen(foreseen, name, &place, number) {
+                spared.insert(task.arn.clone());
+                new.push((task.arn.clone(), place));
                 view::insert(foreseen, task);
             }
         }
-        let victims = spread::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &new, surge);
-        for (victim, place) in victims.iter().zip(&places) {
-            let from = foreseen.tasks.get(victim).and_then(|task| task.container_instance.clone());
-            // A task that was foreseen itself does not run yet, and is no move.
-            if let (Some(from), false) = (from, view::is_foreseen(victim)) {
-                moves.push(Move { task: victim.clone(), from, to: place.clone() });
-            }
+        let victims = spread::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &spared, surge);
+        for (victim, (replacement, place)) in victims.iter().zip(new) {
+            course.replace(foreseen, victim, replacement, place);
             view::remove(foreseen, victim);
         }
     }
-    let (tasks, planned, in_vain) = reached;
+    let (tasks, course) = reached;
     view::see(cluster, &service, &tasks.all);
-    moves.truncate(planned);
-    Foreseen { moves, in_vain }
+    course.ended()
 }
 
-/// What comes of a service's rounds, or of one of them.
-#[derive(Default)]
-struct Foreseen {
+/// What comes of a service's rounds: where each of its tasks goes, by way of however many replacements.
+#[derive(Clone, Default)]
+struct Course {
     moves: Vec<Move>,
+    /// The number of the move that each task which is foreseen ends.
+    ends: BTreeMap<TaskArn, usize>,
+    /// Restarts beyond one for each move.
+    restarted_again: u32,
     /// Tasks that are started and go again themselves.
     in_vain: u32,
 }
 
-/// Plays one round of a service over several capacity providers; none where it would move nothing.
+impl Course {
+    fn restarts(&self) -> u32 {
+        u32::try_from(self.moves.len()).unwrap_or(u32::MAX).saturating_add(self.restarted_again)
+    }
+
+    /// A task goes, and this replacement stays on that container instance. If the task was itself foreseen, its move ends there.
+    fn replace(&mut self, foreseen: &Cluster, task: &TaskArn, replacement: TaskArn, to: ContainerInstanceArn) {
+        let Some(from) = foreseen.tasks.get(task).and_then(|task| task.container_instance.clone()) else { return };
+        let begun = self.ends.remove(task);
+        if let Some(a_move) = begun.and_then(|number| self.moves.get_mut(number)) {
+            a_move.to = to;
+        } else if !view::is_foreseen(task) {
+            self.ends.insert(replacement, self.moves.len());
+            self.moves.push(Move { task: task.clone(), from, to });
+            return;
+        }
+        // Of a task for which room is made first no move is told, but it starts twice.
+        self.restarted_again += 1;
+        self.ends.extend(begun.map(|number| (replacement, number)));
+    }
+
+    /// Without the moves that lead back to where they began: those are restarts, and nothing else.
+    fn ended(mut self) -> Self {
+        let all = self.restarts();
+        self.moves.retain(|a_move| a_move.from != a_move.to);
+        self.restarted_again += all - self.restarts();
+        self
+    }
+}
+
+/// Plays one round of a service over several capacity providers; tells whether it moves anything.
 fn shared_round(
     foreseen: &mut Cluster,
     name: &ServiceName,
     barred: &BTreeSet<TaskArn>,
     most: u32,
     number: &mut usize,
-) -> Option<Foreseen> {
+    course: &mut Course,
+) -> bool {
     let starts = several::starts(foreseen, name, barred, most);
     let old: BTreeSet<TaskArn> = Tasks::all_ready(foreseen, name).all.into_keys().collect();
     let mut new: Vec<(TaskArn, String, ContainerInstanceArn)> = Vec::new();
@@ -416,30 +451,28 @@ fn shared_round(
         view::insert(foreseen, Task { capacity_provider: Some(provider), ..task });
     }
     if new.is_empty() {
-        return None;
+        return false;
     }
     let surge = u32::try_from(new.len()).unwrap_or(u32::MAX);
     let victims = several::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &old, barred, surge);
-    let (mut moves, mut in_vain) = (Vec::new(), 0);
+    let mut in_vain = 0;
     new.retain(|(task, ..)| !victims.contains(task));
     for victim in &victims {
         let Some(task) = foreseen.tasks.get(victim).cloned() else { continue };
         if old.contains(victim) {
             let in_its_stead =
                 new.iter().position(|(_, provider, _)| task.capacity_provider.as_ref() == Some(provider));
-            // A task that was foreseen itself does not run yet, and is no move.
-            if let (Some(from), Some(stays)) = (task.container_instance.clone(), in_its_stead) {
-                let (.., to) = new.remove(stays);
-                if !view::is_foreseen(victim) {
-                    moves.push(Move { task: victim.clone(), from, to });
-                }
+            if let Some(stays) = in_its_stead {
+                let (replacement, _, to) = new.remove(stays);
+                course.replace(foreseen, victim, replacement, to);
             }
         } else {
             in_vain += 1;
         }
         view::remove(foreseen, victim);
     }
-    (in_vain < surge).then_some(Foreseen { moves, in_vain })
+    course.in_vain += in_vain;
+    in_vain < surge
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Without any health check ECS takes a task for healthy this long after it reached RUNNING [API, DeploymentConfiguration].
-const SETTLING: Duration = Duration::from_secs(40);
+pub const SETTLING: Duration = Duration::from_secs(40);
 
 /// A target of a target group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

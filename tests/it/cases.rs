@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use ecs_rebalancer::{
     config::{Clusters, Config},
     rehearsal::Rehearsal,
-    report::{Outcome, Report, ServiceReport},
+    report::{Outcome, Report, ServiceReport, Summary},
 };
 use ecs_simulator::{behaviour::SWITCHES, snapshot::Snapshot};
 
@@ -393,8 +393,15 @@ fn a_run_ends_where_its_plan_ends() {
     for switch in behaviours() {
         let (report, rehearsal) = run_with(&cluster, "THRESHOLD=0", &[&switch], &[]);
         assert_eq!(report.plan, planned.plan, "{switch}");
-        assert_eq!(report.after, planned.predicted, "{switch}");
+        if switch == "resources-freed=when-stopped" {
+            // What still stops is counted in what its container instance has free.
+            let misplaced = |summary: &Option<Summary>| summary.as_ref().map(|summary| summary.misplaced_tasks);
+            assert_eq!(misplaced(&report.after), misplaced(&planned.predicted), "{switch}");
+        } else {
+            assert_eq!(report.after, planned.predicted, "{switch}");
+        }
         let made = u32::try_from(report.moves_made.len()).unwrap();
+        assert_eq!(planned.estimate.unwrap().restarts, made, "{switch}: as many restarts as the dry run told");
         assert_eq!(rehearsal.simulator().timeline().tasks_started(), made, "{switch}");
     }
 }

@@ -201,7 +201,7 @@ fn where_ecs_chooses_badly_it_is_seen_and_given_up() {
 #[test]
 fn a_second_run_after_levelling_starts_nothing() {
     in_simulated_time(async {
-        let rehearsal = Rehearsal::new(&snapshot(SINGLES), options(3, &[], &[])).unwrap();
+        let rehearsal = Rehearsal::new(&snapshot(SINGLES), options(4, &[], &[])).unwrap();
         let settings = config("MAX_MOVES=100 MAX_SERVICES=100 COOLDOWN=0 DEADLINE=2h LOAD_THRESHOLD=50");
         let first = rehearsal.run(&settings, CLUSTER, "run-1").await;
         let after = first.after.as_ref().unwrap();

@@ -10,6 +10,7 @@ mod deaths;
 mod deploy;
 mod disturbed;
 mod edge;
+mod estimate;
 mod events;
 mod html;
 mod imports;

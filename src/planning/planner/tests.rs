@@ -68,6 +68,12 @@ fn verify(cluster: &Cluster, found: &Measure, policy: &Policy, plan: &Plan) {
             assert!(cluster.container_instances[&a_move.to].is_usable());
         }
     }
+    // Whoever makes the moves by hand has the cluster that was predicted.
+    let mut made = cluster.clone();
+    for (number, (_, a_move)) in plan.moves().enumerate() {
+        view::relocate(&mut made, &a_move.task, &a_move.to, number);
+    }
+    assert_eq!(measure(&made, policy, NOW), plan.predicted, "{:?}", plan.services);
 }
 
 fn threshold(percent: u32) -> Policy {
@@ -81,6 +87,15 @@ fn what_is_misplaced_moves_to_where_it_is_missing() {
     check("a i-1 web web web\na i-2 web\nb i-3", &policy, "web: Surge i-1 to i-3, i-1 to i-3");
     check("a i-1 web\na i-2 web", &policy, "");
     check("a i-1 web web api api\na i-2", &policy, "api: Surge i-1 to i-2\nweb: Surge i-1 to i-2");
+}
+
+#[test]
+fn a_task_that_goes_by_way_of_another_container_instance_is_one_move_and_two_restarts() {
+    // The first replacement goes to zone b, which has fewer tasks; then zone a has fewer, and the second one goes to i-3.
+    let drawing = "a i-1 web web web\nb i-2 web web\na i-3\nservice web strategy=spread:attribute:ecs.availability-zone,spread:instanceId";
+    check(drawing, &threshold(0), "web: Surge i-1 to i-3");
+    let (_, plan) = planned(&testing::cluster(drawing), &threshold(0));
+    assert_eq!(plan.services[0].restarted_again, 1);
 }
 
 #[test]

@@ -67,6 +67,7 @@ mod tests {
             tasks: None,
             protections: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            stopping: None,
             fresh_instances: std::collections::BTreeSet::new(),
             cluster: &cluster,
             promised: &[],

@@ -106,6 +106,8 @@ pub struct Seen<'a> {
     pub protections: BTreeMap<TaskArn, Option<Timestamp>>,
     /// Why those tasks stopped that are gone, as far as that was asked for.
     pub stopped: BTreeMap<TaskArn, Stopped>,
+    /// The tasks whose desired status is STOPPED and that have not stopped yet; none where they were not asked for.
+    pub stopping: Option<BTreeSet<TaskArn>>,
     /// The container instances that were looked at since the service was.
     pub fresh_instances: BTreeSet<ContainerInstanceArn>,
     /// The cluster, with this service's tasks as they are now.
@@ -214,6 +216,8 @@ pub enum Need {
     Instances(BTreeSet<ContainerInstanceArn>),
     /// Why these tasks, which are listed no longer, stopped.
     Stopped(BTreeSet<TaskArn>),
+    /// Which tasks are stopping, whoever asked for that.
+    Stopping,
 }
 
 /// One change to the cluster.
@@ -320,6 +324,8 @@ pub struct Record {
     pub moves: Vec<Made>,
     /// Tasks that were started and went again.
     pub in_vain: u32,
+    /// The tasks that go, by this run's scale-ins or by what others did before, as long as they may still be stopping.
+    pub leaving: BTreeSet<TaskArn>,
     /// The desired count that the service is left at, and the one that was meant.
     pub left_raised: Option<(u32, u32)>,
     /// What is worth telling beside the ending, a sentence each.

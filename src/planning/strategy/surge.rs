@@ -115,8 +115,8 @@ pub struct Surge {
     goal: Goal,
     /// The tasks at the beginning of a round: whatever else runs later is new.
     old_tasks: BTreeSet<TaskArn>,
-    /// The tasks that went in this run's scale-ins, as long as they may still be stopping.
-    leaving: BTreeSet<TaskArn>,
+    /// Whether it is known which tasks were stopping before the first round.
+    knows_leaving: bool,
     /// The fewest tasks still to be moved at the beginning of a round, and how many these were at first.
     misplaced: u32,
     first_misplaced: Option<u32>,
@@ -161,7 +161,7 @@ impl Surge {
             steer_value: steer_value(run_id, service),
             goal: Goal::Spread,
             old_tasks: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            knows_leaving: false,
             misplaced: u32::MAX,
             first_misplaced: None,
             idle_rounds: 0,
@@ -183,6 +183,13 @@ impl Surge {
     /// A service whose tasks go from full to emptier container instances as ECS's own choice allows, at most so many of them.
     pub fn levelling(run_id: &str, service: &ServiceName, moves: u32) -> Self {
         Self { goal: Goal::Level(Level::new(moves)), ..Self::new(run_id, service) }
+    }
+
+    /// The same service once more in one run: these of its tasks may still be stopping.
+    #[must_use]
+    pub fn after(mut self, leaving: impl IntoIterator<Item = TaskArn>) -> Self {
+        self.record.leaving.extend(leaving);
+        self
     }
 
     /// The note in force. Every phase that asks for it has one; a default one would only stand still.
@@ -247,7 +254,7 @@ impl Surge {
             let went: Vec<&TaskArn> = gone.iter().map(|(task, _)| *task).collect();
             self.record.remarks.push(format!("ECS chose itself which tasks went: {}", names(&went)));
         }
-        self.leaving.extend(gone.iter().map(|(task, _)| (*task).clone()));
+        self.record.leaving.extend(gone.iter().map(|(task, _)| (*task).clone()));
         let (old, new): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(task, _)| self.old_tasks.contains(*task));
         let stayed = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn));
         let places = stayed.filter_map(|task| task.container_instance.clone()).collect();
@@ -325,8 +332,13 @@ impl Surge {
         if let Some(unread) = seen.unread(self.not_ours(tasks)) {
             return Turn::Take(Step::See(unread));
         }
+        if !self.knows_leaving {
+            let Some(stopping) = &seen.stopping else { return Turn::Take(Step::See(Need::Stopping)) };
+            self.record.leaving.extend(stopping.iter().cloned());
+            self.knows_leaving = true;
+        }
         let leaving: BTreeSet<TaskArn> =
-            self.leaving.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
+            self.record.leaving.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
         if !leaving.is_empty() {
             return Turn::Take(Step::See(Need::Stopped(leaving)));
         }
@@ -363,7 +375,8 @@ impl Surge {
             return Err(end(Ending::Undone(why)));
         }
         let barred = self.barred(crowded, limits, service, tasks, &spared);
-        let stopping = self.leaving.iter().filter(|task| seen.stopped.get(*task).is_none_or(|it| !it.is_over)).count();
+        let is_stopping = |task: &&TaskArn| seen.stopped.get(*task).is_none_or(|it| !it.is_over);
+        let stopping = self.record.leaving.iter().filter(is_stopping).count();
         let above = ceiling(service).saturating_sub(count(tasks.all.len())).saturating_sub(count(stopping));
         if above == 0 {
             // What goes still counts for maximumPercent.
@@ -899,6 +912,11 @@ impl Surge {
         let Step::Act(action) = &step else { return step };
         if !limits.holds_lease {
             return self.unfinished("the run's lease has lapsed, so it changes nothing any more");
+        }
+        // The answer, or a call after it, took so long that somebody else may have set it meanwhile.
+        let overwrites = matches!(action, Action::SetDesiredCount(..) | Action::SetConstraints(_));
+        if overwrites && seen.since(seen.looked_at) >= OLDEST_LOOK {
+            return Step::Wait(Some(Duration::ZERO));
         }
         // A look from before the note was written can't show it.
         if self.written.as_ref().is_some_and(|written| written.at >= seen.looked_at) {

@@ -17,7 +17,9 @@ pub(super) struct Shown {
     pub(super) tasks: Option<Tasks>,
     protections: BTreeMap<TaskArn, Option<Timestamp>>,
     stopped: BTreeMap<TaskArn, Stopped>,
+    stopping: Option<BTreeSet<TaskArn>>,
     stale_seconds: Option<i64>,
+    slow_seconds: i64,
     pub(super) limits: Limits,
 }
 
@@ -40,10 +42,10 @@ impl Shown {
     /// A drawing's service `web`, with these words over what the drawing says:
     ///
     /// `desired= running= pending=` (counts), `unready=1,2` `protected=1` (by anybody, until in an hour) `ends=1` (protected until
-    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `tasks=unseen protections=unseen`,
+    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `stops-still=1` (it drains), `stopping=7,8|unseen` (asked to stop by somebody before), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
-    /// stale=SECONDS` (old look), `gone-service`, and the limits `stop=signal|deadline moves= lease=lapsed enabled=false last-chance
-    /// steer in-vain= others-try fits=no`.
+    /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
+    /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`.
     pub(super) fn new(drawing: &str, words: &str) -> Self {
         let mut cluster = testing::cluster(drawing);
         let name = ServiceName::from("web");
@@ -68,6 +70,8 @@ impl Shown {
         let mut service = cluster.services[&name].clone();
         let (mut sees_tasks, mut sees_protections, mut is_there) = (true, true, true);
         let (mut unready, mut stopped, mut stale_seconds) = (BTreeSet::new(), BTreeMap::new(), None);
+        let mut slow_seconds = 0;
+        let mut stopping = Some(BTreeSet::new());
         let mut protected: BTreeMap<TaskArn, Timestamp> = BTreeMap::new();
         for word in words.split_whitespace() {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -80,6 +84,7 @@ impl Shown {
                 "protected" => protected.extend(numbers(value).into_iter().map(|task| (task, ago(-3_600)))),
                 "ends" => protected.extend(numbers(value).into_iter().map(|task| (task, ago(-1_200)))),
                 "gone" => cluster.tasks.retain(|task, _| !numbers(value).contains(task)),
+                "stops-still" => stopped.extend(numbers(value).into_iter().map(|task| (task, Stopped::default()))),
                 "died" => stopped.extend(numbers(value).into_iter().map(|task| {
                     (
                         task,
@@ -90,6 +95,7 @@ impl Shown {
                     let reason = "Scaling activity initiated by (deployment ecs-svc/1)".to_owned();
                     (task, Stopped { is_over: true, code: "ServiceSchedulerInitiated".to_owned(), reason })
                 })),
+                "stopping" => stopping = (value != "unseen").then(|| numbers(value)),
                 "tasks" => sees_tasks = false,
                 "protections" => sees_protections = false,
                 "tag" => drop(service.tags.insert("ecs-rebalancer:surge".to_owned(), value.replace('_', " "))),
@@ -104,6 +110,7 @@ impl Shown {
                 "status" => service.status = ServiceStatus::Draining,
                 "constraint" => service.placement_constraints.push(steering_constraint(value)),
                 "stale" => stale_seconds = Some(i64::from(number())),
+                "slow" => slow_seconds = i64::from(number()),
                 "gone-service" => is_there = false,
                 "stop" => limits.stop = Some(if value == "signal" { Stop::Signal } else { Stop::Deadline }),
                 "moves" => limits.moves = number(),
@@ -123,19 +130,20 @@ impl Shown {
         let of_it = if sees_protections { tasks.all.keys().cloned().collect() } else { BTreeSet::new() };
         let protections = of_it.into_iter().map(|task| (task.clone(), protected.get(&task).copied())).collect();
         let (tasks, service) = (sees_tasks.then_some(tasks), is_there.then_some(service));
-        Self { cluster, service, tasks, protections, stopped, stale_seconds, limits }
+        Self { cluster, service, tasks, protections, stopped, stopping, stale_seconds, slow_seconds, limits }
     }
 
     /// What a strategy is shown.
     pub(super) fn seen(&self) -> Seen<'_> {
         Seen {
             now: NOW,
-            looked_at: ago(self.stale_seconds.unwrap_or(0)),
+            looked_at: ago(self.stale_seconds.unwrap_or(self.slow_seconds)),
             is_fresh: self.stale_seconds.is_none(),
             service: self.service.as_ref(),
             tasks: self.tasks.as_ref(),
             protections: self.protections.clone(),
             stopped: self.stopped.clone(),
+            stopping: self.stopping.clone(),
             fresh_instances: self.cluster.container_instances.keys().cloned().collect(),
             cluster: &self.cluster,
             promised: &[],
@@ -152,6 +160,7 @@ pub(super) fn told(step: &Step) -> String {
         Step::See(Need::Tasks) => "see tasks".to_owned(),
         Step::See(Need::Protections(asked)) => format!("see protections {}", tasks(&mut asked.iter())),
         Step::See(Need::Stopped(asked)) => format!("see why {} stopped", tasks(&mut asked.iter())),
+        Step::See(Need::Stopping) => "see who is stopping".to_owned(),
         Step::See(Need::Instances(_)) => "see instances".to_owned(),
         Step::Wait(None) => "wait".to_owned(),
         Step::Wait(Some(span)) => format!("wait {} s", span.as_secs()),
