@@ -334,6 +334,13 @@ variable "end_runs_on_destroy" {
   nullable    = false
 }
 
+variable "dashboard_enabled" {
+  description = "Whether a CloudWatch dashboard shows what runs find and do, for each 30 clusters one. An account's first three dashboards are free."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "alarm_actions" {
   description = "What alarms do, as a rule the ARN of an SNS topic; without any, they are shown only."
   type        = list(string)
@@ -1160,29 +1167,121 @@ resource "aws_cloudwatch_metric_alarm" "undelivered" {
   tags                = var.tags
 }
 
-resource "aws_cloudwatch_dashboard" "this" {
+locals {
+  # CloudWatch shows at most 100 alarms in one widget, and a cluster has three.
+  dashboard_clusters = var.dashboard_enabled ? chunklist(keys(local.measured), 30) : []
   # Dashboards belong to the account, not to a Region.
-  dashboard_name = "${var.name}-${local.region}"
-  dashboard_body = jsonencode({ widgets = flatten([for cluster, settings in local.measured : [
-    for title, metrics in {
-      "imbalance, %"   = ["TaskImbalance", "LoadImbalance", "CPUReservation", "MemoryReservation"]
-      "tasks"          = ["RunningTasks", "MisplacedTasks", "StuckTasks", "MisplacedTasksLeft", "TasksMoved", "TaskSkew"]
-      "instances"      = ["ContainerInstances", "EmptyInstances"]
-      "what runs did"  = ["ServicesRebalanced", "ServicesSkipped", "RebalanceFailures"]
-      "a run, seconds" = ["RunDuration"]
-      } : {
-      type   = "metric"
-      width  = 8
-      height = 6
-      properties = {
-        title   = "${cluster}: ${title}"
-        region  = local.region
-        stat    = "Maximum"
-        period  = 300
-        metrics = [for metric in metrics : [settings.metric_namespace, metric, "ClusterName", cluster]]
-      }
-    }
-  ]]) })
+  dashboard_names = [for index in range(length(local.dashboard_clusters)) : "${var.name}-${local.region}${index == 0 ? "" : "-${index + 1}"}"]
+  console = lookup(
+    { aws-cn = "${local.region}.console.amazonaws.cn", aws-us-gov = "console.amazonaws-us-gov.com" }, local.partition, "${local.region}.console.aws.amazon.com",
+  )
+  alarm_arns = { for cluster in keys(local.measured) : cluster => [
+    for alarms in [aws_cloudwatch_metric_alarm.failing, aws_cloudwatch_metric_alarm.imbalanced, aws_cloudwatch_metric_alarm.silent] :
+    "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${alarms[cluster].alarm_name}" if can(alarms[cluster])
+  ] }
+  # What all metric widgets have. Each period has a run in it, so that a line has no gaps.
+  graphs  = { view = "timeSeries", stacked = false, region = local.region }
+  periods = { for cluster in keys(local.measured) : cluster => local.alarm_periods[cluster] * 3600 }
+
+  # The problems of all clusters, side by side.
+  dashboard_overviews = [for clusters in local.dashboard_clusters : concat(
+    [
+      { type = "text", width = 24, height = 2, properties = { markdown = join("\n", [
+        "# ecs-rebalancer in ${local.region}",
+        "Misplaced tasks that a run should have moved, failures and alarms come first. [Alarms](#alarmsV2:) · [Starts that AWS could not deliver](https://${local.console}/sqs/v3/home?region=${local.region}#/queues/${urlencode(aws_sqs_queue.undelivered.id)}) · Each cluster below: ${join(", ", clusters)}",
+      ]) } },
+    ],
+    [for graph in [{ title = "All clusters: misplaced tasks left", metric = "MisplacedTasksLeft", stat = "Minimum" }, { title = "All clusters: failures", metric = "RebalanceFailures", stat = "Sum" }] :
+      { type = "metric", width = 8, height = 6, properties = merge(local.graphs, {
+        title   = graph.title
+        stat    = graph.stat
+        period  = max([for cluster in clusters : local.periods[cluster]]...)
+        yAxis   = { left = { min = 0, showUnits = false } }
+        metrics = [for cluster in clusters : [var.clusters[cluster].metric_namespace, graph.metric, "ClusterName", cluster, { label = cluster }]]
+      }) }
+    ],
+    [
+      { type = "alarm", width = 8, height = 6, properties = {
+        title  = "All clusters: alarms"
+        alarms = concat(flatten([for cluster in clusters : local.alarm_arns[cluster]]), ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${aws_cloudwatch_metric_alarm.undelivered.alarm_name}"])
+      } },
+    ],
+  )]
+
+  # One cluster: what is wrong, how uneven it is, what runs did, how large it is, its worst services, its last runs.
+  dashboard_sections = { for cluster, settings in local.measured : cluster => concat(
+    [
+      { type = "text", width = 24, height = 2, properties = { markdown = join("\n", [
+        "## ${cluster}",
+        "[Cluster](https://${local.console}/ecs/v2/clusters/${cluster}/services?region=${local.region}) · [Log](#logsV2:log-groups/log-group/${replace(aws_cloudwatch_log_group.this[cluster].name, "/", "$252F")}) · ${settings.dry_run ? "Runs are dry runs: nothing is moved." : "Runs move tasks."}",
+      ]) } },
+    ],
+    [for graph in [
+      { title = "misplaced tasks", stat = "Maximum", left = ["MisplacedTasksLeft", "MisplacedTasks", "StuckTasks"], right = [], lines = {}, percent = false },
+      { title = "failures", stat = "Sum", left = ["RebalanceFailures", "StartsInVain"], right = [], lines = {}, percent = false },
+      { title = "load imbalance, %", stat = "Maximum", left = ["LoadImbalance"], right = [], percent = true, lines = {
+        for name, value in { REBALANCER_LOAD_THRESHOLD = coalesce(settings.load_threshold, 25) } : name => value if local.levels[cluster]
+      } },
+      { title = "task imbalance, %, and skew", stat = "Maximum", left = ["TaskImbalance"], right = ["TaskSkew"], percent = true, lines = {
+        for name, value in { REBALANCER_THRESHOLD = settings.threshold } : name => value if settings.mode != "consolidate"
+      } },
+      { title = "what runs did", stat = "Sum", left = ["TasksMoved", "ServicesRebalanced", "ServicesSkipped"], right = [], lines = {}, percent = false },
+      { title = "instances, and running tasks", stat = "Maximum", left = ["ContainerInstances", "EmptyInstances"], right = ["RunningTasks"], lines = {}, percent = false },
+      { title = "reserved, %", stat = "Maximum", left = ["CPUReservation", "MemoryReservation"], right = [], lines = {}, percent = true },
+      { title = "duration of a run, seconds", stat = "Maximum", left = ["RunDuration"], right = [], lines = {}, percent = false },
+      ] : { type = "metric", width = 6, height = 6, properties = merge(local.graphs, {
+        title       = "${cluster}: ${graph.title}"
+        stat        = graph.stat
+        period      = local.periods[cluster]
+        yAxis       = { left = merge({ min = 0, showUnits = false }, { for key in ["max"] : key => 100 if graph.percent }), right = { min = 0, showUnits = false } }
+        annotations = { horizontal = [for name, value in graph.lines : { label = name, value = value }] }
+        metrics = concat(
+          [for metric in graph.left : [settings.metric_namespace, metric, "ClusterName", cluster]],
+          [for metric in graph.right : [settings.metric_namespace, metric, "ClusterName", cluster, { yAxis = "right" }]],
+        )
+    }) }],
+    # Services have metrics only where they are published.
+    [for metrics in [settings.metrics] : { type = "metric", width = 12, height = 6, properties = merge(local.graphs, {
+      title  = "${cluster}: the ten services with the most misplaced tasks"
+      period = local.periods[cluster]
+      yAxis  = { left = { min = 0, showUnits = false } }
+      metrics = [[{
+        id         = "worst"
+        label      = ""
+        expression = "SORT(SEARCH('{\"${settings.metric_namespace}\",ClusterName,ServiceName} MetricName=\"MisplacedTasks\" ClusterName=\"${cluster}\"', 'Maximum', ${local.periods[cluster]}), MAX, DESC, 10)"
+      }]]
+    }) } if contains(["imbalanced", "all"], metrics)],
+    [
+      { type = "log", width = contains(["imbalanced", "all"], settings.metrics) ? 12 : 24, height = 6, properties = {
+        title  = "${cluster}: the last runs"
+        region = local.region
+        view   = "table"
+        query = join("\n| ", concat(["SOURCE '${aws_cloudwatch_log_group.this[cluster].name}'"], coalesce(settings.log_format, "json") == "text" ? [
+          "fields @timestamp, @message", "sort @timestamp desc", "limit 100",
+          ] : [
+          "filter message = \"summary\"",
+          "fields @timestamp, outcome, outcome_reason, before.misplaced_tasks as misplaced_found, after.misplaced_tasks as misplaced_after, moved, duration_seconds, errors, run_id",
+          "sort @timestamp desc", "limit 10",
+        ]))
+      } },
+    ],
+  ) }
+}
+
+# Nothing has a place of its own: each row is 24 wide, and CloudWatch puts one below the other.
+resource "aws_cloudwatch_dashboard" "this" {
+  count          = length(local.dashboard_names)
+  dashboard_name = local.dashboard_names[count.index]
+  dashboard_body = jsonencode({
+    start          = "-P7D"
+    periodOverride = "inherit"
+    widgets        = concat(local.dashboard_overviews[count.index], flatten([for cluster in local.dashboard_clusters[count.index] : local.dashboard_sections[cluster]]))
+  })
+}
+
+moved {
+  from = aws_cloudwatch_dashboard.this
+  to   = aws_cloudwatch_dashboard.this[0]
 }
 
 # ------------------------------------------------------------------------------------------------------------------ outputs
@@ -1211,4 +1310,9 @@ output "log_groups" {
 output "undelivered" {
   description = "The queue of starts that AWS could not deliver."
   value       = aws_sqs_queue.undelivered.id
+}
+
+output "dashboards" {
+  description = "Where the dashboards are: one address for each 30 clusters."
+  value       = [for name in local.dashboard_names : "https://${local.console}/cloudwatch/home?region=${local.region}#dashboards/dashboard/${name}"]
 }

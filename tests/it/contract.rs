@@ -2,7 +2,7 @@
 //! of the code.
 //! `UPDATE_EXPECT=1 cargo test contract` writes them anew, to be reviewed as a diff.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use ecs_rebalancer::{
     config::VARIABLES,
@@ -56,6 +56,30 @@ fn pages_are_what_the_code_does() {
     let terraform = fs::read_to_string(root().join("schedule.tf")).unwrap();
     check("docs/src/deploying.md", "inputs", &inputs(&terraform));
     check("docs/src/deploying.md", "outputs", &outputs(&terraform));
+}
+
+#[test]
+fn the_page_of_metrics_lists_what_is_published() {
+    let page = fs::read_to_string(root().join("docs/src/metrics.md")).unwrap();
+    let mut told = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [names, unit, of, _meaning] = cells[..] else { panic!("{row}") };
+        for name in names.split('`').skip(1).step_by(2) {
+            told.extend(["cluster", "service"].into_iter().filter(|it| of.contains(it)).map(|it| format!("{name} {unit} {it}")));
+        }
+    }
+    let rehearsal = in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&Snapshot::reference_cluster(), Options::default()).unwrap();
+        rehearsal.run(&config("METRICS=all"), "reference", "rehearsal").await;
+        rehearsal
+    });
+    let simulator = rehearsal.simulator();
+    let published = simulator.metrics().all().iter().flat_map(|(it, points)| points.iter().map(move |point| {
+        let of = if it.dimensions.len() > 1 { "service" } else { "cluster" };
+        format!("{} {} {of}", it.name, point.unit)
+    }));
+    assert_eq!(told, published.collect());
 }
 
 #[test]

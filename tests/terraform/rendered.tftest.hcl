@@ -214,8 +214,20 @@ run "names" {
     error_message = "The queue's policy has each Sid once, however alike the clusters' names are."
   }
   assert {
-    condition     = aws_iam_role.task["a-b"].name == "platform-ecs-rebalancer-a-b-us-east-1-${substr(sha256("/platform/"), 0, 6)}" && endswith(aws_cloudwatch_dashboard.this.dashboard_name, "-us-east-1")
+    condition     = aws_iam_role.task["a-b"].name == "platform-ecs-rebalancer-a-b-us-east-1-${substr(sha256("/platform/"), 0, 6)}" && endswith(aws_cloudwatch_dashboard.this[0].dashboard_name, "-us-east-1")
     error_message = "A short name stays as it is."
+  }
+}
+
+# A dashboard holds thirty clusters. Planned only: there is nothing new to put to work.
+run "many_clusters" {
+  command = plan
+  variables {
+    clusters = { for number in range(31) : "cluster-${number}" => {} }
+  }
+  assert {
+    condition     = [for dashboard in aws_cloudwatch_dashboard.this : dashboard.dashboard_name] == ["ecs-rebalancer-us-east-1", "ecs-rebalancer-us-east-1-2"] && length(output.dashboards) == 2
+    error_message = "The thirty-first cluster is on a dashboard of its own."
   }
 }
 
@@ -303,15 +315,16 @@ run "schedules" {
 # Every switch the other way.
 run "switched" {
   variables {
-    clusters         = { reference = { include = ["web-*", "api"], max_moves = 5, cooldown = "1h 30m", threshold = 2.5 } }
-    image            = "registry.example/ecs-rebalancer:1"
-    architecture     = "X86_64"
-    assign_public_ip = true
-    security_groups  = ["sg-0a"]
-    schedule_enabled = false
-    event_enabled    = false
-    alarm_actions    = ["arn:aws:sns:us-east-1:111122223333:on-call"]
-    kms_key_arn      = "arn:aws:kms:us-east-1:111122223333:key/1"
+    clusters          = { reference = { include = ["web-*", "api"], max_moves = 5, cooldown = "1h 30m", threshold = 2.5 } }
+    image             = "registry.example/ecs-rebalancer:1"
+    architecture      = "X86_64"
+    assign_public_ip  = true
+    security_groups   = ["sg-0a"]
+    schedule_enabled  = false
+    event_enabled     = false
+    dashboard_enabled = false
+    alarm_actions     = ["arn:aws:sns:us-east-1:111122223333:on-call"]
+    kms_key_arn       = "arn:aws:kms:us-east-1:111122223333:key/1"
   }
   assert {
     condition = length(setsubtract(
@@ -323,6 +336,10 @@ run "switched" {
   assert {
     condition     = aws_scheduler_schedule.this["reference"].state == "DISABLED" && length(aws_cloudwatch_event_rule.joined) == 0 && length(aws_cloudwatch_metric_alarm.silent) == 0
     error_message = "Switched off, nothing starts runs, and their absence is no alarm."
+  }
+  assert {
+    condition     = length(aws_cloudwatch_dashboard.this) == 0 && output.dashboards == []
+    error_message = "Switched off, there is no dashboard."
   }
   assert {
     condition     = !strcontains(aws_iam_role_policy.execution.policy, "ecr:") && strcontains(aws_iam_role_policy.start.policy, "kms:")
