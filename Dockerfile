@@ -1,7 +1,10 @@
 # One static binary and the authorities that TLS trusts, in an image with nothing else: no shell, no package, no root.
 # The processor is the builder's own, or the one that `--platform` names: linux/amd64 or linux/arm64. Either is built on either,
 # by a cross compiler and without emulation.
-#
+
+# A build with `--sbom` lists the crates of Cargo.lock: the binary itself tells none.
+ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
+
 # The digest is the index of all processors. `docker buildx imagetools inspect rust:1.95-slim-bookworm` tells a newer one.
 ARG RUST=docker.io/library/rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
 FROM --platform=${BUILDPLATFORM} ${RUST} AS build

@@ -349,7 +349,7 @@ variable "alarm_actions" {
 }
 
 variable "alarm_silence_hours" {
-  description = "After how many hours without a finished run there is an alarm; by itself twice the schedule's longest pause and an hour more, at least 3."
+  description = "After how many hours without a finished run there is an alarm, where the schedule pauses less; by itself twice the schedule's longest pause and an hour more, at least 3."
   type        = number
   default     = null
 
@@ -413,7 +413,7 @@ variable "permissions_boundary" {
 }
 
 variable "name" {
-  description = "What the names of everything made here begin with."
+  description = "What the names of everything made here begin with. A second stack in the same account and Region needs another."
   type        = string
   default     = "ecs-rebalancer"
   nullable    = false
@@ -943,6 +943,13 @@ resource "aws_scheduler_schedule" "this" {
     }
   }
 
+  lifecycle {
+    precondition {
+      condition     = !local.jobs[each.key].schedule_enabled || try(each.value.alarm_silence_hours > local.pauses[each.key], true) || local.rates[each.key] == null
+      error_message = "alarm_silence_hours of cluster ${each.key} is no more than its schedule's pause, so the alarm would ring between two runs."
+    }
+  }
+
   # Nothing starts a run before it has its permissions, or after they are gone.
   depends_on = [aws_iam_role_policy.start, aws_iam_role_policy.execution, aws_iam_role_policy.task, terraform_data.end]
 }
@@ -1016,7 +1023,7 @@ resource "aws_cloudwatch_event_target" "joined" {
 
 locals {
   run_commands = { for cluster, job in local.jobs : cluster => join(" ", concat(
-    ["aws ecs run-task --region ${local.region} --cluster ${cluster}"],
+    ["aws ecs run-task --region ${local.region} --cluster ${local.cluster_arns[cluster]}"],
     [job.capacity_provider == null ? "--launch-type ${job.launch_type}" : "--capacity-provider-strategy capacityProvider=${coalesce(job.capacity_provider, "-")}"],
     ["--task-definition ${local.families[cluster]} --propagate-tags TASK_DEFINITION"],
     [for network in job.networks : "--network-configuration '${jsonencode({ awsvpcConfiguration = {
@@ -1025,12 +1032,13 @@ locals {
       assignPublicIp = network.assign_public_ip ? "ENABLED" : "DISABLED"
     } })}'"],
   )) }
-  # Ends what runs: each run is told, finishes or undoes its step, and is waited for. A cluster that is gone has no run.
-  list_commands = { for cluster in keys(var.clusters) : cluster => "aws ecs list-tasks --region ${local.region} --cluster ${cluster} --family ${local.families[cluster]} --query \"taskArns[]\" --output text" }
+  # Ends what runs: each run is told, finishes or undoes its step, and is waited for. A cluster that is gone has no run. The cluster
+  # is told by its ARN: in another account, as an AWS CLI with another profile is, that is an error, and not a cluster that is gone.
+  list_commands = { for cluster in keys(var.clusters) : cluster => "aws ecs list-tasks --region ${local.region} --cluster ${local.cluster_arns[cluster]} --family ${local.families[cluster]} --query \"taskArns[]\" --output text" }
   end_commands = { for cluster in keys(var.clusters) : cluster => join(" ", [
     "tasks=$(${local.list_commands[cluster]}) || case $(${local.list_commands[cluster]} 2>&1) in *ClusterNotFoundException*) ;; *) exit 1 ;; esac;",
-    "for task in $tasks; do aws ecs stop-task --region ${local.region} --cluster ${cluster} --task $task --query task.taskArn --output text || exit 1; done;",
-    "[ -z \"$tasks\" ] || aws ecs wait tasks-stopped --region ${local.region} --cluster ${cluster} --tasks $tasks",
+    "for task in $tasks; do aws ecs stop-task --region ${local.region} --cluster ${local.cluster_arns[cluster]} --task $task --query task.taskArn --output text || exit 1; done;",
+    "[ -z \"$tasks\" ] || aws ecs wait tasks-stopped --region ${local.region} --cluster ${local.cluster_arns[cluster]} --tasks $tasks",
   ]) }
   dry_run = { containerOverrides = [{ name = local.container, environment = [{ name = "REBALANCER_DRY_RUN", value = "true" }] }] }
 }
@@ -1055,29 +1063,38 @@ resource "terraform_data" "run" {
   }
 }
 
-# Destroyed after what starts runs and before the permissions that they need.
+# Destroyed after what starts runs and before the permissions and the network that they need.
 resource "terraform_data" "end" {
   for_each   = var.end_runs_on_destroy ? var.clusters : {}
-  input      = local.end_commands[each.key]
+  input      = { command = local.end_commands[each.key], networks = local.jobs[each.key].networks }
   depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_cloudwatch_log_group.this]
 
   provisioner "local-exec" {
     when    = destroy
-    command = "if command -v aws >/dev/null; then ${self.input}; else echo 'There is no AWS CLI here: runs that are under way were not ended.'; fi"
+    command = "if command -v aws >/dev/null; then ${self.input.command}; else echo 'There is no AWS CLI here: runs that are under way were not ended.'; fi"
   }
 }
 
 # ------------------------------------------------------------------------------------------------------- what watches over it
 
 locals {
-  # Two runs may fail to come before their absence is told of, for a schedule's times have a window.
+  # Two runs may fail to come before their absence is told of, for a schedule's times have a window. What is set for all clusters
+  # is for those that pause less.
   silences = { for cluster, settings in local.measured : cluster => coalesce(
-    settings.alarm_silence_hours, var.alarm_silence_hours, min(168, max(3, ceil(2 * local.pauses[cluster]) + 1)),
+    settings.alarm_silence_hours, try(var.alarm_silence_hours > local.pauses[cluster], false) ? var.alarm_silence_hours : null,
+    min(168, max(3, ceil(2 * local.pauses[cluster]) + 1)),
   ) }
-  # CloudWatch looks back a week at most: what pauses longer than half of that can't be watched so.
-  watched = { for cluster, settings in local.measured : cluster => settings if local.jobs[cluster].schedule_enabled && local.silences[cluster] > local.pauses[cluster] }
+  # CloudWatch looks back a week at most: a schedule that pauses as long can't be watched so. Of a cron(...) its owner may know more.
+  watched = { for cluster, settings in local.measured : cluster => settings if local.jobs[cluster].schedule_enabled && (
+    settings.alarm_silence_hours != null || local.silences[cluster] > local.pauses[cluster]
+  ) }
   # Each period has a run in it, where the schedule lets it: hours, up to a day.
   alarm_periods = { for cluster in keys(local.measured) : cluster => local.jobs[cluster].schedule_enabled ? min(24, max(1, ceil(local.pauses[cluster]))) : 1 }
+  # At least two runs, and no longer than the week that CloudWatch looks back.
+  imbalance_periods = { for cluster, settings in local.measured : cluster => local.jobs[cluster].schedule_enabled && local.pauses[cluster] > 24 ? 1 : min(
+    floor(168 / local.alarm_periods[cluster]),
+    max(2, ceil(coalesce(settings.alarm_imbalance_hours, var.alarm_imbalance_hours) / local.alarm_periods[cluster])),
+  ) }
 }
 
 # A run that ends before it has measured, or that can't be placed, publishes nothing: only this alarm tells of it. Hours without a
@@ -1141,7 +1158,7 @@ resource "aws_cloudwatch_metric_alarm" "imbalanced" {
   dimensions          = { ClusterName = each.key }
   statistic           = "Minimum"
   period              = local.alarm_periods[each.key] * 3600
-  evaluation_periods  = local.pauses[each.key] > 24 ? 1 : max(2, ceil(coalesce(each.value.alarm_imbalance_hours, var.alarm_imbalance_hours) / local.alarm_periods[each.key]))
+  evaluation_periods  = local.imbalance_periods[each.key]
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "ignore"
@@ -1285,6 +1302,13 @@ moved {
 }
 
 # ------------------------------------------------------------------------------------------------------------------ outputs
+
+output "effects" {
+  description = "By cluster: what runs do there. Look at it before you apply: Terraform drops a setting whose name it doesn't know, as dryrun, without a word."
+  value = { for cluster, settings in var.clusters : cluster => settings.dry_run ? "change nothing" : join(" ", [
+    settings.mode == "consolidate" ? "pack tasks" : "spread tasks", "by strategy ${settings.strategy}", settings.steer ? "with steering" : "without steering",
+  ]) }
+}
 
 output "run" {
   description = "To be pasted: a run now, a line for each cluster. `terraform output -raw run` prints it."

@@ -32,7 +32,6 @@ variable "route_tables" {
 
 data "aws_region" "this" {}
 
-
 locals {
   # ECS itself, and for the agent of tasks on Fargate nothing more; the image and the log; what the job publishes and asks.
   # Auto Scaling is asked in mode consolidate only.
@@ -96,11 +95,11 @@ resource "aws_vpc_endpoint" "s3" {
 }
 
 module "ecs_rebalancer" {
-  source          = "../.."
-  image           = var.image
-  subnets         = var.subnets
-  security_groups = [aws_security_group.job.id]
+  source = "../.."
+  image  = var.image
+  # Of the endpoints and the rules, so that these go after the job. A depends_on of the module would have each change of these make
+  # the job anew.
+  subnets         = distinct(flatten([for endpoint in aws_vpc_endpoint.this : tolist(endpoint.subnet_ids)]))
+  security_groups = distinct([aws_vpc_security_group_egress_rule.endpoints.security_group_id, aws_vpc_security_group_egress_rule.images.security_group_id])
   clusters        = { prod = { dry_run = true } }
-
-  depends_on = [aws_vpc_endpoint.this, aws_vpc_endpoint.s3]
 }

@@ -89,6 +89,9 @@ resource "aws_route_table_association" "this" {
   count          = 2
   subnet_id      = aws_subnet.this[count.index].id
   route_table_id = aws_route_table.this.id
+
+  # Who needs the way out needs this.
+  depends_on = [aws_route.out]
 }
 
 resource "aws_security_group" "balancer" {
@@ -329,18 +332,17 @@ resource "aws_ecs_service" "web" {
 # ------------------------------------------------------------------------------------------------------------------ the job
 
 module "ecs_rebalancer" {
-  source           = "../.."
-  count            = var.image == null ? 0 : 1
-  name             = "${var.name}-rebalancer"
-  image            = var.image
-  architecture     = var.architecture
-  subnets          = aws_subnet.this[*].id
-  security_groups  = [aws_security_group.instances.id]
+  source       = "../.."
+  count        = var.image == null ? 0 : 1
+  name         = "${var.name}-rebalancer"
+  image        = var.image
+  architecture = var.architecture
+  # Of what leads out, so that this goes after the job. A depends_on of the module would have each change of these make the job anew.
+  subnets          = aws_route_table_association.this[*].subnet_id
+  security_groups  = [aws_vpc_security_group_egress_rule.to_aws.security_group_id]
   assign_public_ip = true
   # Without a cooldown, so that nobody has to wait for ten minutes after each step of the walk.
   clusters = { (aws_ecs_cluster.this.name) = { cooldown = "0s" } }
-
-  depends_on = [aws_route.out, aws_route_table_association.this, aws_vpc_security_group_egress_rule.to_aws]
 }
 
 # ------------------------------------------------------------------------------------------------------------------ outputs

@@ -1,5 +1,6 @@
 """schedule.tf put into an account, found unchanged, changed setting by setting, and taken away again while a run is under way;
-and the walk of the reference cluster beside it: AWS's true provider on moto, an AWS that nobody here wrote.
+the walk of the reference cluster and a second stack in another Region beside it; and what a plan of services shows of the job's work:
+AWS's true provider on moto, an AWS that nobody here wrote.
 
     account.py MOTO_SERVER
 
@@ -174,7 +175,7 @@ def check_destroying(folder, environment, endpoint):
         containerDefinitions=[{**container, "memory": int(definition["memory"])}],
     )["taskDefinition"]["taskDefinitionArn"]
     commands = terraform(folder, environment, "output", "-raw", "run").splitlines()
-    (command,) = [command for command in commands if f"--cluster {CLUSTER} " in command]
+    (command,) = [command for command in commands if f":cluster/{CLUSTER} " in command]
     started = subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=False)
     check("a run is started by the command that Terraform prints", started.returncode == 0, started.stderr)
     (run,) = json.loads(started.stdout)["tasks"]
@@ -225,12 +226,83 @@ def walked(moto):
         check_the_walk(folder, environment, endpoint)
 
 
+def two_regions(moto):
+    """The account's roles are of all Regions: a second stack, with clusters of the same names, has its own."""
+    with deployed(moto) as (folder, environment, endpoint), tempfile.TemporaryDirectory() as name:
+        write(folder, endpoint, clusters={"a-b": {}, "a_b": {}})
+        terraform(folder, environment, "apply", "-auto-approve")
+        other = pathlib.Path(name)
+        for name in ("schedule.tf", "taskdef.json", "terraform.tfvars.json"):
+            shutil.copy(folder / name, other)
+        elsewhere = {**environment, "AWS_REGION": "eu-west-1"}
+        terraform(other, elsewhere, "apply", "-auto-approve")
+        for where, stack, of in (("here", folder, environment), ("in the other Region", other, elsewhere)):
+            plan = terraform(stack, of, "plan")
+            check(f"two clusters that differ in - and _ in two Regions: {where} a second plan finds nothing to do", "No changes." in plan, plan)
+        roles = left(endpoint)["roles"]
+        check("each stack has its own roles", len(roles) == len({role.lower() for role in roles}) == 8, roles)
+        terraform(other, elsewhere, "destroy", "-auto-approve")
+        plan = terraform(folder, environment, "plan")
+        check("the other stack is gone, and this one is as it was", "No changes." in plan, plan)
+
+
+# A service as a user's own Terraform may have it.
+OWN = """
+resource "aws_ecs_cluster" "own" {
+  name = "own"
+}
+resource "aws_ecs_task_definition" "web" {
+  family                = "web"
+  network_mode          = "awsvpc"
+  container_definitions = jsonencode([{ name = "web", image = "web", memory = 64, essential = true }])
+}
+resource "aws_ecs_service" "web" {
+  name            = "web"
+  cluster         = aws_ecs_cluster.own.id
+  task_definition = aws_ecs_task_definition.web.arn
+  desired_count   = 4
+  tags            = { team = "web" }
+  network_configuration {
+    subnets = ["SUBNET"]
+  }
+  lifecycle {
+    # moto forgets it.
+    ignore_changes = [availability_zone_rebalancing]
+  }
+}
+"""
+
+
+def drift(moto):
+    """What a run does to a service is in a plan, until Terraform is told of it as the page on deploying says."""
+    page = (PROJECT / "docs/src/deploy.md").read_text()
+    (ignoring,) = [block for block in re.findall(r"```hcl\n(.*?)```", page, re.DOTALL) if "ignore_tags" in block]
+    (provider,) = re.findall(r'^provider "aws" \{.*?^\}\n', ignoring, re.DOTALL | re.MULTILINE)
+    (attributes,) = re.findall(r"ignore_changes = \[(.*)\]", ignoring)
+    with tempfile.TemporaryDirectory() as name, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port, POLICIES) as endpoint:
+        folder, environment = pathlib.Path(name), {**os.environ, **AWS, "AWS_ENDPOINT_URL": endpoint}
+        own = OWN.replace("SUBNET", network(endpoint)["subnets"][0])
+        (folder / "main.tf").write_text(own)
+        terraform(folder, environment, "apply", "-auto-approve")
+        plan = terraform(folder, environment, "plan")
+        check("a service of the user's own: a second plan finds nothing to do", "No changes." in plan, plan)
+        ecs = client("ecs", endpoint)
+        service = ecs.update_service(cluster="own", service="web", desiredCount=6)["service"]
+        ecs.tag_resource(resourceArn=service["serviceArn"], tags=[{"key": "ecs-rebalancer:last", "value": "at=2026-03-01T03:00:41Z"}])
+        plan = terraform(folder, environment, "plan")
+        shown = re.search(r"desired_count +.*6 -> 4", plan) and re.search(r'- "ecs-rebalancer:last" = "at=2026-03-01T03:00:41Z" -> null', plan)
+        check("what a run has done is in its plan, as the page shows it", shown and "6 -> 4" in page, plan)
+        (folder / "main.tf").write_text(provider + own.replace("rebalancing]", f"rebalancing, {attributes}]"))
+        plan = terraform(folder, environment, "plan")
+        check("and no more, once it ignores what the page says", "No changes." in plan, plan)
+
+
 def main():
     (moto,) = sys.argv[1:]
     # In accounts of their own: the provider waits most of the time, for a queue's policy to be known.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         parts = [pool.submit(made_changed_and_gone, moto, CHANGES[first::2]) for first in range(2)]
-        parts.append(pool.submit(walked, moto))
+        parts += [pool.submit(part, moto) for part in (walked, two_regions, drift)]
         for part in parts:
             part.result()
 

@@ -4,7 +4,8 @@ condition keys an action knows, so that a condition on any other key allows noth
 
     iam.py JOB SIMULATOR STATES
 
-STATES is what `terraform test -json -verbose` printed.
+STATES is what `terraform test -json -verbose` printed. The CloudFormation template is tried in the same way, by the policy and the
+environment that it has with each choice of its parameters.
 """
 
 import collections
@@ -13,6 +14,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import pathlib
 import re
 import sys
 import tempfile
@@ -22,6 +24,7 @@ collections.Mapping = collections.abc.Mapping
 collections.MutableMapping = collections.abc.MutableMapping
 
 import parliament
+import yaml
 from principalmapper.querying.local_policy_simulation import policy_has_matching_statement
 from principalmapper.util.case_insensitive_dict import CaseInsensitiveDict
 
@@ -198,9 +201,54 @@ def lint(what, policy, excused):
         sys.exit(f"FAILED: parliament on {what}: {found ^ excused} (expected: {excused or 'nothing'})")
 
 
-def check(job, simulator_command, cluster, state):
-    settings = rendered.environment(rendered.container(state, cluster))
-    policy = rendered.task_policy(state, cluster)
+def of_terraform(state, cluster):
+    return cluster, rendered.environment(rendered.container(state, cluster)), rendered.task_policy(state, cluster)
+
+
+NOTHING = object()
+
+
+def of_cloudformation(cluster, **chosen):
+    """What the template makes of these parameters: the environment and the policy of the job."""
+    template = yaml.safe_load((pathlib.Path(__file__).parents[2] / "examples/cloudformation/template.yaml").read_text())
+    parameters = {name: parameter.get("Default", name) for name, parameter in template["Parameters"].items()}
+    parameters |= {"Cluster": cluster, "AWS::AccountId": "111122223333", "AWS::Region": "us-east-1", "AWS::Partition": "aws", "AWS::NoValue": NOTHING} | chosen
+
+    def holds(condition):
+        match condition:
+            case {"Fn::Equals": [left, right]}:
+                return resolved(left) == resolved(right)
+            case {"Fn::And": conditions}:
+                return all(map(holds, conditions))
+            case {"Fn::Not": [denied]}:
+                return not holds(denied)
+            case {"Condition": name}:
+                return holds(template["Conditions"][name])
+        sys.exit(f"FAILED: this test knows no condition {condition}")
+
+    def resolved(value):
+        match value:
+            case {"Fn::If": [name, then, otherwise]}:
+                return resolved(then if holds({"Condition": name}) else otherwise)
+            case {"Fn::Sub": text}:
+                return re.sub(r"\$\{(.+?)\}", lambda found: parameters[found.group(1)], text)
+            case {"Ref": name}:
+                # A resource's own name does where the job isn't told it.
+                return parameters.get(name, name)
+            case dict():
+                return {key: resolved(of) for key, of in value.items()}
+            case list():
+                return [it for it in map(resolved, value) if it is not NOTHING]
+        return value
+
+    resources = template["Resources"]
+    (container,) = resolved(resources["TaskDefinition"]["Properties"]["ContainerDefinitions"])
+    (policy,) = resolved(resources["TaskRole"]["Properties"]["Policies"])
+    settings = {pair["Name"]: str(pair["Value"]) for pair in container["Environment"]}
+    return cluster, settings, policy["PolicyDocument"]
+
+
+def check(job, simulator_command, cluster, settings, policy):
     lint(cluster, policy, EXCUSED)
     allowed = [action for statement in policy["Statement"] for action in statement["Action"]]
     requests = requests_of(job, simulator_command, cluster, settings, allowed)
@@ -227,9 +275,17 @@ def main():
         sys.exit(f"FAILED: only these options are rendered: {clusters}")
     for role in ("execution", "start"):
         lint(role, json.loads(state[f"aws_iam_role_policy.{role}"]["policy"]), set())
+    cases = [of_terraform(state, cluster) for cluster in clusters]
+    for name, chosen in {
+        "template-dry": {},
+        "template-dry-steering": {"Steer": "true"},
+        "template-live": {"DryRun": "false"},
+        "template-live-steering": {"DryRun": "false", "Steer": "true"},
+    }.items():
+        cases.append(of_cloudformation(name, **chosen))
     # Runs wait, most of the time.
-    with concurrent.futures.ThreadPoolExecutor(len(clusters)) as pool:
-        for outcome in pool.map(lambda cluster: check(job, simulator_command, cluster, state), clusters):
+    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        for outcome in pool.map(lambda case: check(job, simulator_command, *case), cases):
             print(outcome, flush=True)
 
 

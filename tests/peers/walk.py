@@ -14,6 +14,7 @@ import http.server
 import itertools
 import json
 import os
+import pathlib
 import re
 import shlex
 import subprocess
@@ -29,6 +30,8 @@ import snapshots
 from socket_and_signals import RUN_SECONDS, SPEED, TERMINATED, check, ecs, finish, simulator, start
 
 CLUSTER = "reference"
+# So slow that a run is still at work when the AWS CLI, twice started on a busy machine, has ended it.
+SPEED_TO_END = 4
 # ECS's documented example, whole but for the attributes [developer guide, "Amazon ECS container instance state change events"].
 DOCUMENTED = {
     "version": "0",
@@ -136,7 +139,7 @@ def by_hand(job, simulator_command, state):
     for output, outcome in (("run", "rebalanced"), ("dry_run", "planned")):
         words = shlex.split(state["outputs"][output])
         options = dict(zip(words[3::2], words[4::2], strict=True))
-        check("the command", (words[:3], options["--cluster"]), (["aws", "ecs", "run-task"], CLUSTER))
+        check("the command", (words[:3], options["--cluster"].split("/")), (["aws", "ecs", "run-task"], ["arn:aws:ecs:us-east-1:111122223333:cluster", CLUSTER]))
         # With this option the AWS CLI checks what it is given against its model, and calls nobody.
         taken = subprocess.run([*words, "--generate-cli-skeleton", "output"], capture_output=True, text=True, check=False)
         check("which the AWS CLI takes", (taken.returncode, taken.stderr), (0, ""))
@@ -207,39 +210,55 @@ def on_its_own_cluster(job, simulator_command, state, cluster, way):
 
 
 @contextlib.contextmanager
-def renamed(simulator_command, cluster):
+def renamed(simulator_command, cluster, speed=SPEED):
     """The built-in cluster under this name: how a client reaches it, and one that does."""
     with simulator(simulator_command, SPEED) as environment:
         snapshot = snapshots.take(ecs(environment), CLUSTER, cluster, {})
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(snapshot)
         file.flush()
-        with simulator(simulator_command, SPEED, file.name) as environment:
+        with simulator(simulator_command, speed, file.name) as environment:
             yield environment, ecs(environment)
 
 
-def ended_while_at_work(job, simulator_command, state, cluster):
-    """`terraform destroy` and `terraform output end` end a run by the same command: ECS tells its process by SIGTERM, and once the
-    command is over each service has its own count, and no note is left."""
-    with renamed(simulator_command, cluster) as (environment, client):
+def printed(state, cluster):
+    """What `terraform destroy` and `terraform output end` have in common."""
+    (command,) = [line for line in state["outputs"]["end"].splitlines() if f":cluster/{cluster} " in line]
+    return command
+
+
+def told_by_the_book(state, cluster):
+    """The three commands of the page on deploying, as a reader pastes them."""
+    page = (pathlib.Path(__file__).parents[2] / "docs/src/deploy.md").read_text()
+    (commands,) = [block.strip() for block in page.split("```")[1::2] if "aws ecs wait tasks-stopped" in block]
+    check("as many commands as the page says", len(commands.splitlines()), 3)
+    return commands.replace("CLUSTER", cluster)
+
+
+def ended_while_at_work(job, simulator_command, state, cluster, commands):
+    """A run is ended: ECS tells its process by SIGTERM, and once the commands are over each service has its own count, and no note
+    is left."""
+    with renamed(simulator_command, cluster, SPEED_TO_END) as (environment, client):
         before = counts(client, cluster)
         instance, *_ = client.list_container_instances(cluster=cluster)["containerInstanceArns"]
         definition = registered(client, state[f'aws_ecs_task_definition.this["{cluster}"]'])
         (own,) = client.start_task(cluster=cluster, containerInstances=[instance], taskDefinition=definition)["tasks"]
         settings = rendered.environment(rendered.container(state, cluster))
-        (command,) = [line for line in state["outputs"]["end"].splitlines() if f"--cluster {cluster} " in line]
         with metadata_endpoint(own["clusterArn"], own["taskArn"]) as address:
             process = start(job, {**environment, **settings, "ECS_CONTAINER_METADATA_URI_V4": address})
             until(process, "it has raised a count", lambda: counts(client, cluster) != before)
-            command = subprocess.Popen(["sh", "-c", command], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+            # The AWS CLI's first version knows its Region by another name.
+            reader = {**os.environ, **environment, "AWS_DEFAULT_REGION": environment["AWS_REGION"]}
+            command = subprocess.Popen(["sh", "-c", commands(state, cluster)], env=reader, stdout=subprocess.PIPE, text=True)
             # What ECS's agent does.
             until(process, "its task is to stop", lambda: wanted(client, cluster, own) == "STOPPED")
             process.terminate()
             status, report, _ = finish(process)
         told, _ = command.communicate(timeout=RUN_SECONDS)
-        check(f"{cluster}: the command ends the run, and waits for it", (command.returncode, own["taskArn"] in told), (0, True))
-        check(f"{cluster}: the run's status and errors", (status, report["errors"]), (TERMINATED, ""))
-        check(f"{cluster}: and each service has its own count, without a note", counts(client, cluster), before)
+        what = f"{cluster}, as {commands.__name__}"
+        check(f"{what}: the command ends the run, and waits for it", (command.returncode, own["taskArn"] in told), (0, True))
+        check(f"{what}: the run's status and errors", (status, report["errors"]), (TERMINATED, ""))
+        check(f"{what}: and each service has its own count, without a note", counts(client, cluster), before)
 
 
 def counts(client, cluster):
@@ -281,7 +300,8 @@ def main():
         ways = [pool.submit(way, job, simulator_command, state) for way in (by_the_clock, by_the_event, by_hand)]
         own = itertools.product(("ec2", "bridge", "host"), ("clock", "event", "hand"))
         ways += [pool.submit(on_its_own_cluster, job, simulator_command, launched, cluster, way) for cluster, way in own]
-        ways.append(pool.submit(ended_while_at_work, job, simulator_command, launched, "bridge"))
+        ended = itertools.product(("bridge", "host"), (printed, told_by_the_book))
+        ways += [pool.submit(ended_while_at_work, job, simulator_command, launched, *how) for how in ended]
         for way in ways:
             way.result()
 

@@ -284,22 +284,24 @@ run "schedules" {
       packed   = { mode = "consolidate", steer = true, event_enabled = true }
       looks    = { dry_run = true }
       asks     = { dry_run = true, event_enabled = true }
+      known    = { schedule_expression = "cron(0 0,12 * * ? *)", alarm_silence_hours = 13 }
+      longest  = { schedule_expression = "rate(5 hours)", alarm_imbalance_hours = 168 }
     }
   }
   assert {
     condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.silent : cluster => alarm.evaluation_periods } == {
-      often = 3, hourly = 3, daily = 49, twice = 25, weekdays = 145, quiet = 5, packed = 3, looks = 3, asks = 3
+      often = 3, hourly = 3, daily = 49, twice = 25, weekdays = 145, quiet = 5, packed = 3, looks = 3, asks = 3, known = 13, longest = 11
     }
     error_message = "Silence is twice the schedule's longest pause and an hour; what runs once a week, or never, can't be watched so."
   }
   assert {
     condition = { for cluster, alarm in aws_cloudwatch_metric_alarm.imbalanced : cluster => "${alarm.evaluation_periods} of ${alarm.period / 3600} h" } == {
-      often = "6 of 1 h", hourly = "6 of 1 h", daily = "2 of 24 h", twice = "2 of 12 h", weekdays = "1 of 24 h", weekly = "1 of 24 h", never = "6 of 1 h", quiet = "6 of 1 h", looks = "6 of 1 h", asks = "6 of 1 h"
+      often = "6 of 1 h", hourly = "6 of 1 h", daily = "2 of 24 h", twice = "2 of 12 h", weekdays = "1 of 24 h", weekly = "1 of 24 h", never = "6 of 1 h", quiet = "6 of 1 h", looks = "6 of 1 h", asks = "6 of 1 h", known = "2 of 24 h", longest = "33 of 5 h"
     }
-    error_message = "Each period has a run in it."
+    error_message = "Each period has a run in it, and all together are no longer than the week that CloudWatch allows."
   }
   assert {
-    condition     = keys(aws_cloudwatch_event_rule.joined) == ["asks", "daily", "hourly", "never", "often", "packed", "twice", "weekdays", "weekly"]
+    condition     = keys(aws_cloudwatch_event_rule.joined) == ["asks", "daily", "hourly", "known", "longest", "never", "often", "packed", "twice", "weekdays", "weekly"]
     error_message = "The event is each cluster's own choice; by itself a dry run has none."
   }
   assert {
@@ -309,6 +311,42 @@ run "schedules" {
   assert {
     condition     = join(" ", [for cluster in ["twice", "daily"] : jsondecode(aws_cloudwatch_event_rule.joined[cluster].event_pattern).detail.version[0].numeric[1]]) == "9 6"
     error_message = "And how many changes count as joining."
+  }
+}
+
+# What is set for all clusters is for those whose schedule pauses less.
+run "silence_of_all" {
+  command = plan
+  variables {
+    alarm_silence_hours = 26
+    clusters = {
+      hourly = {}
+      daily  = { schedule_expression = "rate(1 day)" }
+      slow   = { schedule_expression = "rate(2 days)" }
+      weekly = { schedule_expression = "cron(0 3 ? * SUN *)" }
+    }
+  }
+  assert {
+    condition     = { for cluster, alarm in aws_cloudwatch_metric_alarm.silent : cluster => alarm.evaluation_periods } == { hourly = 26, daily = 26, slow = 97 }
+    error_message = "No alarm waits for less than its schedule's pause."
+  }
+}
+
+# What a plan shows of a misspelt setting, which Terraform itself drops.
+run "misspelt" {
+  command = plan
+  variables {
+    clusters = {
+      meant    = { dry_run = true }
+      misspelt = { dryrun = true }
+      packed   = { mode = "consolidate", steer = true }
+    }
+  }
+  assert {
+    condition = output.effects == {
+      meant = "change nothing", misspelt = "spread tasks by strategy auto without steering", packed = "pack tasks by strategy auto with steering"
+    }
+    error_message = "The outputs tell which clusters' tasks move."
   }
 }
 
@@ -372,7 +410,7 @@ run "ended" {
     end_runs_on_destroy = true
   }
   assert {
-    condition     = keys(terraform_data.end) == ["one", "two"] && strcontains(terraform_data.end["one"].input, "aws ecs wait tasks-stopped --region us-east-1 --cluster one")
+    condition     = keys(terraform_data.end) == ["one", "two"] && strcontains(terraform_data.end["one"].input.command, "aws ecs wait tasks-stopped --region us-east-1 --cluster arn:aws:ecs:us-east-1:111122223333:cluster/one --tasks")
     error_message = "Each cluster's runs are ended and waited for."
   }
 }

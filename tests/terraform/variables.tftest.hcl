@@ -1,6 +1,16 @@
 # What can't be right is refused before anything is made.
 
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "us-east-1" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "111122223333" }
+  }
+}
 
 variables {
   clusters = { reference = {} }
@@ -135,6 +145,14 @@ run "a_pointless_brake" {
     clusters = { prod = { recover = true } }
   }
   expect_failures = [var.clusters]
+}
+
+run "an_alarm_between_two_runs" {
+  command = plan
+  variables {
+    clusters = { prod = { schedule_expression = "rate(6 hours)", alarm_silence_hours = 6 } }
+  }
+  expect_failures = [aws_scheduler_schedule.this]
 }
 
 run "an_expression_of_a_cluster_that_is_none" {
