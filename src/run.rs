@@ -29,12 +29,12 @@ use crate::{
     planning::{
         imbalance::{Measure, measure},
         levelling,
-        model::{Cluster, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
+        model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
         notes::{MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan, protections_needed},
         policy::Mode,
         second_look,
-        strategy::surge::Leftover,
+        strategy::{Failure, FailureKind, surge::Leftover},
         view,
     },
     progress::Progress,
@@ -44,6 +44,8 @@ use crate::{
 
 /// A cluster whose container instances are others at each second look is planned for as it is, after so many.
 const LOOKS_TWICE: usize = 3;
+/// Between two looks at the container instances, where one fails.
+const LOOKS_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a run is handed from outside, so that a test or a rehearsal can hand it something else.
 #[derive(Debug)]
@@ -367,7 +369,7 @@ impl Story<'_> {
                 return Ok(());
             }
             let listed: Vec<ContainerInstanceArn> = cluster.container_instances.keys().cloned().collect();
-            let seen = self.target.container_instances(&listed).await?;
+            let seen = self.container_instances(&listed, bounds).await?;
             let seen = seen.into_iter().map(|instance| (instance.arn.clone(), Arc::new(instance))).collect();
             let changes = second_look::changes(&cluster.container_instances, &seen);
             let [first, others @ ..] = changes.as_slice() else { return Ok(()) };
@@ -380,6 +382,23 @@ impl Story<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks at container instances; one look that fails ends nothing.
+    async fn container_instances(
+        &self,
+        listed: &[ContainerInstanceArn],
+        bounds: &Bounds<'_>,
+    ) -> Result<Vec<ContainerInstance>, Failure> {
+        loop {
+            match self.target.container_instances(listed).await {
+                Err(failure) if failure.kind != FailureKind::Refused && !bounds.until_last_start().is_zero() => {
+                    tracing::info!(reason = %failure, "a call failed; looking again");
+                    tokio::time::sleep(LOOKS_AGAIN.min(bounds.until_last_start())).await;
+                }
+                looked => return looked,
+            }
+        }
     }
 
     /// Measures and plans a cluster that was read again.

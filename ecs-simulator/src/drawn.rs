@@ -5,7 +5,8 @@
 //! `gpus`, `gpu` (`ALL`, `share`), `subnets` (of tasks with an interface of their own), `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
 //! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
 //! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group; `pair`: two, and blue/green deployments), `check` (a container health check),
-//! `sidecar` (an essential container without one), `awsvpc`, `provider`, `controller`, `breaker`, `rollout`, `tag.KEY`.
+//! `sidecar` (an essential container without one), `awsvpc`, `provider` (`od`, or several with weight and
+//! base: `od:1:2,spot:3`), `controller`, `breaker`, `rollout`, `tag.KEY`.
 //! Of a capacity provider: `minimum` (0) and `maximum` of its Auto Scaling group, `scaling` (`DISABLED`: not managed), `target`
 //! (percent, 100).
 //! A task is a service's name; behind it `!` marks it unhealthy, `?` pending, `*` protected by the application for a day.
@@ -64,8 +65,10 @@ impl Snapshot {
                 if mark == Some('*') {
                     task["protectedUntil"] = json!(BEGAN + 24 * 3600 + 7200);
                 }
-                if let Some(provider) = provider {
-                    task["capacityProviderName"] = json!(provider);
+                if let Some(strategy) = provider {
+                    // Of several, that of the container instance.
+                    let of_instance = drawn.settings.get("provider").filter(|_| strategy.contains(','));
+                    task["capacityProviderName"] = json!(of_instance.unwrap_or(strategy));
                 }
                 if standalone.is_some() {
                     task["startedBy"] = json!("somebody");
@@ -191,7 +194,7 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
                     answer["deploymentConfiguration"]["strategy"] = json!("BLUE_GREEN");
                 }
             }
-            "provider" => answer["capacityProviderStrategy"] = json!([{"capacityProvider": value, "weight": 1}]),
+            "provider" => answer["capacityProviderStrategy"] = providers(value)?,
             "subnets" => {
                 let subnets: Vec<&str> = value.split(',').collect();
                 answer["networkConfiguration"] = json!({"awsvpcConfiguration": {"subnets": subnets}});
@@ -210,6 +213,17 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
     answer["tags"] = json!(tags);
     answer["placementConstraints"] = json!(constraints);
     Ok(answer)
+}
+
+/// A capacity provider strategy: `od`, or several with their weights and perhaps bases, as `od:1:2,spot:3`.
+fn providers(text: &str) -> Result<Value> {
+    let entry = |entry: &str| {
+        let mut parts = entry.split(':');
+        let name = parts.next().unwrap_or_default();
+        let mut number = |default| parts.next().map_or(Ok(default), |part| number("provider", part));
+        Ok(json!({"capacityProvider": name, "weight": number(1)?, "base": number(0)?}))
+    };
+    text.split(',').map(entry).collect()
 }
 
 /// A capacity provider, and the Auto Scaling group of its name.

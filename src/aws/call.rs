@@ -17,7 +17,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// So long such a call is made again and again: longer than an outage that passes by itself as a rule.
-const KEEPS_ON: Duration = Duration::from_secs(100);
+pub const KEEPS_ON: Duration = Duration::from_secs(100);
 /// How much of an answer that is none of AWS's is quoted.
 const QUOTED_CHARACTERS: usize = 80;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    aws::Target,
+    aws::{Target, call::KEEPS_ON},
     clock::Clock,
     planning::{
         lease::{Key, Keys, Next, SETTLES, Stage, State, lasts_until, next, writes_until},
@@ -18,8 +18,6 @@ use crate::{
 
 /// Between two reads while nothing is to be seen yet.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often the key is written at most, where nobody answers.
-const WRITES: u32 = 12;
 
 /// A lease that is held.
 #[derive(Debug)]
@@ -74,6 +72,7 @@ pub(super) async fn take(
     let mut own = Key { run_id: run_id.to_owned(), state: State::Asking, until: lasts_until(clock.now(), deadline) };
     let mut held = Held { cluster_arn: String::new(), tags: Vec::new() };
     let (mut stage, mut written_at, mut writes) = (Stage::Begun, Instant::now(), 0);
+    let gives_up_at = Instant::now() + KEEPS_ON;
     loop {
         let (cluster_arn, tags) = target.cluster_tags().await?;
         held.cluster_arn = cluster_arn;
@@ -106,7 +105,9 @@ pub(super) async fn take(
         writes += 1;
         match target.tag(&held.cluster_arn, &tag, &own.to_string()).await {
             Ok(()) => stage = if wanted == State::Asking { Stage::Asked } else { Stage::Held },
-            Err(failure) if failure.kind == FailureKind::Refused || writes >= WRITES => return Err(failure),
+            Err(failure) if failure.kind == FailureKind::Refused || Instant::now() >= gives_up_at => {
+                return Err(failure);
+            }
             // It may land later, over what is written then: so this run goes on with a key of another name.
             Err(failure) if failure.kind == FailureKind::Unanswered => {
                 own = Key { run_id: format!("{run_id}.{}", writes + 1), state: State::Asking, ..own };
@@ -135,22 +136,19 @@ impl Held {
     /// # Errors
     /// When the cluster can't be tagged; the lease lapses by itself.
     pub(super) async fn release(&self, target: Target<'_>) -> Result<(), Failure> {
-        let mut last = Ok(());
-        for _ in 0..WRITES {
-            last = target.untag(&self.cluster_arn, &self.tags).await;
-            match &last {
-                Ok(()) => return last,
-                Err(failure) if failure.kind == FailureKind::Refused => return last,
-                Err(_) => {
+        let gives_up_at = Instant::now() + KEEPS_ON;
+        loop {
+            match target.untag(&self.cluster_arn, &self.tags).await {
+                Err(failure) if failure.kind != FailureKind::Refused && Instant::now() < gives_up_at => {
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep(AGAIN) => {}
-                        _ = target.clients.patience.over() => return last,
+                        _ = target.clients.patience.over() => return Err(failure),
                     }
                 }
+                released => return released,
             }
         }
-        last
     }
 
     async fn withdraw(self, target: Target<'_>, taken: Taken) -> Result<(Taken, Vec<String>), Failure> {

@@ -108,63 +108,6 @@ fn each_capacity_provider_keeps_its_tasks_whichever_ecs_chooses() {
     }
 }
 
-/// How many of `tasks` each of two providers gets, by `base` and `weight`: first the bases, then one by one.
-fn shares_by_rule(strategy: [(usize, usize); 2], tasks: usize) -> [usize; 2] {
-    let mut shares = [0, 0];
-    for _ in 0..tasks {
-        let lacks = (0..2).find(|it| shares[*it] < strategy[*it].0);
-        let rest = |it: &usize| shares[*it] - strategy[*it].0 + 1;
-        let by_weight = || {
-            let weighted = (0..2).filter(|it| strategy[*it].1 > 0);
-            weighted
-                .min_by(|one, other| (rest(one) * strategy[*other].1).cmp(&(rest(other) * strategy[*one].1)))
-                .unwrap()
-        };
-        shares[lacks.unwrap_or_else(by_weight)] += 1;
-    }
-    shares
-}
-
-#[test]
-fn after_a_run_each_provider_s_share_is_as_base_and_weight_give_it() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/provider-weights.json");
-    let Ok(text) = fs::read_to_string(&path) else { return println!("skipped: {} is absent", path.display()) };
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let (mut moved, mut cured) = (0, 0);
-    for seed in 0..96_usize {
-        let strategy = [[(0, 1), (0, 1)], [(1, 1), (0, 3)], [(0, 1), (0, 2)], [(2, 0), (0, 1)]][seed % 4];
-        let by_rule = shares_by_rule(strategy, 4);
-        let mut drawn = document.clone();
-        for (number, (base, weight)) in strategy.into_iter().enumerate() {
-            drawn["services"][0]["capacityProviderStrategy"][number]["base"] = base.into();
-            drawn["services"][0]["capacityProviderStrategy"][number]["weight"] = weight.into();
-        }
-        let instance = |number: usize| document["containerInstances"][number]["containerInstanceArn"].clone();
-        let mut bits = seed / 4;
-        for task in 0..4 {
-            let (provider, name) = if task < by_rule[0] { (0, "od") } else { (1, "spot") };
-            drawn["tasks"][task]["containerInstanceArn"] = instance(provider * 2 + bits % 2);
-            drawn["tasks"][task]["capacityProviderName"] = name.into();
-            bits /= 2;
-        }
-        let tasks = drawn["tasks"].as_array().unwrap().clone();
-        for instance in drawn["containerInstances"].as_array_mut().unwrap() {
-            let here = |task: &&serde_json::Value| task["containerInstanceArn"] == instance["containerInstanceArn"];
-            instance["runningTasksCount"] = tasks.iter().filter(here).count().into();
-        }
-        let cluster = Snapshot::from_value(&drawn).unwrap();
-        let (report, rehearsal) = run(&cluster, "THRESHOLD=0");
-        assert_eq!(shares(&rehearsal), by_rule, "{seed}: {}", spread_of(&rehearsal, "web"));
-        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{seed}");
-        let before = report.before.as_ref().unwrap().misplaced_tasks;
-        let after = report.after.as_ref().map_or(before, |after| after.misplaced_tasks);
-        assert!(after <= before, "{seed}: {after} after {before}");
-        moved += report.services[0].moved;
-        cured += before - after;
-    }
-    assert!(cured > 10 && moved <= cured * 2, "{cured} cured by {moved} moves");
-}
-
 #[test]
 fn tasks_that_may_not_run_beside_another_or_whose_data_stay_behind() {
     check("maximum-100", "worker", "", "2 misplaced, 2 stuck, 0 planned, 0 started, [] at-maximum");

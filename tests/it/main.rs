@@ -27,6 +27,7 @@ mod reference;
 mod reviewed;
 mod second_look;
 mod several;
+mod shares;
 mod snapshot;
 mod steering;
 mod storm;
