@@ -22,8 +22,9 @@ use aws_sdk_ecs::{
     },
     types::{
         AdvancedConfiguration, AvailabilityZoneRebalancing, CanaryConfiguration, CapacityProviderStrategyItem,
-        DeploymentConfiguration, DeploymentStrategy, LaunchType, LinearConfiguration, LoadBalancer,
-        PlacementConstraint, PlacementConstraintType, PlacementStrategy, PlacementStrategyType, PropagateTags, Tag,
+        DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentStrategy, LaunchType, LinearConfiguration,
+        LoadBalancer, PlacementConstraint, PlacementConstraintType, PlacementStrategy, PlacementStrategyType,
+        PropagateTags, Tag,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -36,8 +37,10 @@ use crate::{
 
 pub use self::{
     cleaning::{clean, is_allowed},
-    looking::{Instance, Look, Task, Told},
+    looking::{Deployment, Instance, Look, Task, Told},
 };
+
+pub(crate) use self::looking::not_shown;
 
 /// Between two looks at what is waited for.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
@@ -122,6 +125,8 @@ pub struct Plan<'a> {
     pub evens_zones: bool,
     /// minimumHealthyPercent and maximumPercent.
     pub percents: Option<(i32, i32)>,
+    /// With a circuit breaker, which doesn't roll back.
+    pub breaks: bool,
 }
 
 impl<'a> Lab<'a> {
@@ -172,6 +177,19 @@ impl<'a> Lab<'a> {
         Ok(name)
     }
 
+    /// Puts so many heavy tasks and tiny ones on an instance, and waits until they run.
+    pub(crate) async fn load(&self, instance: &Instance, (heavy, tiny): (i32, i32)) -> Result<(), Stop> {
+        let definitions = &self.stack.task_definitions;
+        for (definition, count) in [(&definitions.heavy, heavy), (&definitions.tiny, tiny)] {
+            if count > 0 {
+                let constraint = Some(on(instance));
+                let name = self.create(&Plan { definition, count, constraint, ..Plan::default() }).await?;
+                self.running(&name, count).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn creation(&self, name: &str, plan: &Plan<'_>) -> CreateServiceFluentBuilder {
         let tag = Tag::builder().key(TAG).value(self.probe).build();
         let mut request = self
@@ -216,6 +234,11 @@ impl<'a> Lab<'a> {
                 .role_arn(&swap.role);
             let targets = targets(&swap.target_groups[0]).advanced_configuration(advanced.build());
             request = request.load_balancers(targets.build()).deployment_configuration(swapping(strategy));
+        }
+        if plan.breaks {
+            let breaker = DeploymentCircuitBreaker::builder().enable(true).rollback(false).build();
+            let configuration = DeploymentConfiguration::builder().deployment_circuit_breaker(breaker);
+            request = request.deployment_configuration(configuration.build());
         }
         if let Some((minimum, maximum)) = plan.percents {
             let percents = DeploymentConfiguration::builder();
@@ -399,6 +422,11 @@ fn swapping(strategy: &DeploymentStrategy) -> DeploymentConfiguration {
         _ => configuration,
     }
     .build()
+}
+
+/// The expression that this instance alone meets.
+pub(crate) fn on(instance: &Instance) -> String {
+    format!("ec2InstanceId == {}", instance.ec2)
 }
 
 /// `memberOf` and an expression.

@@ -1,5 +1,7 @@
 //! All probes, the short ones first.
 
+mod back_off;
+mod circuit_breaker;
 mod constraints_bind;
 mod count_above_maximum;
 mod default_strategy;
@@ -40,7 +42,7 @@ const READS: u32 = 20;
 const BETWEEN_READS: Duration = Duration::from_secs(2);
 
 /// Every probe, in the order in which they run.
-pub static PROBES: [Probe; 25] = [
+pub static PROBES: [Probe; 27] = [
     tag_characters::PROBE,
     short_arns::PROBE,
     stop_of_protected::PROBE,
@@ -51,6 +53,7 @@ pub static PROBES: [Probe; 25] = [
     constraints_bind::PROBE,
     maximum_percent::PROBE,
     unhealthy_order::PROBE,
+    circuit_breaker::PROBE,
     count_above_maximum::PROBE,
     drain_of_protected::PROBE,
     victim_leaves::PROBE,
@@ -65,6 +68,7 @@ pub static PROBES: [Probe; 25] = [
     live_target_group::PROBE,
     protection_binds::PROBE,
     spread_counts::PROBE,
+    back_off::PROBE,
     scale_in::PROBE,
 ];
 

@@ -66,6 +66,8 @@ pub struct TaskDefinitions {
     pub web: String,
     /// Takes next to nothing and has port 80, where nobody answers.
     pub deaf: String,
+    /// Takes next to nothing, and can't start: its image has no such program.
+    pub broken: String,
 }
 
 impl Stack {

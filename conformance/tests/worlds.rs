@@ -188,6 +188,25 @@ fn no_probe_takes_a_rule_among_equals_for_what_it_asks() {
     }
 }
 
+/// What each switch that no probe settles is for, and why none does.
+const WITHOUT_PROBE: [(&str, &str); 2] = [
+    ("deregistration-delay", "no question: a target group has it as an attribute, and the stack sets it"),
+    ("target-checks", "no question: a target group says how it checks, and the stack sets it"),
+];
+
+#[test]
+fn each_switch_has_a_probe_or_a_reason_why_it_has_none() {
+    let probed = PROBES.iter().filter_map(|probe| match probe.setting {
+        Setting::Behaviour(name) => Some(name),
+        Setting::Fault(_) | Setting::Nothing => None,
+    });
+    let mut settled: Vec<&str> = probed.chain(WITHOUT_PROBE.map(|(name, _)| name)).collect();
+    settled.sort_unstable();
+    let mut switches = SWITCHES.map(|switch| switch.name);
+    switches.sort_unstable();
+    assert_eq!(settled, switches);
+}
+
 #[test]
 fn each_value_of_a_probe_s_switch_is_one_that_it_can_find() {
     for probe in &PROBES {

@@ -164,12 +164,7 @@ pub(crate) fn target_checks(world: &World) -> (i64, i64) {
 /// A task's targets are registered, and checks begin.
 pub(crate) fn register_target(world: &mut World, arn: &str) {
     let (passes, interval) = target_checks(world);
-    let serves_nothing = world
-        .state
-        .tasks
-        .get(arn)
-        .and_then(|task| world.state.definitions.get(&task.definition))
-        .is_some_and(|definition| definition.serves_nothing);
+    let serves_nothing = definition_of(world, arn).is_some_and(|definition| definition.serves_nothing);
     let fails = world.chance(world.options.faults.failing_targets) || serves_nothing;
     let checks = if fails { FAILED_CHECKS } else { passes };
     let first = world.between(0, interval);
@@ -251,6 +246,11 @@ fn slowed(world: &World, milliseconds: i64) -> i64 {
     let factor = world.options.faults.slow_start;
     let delay = if factor > 0.0 { delay.mul_f64(factor.min(SLOWEST)) } else { delay };
     i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What a task was started from.
+fn definition_of<'a>(world: &'a World, arn: &str) -> Option<&'a Definition> {
+    world.state.tasks.get(arn).and_then(|task| world.state.definitions.get(&task.definition))
 }
 
 fn free_gpus(world: &World, instance: &Instance, definition: &str) -> Vec<String> {
@@ -338,19 +338,15 @@ pub(crate) fn signal(world: &mut World, arn: &str) {
 fn run(world: &mut World, arn: &str) {
     let share = world.options.faults.failing_start;
     let service = world.state.tasks.get(arn).and_then(|task| task.service.clone()).unwrap_or_default();
-    if world.chance(share) {
+    let never_starts = definition_of(world, arn).is_some_and(|definition| definition.never_starts);
+    if world.chance(share) || never_starts {
         stop(world, arn, "TaskFailedToStart", "CannotPullContainerError: failed to pull the image");
         fail(world, &service);
         return;
     }
     set(world, arn, Status::Running);
     let now = world.now;
-    let has_check = world
-        .state
-        .tasks
-        .get(arn)
-        .and_then(|task| world.state.definitions.get(&task.definition))
-        .is_some_and(|definition| definition.has_health_check);
+    let has_check = definition_of(world, arn).is_some_and(|definition| definition.has_health_check);
     let has_targets = world.state.services.get(&service).is_some_and(|service| !service.target_groups.is_empty());
     if let Some(task) = world.state.tasks.get_mut(arn) {
         task.started_at = Some(now);

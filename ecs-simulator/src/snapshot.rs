@@ -457,12 +457,12 @@ fn read_protection(place: &Place<'_>, state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// A task definition, of a snapshot or of a request to register one. An answer of DescribeTaskDefinition may be pasted whole.
-fn serves_nothing(container: &Place<'_>) -> bool {
-    let label = container.get("dockerLabels").get("ecs-simulator.targets");
-    label.raw().and_then(Value::as_str) == Some("unhealthy")
+/// Whether a container has a label with this value: how a task definition tells the simulator what becomes of its tasks.
+fn has_label(container: &Place<'_>, name: &str, value: &str) -> bool {
+    container.get("dockerLabels").get(name).raw().and_then(Value::as_str) == Some(value)
 }
 
+/// A task definition, of a snapshot or of a request to register one. An answer of DescribeTaskDefinition may be pasted whole.
 pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
     place.object()?;
     let (place, tags) = if place.get("taskDefinition").exists() {
@@ -533,7 +533,8 @@ pub(crate) fn read_definition(place: &Place<'_>) -> Result<Definition> {
         constraints,
         required_attributes: attributes(&place.get("requiresAttributes"))?,
         has_health_check,
-        serves_nothing: containers.iter().any(serves_nothing),
+        serves_nothing: containers.iter().any(|container| has_label(container, "ecs-simulator.targets", "unhealthy")),
+        never_starts: containers.iter().any(|container| has_label(container, "ecs-simulator.starts", "never")),
         all_are_checked: all_are_checked && has_health_check,
     })
 }

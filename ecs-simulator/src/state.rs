@@ -389,6 +389,8 @@ pub(crate) struct Definition {
     pub(crate) has_health_check: bool,
     /// Whether its targets fail their checks: a container has the label `ecs-simulator.targets` with the value `unhealthy`.
     pub(crate) serves_nothing: bool,
+    /// Whether its tasks fail to start: a container has the label `ecs-simulator.starts` with the value `never`.
+    pub(crate) never_starts: bool,
     /// Whether every essential container has a check: only then a task is ever HEALTHY as a whole [API, HealthCheck].
     pub(crate) all_are_checked: bool,
 }

@@ -40,7 +40,7 @@ locals {
     "4 instances, t3.micro"          = 416
     "4 volumes of 30 GiB, gp3"       = 132
     "1 Application Load Balancer"    = 225
-    "6 public IPv4 addresses"        = 300
+    "4 public IPv4 addresses"        = 200
     "less than 1 unit of a balancer" = 80
     "1 instance more for 20 minutes" = 16
   }
@@ -147,8 +147,10 @@ resource "aws_lb" "this" {
   # checkov:skip=CKV_AWS_150: an example is to be deleted
   # checkov:skip=CKV2_AWS_20: nobody visits it
   # checkov:skip=CKV2_AWS_28: nobody visits it
-  name                       = var.name
-  load_balancer_type         = "application"
+  name               = var.name
+  load_balancer_type = "application"
+  # Without public addresses, which cost something.
+  internal                   = true
   subnets                    = aws_subnet.this[*].id
   security_groups            = [aws_security_group.balancer.id]
   drop_invalid_header_fields = true
@@ -386,6 +388,8 @@ locals {
     web   = { command = ["httpd", "-f", "-p", "80"], memory = 16, ports = [{ containerPort = 80, hostPort = 0 }] }
     # Nobody answers on its port.
     deaf = { command = local.wait, memory = 16, ports = [{ containerPort = 80, hostPort = 0 }] }
+    # It can't start.
+    broken = { command = ["/no-such-program"], memory = 16, ports = [] }
   }
 }
 

@@ -86,7 +86,7 @@ run "four_instances_in_two_zones" {
     error_message = "The output has what the command takes."
   }
   assert {
-    condition     = sort(keys(output.stack.task_definitions)) == tolist(["deaf", "heavy", "tiny", "web"])
+    condition     = sort(keys(output.stack.task_definitions)) == tolist(["broken", "deaf", "heavy", "tiny", "web"])
     error_message = "So have the task definitions."
   }
   assert {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_ecs::types::DesiredStatus;
+use aws_sdk_ecs::types::{DesiredStatus, ServiceField};
 use tokio::time::{Instant, sleep};
 
 use super::{Lab, call};
@@ -18,8 +18,8 @@ const READINGS: u32 = 40;
 pub struct Look {
     /// How many tasks it is to have.
     pub desired: i32,
-    /// Its deployments, newest first: id and rollout state.
-    pub deployments: Vec<(String, String)>,
+    /// Its deployments, newest first.
+    pub deployments: Vec<Deployment>,
     /// Its tasks that are to run, by ARN.
     pub tasks: BTreeMap<String, Task>,
     /// What it told, oldest first.
@@ -36,7 +36,13 @@ impl Look {
 
     /// Whether no deployment is under way.
     pub fn is_complete(&self) -> bool {
-        matches!(self.deployments.as_slice(), [(_, state)] if state == "COMPLETED" || state.is_empty())
+        matches!(self.deployments.as_slice(), [only] if only.state == "COMPLETED" || only.state.is_empty())
+    }
+
+    /// Whether its newest deployment is another one than it was.
+    pub fn is_deployed_since(&self, before: &Self) -> bool {
+        let newest = |look: &Self| look.deployments.first().map(|deployment| deployment.id.clone());
+        newest(self) != newest(before)
     }
 
     /// How many tasks are on each instance.
@@ -50,6 +56,17 @@ impl Look {
         let told = self.events.last().map(|event| format!("; it told: {event}")).unwrap_or_default();
         format!("desired {}, tasks [{}], {} deployments{told}", self.desired, tasks.join(", "), self.deployments.len())
     }
+}
+
+/// A deployment of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: String,
+    /// IN_PROGRESS, COMPLETED, FAILED; empty where none is told.
+    pub state: String,
+    /// How many of its tasks failed to start, or were unhealthy.
+    pub failed_tasks: i32,
 }
 
 /// A task as it was described.
@@ -115,40 +132,38 @@ pub struct Instance {
 impl Lab<'_> {
     /// The service, as two readings in a row show it.
     pub(crate) async fn look(&self, service: &str) -> Result<Look, Stop> {
-        let mut before = self.read(service).await?;
-        for _ in 0..READINGS {
-            sleep(BETWEEN_READINGS).await;
-            let reading = self.read(service).await?;
-            match &reading {
-                Some(look) if reading == before => return Ok(look.clone()),
-                _ => before = reading,
-            }
-        }
-        match before {
-            Some(last) => Err(Stop::contradiction(
-                format!("what {service} is like, {READINGS} times in a row"),
-                format!("something else each time; at last {}", last.shown()),
-            )),
-            None => Err(Stop::not_settled(format!("DescribeServices doesn't show {service}"))),
-        }
+        let what = format!("what {service} is like");
+        let look = agreed(&what, || self.read(service), Look::shown).await?;
+        look.ok_or_else(|| not_shown(service))
+    }
+
+    /// All tasks that the service has or had within the last hour, oldest first, as two readings in a row show them.
+    pub(crate) async fn history(&self, service: &str) -> Result<Vec<Task>, Stop> {
+        let read = || async { self.read_history(service).await.map(Some) };
+        let tasks = agreed(&format!("the tasks of {service}"), read, |tasks| format!("{} tasks", tasks.len())).await?;
+        Ok(tasks.unwrap_or_default())
+    }
+
+    async fn read_history(&self, service: &str) -> Result<Vec<Task>, Stop> {
+        let mut arns = self.list(service, DesiredStatus::Running).await?;
+        arns.extend(self.list(service, DesiredStatus::Stopped).await?);
+        let mut tasks = self.tasks(&arns, &format!("service:{service}")).await?;
+        tasks.sort_by(|one, other| (one.created, &one.arn).cmp(&(other.created, &other.arn)));
+        Ok(tasks)
     }
 
     /// None while the service isn't shown: it may just have been made.
     async fn read(&self, service: &str) -> Result<Option<Look>, Stop> {
-        let cluster = &self.stack.cluster;
-        let answer =
-            call("DescribeServices", self.ecs().describe_services().cluster(cluster).services(service).send()).await?;
-        let [described] = answer.services() else {
-            return Ok(None);
-        };
+        let Some(described) = self.described(service).await? else { return Ok(None) };
         let arns = self.list(service, DesiredStatus::Running).await?;
         let tasks = self.tasks(&arns, &format!("service:{service}")).await?;
         let mut events: Vec<String> =
             described.events().iter().filter_map(|event| event.message().map(str::to_owned)).collect();
         events.reverse();
-        let deployment = |deployment: &aws_sdk_ecs::types::Deployment| {
-            let state = deployment.rollout_state().map(|state| state.as_str().to_owned());
-            (deployment.id().unwrap_or_default().to_owned(), state.unwrap_or_default())
+        let deployment = |deployment: &aws_sdk_ecs::types::Deployment| Deployment {
+            id: deployment.id().unwrap_or_default().to_owned(),
+            state: deployment.rollout_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+            failed_tasks: deployment.failed_tasks(),
         };
         Ok(Some(Look {
             desired: described.desired_count(),
@@ -162,19 +177,29 @@ impl Lab<'_> {
         }))
     }
 
+    /// The service as one answer has it.
+    pub(crate) async fn described(&self, service: &str) -> Result<Option<aws_sdk_ecs::types::Service>, Stop> {
+        let request = self.ecs().describe_services().cluster(&self.stack.cluster).services(service);
+        let answer = call("DescribeServices", request.include(ServiceField::Tags).send()).await?;
+        Ok(answer.services.unwrap_or_default().into_iter().next())
+    }
+
     /// What the service told, oldest first, with the moments.
     pub(crate) async fn told(&self, service: &str) -> Result<Vec<Told>, Stop> {
-        let request = self.ecs().describe_services().cluster(&self.stack.cluster).services(service);
-        let answer = call("DescribeServices", request.send()).await?;
-        let [described] = answer.services() else {
-            return Err(Stop::not_settled(format!("DescribeServices doesn't show {service}")));
-        };
+        let described = self.described(service).await?.ok_or_else(|| not_shown(service))?;
         let told = |event: &aws_sdk_ecs::types::ServiceEvent| Told {
             id: event.id().unwrap_or_default().to_owned(),
             at: event.created_at().and_then(|moment| moment.to_millis().ok()).unwrap_or_default(),
             message: event.message().unwrap_or_default().to_owned(),
         };
         Ok(described.events().iter().rev().map(told).collect())
+    }
+
+    /// What the service told since then.
+    pub(crate) async fn told_since(&self, service: &str, before: &[Told]) -> Result<Vec<Told>, Stop> {
+        let mut told = self.told(service).await?;
+        told.retain(|told| !before.iter().any(|known| known.id == told.id));
+        Ok(told)
     }
 
     /// What the service tells that isn't among `before`, once `is_it` has come.
@@ -188,8 +213,7 @@ impl Lab<'_> {
         let began = Instant::now();
         self.tell(&format!("{service}: {what}"));
         loop {
-            let mut told = self.told(service).await?;
-            told.retain(|told| !before.iter().any(|known| known.id == told.id));
+            let told = self.told_since(service, before).await?;
             if told.iter().any(|told| is_it(&told.message)) {
                 return Ok(told);
             }
@@ -283,16 +307,9 @@ impl Lab<'_> {
 
     /// The instances that take tasks, by ARN, as two readings in a row show them.
     pub(crate) async fn instances(&self) -> Result<Vec<Instance>, Stop> {
-        let mut before = self.read_instances().await?;
-        for _ in 0..READINGS {
-            sleep(BETWEEN_READINGS).await;
-            let reading = self.read_instances().await?;
-            if reading == before {
-                return Ok(reading);
-            }
-            before = reading;
-        }
-        Err(Stop::contradiction(format!("for the instances, {READINGS} times in a row"), "others each time"))
+        let read = || async { self.read_instances().await.map(Some) };
+        let instances = agreed("the instances", read, |instances| format!("{} instances", instances.len())).await?;
+        Ok(instances.unwrap_or_default())
     }
 
     async fn read_instances(&self) -> Result<Vec<Instance>, Stop> {
@@ -316,6 +333,30 @@ impl Lab<'_> {
         instances.sort_by(|one, other| one.arn.cmp(&other.arn));
         Ok(instances)
     }
+}
+
+/// What two readings in a row show alike; none where none of them shows anything.
+async fn agreed<T: PartialEq>(
+    what: &str,
+    read: impl AsyncFn() -> Result<Option<T>, Stop>,
+    shown: impl Fn(&T) -> String,
+) -> Result<Option<T>, Stop> {
+    let mut before = read().await?;
+    for _ in 0..READINGS {
+        sleep(BETWEEN_READINGS).await;
+        let reading = read().await?;
+        if reading.is_some() && reading == before {
+            return Ok(reading);
+        }
+        before = reading;
+    }
+    let Some(last) = before else { return Ok(None) };
+    let answered = format!("something else each time; at last {}", shown(&last));
+    Err(Stop::contradiction(format!("{what}, {READINGS} times in a row"), answered))
+}
+
+pub(crate) fn not_shown(service: &str) -> Stop {
+    Stop::not_settled(format!("DescribeServices doesn't show {service}"))
 }
 
 fn instance(instance: &aws_sdk_ecs::types::ContainerInstance) -> Instance {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace, SuspendedState};
-use aws_sdk_ecs::types::ServiceField;
 use aws_sdk_sqs::types::Message;
 
-use super::{Lab, Refusal, Site, attempt, call};
+use super::{Lab, Refusal, Site, attempt, call, looking::not_shown};
 use crate::{
     finding::Stop,
     stack::{PREFIX, Stack},
@@ -85,10 +84,8 @@ impl Lab<'_> {
 
     /// A service's ARN.
     pub(crate) async fn arn(&self, service: &str) -> Result<String, Stop> {
-        let request = self.ecs().describe_services().cluster(&self.stack.cluster).services(service);
-        let answer = call("DescribeServices", request.send()).await?;
-        let arn = answer.services().first().and_then(|service| service.service_arn());
-        arn.map(str::to_owned).ok_or_else(|| Stop::not_settled(format!("DescribeServices doesn't show {service}")))
+        let arn = self.described(service).await?.and_then(|described| described.service_arn);
+        arn.ok_or_else(|| not_shown(service))
     }
 
     /// Puts a tag on whatever has this ARN.
@@ -106,9 +103,8 @@ impl Lab<'_> {
 
     /// The value of a service's tag.
     pub(crate) async fn tag_of(&self, service: &str, key: &str) -> Result<Option<String>, Stop> {
-        let request = self.ecs().describe_services().cluster(&self.stack.cluster).services(service);
-        let answer = call("DescribeServices", request.include(ServiceField::Tags).send()).await?;
-        let tags = answer.services().first().map(aws_sdk_ecs::types::Service::tags).unwrap_or_default();
+        let described = self.described(service).await?;
+        let tags = described.as_ref().map(aws_sdk_ecs::types::Service::tags).unwrap_or_default();
         Ok(tags.iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value().map(str::to_owned)))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::short;
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan, member_of, strategy_of},
+    lab::{Lab, Plan, member_of, on, strategy_of},
     probe::{Belief, Probe, Setting},
 };
 
@@ -49,14 +49,14 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         let plan = Plan {
             definition: &lab.stack.task_definitions.tiny,
             count: 1,
-            constraint: Some(format!("ec2InstanceId == {}", old.ec2)),
+            constraint: Some(on(old)),
             ..Plan::default()
         };
         let (service, before) = lab.make(&plan).await?;
         if before.on(&old.arn) != 1 {
             return Err(Stop::contradiction(format!("a service on {} alone", old.arn), before.shown()));
         }
-        let constraint = member_of(&format!("ec2InstanceId == {}", new.ec2));
+        let constraint = member_of(&on(new));
         match between {
             None => {
                 lab.update(&service, |request| request.placement_constraints(constraint).desired_count(2)).await?;

@@ -40,21 +40,13 @@ const BEGINNINGS: u32 = 10;
 
 async fn work(lab: &Lab<'_>) -> Outcome {
     let instances = lab.instances().await?;
-    let definitions = &lab.stack.task_definitions;
     let mut before = BTreeMap::<&str, usize>::new();
     for instance in &instances {
         let place = before.entry(instance.zone.as_str()).or_default();
-        let (heavy, tiny) = BALLAST[*place % BALLAST.len()];
+        lab.load(instance, BALLAST[*place % BALLAST.len()]).await?;
         *place += 1;
-        for (definition, count) in [(&definitions.heavy, heavy), (&definitions.tiny, tiny)] {
-            if count > 0 {
-                let constraint = Some(format!("ec2InstanceId == {}", instance.ec2));
-                let name = lab.create(&Plan { definition, count, constraint, ..Plan::default() }).await?;
-                lab.running(&name, count).await?;
-            }
-        }
     }
-    let plan = Plan { definition: &definitions.tiny, count: 1, ..Plan::default() };
+    let plan = Plan { definition: &lab.stack.task_definitions.tiny, count: 1, ..Plan::default() };
     let (service, mut look) = lab.make(&plan).await?;
     let mut odds = Odds::new(&["fewest", "most", "random"]);
     while look.desired <= PLACEMENTS && !odds.is_decided() {

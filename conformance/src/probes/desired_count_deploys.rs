@@ -103,8 +103,7 @@ async fn deploys(lab: &Lab<'_>, service: &str, before: &Look) -> Result<bool, St
     for _ in 0..LOOKS {
         lab.pause(BETWEEN).await;
         let look = lab.look(service).await?;
-        let ids = |look: &Look| look.deployments.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        if ids(&look) != ids(before) || !look.is_complete() {
+        if look.is_deployed_since(before) || !look.is_complete() {
             return Ok(true);
         }
     }

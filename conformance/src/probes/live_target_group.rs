@@ -43,12 +43,11 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         let service = lab.create(&plan).await?;
         let before = lab.at_rest(&service, COUNT).await?;
         let first = live(lab, &service).await?;
-        let old = before.deployments.first().map(|(id, _)| id.clone());
         lab.update(&service, |request| request.force_new_deployment(true)).await?;
         lab.until(&service, "the second deployment", |now| {
             now.has_running(COUNT)
                 && now.is_complete()
-                && now.deployments.first().map(|(id, _)| id.clone()) != old
+                && now.is_deployed_since(&before)
                 && now.tasks.keys().all(|arn| !before.tasks.contains_key(arn))
         })
         .await?;

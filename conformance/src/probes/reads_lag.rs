@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan, call},
+    lab::{Lab, Plan},
     probe::{Belief, Probe, Setting},
 };
 
@@ -83,11 +83,7 @@ async fn lag(lab: &Lab<'_>, service: &str, written: Written<'_>) -> Result<Durat
     loop {
         let at = began.elapsed();
         let shown = match written {
-            Written::Count(count) => {
-                let request = lab.ecs().describe_services().cluster(&lab.stack.cluster).services(service);
-                let answer = call("DescribeServices", request.send()).await?;
-                answer.services().first().is_some_and(|known| known.desired_count() == count)
-            }
+            Written::Count(count) => lab.described(service).await?.is_some_and(|known| known.desired_count() == count),
             Written::Tag(value) => lab.tag_of(service, TAG).await?.as_deref() == Some(value),
         };
         match (shown, first) {

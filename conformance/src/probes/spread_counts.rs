@@ -37,15 +37,8 @@ const ROUNDS: usize = 8;
 const BALLAST: [(i32, i32); 4] = [(0, 0), (0, 4), (1, 7), (2, 10)];
 
 async fn work(lab: &Lab<'_>) -> Outcome {
-    for (instance, (heavy, tiny)) in lab.instances().await?.iter().zip(BALLAST) {
-        let definitions = &lab.stack.task_definitions;
-        for (definition, count) in [(&definitions.heavy, heavy), (&definitions.tiny, tiny)] {
-            if count > 0 {
-                let constraint = Some(format!("ec2InstanceId == {}", instance.ec2));
-                let name = lab.create(&Plan { definition, count, constraint, ..Plan::default() }).await?;
-                lab.running(&name, count).await?;
-            }
-        }
+    for (instance, ballast) in lab.instances().await?.iter().zip(BALLAST) {
+        lab.load(instance, ballast).await?;
     }
     let (counts_old, mut seen) = counts_old(lab).await?;
     let (counts_stopping, more) = counts_stopping(lab).await?;
@@ -82,9 +75,8 @@ async fn counts_old(lab: &Lab<'_>) -> Result<(bool, Vec<String>), Stop> {
         }
         let taken: BTreeSet<String> = look.tasks.values().map(|task| task.instance.clone()).collect();
         lab.update(&service, |request| request.force_new_deployment(true)).await?;
-        let old = look.deployments.first().map(|(id, _)| id.clone());
         lab.until(&service, "the new deployment's tasks", |now| {
-            now.has_running(count) && now.is_complete() && now.deployments.first().map(|(id, _)| id.clone()) != old
+            now.has_running(count) && now.is_complete() && now.is_deployed_since(&look)
         })
         .await?;
         let after = lab.steady(&service, count).await?;

@@ -35,7 +35,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     let (gone, _) = lab.lower_by_one(&service, &before).await?;
     lab.stopped(&gone.arn).await?;
     lab.at_rest(&service, 1).await?;
-    let scaled_in = new(lab, &service, &known).await?;
+    let scaled_in = lab.told_since(&service, &known).await?;
     let value = order(&scaled_in)?;
     let mut seen = vec![format!("a scale-in: {}", super::timed(&scaled_in))];
 
@@ -48,7 +48,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     for arn in old.tasks.keys() {
         lab.stopped(arn).await?;
     }
-    let deployed = new(lab, &service, &known).await?;
+    let deployed = lab.told_since(&service, &known).await?;
     seen.push(format!("a deployment: {}", super::timed(&deployed)));
     if order(&deployed)? != value {
         return Err(Stop::contradiction("the order of events in a scale-in, and in a deployment", seen.join("; ")));
@@ -64,16 +64,9 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         it.contains(" registered ")
     })
     .await?;
-    let stopped = new(lab, &service, &known).await?;
+    let stopped = lab.told_since(&service, &known).await?;
     seen.push(format!("StopTask: {}", super::timed(&stopped)));
     Ok(Found { value: value.to_owned(), seen })
-}
-
-/// What the service told since then.
-async fn new(lab: &Lab<'_>, service: &str, known: &[Told]) -> Result<Vec<Told>, Stop> {
-    let mut told = lab.told(service).await?;
-    told.retain(|told| !known.iter().any(|known| known.id == told.id));
-    Ok(told)
 }
 
 fn order(told: &[Told]) -> Result<&'static str, Stop> {

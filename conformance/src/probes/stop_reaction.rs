@@ -20,13 +20,13 @@ pub(super) const PROBE: Probe = Probe {
         ("10s", "9.5 to 20 s after"),
         ("40s", "more than 35 s after"),
     ],
-    calls: 550,
-    minutes: 13,
+    calls: 470,
+    minutes: 11,
     work: |lab| Box::pin(work(lab)),
 };
 
 /// The scheduler looks each ten seconds or so, which comes on top of its reaction: the soonest of so many tells the reaction.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 5;
 
 async fn work(lab: &Lab<'_>) -> Outcome {
     let plan = Plan { definition: &lab.stack.task_definitions.tiny, count: 2, ..Plan::default() };

@@ -50,8 +50,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         waited += u32::from(lab.look(&service).await?.tasks.values().any(|task| task.status == "PROVISIONING"));
         bought += u32::from(lab.wanted_instances().await? > 0);
     }
-    let mut told = lab.told(&service).await?;
-    told.retain(|told| !before.iter().any(|known| known.id == told.id));
+    let told = lab.told_since(&service, &before).await?;
     let is_unplaced = told.iter().any(|told| told.message.contains("was unable to place a task"));
     let seen = vec![format!("{waited} looks saw the task in PROVISIONING; {}", super::timed(&told))];
     if bought < 2 {

@@ -42,17 +42,11 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     if instances.len() < BALLAST.len() {
         return Err(Stop::not_settled(format!("it takes {} instances", BALLAST.len())));
     }
-    let definitions = &lab.stack.task_definitions;
-    for (instance, (heavy, tiny)) in instances.iter().zip(BALLAST) {
-        for (definition, count) in [(&definitions.heavy, heavy), (&definitions.tiny, tiny)] {
-            if count > 0 {
-                let constraint = Some(format!("ec2InstanceId == {}", instance.ec2));
-                let name = lab.create(&Plan { definition, count, constraint, ..Plan::default() }).await?;
-                lab.running(&name, count).await?;
-            }
-        }
+    for (instance, ballast) in instances.iter().zip(BALLAST) {
+        lab.load(instance, ballast).await?;
     }
-    let plan = Plan { definition: &definitions.tiny, count: 0, strategy: &["spread:instanceId"], ..Plan::default() };
+    let tiny = &lab.stack.task_definitions.tiny;
+    let plan = Plan { definition: tiny, count: 0, strategy: &["spread:instanceId"], ..Plan::default() };
     let service = lab.create(&plan).await?;
     let mut look = lab.running(&service, 0).await?;
     let worlds: Vec<&'static str> = PROBE.values.iter().map(|(value, _)| *value).collect();

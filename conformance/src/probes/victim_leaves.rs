@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan, call},
+    lab::{Lab, Plan, not_shown},
     probe::{Belief, Probe, Setting},
 };
 
@@ -101,11 +101,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
 }
 
 async fn read(lab: &Lab<'_>, service: &str, began: Instant) -> Result<Reading, Stop> {
-    let request = lab.ecs().describe_services().cluster(&lab.stack.cluster).services(service);
-    let answer = call("DescribeServices", request.send()).await?;
-    let [described] = answer.services() else {
-        return Err(Stop::not_settled(format!("DescribeServices doesn't show {service}")));
-    };
+    let described = lab.described(service).await?.ok_or_else(|| not_shown(service))?;
     let listed = lab.list(service, DesiredStatus::Running).await?.len();
     let states = lab.targets(&lab.stack.target_groups[1]).await?;
     let draining = states.get("draining").copied().unwrap_or(0);

@@ -77,7 +77,9 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     // Without protection: it goes on to its end, once it has begun anew.
     let blocked = lab.told(&service).await?;
     let began = Instant::now();
-    while began.elapsed() < ANEW && !new(lab, &service, &blocked).await?.iter().any(|it| it.message.contains(BEGUN)) {
+    while began.elapsed() < ANEW
+        && !lab.told_since(&service, &blocked).await?.iter().any(|it| it.message.contains(BEGUN))
+    {
         lab.pause(super::BETWEEN_READS).await;
     }
     let before = blocked;
@@ -85,7 +87,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     let is_even = |now: &Look| now.has_running(2) && zones(now, &instances).values().all(|tasks| *tasks == 1);
     lab.until(&service, "even zones", is_even).await?;
     look = lab.steady(&service, 2).await?;
-    let told = new(lab, &service, &before).await?;
+    let told = lab.told_since(&service, &before).await?;
     if !is_even(&look) {
         return Err(Stop::contradiction("the zones of two tasks, once even, to stay so", look.shown()));
     }
@@ -111,13 +113,6 @@ async fn work(lab: &Lab<'_>) -> Outcome {
 
 fn ended(told: &str) -> bool {
     told.contains(EVEN) || told.contains(STOPPED) || told.contains(BLOCKED)
-}
-
-/// What the service told since then.
-async fn new(lab: &Lab<'_>, service: &str, before: &[Told]) -> Result<Vec<Told>, Stop> {
-    let mut told = lab.told(service).await?;
-    told.retain(|told| !before.iter().any(|known| known.id == told.id));
-    Ok(told)
 }
 
 /// Raises the count while zones are being evened out. What was told by then.
