@@ -44,6 +44,10 @@ pub(crate) use self::looking::not_shown;
 
 /// Between two looks at what is waited for.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// What was just written is read so often, until it is there.
+pub(crate) const READS: u32 = 20;
+/// Between them.
+pub(crate) const BETWEEN_READS: Duration = Duration::from_secs(2);
 /// Nothing that a probe waits for takes longer: targets drain for 5 minutes at most, an image is pulled in one.
 pub const PATIENCE: Duration = Duration::from_mins(20);
 /// Without a health check a task is healthy so long after it runs [API, DeploymentConfiguration: 40 s], and some more.
@@ -260,7 +264,14 @@ impl<'a> Lab<'a> {
 
     /// Sets a service's desired count, and nothing else.
     pub(crate) async fn set_count(&self, service: &str, count: i32) -> Result<(), Stop> {
-        self.update(service, |request| request.desired_count(count)).await
+        let request = self.ecs().update_service().cluster(&self.stack.cluster).service(service).desired_count(count);
+        let answer = call("UpdateService", request.send()).await?;
+        match answer.service() {
+            Some(service) if service.desired_count() == count => Ok(()),
+            _ => {
+                Err(Stop::contradiction(format!("{service} to have {count} tasks"), format!("{:?}", answer.service())))
+            }
+        }
     }
 
     /// Adds one task, waits until it runs, and tells which it is.
@@ -318,6 +329,36 @@ impl<'a> Lab<'a> {
             let answer = call("UpdateTaskProtection", request.send()).await?;
             if let Some(failure) = answer.failures().first() {
                 return Err(Stop::not_settled(format!("UpdateTaskProtection refused a task: {failure:?}")));
+            }
+            let known = answer.protected_tasks();
+            if known.len() != batch.len() || known.iter().any(|task| task.protection_enabled() != is_protected) {
+                return Err(Stop::contradiction(protection(batch, is_protected), format!("{known:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the protection of tasks until it is what it was set to.
+    pub(crate) async fn is_protected(&self, tasks: &[&str], is_protected: bool) -> Result<(), Stop> {
+        // [API, GetTaskProtection: 100]
+        for batch in tasks.chunks(100) {
+            let mut left = READS;
+            loop {
+                let arns = batch.iter().map(|arn| (*arn).to_owned()).collect();
+                let request = self.ecs().get_task_protection().cluster(&self.stack.cluster).set_tasks(Some(arns));
+                let answer = call("GetTaskProtection", request.send()).await?;
+                let known = answer.protected_tasks();
+                if known.len() == batch.len() && known.iter().all(|task| task.protection_enabled() == is_protected) {
+                    break;
+                }
+                left -= 1;
+                if left == 0 {
+                    return Err(Stop::contradiction(
+                        protection(batch, is_protected),
+                        format!("success, and {known:?}"),
+                    ));
+                }
+                sleep(BETWEEN_READS).await;
             }
         }
         Ok(())
@@ -407,6 +448,10 @@ impl<'a> Lab<'a> {
     }
 }
 
+fn protection(tasks: &[&str], is_protected: bool) -> String {
+    format!("the protection of {} to be {is_protected}", tasks.join(", "))
+}
+
 /// All of the traffic as soon as may be.
 fn swapping(strategy: &DeploymentStrategy) -> DeploymentConfiguration {
     let configuration = DeploymentConfiguration::builder().strategy(strategy.clone()).bake_time_in_minutes(0);
@@ -449,6 +494,25 @@ pub(crate) async fn call<T, E: ProvideErrorMetadata + Debug + std::error::Error 
     match attempt(operation, sent).await? {
         Ok(answer) => Ok(answer),
         Err(refusal) => Err(Stop::not_settled(format!("{operation}: {}: {}", refusal.code, refusal.message))),
+    }
+}
+
+/// The refusals that tell of what was asked. [API, common errors and those of each operation]
+///
+/// Others tell of who asks, or of the moment.
+const REFUSALS: [&str; 4] =
+    ["ClientException", "ConflictException", "InvalidParameterException", "InvalidParameterValueException"];
+
+/// The answer of a call that ECS may refuse for what it asks.
+pub(crate) async fn tried<T, E: ProvideErrorMetadata + Debug + std::error::Error + 'static, R: Debug>(
+    operation: &str,
+    sent: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<Result<T, Refusal>, Stop> {
+    match attempt(operation, sent).await? {
+        Err(refusal) if !REFUSALS.contains(&refusal.code.as_str()) => {
+            Err(Stop::not_settled(format!("{operation}: {}: {}", refusal.code, refusal.message)))
+        }
+        answer => Ok(answer),
     }
 }
 

@@ -29,17 +29,12 @@ mod unhealthy_order;
 mod victim_leaves;
 mod zone_rebalancing;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use crate::{
     lab::{Instance, Told},
     probe::Probe,
 };
-
-/// What was just written is read so often, until it is there.
-const READS: u32 = 20;
-/// Between them.
-const BETWEEN_READS: Duration = Duration::from_secs(2);
 
 /// Every probe, in the order in which they run.
 pub static PROBES: [Probe; 27] = [

@@ -104,7 +104,7 @@ fn called() -> BTreeSet<String> {
         .map(|path| fs::read_to_string(path).unwrap());
     let mut called = BTreeSet::new();
     for text in texts {
-        for begin in ["call(\"", "attempt(\"", "call_page(\""] {
+        for begin in ["call(\"", "attempt(\"", "tried(\"", "call_page(\""] {
             called.extend(text.split(begin).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         }
     }

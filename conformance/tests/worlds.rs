@@ -234,8 +234,10 @@ enum Lie {
     Refused,
     /// Nothing but success, though the request took no effect.
     Ignored,
-    /// The same, of requests that change what is there.
+    /// The same as ECS would say it, of requests that change what is there.
     Unheeded,
+    /// The same requests are refused for the sake of whoever asks, and take no effect.
+    Denied,
     /// The same with no version.
     OtherVersion,
     /// What the other of two target groups holds.
@@ -258,11 +260,16 @@ fn lying(cluster: &Cluster, lie: Lie, numbers: RangeInclusive<u64>) -> FarSide {
                 state.0 += 1;
                 numbers.contains(&state.0)
             };
-            let changes =
-                ["UpdateService", "TagResource", "RegisterScalableTarget", "UpdateTaskProtection", "StopTask"];
-            let changes = changes.iter().any(|name| operation.ends_with(&format!(".{name}")));
-            if is_it && (matches!(lie, Lie::Ignored) || changes && matches!(lie, Lie::Unheeded)) {
-                return Some(Response::new(Bytes::from("{}")));
+            let is_change = is_it && changes(&operation);
+            match lie {
+                Lie::Ignored if is_it => return Some(Response::new(Bytes::from("{}"))),
+                Lie::Unheeded if is_change => return Some(Response::new(Bytes::from(as_if_heeded(&request)))),
+                Lie::Denied if is_change => {
+                    let mut answer = Response::new(Bytes::from(A_DENIAL));
+                    *answer.status_mut() = StatusCode::BAD_REQUEST;
+                    return Some(answer);
+                }
+                _ => {}
             }
             let is_swapped = is_it && matches!(lie, Lie::OtherGroup);
             let mut answer = cluster.answer(if is_swapped { of_other_group(request) } else { request }).await?;
@@ -291,6 +298,28 @@ fn lying(cluster: &Cluster, lie: Lie, numbers: RangeInclusive<u64>) -> FarSide {
 
 const A_LIE: &str = r#"{"__type":"InvalidParameterException","message":"A lie."}"#;
 const A_LIE_IN_XML: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>A lie.</Message></Error></ErrorResponse>";
+
+const A_DENIAL: &str = r#"{"__type":"AccessDeniedException","message":"You are not authorized."}"#;
+
+/// Whether an operation changes what a probe has made.
+fn changes(operation: &str) -> bool {
+    let all = ["UpdateService", "TagResource", "RegisterScalableTarget", "UpdateTaskProtection", "StopTask"];
+    all.iter().any(|name| operation.ends_with(&format!(".{name}")))
+}
+
+/// What ECS would answer if it did what the request asks for.
+fn as_if_heeded(request: &Request<Bytes>) -> String {
+    let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    let protected = |arn: &Value| json!({"taskArn": arn, "protectionEnabled": asked["protectionEnabled"]});
+    let tasks: Vec<Value> = asked["tasks"].as_array().into_iter().flatten().map(protected).collect();
+    let answer = json!({
+        "service": {"serviceName": asked["service"], "desiredCount": asked["desiredCount"].as_i64().unwrap_or(0)},
+        "task": {"taskArn": asked["task"], "desiredStatus": "STOPPED"},
+        "protectedTasks": tasks,
+        "failures": [],
+    });
+    answer.to_string()
+}
 
 /// Which operation a request asks for, in a header or, where it is a form, in its body.
 fn operation(request: &Request<Bytes>) -> String {
@@ -427,6 +456,57 @@ fn no_probe_finds_anything_false_where_one_answer_is_a_lie() {
             // Over the first half of what a probe takes at most: each comes so far.
             let number = 8 + (u64::from(probe.calls) / 2 * (2 * step + 1)) / (2 * lies);
             let finding = run(probe, options(1, probe, value), |cluster| lying(cluster, lie, number..=number));
+            let outcome = match &finding.outcome {
+                Ok(known) if known.value == value => "the truth",
+                Ok(known) => {
+                    wrong.push(format!("{}={value}, {lie:?} at {number}: {}", probe.name, known.value));
+                    "a falsehood"
+                }
+                Err(Stop::Contradiction { .. }) => "a contradiction",
+                Err(Stop::NotSettled { .. }) => "not settled",
+            };
+            *found.entry(outcome).or_default() += 1;
+        }
+    }
+    println!("{found:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(found.contains_key("not settled"), "lies that never matter prove nothing: {found:?}");
+}
+
+/// The numbers of a probe's requests that change what is there, where nobody lies.
+fn numbers_of_changes(probe: &'static Probe, options: Options) -> Vec<u64> {
+    let state: Arc<Mutex<(u64, Vec<u64>)>> = Arc::default();
+    let kept = Arc::clone(&state);
+    run(probe, options, |cluster| {
+        let cluster = cluster.clone();
+        Arc::new(move |request: Request<Bytes>| {
+            let mut kept = kept.lock().unwrap();
+            kept.0 += 1;
+            let number = kept.0;
+            if changes(&operation(&request)) {
+                kept.1.push(number);
+            }
+            let cluster = cluster.clone();
+            Box::pin(async move { cluster.answer(request).await })
+        })
+    });
+    state.lock().unwrap().1.clone()
+}
+
+#[test]
+fn no_probe_finds_anything_false_where_one_change_takes_no_effect() {
+    let mut wrong = Vec::new();
+    let mut found = BTreeMap::<&str, u32>::new();
+    let lies = usize::try_from(number("LIES", LIES_TOLD)).unwrap();
+    for (turn, probe) in PROBES.iter().enumerate() {
+        let value = probe.values[turn % probe.values.len()].0;
+        let numbers = numbers_of_changes(probe, options(1, probe, value));
+        // Spread over all of them, the first one first.
+        let step = numbers.len().div_ceil(lies).max(1);
+        for (index, number) in numbers.into_iter().step_by(step).enumerate() {
+            let lie = [Lie::Unheeded, Lie::Denied][(turn + index) % 2];
+            let options = options(1, probe, value);
+            let finding = run_for(probe, options, SHORT, |cluster| lying(cluster, lie, number..=number));
             let outcome = match &finding.outcome {
                 Ok(known) if known.value == value => "the truth",
                 Ok(known) => {

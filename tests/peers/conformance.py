@@ -3,11 +3,13 @@
     conformance.py kills COMMAND SIMULATOR
     conformance.py moto COMMAND MOTO_SERVER [PROBE...]
     conformance.py stack COMMAND MOTO_SERVER
+    conformance.py behaviours COMMAND SIMULATOR REHEARSE
 
 COMMAND is the binary behind `cargo conformance`. Whatever happens to it, a second start leaves the cluster as it was.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -40,6 +42,8 @@ SCALING = "managed-scaling=900"
 # Within these seconds a probe makes its services and changes them.
 LATEST = 25
 PATIENCE = 240
+# How long it has run, what that has cost, and what it waits for.
+PROGRESS = re.compile(r"^0:00 h, \d\.\d cents, \d+ calls: 1 of 1: tag-characters, about \d+ min$", re.MULTILINE)
 # All probes on moto, where most wait a few seconds for what never comes.
 PATIENCE_FOR_ALL = 600
 # What moto has all operations for: it refuses no tag.
@@ -95,15 +99,22 @@ def probes(command):
     return [line.split(":")[0] for line in listed.splitlines() if not line.startswith(" ")]
 
 
+@contextlib.contextmanager
+def simulated(simulator, *arguments):
+    """The stack's cluster, simulated: the endpoint that answers for it."""
+    process = subprocess.Popen([simulator, FOLDER / "cluster.json", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        yield next(line for line in process.stdout if "AWS_ENDPOINT_URL" in line).strip().split("=", 1)[1]
+    finally:
+        process.kill()
+        process.wait()
+
+
 def lane(command, simulator, seed):
     """One simulator, and what is done to the command on it, one after the other."""
     chance, names = random.Random(seed), probes(command)
-    process = subprocess.Popen(
-        [simulator, FOLDER / "cluster.json", "--speed", str(SPEED), "--seed", str(seed), "--fault", SCALING], stdout=subprocess.PIPE, text=True
-    )
     told = []
-    try:
-        endpoint = next(line for line in process.stdout if "AWS_ENDPOINT_URL" in line).strip().split("=", 1)[1]
+    with simulated(simulator, "--speed", str(SPEED), "--seed", str(seed), "--fault", SCALING) as endpoint:
         before = looked_at(endpoint)
         ends = [signal.SIGKILL] * KILLS + [signal.SIGINT]
         for end in ends:
@@ -125,18 +136,47 @@ def lane(command, simulator, seed):
                 if status or looked_at(endpoint) != before:
                     fail(f"{what}: the second start left {looked_at(endpoint)}\n{printed}")
             told.append(f"{what}: services before: {made}, after: 0")
-        # After all that, one probe from beginning to end.
+        # After all that, one probe from beginning to end: one that waits for nothing, for in its minute an hour passes in the cluster.
         with tempfile.TemporaryDirectory() as folder:
             found = pathlib.Path(folder) / "found.json"
-            status, printed = run(command, endpoint, "--probe", "stop-of-protected", "--output", found)
-            if status or json.loads(found.read_text())["behaviours"] != {"stop-of-protected": "allowed"}:
+            status, printed = run(command, endpoint, "--probe", "tag-characters", "--output", found)
+            if status or json.loads(found.read_text())["behaviours"] != {"tag-characters": "listed"}:
                 fail(f"seed {seed}: {printed}")
+            if not PROGRESS.search(printed):
+                fail(f"seed {seed}: it doesn't tell how far it is and what that costs: {printed}")
         if looked_at(endpoint) != before:
             fail(f"seed {seed}: a probe left {looked_at(endpoint)}")
-    finally:
-        process.kill()
-        process.wait()
     return told
+
+
+def behaviours(command, simulator, rehearse):
+    """What probes find is a file that the simulator and rehearsals take, and behave by."""
+    settings = {"tag-characters": "any", "ties": "last"}
+    given = [word for name, value in settings.items() for word in ("--behaviour", f"{name}={value}")]
+    chosen = [word for name in settings for word in ("--probe", name)]
+    with tempfile.TemporaryDirectory() as folder:
+        found = pathlib.Path(folder) / "found.json"
+        subprocess.run([command, *chosen, *given, "--output", found], check=True, capture_output=True)
+        if json.loads(found.read_text())["behaviours"] != settings:
+            fail(f"the file doesn't have what the simulator was set to: {found.read_text()}")
+        shown = [
+            subprocess.run([rehearse, *arguments], check=True, capture_output=True, text=True).stdout
+            for arguments in ([], ["--behaviours", found], given)
+        ]
+        if shown[0] == shown[1] or shown[1] != shown[2]:
+            fail(f"a rehearsal doesn't behave by the file:\n{shown[1]}")
+        for arguments, is_taken in ([], False), (["--behaviours", found], True):
+            with simulated(simulator, *arguments) as endpoint:
+                ecs, cluster = client("ecs", endpoint), json.loads(STACK.read_text())["cluster"]
+                service = ecs.create_service(cluster=cluster, serviceName="web", taskDefinition="conformance-tiny", desiredCount=0)
+                try:
+                    ecs.tag_resource(resourceArn=service["service"]["serviceArn"], tags=[{"key": "letters", "value": "a,b"}])
+                    was_taken = True
+                except ecs.exceptions.InvalidParameterException:
+                    was_taken = False
+                if was_taken != is_taken:
+                    fail(f"the simulator with {arguments} takes the tag: {was_taken}")
+    print("ok: the file of findings sets the simulator and a rehearsal", flush=True)
 
 
 def kills(command, simulator):
@@ -223,7 +263,7 @@ def stack(command, moto_server):
 
 def main():
     what, *arguments = sys.argv[1:]
-    {"kills": kills, "moto": moto, "stack": stack}[what](*arguments)
+    {"behaviours": behaviours, "kills": kills, "moto": moto, "stack": stack}[what](*arguments)
 
 
 if __name__ == "__main__":

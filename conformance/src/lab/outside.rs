@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_applicationautoscaling::types::{ScalableDimension, ScalableTarget, ServiceNamespace, SuspendedState};
 use aws_sdk_sqs::types::Message;
 
-use super::{Lab, Refusal, Site, attempt, call, looking::not_shown};
+use super::{Lab, Refusal, Site, attempt, call, looking::not_shown, tried};
 use crate::{
     finding::Stop,
     stack::{PREFIX, Stack},
@@ -92,13 +92,7 @@ impl Lab<'_> {
     pub(crate) async fn tag(&self, arn: &str, key: &str, value: &str) -> Result<Result<(), Refusal>, Stop> {
         let tag = aws_sdk_ecs::types::Tag::builder().key(key).value(value).build();
         let request = self.ecs().tag_resource().resource_arn(arn).tags(tag);
-        match attempt("TagResource", request.send()).await? {
-            // That is the caller's policy's answer, and not about the tag.
-            Err(refusal) if refusal.code == "AccessDeniedException" => {
-                Err(Stop::not_settled(format!("TagResource: {}: {}", refusal.code, refusal.message)))
-            }
-            answer => Ok(answer.map(drop)),
-        }
+        Ok(tried("TagResource", request.send()).await?.map(drop))
     }
 
     /// The value of a service's tag.

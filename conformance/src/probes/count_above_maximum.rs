@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan},
+    lab::{BETWEEN_READS, Lab, Plan, READS},
     probe::{Belief, Probe, Setting},
 };
 
@@ -57,12 +57,12 @@ async fn work(lab: &Lab<'_>) -> Outcome {
 
 async fn registered(lab: &Lab<'_>, service: &str, expected: (i32, i32, bool)) -> Result<(), Stop> {
     let mut read = None;
-    for _ in 0..super::READS {
+    for _ in 0..READS {
         read = lab.target(service).await?;
         if read == Some(expected) {
             return Ok(());
         }
-        lab.pause(super::BETWEEN_READS).await;
+        lab.pause(BETWEEN_READS).await;
     }
     Err(Stop::contradiction(format!("the scalable target {expected:?} (least, most, suspended)"), format!("{read:?}")))
 }

@@ -50,6 +50,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     };
     let (protected, other) = (tasks[0], tasks[1]);
     lab.protect(&[&protected.arn], true).await?;
+    lab.is_protected(&[&protected.arn], true).await?;
     let state = |status| {
         let request = lab.ecs().update_container_instances_state().cluster(&lab.stack.cluster);
         request.container_instances(&instance.arn).status(status).send()

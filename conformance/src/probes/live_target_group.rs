@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan},
+    lab::{BETWEEN_READS, Lab, Plan},
     probe::{Belief, Probe, Setting},
 };
 
@@ -102,6 +102,6 @@ async fn live(lab: &Lab<'_>, service: &str) -> Result<usize, Stop> {
                 "DescribeTargetHealth: the groups of {service} have {used:?} targets, {healthy:?} of them healthy"
             )));
         }
-        lab.pause(super::BETWEEN_READS).await;
+        lab.pause(BETWEEN_READS).await;
     }
 }

@@ -58,6 +58,9 @@ async fn work(lab: &Lab<'_>) -> Outcome {
             lab.protect(&others, true).await?;
             lab.pause(Duration::from_secs(seconds)).await;
             let (gone, after) = lab.lower_by_one(&service, &look).await?;
+            // Else it says nothing that one of them went.
+            let kept: Vec<&str> = others.into_iter().filter(|arn| *arn != gone.arn).collect();
+            lab.is_protected(&kept, true).await?;
             let held = gone.arn == victim.arn;
             *lost_after.entry(seconds).or_default() += u32::from(!held);
             seen.push(format!(

@@ -2,7 +2,7 @@
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan},
+    lab::{BETWEEN_READS, Lab, Plan, READS},
     probe::{Belief, Probe, Setting},
 };
 
@@ -32,8 +32,8 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     }
     let refusal = lab.tag(&short, KEY, "short").await?.err();
     let mut read = None;
-    for _ in 0..super::READS {
-        lab.pause(super::BETWEEN_READS).await;
+    for _ in 0..READS {
+        lab.pause(BETWEEN_READS).await;
         read = lab.tag_of(&service, KEY).await?;
     }
     match (refusal, read.as_deref()) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan, attempt, call},
+    lab::{Lab, Plan, tried},
     probe::{Belief, Probe, Setting},
 };
 
@@ -35,13 +35,9 @@ async fn work(lab: &Lab<'_>) -> Outcome {
         return Err(Stop::not_settled("the service has no task"));
     };
     lab.protect(&[&task.arn], true).await?;
-    let request = lab.ecs().get_task_protection().cluster(&lab.stack.cluster).tasks(&task.arn);
-    let answer = call("GetTaskProtection", request.send()).await?;
-    if !matches!(answer.protected_tasks(), [known] if known.protection_enabled()) {
-        return Err(Stop::contradiction("for the protection of a task just protected", format!("{answer:?}")));
-    }
+    lab.is_protected(&[&task.arn], true).await?;
     let request = lab.ecs().stop_task().cluster(&lab.stack.cluster).task(&task.arn).reason("conformance");
-    let refusal = attempt("StopTask", request.send()).await?.err();
+    let refusal = tried("StopTask", request.send()).await?.err();
     lab.tell(&format!("{service}: what becomes of the protected task"));
     lab.pause(AFTER).await;
     let after = lab.describe(&task.arn).await?;

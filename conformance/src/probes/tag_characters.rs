@@ -2,7 +2,7 @@
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Lab, Plan},
+    lab::{BETWEEN_READS, Lab, Plan, READS},
     probe::{Belief, Probe, Setting},
 };
 
@@ -63,12 +63,12 @@ async fn work(lab: &Lab<'_>) -> Outcome {
 /// What was answered with success is read, sooner or later.
 async fn is_there(lab: &Lab<'_>, service: &str, key: &str, value: &str) -> Result<(), Stop> {
     let mut read = None;
-    for _ in 0..super::READS {
+    for _ in 0..READS {
         read = lab.tag_of(service, key).await?;
         if read.as_deref() == Some(value) {
             return Ok(());
         }
-        lab.pause(super::BETWEEN_READS).await;
+        lab.pause(BETWEEN_READS).await;
     }
     Err(Stop::contradiction(format!("the tag {key} with the value {value}"), format!("success, and then {read:?}")))
 }

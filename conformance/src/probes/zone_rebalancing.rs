@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     finding::{Found, Outcome, Stop},
-    lab::{Instance, Lab, Look, Plan, Told},
+    lab::{BETWEEN_READS, Instance, Lab, Look, Plan, Told},
     probe::{Belief, Probe, Setting},
 };
 
@@ -80,7 +80,7 @@ async fn work(lab: &Lab<'_>) -> Outcome {
     while began.elapsed() < ANEW
         && !lab.told_since(&service, &blocked).await?.iter().any(|it| it.message.contains(BEGUN))
     {
-        lab.pause(super::BETWEEN_READS).await;
+        lab.pause(BETWEEN_READS).await;
     }
     let before = blocked;
     lab.protect(&refs(&kept), false).await?;
@@ -153,7 +153,7 @@ async fn under_way(lab: &Lab<'_>, service: &str, instances: &[Instance]) -> Resu
         if began.elapsed() > lab.patience() {
             return Err(Stop::not_settled(format!("DescribeServices: no zone rebalancing begins: {}", texts(&told))));
         }
-        lab.pause(super::BETWEEN_READS).await;
+        lab.pause(BETWEEN_READS).await;
     }
 }
 
@@ -176,6 +176,7 @@ async fn crowded(
     let there = look.tasks.values().filter(|task| is_there(&task.instance));
     let kept: Vec<String> = there.map(|task| task.arn.clone()).collect();
     lab.protect(&refs(&kept), true).await?;
+    lab.is_protected(&refs(&kept), true).await?;
     Ok(kept)
 }
 
