@@ -66,7 +66,9 @@ fn the_page_of_metrics_lists_what_is_published() {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [names, unit, of, _meaning] = cells[..] else { panic!("{row}") };
         for name in names.split('`').skip(1).step_by(2) {
-            told.extend(["cluster", "service"].into_iter().filter(|it| of.contains(it)).map(|it| format!("{name} {unit} {it}")));
+            told.extend(
+                ["cluster", "service"].into_iter().filter(|it| of.contains(it)).map(|it| format!("{name} {unit} {it}")),
+            );
         }
     }
     let rehearsal = in_simulated_time(async {
@@ -75,10 +77,12 @@ fn the_page_of_metrics_lists_what_is_published() {
         rehearsal
     });
     let simulator = rehearsal.simulator();
-    let published = simulator.metrics().all().iter().flat_map(|(it, points)| points.iter().map(move |point| {
-        let of = if it.dimensions.len() > 1 { "service" } else { "cluster" };
-        format!("{} {} {of}", it.name, point.unit)
-    }));
+    let published = simulator.metrics().all().iter().flat_map(|(it, points)| {
+        points.iter().map(move |point| {
+            let of = if it.dimensions.len() > 1 { "service" } else { "cluster" };
+            format!("{} {} {of}", it.name, point.unit)
+        })
+    });
     assert_eq!(told, published.collect());
 }
 
