@@ -1,13 +1,15 @@
-//! What is being read or waited for, on one line for people at a terminal; silent elsewhere.
+//! What is being read or waited for: on one line for people at a terminal, elsewhere by an event now and then.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, Write},
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::planning::words::counted;
 
 /// What is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +37,19 @@ impl Kind {
     }
 }
 
+/// What is waited for is told so often where no line is drawn: with a look each five seconds, nothing is silent for longer than
+/// fifteen.
+pub const TELLS_EVERY: Duration = Duration::from_secs(10);
+/// So many services are named there.
+const NAMED: usize = 5;
+
 /// One line that says how far the reading is, or what is waited for.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     counts: RefCell<[(u64, u64); 4]>,
+    /// When it was last told what is waited for, since the run began.
+    told: Cell<Option<Duration>>,
 }
 
 impl Progress {
@@ -58,7 +68,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg}") {
             bar.set_style(style);
         }
-        Self { bar, counts: RefCell::default() }
+        Self { bar, counts: RefCell::default(), told: Cell::default() }
     }
 
     /// Counts one kind of thing.
@@ -72,6 +82,14 @@ impl Progress {
         self.bar.set_position(elapsed.as_secs());
         let services: Vec<String> = services.collect();
         self.bar.set_message(format!("{} s; {}", elapsed.as_secs(), services.join("; ")));
+        let is_due = self.told.get().is_none_or(|told| elapsed.saturating_sub(told) >= TELLS_EVERY);
+        if self.bar.is_hidden() && !services.is_empty() && is_due {
+            self.told.set(Some(elapsed));
+            let more = services.len().saturating_sub(NAMED);
+            let named = services.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+            let more = if more == 0 { String::new() } else { format!("; and {}", counted(more, "other", "others")) };
+            tracing::info!(services = format!("{named}{more}"), elapsed_seconds = elapsed.as_secs(), "waiting");
+        }
     }
 
     /// Takes the line away; the next reading begins at nothing.

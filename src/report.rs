@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use serde::{Serialize, Serializer};
 
-pub use self::consolidation::{ConsolidationReport, FreedInstance, KeptInstances};
+pub use self::consolidation::{ConsolidationReport, EmptyInstance, FreedInstance, KeptInstances};
 use self::contract::shown;
 pub use self::contract::{
     Action, Estimate, Hint, LeftRaised, MadeMove, Outcome, Place, PlannedMove, ServiceReport, Summary,
@@ -31,7 +31,12 @@ use crate::{
     aws::read::Vanished,
     config::{ReportFile, ReportFormat},
     exit, line,
-    planning::{imbalance::Measure, model::Timestamp, policy::Mode},
+    planning::{
+        imbalance::Measure,
+        model::Timestamp,
+        policy::Mode,
+        words::{container_instances, counted, tasks},
+    },
 };
 
 /// The report of one run on one cluster, in the contract's names.
@@ -292,16 +297,4 @@ pub fn write(reports: &[Report], files: &[ReportFile]) -> Result<()> {
         std::fs::write(&path, content).with_context(|| format!("cannot write the report to {}", path.display()))?;
     }
     Ok(())
-}
-
-fn tasks(number: usize) -> String {
-    counted(number, "task", "tasks")
-}
-
-fn container_instances(number: usize) -> String {
-    counted(number, "container instance", "container instances")
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }

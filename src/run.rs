@@ -37,7 +37,7 @@ use crate::{
         strategy::{Failure, FailureKind, surge::Leftover},
         view,
     },
-    progress::Progress,
+    progress::{Progress, TELLS_EVERY},
     report::{Facts, Outcome, Report},
     shutdown::Shutdown,
 };
@@ -352,6 +352,20 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// Waits until some time after the cluster was read, and tells so meanwhile.
+    async fn wait_for_second_look(&self, bounds: &Bounds<'_>) {
+        loop {
+            let since = self.edge.clock.elapsed().saturating_sub(self.read_at.get());
+            let left = second_look::AFTER.saturating_sub(since).min(bounds.until_last_start());
+            if left.is_zero() {
+                return;
+            }
+            let reason = "container instances are looked at a second time before anything is changed";
+            tracing::info!(reason, seconds_left = left.as_secs(), "waiting");
+            tokio::time::sleep(left.min(TELLS_EVERY)).await;
+        }
+    }
+
     /// Looks at the container instances a second time before the first change, and where they are others than a while ago, reads,
     /// measures and plans anew. An agent that reconnects just now is no reason to move tasks.
     async fn look_twice(
@@ -362,8 +376,7 @@ impl Story<'_> {
         report: &mut Report,
     ) -> Result<()> {
         for _ in 0..LOOKS_TWICE {
-            let since = self.edge.clock.elapsed().saturating_sub(self.read_at.get());
-            tokio::time::sleep(second_look::AFTER.saturating_sub(since).min(bounds.until_last_start())).await;
+            self.wait_for_second_look(bounds).await;
             if bounds.until_last_start().is_zero() {
                 // Nothing is begun any more, and each service is told why.
                 return Ok(());

@@ -4,6 +4,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -75,9 +76,21 @@ fn faults() -> String {
 /// A day in a second is as fast as anyone can watch.
 const FASTEST: f64 = 86_400.0;
 
+/// The status that ends what can't begin, as for a wrong argument.
+const MISTAKEN: u8 = 2;
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match serve(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(MISTAKEN)
+        }
+    }
+}
+
+async fn serve(arguments: &Arguments) -> Result<()> {
     // Whoever reaches the port may do anything to the cluster, so only this machine may reach it.
     ensure!(arguments.listen.ip().is_loopback(), "--listen {} is not a loopback address", arguments.listen);
     ensure!(

@@ -14,6 +14,7 @@ use super::{
 use crate::planning::{
     model::{ContainerInstanceArn, PlacementConstraint, ServiceName, TaskArn},
     strategy::{Done, Failure, FailureKind},
+    words::container_instances,
 };
 
 /// UpdateTaskProtection takes at most this many tasks.
@@ -187,7 +188,7 @@ impl Target<'_> {
             })
             .await
             .map_err(|error| {
-                failure(&format!("cannot put attribute {name} on {} container instances", batch.len()), &error)
+                failure(&format!("cannot put attribute {name} on {}", container_instances(batch.len())), &error)
             })?;
         }
         Ok(())
@@ -218,7 +219,7 @@ impl Target<'_> {
                 answer => {
                     answer.map_err(|error| {
                         failure(
-                            &format!("cannot take attribute {name} off {} container instances", batch.len()),
+                            &format!("cannot take attribute {name} off {}", container_instances(batch.len())),
                             &error,
                         )
                     })?;

@@ -18,6 +18,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// So long such a call is made again and again: longer than an outage that passes by itself as a rule.
 pub const KEEPS_ON: Duration = Duration::from_secs(100);
+/// How the SDK's chain of providers begins to say that none of them has credentials.
+const NO_CREDENTIALS: &str = "no credentials found in chain";
+/// How its provider of an instance's credentials says that it got no answer.
+const NOT_TOLD: &str = "could not communicate with IMDS";
 /// How much of an answer that is none of AWS's is quoted.
 const QUOTED_CHARACTERS: usize = 80;
 
@@ -227,6 +231,10 @@ where
     }
     match error {
         SdkError::ConstructionFailure(_) => FailureKind::Refused,
+        // None are set up. On an instance they may only not be told for the moment.
+        SdkError::DispatchFailure(_) if root(error).starts_with(NO_CREDENTIALS) && !root(error).contains(NOT_TOLD) => {
+            FailureKind::Refused
+        }
         // The peer is not trusted, and will not be the next time.
         SdkError::DispatchFailure(_) if chain(error).contains("certificate") => FailureKind::Refused,
         // An answer came, so what was asked is done or is not; later it won't be.
@@ -246,6 +254,12 @@ where
     E: std::error::Error + 'static,
 {
     match error {
+        SdkError::DispatchFailure(_) if root(error).starts_with(NO_CREDENTIALS) => {
+            let asked = root(error).split_whitespace().collect::<Vec<_>>().join(" ");
+            format!(
+                "no credentials were found: set AWS_PROFILE to a profile that has some, or log in by `aws sso login` ({asked})"
+            )
+        }
         SdkError::DispatchFailure(_) => format!("no connection, or it broke: {}", root(error)),
         SdkError::TimeoutError(_) => {
             let (one, all) = (ATTEMPT_TIMEOUT.as_secs(), OPERATION_TIMEOUT.as_secs());

@@ -17,6 +17,7 @@ use crate::planning::{
     model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, ServiceStatus, Task, TaskArn, Timestamp},
     readiness::TargetHealth,
     strategy::{Done, Failure, FailureKind, Stopped},
+    words,
 };
 
 /// DescribeServices takes at most this many.
@@ -170,7 +171,7 @@ impl Target<'_> {
         let Self { clients, cluster } = self;
         let batches = arns.chunks(BATCH).map(|batch| async move {
             let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let what = || format!("cannot look at {} tasks (cluster {cluster})", batch.len());
+            let what = || format!("cannot look at {} (cluster {cluster})", words::tasks(batch.len()));
             let answer = call(clients, Class::ClusterResourceRead, "DescribeTasks", async || {
                 clients.ecs.describe_tasks().cluster(cluster).set_tasks(Some(asked.clone())).send().await
             })
@@ -201,7 +202,7 @@ impl Target<'_> {
         let Self { clients, cluster } = self;
         let batches = arns.chunks(BATCH).map(|batch| async move {
             let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
-            let what = || format!("cannot look at {} container instances (cluster {cluster})", batch.len());
+            let what = || format!("cannot look at {} (cluster {cluster})", words::container_instances(batch.len()));
             let answer = call(clients, Class::ClusterResourceRead, "DescribeContainerInstances", async || {
                 let request = clients.ecs.describe_container_instances().cluster(cluster);
                 let request = request.include(types::ContainerInstanceField::ContainerInstanceHealth);

@@ -21,6 +21,7 @@ use crate::{
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
         placement::Index,
         providers,
+        words::counted,
     },
     progress::{Counter, Kind, Progress},
 };
@@ -112,8 +113,10 @@ fn tasks_of_unnamed_providers(cluster: &Cluster) -> Vec<String> {
         let unnamed = providers::unnamed(service, index.tasks_of(service)).into_iter();
         let told = |(provider, tasks)| {
             let name = &service.name;
+            let run = counted(tasks, "task", "tasks");
+            let verb = if tasks == 1 { "runs" } else { "run" };
             format!(
-                "{tasks} tasks of service {name} run on capacity provider {provider}, which its strategy doesn't name any more"
+                "{run} of service {name} {verb} on capacity provider {provider}, which its strategy doesn't name any more"
             )
         };
         unnamed.map(told).collect::<Vec<_>>()

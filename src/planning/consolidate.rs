@@ -11,7 +11,7 @@
 
 mod floor;
 mod largest;
-mod price;
+pub mod price;
 mod search;
 mod state;
 

@@ -50,3 +50,4 @@ pub mod tasks;
 pub(crate) mod testing;
 pub mod thin;
 pub mod view;
+pub mod words;

@@ -15,6 +15,7 @@ pub use self::blocked::{Blocked, DataKept, Resource, Shortage, TagProblem};
 use super::{
     model::{ContainerInstanceArn, Devices},
     policy::{Percent, Strategy},
+    words::counted,
 };
 
 /// Why a service's spread is not measured: it doesn't ask to be spread, or nothing is known of where its tasks may go.
@@ -244,10 +245,12 @@ impl fmt::Display for LeftAlone {
                 told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
             }
             Self::MaxServices(services) => {
-                write!(formatter, "{services} other services come first (REBALANCER_MAX_SERVICES)")
+                let others = counted(*services, "other service comes", "other services come");
+                write!(formatter, "{others} first (REBALANCER_MAX_SERVICES)")
             }
             Self::MaxMoves(moves) => {
-                write!(formatter, "the limit of {moves} moves is used up (REBALANCER_MAX_MOVES, or its tag)")
+                let moves = counted(*moves, "move", "moves");
+                write!(formatter, "the limit of {moves} is used up (REBALANCER_MAX_MOVES, or its tag)")
             }
             Self::NoHelp => {
                 formatter.write_str("no move would help: its replacements would land where it is full already")
@@ -283,7 +286,9 @@ pub enum Outdated {
 impl fmt::Display for Outdated {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DesiredCount { was, is } => write!(formatter, "{was} tasks were desired then, {is} are now"),
+            Self::DesiredCount { was, is } => {
+                write!(formatter, "its desired count was {was} then and is {is} now")
+            }
             Self::TasksGone => formatter.write_str("what was to go is gone"),
             Self::Instance(instance) => write!(formatter, "{} takes no tasks any more", instance.short()),
             Self::NoHelp => formatter.write_str("moving what was to go would no longer help"),
@@ -339,7 +344,8 @@ impl fmt::Display for Kept {
             Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
             Self::LargestTask => formatter.write_str("needed so that the largest task has capacity"),
             Self::Minimum(provider, instances) => {
-                write!(formatter, "among the {instances} that capacity provider {provider} keeps")
+                let keeps = counted(*instances, "container instance", "container instances");
+                write!(formatter, "capacity provider {provider} keeps at least {keeps}")
             }
             Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),
             Self::MaxMoves => formatter.write_str("with more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
@@ -352,5 +358,5 @@ impl fmt::Display for Kept {
 
 /// As the reasons say it.
 fn fit_nowhere(tasks: u32) -> String {
-    if tasks == 1 { "1 of its tasks fits nowhere".to_owned() } else { format!("{tasks} of its tasks fit nowhere") }
+    counted(tasks, "of its tasks fits nowhere", "of its tasks fit nowhere")
 }

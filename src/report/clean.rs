@@ -31,7 +31,10 @@ pub(super) fn clean(report: &Report) -> Report {
     if let Some(consolidation) = &mut report.consolidation {
         for freed in &mut consolidation.freed {
             let texts = [&mut freed.container_instance, &mut freed.ec2_instance_id, &mut freed.instance_type];
-            texts.into_iter().chain(&mut freed.capacity_provider).for_each(escape);
+            texts.into_iter().chain(&mut freed.capacity_provider).chain(&mut freed.price).for_each(escape);
+        }
+        for empty in &mut consolidation.empty {
+            [&mut empty.name, &mut empty.instance_type].into_iter().chain(&mut empty.price).for_each(escape);
         }
         consolidation.kept.iter_mut().for_each(|kept| escape(&mut kept.reason));
     }

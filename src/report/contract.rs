@@ -150,6 +150,14 @@ pub struct ServiceReport {
     pub moved: u32,
 }
 
+impl ServiceReport {
+    /// Why a service that is spread would be left alone; none where it wouldn't, or isn't spread.
+    pub fn would_be_left_alone(&self) -> Option<&str> {
+        let says_why = self.action == Action::None && !self.reason_code.is_empty();
+        says_why.then(|| self.reason.rsplit_once("left alone: ").map_or("", |(_, why)| why))
+    }
+}
+
 /// What is done about a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, LeftRaised, MadeMove, Outcome, Place, Report, ServiceReport, Summary, WatchedService, container_instances,
-    instances, tasks,
+    counted, instances, tasks,
 };
 use crate::{
     execute::{Finished, Watched},
@@ -44,7 +44,7 @@ impl Report {
         self.made_room = rooms(finished);
         let moved = finished.iter().map(|done| done.record.moved()).sum::<u32>();
         if moved > 0 || self.is_deployed_anew(finished) {
-            self.conclude(Outcome::Rebalanced, format!("{} moved", tasks(moved as usize)));
+            self.conclude(Outcome::Rebalanced, format!("{} moved", tasks(moved)));
         } else if finished.iter().any(|done| !done.recovery) {
             self.conclude(Outcome::Unchanged, format!("none of {} was moved", tasks(self.plan.len())));
         }
@@ -63,7 +63,7 @@ impl Report {
         if let Some((count, count_meant)) = done.record.left_raised {
             let name = done.name.to_string();
             self.error(format!(
-                "{name}: left at {count} tasks, and {count_meant} are meant; the next run restores that"
+                "{name}: left at desired count {count}, and {count_meant} is meant; the next run restores that"
             ));
             self.left_raised.push(LeftRaised { service: name, count, count_meant });
         }
@@ -113,24 +113,27 @@ impl Report {
         let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
         if left > predicted && !self.is_explained {
             self.differs_unexplained = true;
+            let told = counted(left, "misplaced task is", "misplaced tasks are");
             self.warnings.push(format!(
-                "{left} misplaced tasks are left where {predicted} were predicted, though every service in hand ended spread: \
+                "{told} left, and {predicted} predicted, though every service in hand ended spread: \
                  something else changed the cluster"
             ));
         }
         let came_of_it = match &mut self.consolidation {
-            None => format!("{} moved, {left} misplaced are left", tasks(moved as usize)),
+            None => {
+                format!("{} moved, {} left", tasks(moved), counted(left, "misplaced task is", "misplaced tasks are"))
+            }
             Some(consolidation) => {
                 consolidation.done(cluster);
                 let (free, planned) = (consolidation.number(), consolidation.freed.len());
                 if free < planned && !self.is_explained {
                     self.differs_unexplained = true;
                     self.warnings.push(format!(
-                        "{} hold tasks again, though all of theirs were moved: ECS placed others there",
-                        container_instances(planned - free)
+                        "{} again, though all of theirs were moved: ECS placed others there",
+                        counted(planned - free, "container instance holds tasks", "container instances hold tasks")
                     ));
                 }
-                format!("{} moved, {free} of {} came free", tasks(moved as usize), container_instances(planned))
+                format!("{} moved, {free} of {} came free", tasks(moved), container_instances(planned))
             }
         };
         self.outcome_reason = format!("{came_of_it}{}", self.made_room);
@@ -156,7 +159,7 @@ impl Report {
 fn rooms(finished: &[Finished]) -> String {
     let started = finished.iter().filter_map(|done| match done.ending {
         Ending::Started { tasks: started } => {
-            Some(format!("; made capacity for {}: {} started", done.name, tasks(started as usize)))
+            Some(format!("; made capacity for {}: {} started", done.name, tasks(started)))
         }
         _ => None,
     });

@@ -109,12 +109,12 @@ fn threshold(found: &Measure, planned: &Plan, policy: &Policy) -> Option<Hint> {
         return None;
     }
     let setting = "REBALANCER_THRESHOLD=0";
-    let services = counted(movable.len(), "service has", "services have");
+    let services = counted(movable.len(), "service has misplaced tasks", "services have misplaced tasks");
     let most = tasks(movable.iter().sum::<u32>() as usize);
     Some(Hint {
         setting: setting.to_owned(),
         sentence: format!(
-            "{services} misplaced tasks, below the threshold of {} %; {setting} would move at most {most} more",
+            "{services}, below the threshold of {} %; {setting} would move at most {most} more",
             policy.threshold
         ),
     })

@@ -103,8 +103,8 @@ impl Report {
                 );
             }
         } else if misplaced == 0 && moves == 0 && without_room > 0 {
-            let services = counted(without_room, "service lacks", "services lack");
-            self.conclude(Outcome::Balanced, format!("no task is misplaced; {services} tasks that fit nowhere"));
+            let services = counted(without_room, "service has tasks", "services have tasks");
+            self.conclude(Outcome::Balanced, format!("no task is misplaced; {services} that fit nowhere"));
         } else if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());
         } else if moves > 0 {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use console::Style;
 
-pub(super) use self::consolidation::then;
+pub(super) use self::consolidation::{freed_number, then};
 use self::layout::{width, wrapped};
 pub(super) use self::moves::cost;
 use super::{Outcome, Report, Summary, clean, compared, counted};
@@ -220,7 +220,8 @@ fn outcome(report: &Report, paint: &Paint) -> String {
         text += &wrapped("  ", &sentence, paint);
     }
     let requests: u64 = report.api_calls.values().sum();
-    let line = format!("{requests} requests, {} s, run {}", report.duration_seconds, report.run_id);
+    let line =
+        format!("{}, {} s, run {}", counted(requests, "request", "requests"), report.duration_seconds, report.run_id);
     text.push_str(&format!("{}\n", paint.quiet.apply_to(line)));
     text
 }

@@ -37,7 +37,7 @@ fn a_small_cluster_s_page_shows_every_instance_before_and_after() {
         &report,
         &[
             "rebalanced",
-            "1 task moved, 0 misplaced are left",
+            "1 task moved, 0 misplaced tasks are left",
             "<span class=\"c p1\">2</span>",
             "<span class=\"c m1\">0</span>",
             "<span class=\"c n0\">1</span>",
@@ -67,7 +67,7 @@ fn a_dry_run_s_page_shows_what_is_predicted_and_a_failed_one_what_failed() {
     let (planned, _) = rehearse(drawing, "DRY_RUN=true", options(0, &[], &[]));
     check(&planned, &["A dry run: nothing was changed.", "as found, then predicted", "<span class=\"c n0\">1</span>"]);
     let (failed, _) = rehearse(drawing, "", options(0, &[], &["broken-image=0"]));
-    check(&failed, &["<strong>Error: </strong>web: the last step was undone", "not moved: "]);
+    check(&failed, &["<strong>Error: </strong>web: the last step was undone", "not moved by surge: "]);
 }
 
 #[test]

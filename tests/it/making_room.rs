@@ -198,7 +198,7 @@ fn a_task_that_does_not_start_though_it_has_room_is_an_error() {
     let runs = (1..300).map(broken_from);
     let (report, rehearsal) = runs.into_iter().find(|(report, _)| moved(report) == 1).unwrap();
     assert_eq!(report.outcome, Outcome::Failed, "{report:#?}");
-    let expected = "web: capacity was made, but 1 of its tasks were not seen to start: ";
+    let expected = "web: capacity was made, but 1 of its tasks was not seen to start: ";
     assert!(report.errors[0].starts_with(expected), "{:?}", report.errors);
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
     // Not at once again: it backs off as others do.

@@ -94,7 +94,7 @@ service extra";
     assert_eq!(
         report.warnings,
         [
-            "api: 1 of 1 reviewed moves left out: the reviewed plan no longer holds: 2 tasks were desired then, 3 are now",
+            "api: 1 of 1 reviewed moves left out: the reviewed plan no longer holds: its desired count was 2 then and is 3 now",
             "job: 1 of 1 reviewed moves left out: its tag ecs-rebalancer:enabled is false",
             "log: 1 of 1 reviewed moves left out: the service is gone",
             "new: 1 of 1 reviewed moves left out: the service is gone",

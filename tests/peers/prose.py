@@ -20,6 +20,15 @@ HARDEST = 12
 WORDS = 4
 LITERAL = re.compile(r'(?<!r)(?<!r#)"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
+# A number that may be 1 before a plural, as in "1 tasks": `counted` says it. "2 of 3 tasks" counts what the 3 are of.
+COUNTED = re.compile(
+    r"(?<!of )(?<!of those )\{[^{}A-Z]*\} (?:of (?:its|their|the) [a-z]+ (?:are|were|have|run)\b|"
+    r"(?:(?:desired|misplaced|container|other|old|new|more|idle|reviewed|planned|running|healthy) )*"
+    r"(?:tasks|services|instances|moves|requests|problems|tags|times|steps|clusters|replacements|others|are|were|have)\b)"
+)
+# ECS's own words have "has started 1 tasks". The lab of the probes is for those who develop them.
+AS_THEY_ARE = ("ecs-simulator/src/scheduler", "conformance/src")
+
 
 def prose(text):
     """A page without what is not prose: code blocks, tables, headings, comments, links' targets."""
@@ -30,7 +39,7 @@ def prose(text):
     return re.sub(r"`[^`]*`", "NAME", text).replace("[", "").replace("]", "").replace("*", "")
 
 
-def messages():
+def messages(words=WORDS):
     """The texts of the code that people may see, by file; tests and comments aside."""
     for path in sorted([*ROOT.glob("src/**/*.rs"), *ROOT.glob("ecs-simulator/src/**/*.rs"), *ROOT.glob("conformance/src/**/*.rs")]):
         if path.name in ("tests.rs", "testing.rs") or "tests" in path.parts:
@@ -42,10 +51,19 @@ def messages():
             text = re.sub(r"\\\n\s*", "", literal).replace("\\n", " ").replace('\\"', '"')
             text = re.sub(r"\{[^{}]*\}", "`x`", text).replace("|", " ").strip()
             # What still holds the end of a line is code between two quotation marks.
-            if "\n" not in text and len(re.findall(r"[A-Za-z]{2,}", text)) >= WORDS and "</" not in text:
-                found.append(text)
+            if "\n" not in text and len(re.findall(r"[A-Za-z]{2,}", text)) >= words and "</" not in text:
+                found.append((text, literal))
         if found:
             yield path.relative_to(ROOT), found
+
+
+def miscounted():
+    """Messages that would say "1 tasks"."""
+    for path, found in messages(1):
+        if not str(path).startswith(AS_THEY_ARE):
+            for text, literal in found:
+                if counted := COUNTED.search(literal):
+                    yield f"{path}: {counted.group()}: {text}"
 
 
 def descriptions():
@@ -59,7 +77,7 @@ def main():
     extracted = folder / "messages.md"
     number = 0
     with extracted.open("w") as file:
-        for path, texts in [*messages(), *descriptions()]:
+        for path, texts in [*((path, [text for text, _ in found]) for path, found in messages()), *descriptions()]:
             file.write(f"\n# {path}\n\n")
             file.writelines(f"- {text}\n" for text in texts)
             number += len(texts)
@@ -79,9 +97,11 @@ def main():
     # The bench's table has names of code in it.
     linted = [page for page in pages if page.parent.name != "benches"]
     linted = subprocess.run([textlint, "--config", configuration, "--no-color", *map(str, linted), str(extracted)], check=False)
+    if plurals := list(miscounted()):
+        print("\n".join(["a number that may be 1 before a plural:", *plurals]), file=sys.stderr)
     if hard:
         print(f"above grade {HARDEST}: {', '.join(hard)}", file=sys.stderr)
-    sys.exit(linted.returncode != 0 or bool(hard))
+    sys.exit(linted.returncode != 0 or bool(hard) or bool(plurals))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::planning::model::ContainerInstance;
 
 /// Where an instance carries this attribute, its value is its price, in whatever unit the cluster's owner likes.
-pub(super) const PRICE_ATTRIBUTE: &str = "ecs-rebalancer.price";
+pub const PRICE_ATTRIBUTE: &str = "ecs-rebalancer.price";
 
 /// A GPU costs about as much as so many CPU units: a g4dn.xlarge beside an m5.xlarge, at 0.04 USD for a vCPU and hour.
 /// [Amazon EC2 On-Demand prices, us-east-1]

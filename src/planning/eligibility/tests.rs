@@ -148,7 +148,7 @@ fn a_deployment_under_way_or_not_done() {
     check_service("deploying", under_way, rollout("IN_PROGRESS"));
     check_service("deployment-failed", "its newest deployment is FAILED", rollout("FAILED"));
     check_service("deployment-failed", "its newest deployment is PONDERING", rollout("PONDERING"));
-    check("old-tasks", "1 of its tasks are from an older deployment", |cluster, _| {
+    check("old-tasks", "1 of its tasks is from an older deployment", |cluster, _| {
         first_task(cluster).started_by = "ecs-svc/older".into();
     });
     check_service("marked-by-run", "another run is at work on it, or left something behind", tagged(SURGE_TAG, "?"));
@@ -171,13 +171,13 @@ fn a_service_that_is_not_settled() {
         None,
         "given up without a word, and inside the one zone nothing is left to ECS"
     );
-    check_service("pending", "1 of its tasks are starting", |service| service.pending_count = 1);
+    check_service("pending", "1 of its tasks is starting", |service| service.pending_count = 1);
     for status in [TaskStatus::Pending, TaskStatus::Activating] {
-        check("pending", "1 of its tasks are starting", |cluster, _| first_task(cluster).last_status = status);
+        check("pending", "1 of its tasks is starting", |cluster, _| first_task(cluster).last_status = status);
     }
-    check_service("counts-differ", "4 tasks run, 5 are desired", |service| service.desired_count = 5);
-    check_service("counts-differ", "4 tasks run, 3 are desired", |service| service.desired_count = 3);
-    check("unhealthy", "1 of its tasks are unhealthy", |cluster, _| first_task(cluster).health = Health::Unhealthy);
+    check_service("counts-differ", "4 tasks run, and the desired count is 5", |service| service.desired_count = 5);
+    check_service("counts-differ", "4 tasks run, and the desired count is 3", |service| service.desired_count = 3);
+    check("unhealthy", "1 of its tasks is unhealthy", |cluster, _| first_task(cluster).health = Health::Unhealthy);
 }
 
 #[test]
@@ -196,12 +196,15 @@ fn a_service_that_changed_a_short_while_ago() {
     assert_eq!(blocked_after(|cluster, _| last(ago(600_000), 0)(web(cluster))), None);
     // Twice as long each time, up to a day.
     for (misses, minutes) in [(1, 20), (2, 40), (3, 80), (8, 24 * 60), (u32::MAX, 24 * 60)] {
-        let sentence =
-            format!("moving did not help {misses} times in a row; left alone for {} s more", minutes * 60 - 60);
+        let sentence = format!(
+            "moving did not help in the last {}; left alone for {} s more",
+            if misses == 1 { "run".to_owned() } else { format!("{misses} runs") },
+            minutes * 60 - 60
+        );
         check_service("backing-off", &sentence, last(ago(60_000), misses));
         assert_eq!(blocked_after(|cluster, _| last(ago(minutes * 60_000), misses)(web(cluster))), None);
     }
-    check("backing-off", "moving did not help 1 times in a row; left alone for 60 s more", |cluster, policy| {
+    check("backing-off", "moving did not help in the last run; left alone for 60 s more", |cluster, policy| {
         policy.cooldown = Duration::ZERO;
         last(ago(60_000), 1)(web(cluster));
     });
@@ -221,9 +224,9 @@ fn what_was_written_in_the_future_does_not_keep_a_service_longer_than_the_span_f
 
 #[test]
 fn what_cannot_be_started_on_top_of_the_others() {
-    let at_maximum = "its maximumPercent of 100 allows no task more than the 4 desired";
+    let at_maximum = "its maximumPercent of 100 allows no task above its desired count of 4";
     check_service("at-maximum", at_maximum, |service| service.maximum_percent = 100);
-    check_service("at-maximum", "its maximumPercent of 124 allows no task more than the 4 desired", |service| {
+    check_service("at-maximum", "its maximumPercent of 124 allows no task above its desired count of 4", |service| {
         service.maximum_percent = 124;
     });
     assert_eq!(blocked_after(|cluster, _| web(cluster).maximum_percent = 125), None);

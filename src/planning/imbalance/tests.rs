@@ -76,7 +76,7 @@ fn a_protected_task_that_would_have_to_go_is_stuck() {
     check(
         redeployed,
         &[4],
-        "web: 1 of 4 misplaced, skew 3, 3 domains; 1 stuck: 1 of its tasks are protected from scale-in",
+        "web: 1 of 4 misplaced, skew 3, 3 domains; 1 stuck: 1 of its tasks is protected from scale-in",
     );
 }
 
@@ -277,7 +277,7 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
     check(&full("cpu=2100"), &format!("{big}{stuck}156 CPU units short"));
     check(&full("memory=4500"), &format!("{big}{stuck}12 MiB of memory short"));
     check(&full(""), &format!("{big}web: 1 of 3 misplaced, skew 3, 2 domains"));
-    check(&(full("gpus=1") + " gpus=1\nservice web gpus=1"), &format!("{big}{stuck}1 GPUs short"));
+    check(&(full("gpus=1") + " gpus=1\nservice web gpus=1"), &format!("{big}{stuck}1 GPU short"));
     check(
         "a i-1 web web web\na i-2 other other type=m5.large\nservice web awsvpc=true\nservice other awsvpc=true",
         "other: 1 of 2 misplaced, skew 2, 2 domains\n\

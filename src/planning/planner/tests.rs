@@ -122,7 +122,7 @@ fn limits_leave_the_rest_for_the_next_run() {
     check(
         drawing,
         &policy,
-        "web: Surge i-1 to i-2, i-1 to i-2\napi: 1 other services come first (REBALANCER_MAX_SERVICES)",
+        "web: Surge i-1 to i-2, i-1 to i-2\napi: 1 other service comes first (REBALANCER_MAX_SERVICES)",
     );
     let policy = Policy { max_moves: 2, ..Policy::default() };
     check(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::planning::model::Devices;
+use crate::planning::{model::Devices, words::counted};
 
 /// Why misplaced tasks can't be moved now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,16 +227,20 @@ impl fmt::Display for Blocked {
             Self::DeploymentFailed(state) => write!(formatter, "its newest deployment is {state}"),
             Self::MarkedByRun => formatter.write_str("another run is at work on it, or left something behind"),
             Self::ShortArn => formatter.write_str("its ARN has the old short form, which can't be tagged"),
-            Self::CountsDiffer { running, desired } => write!(formatter, "{running} tasks run, {desired} are desired"),
-            Self::Pending(tasks) => write!(formatter, "{tasks} of its tasks are starting"),
-            Self::Unhealthy(tasks) => write!(formatter, "{tasks} of its tasks are unhealthy"),
-            Self::OldTasks(tasks) => write!(formatter, "{tasks} of its tasks are from an older deployment"),
-            Self::Protected(tasks) => write!(formatter, "{tasks} of its tasks are protected from scale-in"),
+            Self::CountsDiffer { running, desired } => {
+                let run = counted(*running, "task runs", "tasks run");
+                write!(formatter, "{run}, and the desired count is {desired}")
+            }
+            Self::Pending(tasks) => write!(formatter, "{} starting", of_its_tasks(*tasks)),
+            Self::Unhealthy(tasks) => write!(formatter, "{} unhealthy", of_its_tasks(*tasks)),
+            Self::OldTasks(tasks) => write!(formatter, "{} from an older deployment", of_its_tasks(*tasks)),
+            Self::Protected(tasks) => write!(formatter, "{} protected from scale-in", of_its_tasks(*tasks)),
             Self::TooYoung { seconds_left } => {
                 write!(formatter, "it changed within the cooldown, which lasts {seconds_left} s more")
             }
             Self::BackingOff { misses, seconds_left } => {
-                write!(formatter, "moving did not help {misses} times in a row; left alone for {seconds_left} s more")
+                let runs = if *misses == 1 { "run".to_owned() } else { format!("{misses} runs") };
+                write!(formatter, "moving did not help in the last {runs}; left alone for {seconds_left} s more")
             }
             Self::ZoneRebalancingInProgress => formatter.write_str("ECS is evening out its zones just now"),
             Self::LeftToZoneRebalancing => formatter.write_str("between zones: left to ECS's own zone rebalancing"),
@@ -245,7 +249,7 @@ impl fmt::Display for Blocked {
                 write!(formatter, "strategy stop, and its minimumHealthyPercent of {percent} allows no task fewer")
             }
             Self::AtMaximum { percent, desired } => {
-                write!(formatter, "its maximumPercent of {percent} allows no task more than the {desired} desired")
+                write!(formatter, "its maximumPercent of {percent} allows no task above its desired count of {desired}")
             }
             Self::SeveralProviders { providers, next, has_instances } => {
                 write!(formatter, "its tasks are shared out over capacity providers {}", providers.join(", "))?;
@@ -273,6 +277,11 @@ impl fmt::Display for Blocked {
             ),
         }
     }
+}
+
+/// `1 of its tasks is`, `2 of its tasks are`.
+fn of_its_tasks(number: u32) -> String {
+    counted(number, "of its tasks is", "of its tasks are")
 }
 
 /// What is short on the instance that comes closest to taking one more task.
@@ -310,9 +319,9 @@ impl fmt::Display for Shortage {
         };
         write!(formatter, "no capacity where a task is missing: closest is {closest}, ")?;
         match self.resource {
-            Resource::Cpu => write!(formatter, "{} CPU units short", self.by),
+            Resource::Cpu => write!(formatter, "{} short", counted(self.by, "CPU unit", "CPU units")),
             Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
-            Resource::Gpu => write!(formatter, "{} GPUs short", self.by),
+            Resource::Gpu => write!(formatter, "{} short", counted(self.by, "GPU", "GPUs")),
             Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
             Resource::Port(port) => write!(formatter, "where port {port} is taken"),
             Resource::Instance => formatter.write_str("where the one task that it may have is already"),

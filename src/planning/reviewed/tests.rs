@@ -78,7 +78,7 @@ fn what_changed_since_is_left_out_and_said() {
             web(cluster).desired_count = 3;
             web(cluster).running_count = 3;
         },
-        "api: opted-out\nweb: plan-outdated\nweb: 2 of 2 reviewed moves left out: the reviewed plan no longer holds: 4 tasks were desired then, 3 are now",
+        "api: opted-out\nweb: plan-outdated\nweb: 2 of 2 reviewed moves left out: the reviewed plan no longer holds: its desired count was 4 then and is 3 now",
     );
     check(
         |cluster| {

@@ -30,6 +30,7 @@ use super::{
     notes::{LastNote, SurgeNote},
     policy::Percent,
     reviewed::Reviewed,
+    words,
 };
 
 /// ECS is eventually consistent: what was just written may not be read for so long.
@@ -506,14 +507,17 @@ impl fmt::Display for Ending {
             Self::SpreadFirst => {
                 formatter.write_str("not begun: services that are to be spread first still have misplaced tasks")
             }
-            Self::Started { tasks: 1 } => formatter.write_str("capacity was made: 1 task started"),
-            Self::Started { tasks } => write!(formatter, "capacity was made: {tasks} tasks started"),
+            Self::Started { tasks } => {
+                write!(formatter, "capacity was made: {} started", words::tasks(*tasks))
+            }
             Self::NotStarted { tasks, why } => {
-                write!(formatter, "capacity was made, but {tasks} of its tasks were not seen to start: {why}")
+                let unseen = words::counted(*tasks, "of its tasks was", "of its tasks were");
+                write!(formatter, "capacity was made, but {unseen} not seen to start: {why}")
             }
             Self::RoomNotMade(why) => write!(formatter, "no capacity was made: {why}"),
             Self::NoHelp { misplaced } => {
-                write!(formatter, "moving did not help as foreseen; {misplaced} tasks still to be moved")
+                let left = words::counted(*misplaced, "task is", "tasks are");
+                write!(formatter, "moving did not help as foreseen; {left} still to be moved")
             }
             Self::Limit(stop) => write!(formatter, "{stop}"),
             Self::Undone(why) => write!(formatter, "the last step was undone: {why}"),

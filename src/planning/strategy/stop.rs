@@ -142,7 +142,11 @@ impl StopTasks {
                 return Step::Wait(None);
             }
             let (running, desired) = (service.running_count, service.desired_count);
-            return self.end(Ending::OthersChanged(format!("{running} of {desired} tasks run healthy")), service, seen);
+            return self.end(
+                Ending::OthersChanged(format!("of {desired} desired, {running} run healthy")),
+                service,
+                seen,
+            );
         };
         if limits.stop == Some(Stop::Signal) {
             // ECS replaces what was stopped, whoever watches.

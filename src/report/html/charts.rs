@@ -23,6 +23,9 @@ const GRID: RGBColor = RGBColor(1, 0, 5);
 pub(super) fn render(report: &Report) -> Markup {
     let Some(played) = &report.rehearsal else { return watched(&report.pictures.watched) };
     let columns = compared(report);
+    if played.services.is_empty() && columns.is_empty() && report.dry_run {
+        return html! {};
+    }
     let content = html! {
         @if played.services.is_empty() {
             p { "No task was started or stopped." }
@@ -134,17 +137,28 @@ fn together(services: &[Line<'_>]) -> Line<'static> {
 
 fn figure(line: &Line<'_>) -> Markup {
     let Some(svg) = drawn(line) else { return html! {} };
-    let lowest = line.moments.iter().map(|moment| moment.healthy).min().unwrap_or(0);
-    let desired = line.moments.first().map_or(0, |moment| moment.desired);
-    let (title, what) = (line.title, if line.shows_healthy { "healthy" } else { "running" });
-    let told =
-        format!("{title}: never below {lowest} {what} tasks of {desired} desired, at least {} allowed", line.least);
     html! {
         figure {
-            figcaption { (told) }
-            div.scroll.chart role="region" aria-label=(format!("Timeline of {title}")) tabindex="0" { (PreEscaped(svg)) }
+            figcaption { (line.title) ": " (never_below(line)) }
+            div.scroll.chart role="region" aria-label=(format!("Timeline of {}", line.title)) tabindex="0" { (PreEscaped(svg)) }
         }
     }
+}
+
+/// How low it came, and whether the run took it there.
+fn never_below(line: &Line<'_>) -> String {
+    let what = if line.shows_healthy { "healthy" } else { "running" };
+    let lowest = line.moments.iter().map(|moment| moment.healthy).min().unwrap_or(0);
+    let (desired, found) = line.moments.first().map_or((0, 0), |first| (first.desired, first.healthy));
+    let told = if lowest >= found && found < desired {
+        let found = counted(found as usize, "task was", "tasks were");
+        format!("{found} {what} as found, of {desired} desired, and never fewer")
+    } else {
+        let (one, many) =
+            if line.shows_healthy { ("healthy task", "healthy tasks") } else { ("running task", "running tasks") };
+        format!("never below {} of {desired} desired", counted(lowest as usize, one, many))
+    };
+    format!("{told}; minimumHealthyPercent allows {}", line.least)
 }
 
 /// The chart as SVG; its text stays text.
@@ -255,4 +269,32 @@ fn comparison(columns: &[Comparison]) -> Markup {
         }
     };
     scrolled("Comparison with other policies", &table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missing_as_found_is_not_laid_at_the_run_s_door() {
+        let told = |healthy: &[u32]| {
+            let moments: Vec<Moment> = healthy
+                .iter()
+                .zip(0..)
+                .map(|(healthy, seconds)| Moment { seconds, desired: 73, running: 73, healthy: *healthy })
+                .collect();
+            never_below(&Line { title: "web", moments: moments.into(), least: 70, shows_healthy: true })
+        };
+        assert_eq!(told(&[73, 75, 73]), "never below 73 healthy tasks of 73 desired; minimumHealthyPercent allows 70");
+        assert_eq!(
+            told(&[71, 73, 71]),
+            "71 tasks were healthy as found, of 73 desired, and never fewer; minimumHealthyPercent allows 70"
+        );
+        assert_eq!(told(&[71, 70]), "never below 70 healthy tasks of 73 desired; minimumHealthyPercent allows 70");
+        assert_eq!(
+            told(&[1, 2]),
+            "1 task was healthy as found, of 73 desired, and never fewer; minimumHealthyPercent allows 70"
+        );
+        assert_eq!(told(&[73, 1]), "never below 1 healthy task of 73 desired; minimumHealthyPercent allows 70");
+    }
 }

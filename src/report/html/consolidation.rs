@@ -12,7 +12,16 @@ const ROWS: usize = 12;
 pub(super) fn render(report: &Report) -> Markup {
     let Some(consolidation) = &report.consolidation else { return html! {} };
     let (first, more) = consolidation.freed.split_at(consolidation.freed.len().min(ROWS));
+    let cost = consolidation.cost_of_freed();
     let content = html! {
+        @if let Some(empty) = consolidation.empty_already() {
+            p { (empty) "." }
+            details {
+                summary { "Each of them" }
+                p { (consolidation.empty.iter().map(|instance| instance.name.as_str()).collect::<Vec<_>>().join(", ")) }
+            }
+        }
+        @if !cost.is_empty() { p { (text::freed_number(consolidation)) (cost) "." } }
         @if first.is_empty() {
             p { "None can be set free." }
         } @else {

@@ -30,7 +30,7 @@ pub(super) fn render(report: &Report) -> Markup {
             "Each number is a count of tasks"
             @if after.is_some() { "; where it changed: as found, then " (when) }
             ". "
-            @if matrix.is_aggregated { "Container instances are grouped by zone and by how full they were found. " }
+            @if matrix.is_aggregated { "Container instances are grouped by zone and by how full they were found, in percent; below that stands their number. " }
             "The colour compares it with an even arrangement, as the service’s placement strategy asks for."
         }
         (legend())
@@ -128,7 +128,7 @@ impl Matrix {
         let span = |zone: &str| columns.iter().filter(|(_, column)| column.zone == zone).count() + 1;
         let more = services.len().saturating_sub(most);
         html! {
-            table.matrix {
+            table.matrix.grouped[self.is_aggregated] {
                 caption { (caption) }
                 thead {
                     tr {
@@ -140,7 +140,10 @@ impl Matrix {
                     tr {
                         @for (_, column) in &columns {
                             @if column.begins_zone { th.zone scope="col" { "all" } }
-                            th scope="col" { abbr title=(column.name) { (column.head) } }
+                            th scope="col" {
+                                abbr title=(column.name) { (column.head) }
+                                @if self.is_aggregated { br; small { (column.instances.len()) } }
+                            }
                         }
                     }
                 }
@@ -187,7 +190,7 @@ impl Matrix {
     fn change(&self, [found, then]: [Count; 2]) -> Markup {
         html! {
             (chip(found))
-            @if self.has_after && then.tasks != found.tasks { span.to { "→" } (chip(then)) }
+            @if self.has_after && then.tasks != found.tasks { span.to { span.arrow { "→" } (chip(then)) } }
         }
     }
 }

@@ -7,6 +7,9 @@ use maud::{Markup, html};
 use super::{counted, scrolled, section};
 use crate::report::{Action, Report, ServiceReport};
 
+/// So many names are shown at once; more on demand.
+const NAMED: usize = 12;
+
 /// Services with something to say, worst first; the others are counted.
 pub(super) fn render(report: &Report) -> Markup {
     let is_told = |service: &&ServiceReport| {
@@ -24,11 +27,21 @@ pub(super) fn render(report: &Report) -> Markup {
     for service in report.services.iter().filter(|service| service.action == Action::NotMeasured) {
         unmeasured.entry((service.reason_code, &service.reason)).or_default().push(&service.name);
     }
+    let mut would_be: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (service, why) in report.services.iter().filter_map(|service| Some((service, service.would_be_left_alone()?))) {
+        would_be.entry((service.reason_code, why)).or_default().push(&service.name);
+    }
     let content = html! {
         @if !told.is_empty() { (scrolled("Services with misplaced tasks", &table(&told, report))) }
         @if spread > 0 { p { (counted(spread, "service is", "services are")) " spread as the placement strategy asks." } }
+        @for ((code, reason), names) in would_be {
+            details open[names.len() <= NAMED] {
+                summary { (counted(names.len(), "service that is spread", "services that are spread")) " would be left alone: " (reason) " (" code { (code) } ")" }
+                p { (names.join(", ")) }
+            }
+        }
         @for ((code, reason), names) in unmeasured {
-            details {
+            details open[names.len() <= NAMED] {
                 summary { (counted(names.len(), "service is", "services are")) " not measured: " (reason) " (" code { (code) } ")" }
                 p { (names.join(", ")) }
             }
@@ -65,6 +78,7 @@ fn table(services: &[&ServiceReport], report: &Report) -> Markup {
                         td { (service.moved) }
                         td.text {
                             (what(service, report))
+                            @if service.action == Action::Rebalance { @if let Some(strategy) = service.strategy { " by " (strategy) } }
                             @if !service.reason.is_empty() { ": " (service.reason) }
                             @if !service.reason_code.is_empty() { " (" code { (service.reason_code) } ")" }
                         }

@@ -4,7 +4,10 @@ use super::{
     Paint,
     layout::{Row, left, right, table, wrapped},
 };
-use crate::report::consolidation::{ConsolidationReport, FreedInstance};
+use crate::report::{
+    consolidation::{ConsolidationReport, FreedInstance},
+    counted,
+};
 
 /// More rows than this are for the JSON report.
 const ROWS: usize = 12;
@@ -21,13 +24,23 @@ pub(super) fn render(consolidation: &ConsolidationReport, paint: &Paint) -> Stri
         }
         text.push('\n');
     }
+    if let Some(empty) = consolidation.empty_already() {
+        text.push_str(&wrapped("  ", &empty, paint));
+    }
+    let cost = consolidation.cost_of_freed();
+    if !cost.is_empty() {
+        text.push_str(&wrapped("  ", &format!("{}{cost}", freed_number(consolidation)), paint));
+    }
     for kept in &consolidation.kept {
-        let number = kept.container_instances;
-        let label =
-            if number == 1 { "  1 instance stays: ".to_owned() } else { format!("  {number} instances stay: ") };
+        let label = format!("  {}: ", counted(kept.container_instances, "instance stays", "instances stay"));
         text.push_str(&wrapped(&label, &kept.reason, paint));
     }
     text
+}
+
+/// As the beginning of a sentence.
+pub(in crate::report) fn freed_number(consolidation: &ConsolidationReport) -> String {
+    counted(consolidation.number(), "container instance is set free", "container instances are set free")
 }
 
 fn row(instance: &FreedInstance) -> Row {

@@ -6,7 +6,7 @@ use super::{
     layout::{pad, width, wrapped},
     percent,
 };
-use crate::report::{InstanceReport, Report, Summary};
+use crate::report::{InstanceReport, Report, Summary, container_instances};
 
 /// More than this many bars are no picture any more.
 const BARS: usize = 24;
@@ -29,8 +29,8 @@ type State<'a> = (&'static str, &'a [InstanceReport]);
 /// Draws the instances.
 pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> String {
     let head = format!(
-        "{} container instances; {} of CPU and {} of memory are reserved",
-        summary.container_instances,
+        "{}; {} of CPU and {} of memory are reserved",
+        container_instances(summary.container_instances),
         percent(summary.cpu_reservation_percent),
         percent(summary.memory_reservation_percent)
     );

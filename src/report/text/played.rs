@@ -6,7 +6,7 @@ use super::{
     Paint,
     layout::{Row, left, pad, pad_left, right, table, width},
 };
-use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService};
+use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, counted};
 
 /// More steps than this are for the HTML report.
 const STEPS: usize = 20;
@@ -28,7 +28,7 @@ pub(super) fn render(played: &Played, compared: &[Comparison], paint: &Paint) ->
         let columns = [right("second"), right("desired"), right("running"), right("healthy")];
         text += &table("service", &columns, "", &rows, paint);
         if steps.len() > STEPS {
-            text += &format!("  and {} more steps\n", steps.len() - STEPS);
+            text += &format!("  and {}\n", counted(steps.len() - STEPS, "more step", "more steps"));
         }
         text.push('\n');
     }
@@ -37,7 +37,7 @@ pub(super) fn render(played: &Played, compared: &[Comparison], paint: &Paint) ->
         let columns = [left("lowest healthy"), right("started"), right("stopped")];
         text += &table("service", &columns, "", &rows, paint);
         if services.len() > SERVICES {
-            text += &format!("  and {} more services\n", services.len() - SERVICES);
+            text += &format!("  and {}\n", counted(services.len() - SERVICES, "more service", "more services"));
         }
     }
     if !compared.is_empty() {

@@ -34,8 +34,8 @@ pub(super) fn render(report: &Report, paint: &Paint) -> String {
             format!("{} as the placement strategy asks", counted(even, "service is spread", "services are spread"));
         text.push_str(&wrapped("  ", &spread, paint));
     }
-    let would_be = of_action(Action::None).filter(|service| !service.reason_code.is_empty());
-    let reasons = by_reason(would_be, |service| service.reason.rsplit_once("left alone: ").map_or("", |(_, why)| why));
+    let would_be = services.iter().filter(|service| service.would_be_left_alone().is_some());
+    let reasons = by_reason(would_be, |service| service.would_be_left_alone().unwrap_or_default());
     for (reason, names) in reasons {
         let label = format!("  {} of them would be left alone: ", names.len());
         text.push_str(&wrapped(&label, &format!("{reason} ({})", some(&names)), paint));

@@ -49,17 +49,17 @@ fn as_many_are_stopped_as_the_minimum_permits_and_never_a_protected_one() {
         "a i-1 web web web web\nb i-2\nc i-3\nservice web min=100",
         "between",
         "",
-        "done: moving did not help as foreseen; 2 tasks still to be moved",
+        "done: moving did not help as foreseen; 2 tasks are still to be moved",
     );
     check(FOUR, "between", "protected=1,2", "stop 3,4");
-    check(FOUR, "between", "protected=1,2,3,4", "done: moving did not help as foreseen; 2 tasks still to be moved");
+    check(FOUR, "between", "protected=1,2,3,4", "done: moving did not help as foreseen; 2 tasks are still to be moved");
     check(FOUR, "between", "protections=unseen", "see protections 1,2,3,4");
     check(FOUR, "between", "tasks=unseen", "see tasks");
     check(FOUR, "between", "moves=1", "stop 1");
     check(REPLACED, "between", "", "done: spread");
     check(FOUR, "between", "stop=signal", "done: the run was told to end (SIGTERM)");
     check(FOUR, "between", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
-    check(FOUR, "between", "running=3", "done: 3 of 4 tasks run healthy meanwhile; that change stands");
+    check(FOUR, "between", "running=3", "done: of 4 desired, 3 run healthy meanwhile; that change stands");
     check(
         FOUR,
         "between",

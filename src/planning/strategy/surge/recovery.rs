@@ -5,6 +5,7 @@ use crate::planning::{
     model::{Service, Timestamp},
     notes::{Proof, SurgeNote},
     strategy::{Ending, Need, fence::Written},
+    words::counted,
 };
 
 /// What was found on a service.
@@ -63,9 +64,11 @@ impl Surge {
             }
             Proof::Nothing => {
                 let told = format!(
-                    "an earlier run's note says that it raised the desired count from {} to {}, and {} tasks run, which the \
-                     cluster does not bear out; the note was taken off, and {desired} tasks are desired",
-                    note.from, note.to, service.running_count
+                    "an earlier run's note says that it raised the desired count from {} to {}, which the cluster does not \
+                     bear out: {}; the note was taken off, and the desired count is {desired}",
+                    note.from,
+                    note.to,
+                    counted(service.running_count, "task runs", "tasks run")
                 );
                 Turn::Go(Phase::Clearing(Ending::NotBorneOut(told)))
             }

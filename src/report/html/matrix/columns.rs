@@ -61,6 +61,8 @@ pub(super) fn of(before: &[InstanceReport], after: &[InstanceReport]) -> (Vec<Co
         column.begins_zone = zone.as_ref() != Some(&column.zone);
         zone = Some(column.zone.clone());
         if is_aggregated {
+            // In percent, as the text above the table says.
+            column.head = column.name.trim_end_matches(" %").replace(" to ", "–");
             column.name = format!("{} ({})", column.name, column.instances.len());
         } else if column.usable == 0 {
             column.name.push_str(" (not usable)");
@@ -69,7 +71,9 @@ pub(super) fn of(before: &[InstanceReport], after: &[InstanceReport]) -> (Vec<Co
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let letters = shortest_end(&names);
     for column in &mut columns {
-        column.head = if is_aggregated { column.name.clone() } else { end_of(&column.name, letters).to_owned() };
+        if !is_aggregated {
+            end_of(&column.name, letters).clone_into(&mut column.head);
+        }
     }
     (columns, is_aggregated)
 }

@@ -1,0 +1,127 @@
+//! What users get wrong, by its sentence and exit status: arguments, variables, files, the account. Each as a process, as they have it.
+
+use std::process::{Command, Stdio};
+
+use ecs_rebalancer::exit::{DONE, FAILED, MISCONFIGURED};
+use ecs_simulator::snapshot::Snapshot;
+
+use crate::processes::{Ended, Served};
+
+const JOB: &str = env!("CARGO_BIN_EXE_ecs-rebalancer");
+const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
+
+/// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
+type Mistake = (&'static str, &'static str, u8, &'static str);
+
+const MISTAKES: [Mistake; 38] = [
+    (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
+    (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
+    (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
+    (JOB, "REBALANCER_CLUSTER=", MISCONFIGURED, "REBALANCER_CLUSTER is not set, and outside ECS there is no default"),
+    (JOB, "AWS_REGION=", MISCONFIGURED, "no AWS region is configured; set AWS_REGION"),
+    (JOB, "REBALANCER_CLUSTER=prod/web", MISCONFIGURED, "\"prod/web\" is not one"),
+    (
+        JOB,
+        "REBALANCER_CLUSTER=arn:aws:ecs:eu-west-1:111122223333:cluster/prod",
+        MISCONFIGURED,
+        "but this run works in us-east-1: set AWS_REGION=eu-west-1",
+    ),
+    (
+        JOB,
+        "REBALANCER_CLUSTER=refrence",
+        FAILED,
+        "Region us-east-1 has no cluster of that name: check REBALANCER_CLUSTER",
+    ),
+    (
+        JOB,
+        "REBALANCER_DRYRUN=true",
+        MISCONFIGURED,
+        "REBALANCER_DRYRUN is no variable of ecs-rebalancer; the nearest is REBALANCER_DRY_RUN",
+    ),
+    (JOB, "REBALANCER_DRY_RUN=yes", MISCONFIGURED, "REBALANCER_DRY_RUN is \"yes\", but it takes true or false"),
+    (JOB, "REBALANCER_THRESHOLD=10%", MISCONFIGURED, "leave the percent sign away"),
+    (JOB, "REBALANCER_THRESHOLD=12,5", MISCONFIGURED, "write decimals with a point"),
+    (JOB, "REBALANCER_COOLDOWN=10", MISCONFIGURED, "REBALANCER_COOLDOWN is \"10\", but it takes"),
+    (JOB, "REBALANCER_TASK_TIMEOUT=20m", MISCONFIGURED, "REBALANCER_TASK_TIMEOUT"),
+    (JOB, "REBALANCER_MAX_MOVES=0", MISCONFIGURED, "REBALANCER_MAX_MOVES is \"0\", but it takes"),
+    (JOB, "REBALANCER_MODE=Spread", MISCONFIGURED, "did you mean spread?"),
+    (JOB, "REBALANCER_MODE=consolidate", MISCONFIGURED, "that needs REBALANCER_STEER=true"),
+    (JOB, "REBALANCER_STRATEGY=surgery", MISCONFIGURED, "REBALANCER_STRATEGY is \"surgery\", but it takes"),
+    (JOB, "REBALANCER_METRICS=some", MISCONFIGURED, "REBALANCER_METRICS is \"some\", but it takes"),
+    (JOB, "REBALANCER_METRIC_NAMESPACE=AWS/ECS", MISCONFIGURED, "REBALANCER_METRIC_NAMESPACE is \"AWS/ECS\""),
+    (JOB, "REBALANCER_LOG=loud", MISCONFIGURED, "\"loud\" is not a level"),
+    (JOB, "REBALANCER_LOG_FORMAT=xml", MISCONFIGURED, "but it takes text or json"),
+    (JOB, "REBALANCER_INCLUDE=web REBALANCER_EXCLUDE=web", MISCONFIGURED, "REBALANCER_EXCLUDE"),
+    (
+        JOB,
+        "REBALANCER_INCLUDE=wbe",
+        DONE,
+        "REBALANCER_INCLUDE holds wbe, which matches no service of cluster reference",
+    ),
+    (JOB, "REBALANCER_REPORT=report.pdf", MISCONFIGURED, "files that end in .json or .html"),
+    (JOB, "REBALANCER_REPORT=absent/report.html", MISCONFIGURED, "which cannot be written (No such file or directory"),
+    (JOB, "REBALANCER_PLAN=absent.json", MISCONFIGURED, "give the .json report of a dry run on this cluster"),
+    (JOB, "REBALANCER_PLAN=Cargo.toml", MISCONFIGURED, "REBALANCER_PLAN is Cargo.toml, but it"),
+    (
+        JOB,
+        "REBALANCER_TRIGGER_INSTANCE=i-0a1b2c3d",
+        MISCONFIGURED,
+        "REBALANCER_TRIGGER_INSTANCE is \"i-0a1b2c3d\", but it takes",
+    ),
+    (JOB, "AWS_ACCESS_KEY_ID=", FAILED, "no credentials were found: set AWS_PROFILE to a profile that has some"),
+    (REHEARSE, "absent.json", MISCONFIGURED, "error: cannot read snapshot absent.json: No such file or directory"),
+    (REHEARSE, "Cargo.toml", MISCONFIGURED, "error: snapshot Cargo.toml: not a JSON document"),
+    (REHEARSE, "--sed 1", MISCONFIGURED, "a similar argument exists: '--seed'"),
+    (REHEARSE, "--seed one", MISCONFIGURED, "invalid value 'one' for '--seed <SEED>'"),
+    (REHEARSE, "--fault broken-image", MISCONFIGURED, "fault \"broken-image\" is not NAME=VALUE"),
+    (REHEARSE, "--fault lost=0.1", MISCONFIGURED, "there is no fault \"lost\"; there are throttle,"),
+    (REHEARSE, "--behaviour scale_in=random", MISCONFIGURED, "there is no behaviour \"scale_in\"; there are scale-in,"),
+    (REHEARSE, "--report report.pdf", MISCONFIGURED, "files that end in .json or .html"),
+];
+
+/// The program with a mistake in it, beside what is right.
+fn made(served: &Served, program: &str, words: &str) -> Ended {
+    let is_variable = |word: &&str| word.split('=').next().is_some_and(|name| name == name.to_uppercase());
+    let (variables, arguments): (Vec<&str>, Vec<&str>) = words.split_whitespace().partition(is_variable);
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", format!("http://{}", served.address))
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "simulated")
+        .env("AWS_SECRET_ACCESS_KEY", "simulated")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("REBALANCER_LOG_FORMAT", "text")
+        .envs((program == JOB).then_some(("REBALANCER_CLUSTER", "reference")))
+        .args(arguments);
+    for (name, value) in variables.iter().filter_map(|word| word.split_once('=')) {
+        if value.is_empty() {
+            command.env_remove(name)
+        } else {
+            command.env(name, value)
+        };
+    }
+    Ended::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+#[test]
+fn each_mistake_is_told_in_a_sentence_and_by_the_exit_status() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let mut wrong = Vec::new();
+    for (program, words, status, sentence) in MISTAKES {
+        let ended = made(&served, program, words);
+        let told = format!("{}{}", ended.stdout, ended.stderr);
+        if ended.status.code() != Some(status.into()) || !told.contains(sentence) || told.contains("panicked") {
+            wrong.push(format!("{words}: {}, where {status} and {sentence:?} are expected:\n{told}", ended.status));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn several_mistakes_are_told_together() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let ended = made(&served, JOB, "REBALANCER_THRESHOLD=10% REBALANCER_MODE=Spread REBALANCER_DRYRUN=true");
+    assert_eq!(ended.status.code(), Some(MISCONFIGURED.into()));
+    assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
+}
