@@ -95,10 +95,13 @@ async function look(browser, report, scheme, width, open) {
     width: document.documentElement.scrollWidth,
     rows: document.querySelectorAll("tr").length,
     background: getComputedStyle(document.body).backgroundColor,
+    // Where the tasks are is to be seen at one look on an ordinary screen, however large the cluster is.
+    hidden: Math.max(0, ...[...document.querySelectorAll("section[aria-labelledby=matrix] .screen .scroll")].map((it) => it.scrollWidth - it.clientWidth)),
   }));
   check(seen.scripts === 0, `${seen.scripts} scripts`);
   check(fetched.length === 1, `fetched ${fetched.slice(1)}`);
   check(seen.width <= width, `is ${seen.width} px wide on a screen of ${width}`);
+  check(width < WIDTHS[0] || seen.hidden <= 1, `the heat map is ${seen.hidden} px wider than its page`);
   check(seen.ms < LONGEST_LOAD_MS, `took ${seen.ms} ms to load`);
   check((scheme === "dark") === (seen.background !== "rgb(255, 255, 255)"), `${scheme} has the background ${seen.background}`);
   for (const wrong of await page.evaluate(boxes, width, true)) check(false, wrong);
