@@ -354,7 +354,7 @@ const LANDS_WITHIN: Duration = Duration::from_secs(32);
 const TO_END: Duration = Duration::from_secs(25);
 /// A process's start and end, on a busy machine.
 const AROUND: Duration = Duration::from_secs(3);
-const SETTINGS: &str = "TASK_TIMEOUT=1m COOLDOWN=0 SURGE=100 LOG_FORMAT=json";
+const SETTINGS: &str = "COOLDOWN=0 SURGE=100 LOG_FORMAT=json";
 
 fn play(case: &Case) {
     let served = Served::at_speed(&snapshot(case.drawing), 0, &[], SPEED);
@@ -362,7 +362,8 @@ fn play(case: &Case) {
     let proxy = Proxy::new(served.address, case);
     let is_unanswered = matches!(case.fault, Fault::Latency | Fault::Reset);
     let deadline = if case.span == Span::Once && is_unanswered { LONG_DEADLINE } else { DEADLINE };
-    let settings = format!("{SETTINGS} DEADLINE={}m {}", deadline.as_secs() / 60, case.settings);
+    let minutes = deadline.as_secs() / 60;
+    let settings = format!("{SETTINGS} DEADLINE={minutes}m TASK_TIMEOUT={}m {}", minutes / 4, case.settings);
     let began = Instant::now();
     let mut process = served.start_at(proxy.address, &settings);
     let mut signalled = None;
@@ -386,7 +387,8 @@ fn play(case: &Case) {
     let once = case.span == Span::Once && case.fault != Fault::EndlessPages;
     if once && signalled.is_none() {
         assert_eq!(ended.status.code(), Some(exit::DONE.into()), "{what}");
-        assert_eq!(summary["after"]["misplaced_tasks"], 0, "{what}");
+        // Where a deployment's tasks lie is ECS's choice.
+        assert!(summary["after"]["misplaced_tasks"] == 0 || case.settings.contains("redeploy"), "{what}");
     }
     if once || summary["outcome"] == "rebalanced" {
         assert!(is_whole(&served), "{:?} {:?}: {what}", kept(&served), leftovers_in(&served.running.simulator(), &[]));

@@ -3,11 +3,14 @@
 //! StopTask consults no minimum [API, StopTask], so the floor is kept here. Nothing of it has to be undone: ECS replaces what is
 //! stopped, whoever watches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
-    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
-    Strategy, Tasks, fence, last_note,
+    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, REFUSALS, Record, Seen, Step,
+    Stop, Strategy, Tasks, fence, last_note,
 };
 use crate::planning::{
     bounds::floor,
@@ -20,8 +23,9 @@ use crate::planning::{
 enum Phase {
     /// Nothing is stopped, or what was stopped is replaced.
     Between,
-    /// These tasks were stopped, the last of them then; so many were misplaced before.
-    Stopped { since: Timestamp, victims: BTreeSet<TaskArn>, before: u32 },
+    /// These tasks were stopped, the last of them then; so many were misplaced before. Where no answer says that any was stopped,
+    /// that is `in_doubt` for so long.
+    Stopped { since: Timestamp, victims: BTreeSet<TaskArn>, before: u32, in_doubt: Option<Duration> },
     /// Nothing more is to be changed.
     Over(Ending),
 }
@@ -74,12 +78,17 @@ impl StopTasks {
         }
         let Some(tasks) = seen.tasks else { return Step::See(Need::Tasks) };
         let is_listed = |victims: &BTreeSet<TaskArn>| victims.iter().any(|task| tasks.all.contains_key(task));
-        if let Phase::Stopped { since, victims, .. } = &self.phase
+        if let Phase::Stopped { since, victims, in_doubt, .. } = &self.phase
             && is_listed(victims)
-            && seen.since(*since) < CONSISTENCY
         {
             // What was stopped a moment ago may still be listed as running.
-            return Step::Wait(None);
+            if seen.since(*since) < in_doubt.unwrap_or(CONSISTENCY) {
+                return Step::Wait(None);
+            }
+            if in_doubt.is_some() {
+                // Nothing was stopped: one bad answer is no reason to end.
+                self.phase = Phase::Between;
+            }
         }
         if tasks.ready.len() < service.desired_count as usize {
             return self.wait(service, seen, limits);
@@ -182,13 +191,13 @@ impl StopTasks {
     }
 
     /// Takes over that tasks were stopped.
-    fn stopped(&mut self, stopped: &[TaskArn], seen: &Seen<'_>) {
+    fn stopped(&mut self, stopped: &[TaskArn], in_doubt: Option<Duration>, seen: &Seen<'_>) {
         if stopped.is_empty() {
             return;
         }
         self.old = seen.tasks.iter().flat_map(|tasks| tasks.places()).collect();
         let victims = stopped.iter().cloned().collect();
-        self.phase = Phase::Stopped { since: seen.now, victims, before: self.chosen_at };
+        self.phase = Phase::Stopped { since: seen.now, victims, before: self.chosen_at, in_doubt };
     }
 }
 
@@ -215,7 +224,7 @@ impl Strategy for StopTasks {
         self.record.touched = true;
         self.refusals = 0;
         match action {
-            Action::Stop(_) => self.stopped(&result.stopped, seen),
+            Action::Stop(_) => self.stopped(&result.stopped, None, seen),
             Action::NoteLast(_) => self.is_last_noted = true,
             _ => {}
         }
@@ -228,11 +237,13 @@ impl Strategy for StopTasks {
                 self.record.touched = true;
                 // One that was not answered may have been stopped as well: then it is this run's doing.
                 let mut stopped = failure.before.stopped.clone();
+                let lands_within = if failure.kind == FailureKind::Unanswered { LANDS_WITHIN } else { CONSISTENCY };
+                let in_doubt = stopped.is_empty().then_some(lands_within);
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) {
                     stopped
                         .extend(victims.iter().filter(|task| !failure.before.stopped.contains(task)).take(1).cloned());
                 }
-                self.stopped(&stopped, seen);
+                self.stopped(&stopped, in_doubt, seen);
             }
             Some(Action::NoteLast(_)) => self.is_last_noted = true,
             _ => {}

@@ -1054,6 +1054,8 @@ impl Strategy for Surge {
                 self.note = None;
                 self.is_surely_written = false;
                 self.is_cleared = true;
+                // By now it is known of all whether they are protected, and none is by this run.
+                self.ours.retain(|_, until| until.is_some());
             }
             Action::NoteLast(_) => self.is_last_noted = true,
             Action::SetDesiredCount(count, constraints) => {
@@ -1089,6 +1091,10 @@ impl Strategy for Surge {
                 self.put.retain(|instance| !instances.contains(instance));
             }
             Action::Protect(..) => self.is_protected(result, seen),
+            // A request to protect that was not answered may take effect yet, and protect them anew.
+            Action::Unprotect(tasks) if self.is_unsettled(seen) => {
+                self.ours.extend(tasks.iter().map(|task| (task.clone(), None)));
+            }
             Action::Unprotect(tasks) => self.ours.retain(|task, _| !tasks.contains(task)),
             // Not this strategy's.
             Action::Stop(_) | Action::ForceNewDeployment | Action::NewRevision(_) | Action::Deploy(_) => {}

@@ -8,7 +8,7 @@ const FOUR: &str = "a i-1 web web web web\nb i-2\nc i-3\nservice web min=50";
 /// The same, after two were stopped and replaced.
 const REPLACED: &str = "a i-1 web web\nb i-2 web\nc i-3 web\nservice web min=50";
 
-/// `between`, or `stopped=SECONDS` (ago) `victims=1,2`.
+/// `between`, or `stopped=SECONDS` (ago) `victims=1,2` `in-doubt=SECONDS` (no answer said so).
 fn memory(words: &str) -> StopTasks {
     let mut stop = StopTasks::new();
     stop.began = Some(ago(60));
@@ -20,12 +20,16 @@ fn memory(words: &str) -> StopTasks {
                 stop.record.touched = true;
                 stop.first_misplaced = Some(2);
                 let since = ago(value.parse().unwrap());
-                stop.phase = Phase::Stopped { since, victims: BTreeSet::new(), before: 2 };
+                stop.phase = Phase::Stopped { since, victims: BTreeSet::new(), before: 2, in_doubt: None };
             }
             "victims" => {
                 let Phase::Stopped { victims, .. } = &mut stop.phase else { panic!("{word}") };
                 *victims = numbers(value);
                 stop.old = numbers(value).into_iter().map(|task| (task, "i-1".into())).collect();
+            }
+            "in-doubt" => {
+                let Phase::Stopped { in_doubt, .. } = &mut stop.phase else { panic!("{word}") };
+                *in_doubt = Some(Duration::from_secs(value.parse().unwrap()));
             }
             _ => panic!("{word} says nothing"),
         }
@@ -73,6 +77,11 @@ fn the_replacements_are_waited_for_with_patience_for_reads_that_lag() {
     // What was stopped is listed still: ECS is eventually consistent.
     check(FOUR, "stopped=11 victims=3,4", "", "wait");
     check(FOUR, "stopped=31 victims=3,4", "", "note last, misses 1");
+    // One bad answer, and nothing was stopped: it is tried again.
+    check(FOUR, "stopped=29 victims=3,4 in-doubt=30", "", "wait");
+    check(FOUR, "stopped=30 victims=3,4 in-doubt=30", "", "stop 1,2");
+    check(FOUR, "stopped=59 victims=3,4 in-doubt=60", "", "wait");
+    check(REPLACED, "stopped=60 victims=5,6 in-doubt=60", "", "note last, misses 0");
     check(FOUR, "stopped=11 victims=3,4", "running=2 gone=3,4", "wait");
     check(REPLACED, "stopped=40 victims=5,6", "unready=3", "wait");
     check(REPLACED, "stopped=40 victims=5,6", "", "note last, misses 0");

@@ -231,6 +231,17 @@ fn what_was_set_is_cleared_and_the_note_goes_last() {
     check(TWO, "clearing mine=1", &format!("{OURS} ends=1"), "unprotect 1");
     // Protected anew by the application.
     check(TWO, "clearing mine=1", &format!("{OURS} protected=1"), "clear note");
+    // A request to protect that was not answered may land after that: it is taken off once more, and the note goes last.
+    let shown = Shown::new(TWO, &format!("{OURS} ends=1"));
+    let mut surge = memory("clearing mine=1 unsettled=30");
+    let step = surge.next(&shown.seen(), &shown.limits);
+    assert_eq!(told(&step), "unprotect 1");
+    surge.done(&Action::Unprotect(vec![task("1")]), &Done::default(), &shown.seen());
+    let taken_off = Shown::new(TWO, OURS);
+    assert_eq!(told(&surge.next(&taken_off.seen(), &taken_off.limits)), "wait");
+    surge.unsettled = Some(ago(60));
+    assert_eq!(told(&surge.clone().next(&shown.seen(), &shown.limits)), "unprotect 1");
+    assert_eq!(told(&surge.next(&taken_off.seen(), &taken_off.limits)), "clear note");
     check(TWO, "clearing steered", &format!("{OURS} constraint=4f2a"), "constraints 0");
     check(TWO, "clearing unsettled=30", OURS, "wait");
     // A request to raise that was not answered has taken effect since.
