@@ -36,6 +36,7 @@ const LATER: Duration = Duration::from_mins(40);
 const CROSSES_MILLISECONDS: i64 = 6_000;
 /// A held request arrives so much later.
 const HELD_MILLISECONDS: i64 = 45_000;
+const HELD: Duration = Duration::from_secs(45);
 /// What is read may be so old.
 const LAGS_MILLISECONDS: i64 = 15_000;
 /// From the look at a service to the change that follows from it: its tasks are listed and described, their targets, protection and
@@ -464,6 +465,23 @@ fn count_meant(history: &History, first: u32, crosses: i64) -> Option<u32> {
     (others_at == i64::MIN || !raised(meant)).then_some(meant)
 }
 
+/// What runs protected is as before once they have ended, or a note says that it isn't; it does not have to lapse for that.
+fn check_protection(rehearsal: &Rehearsal, case: &Case, what: &str) {
+    let is_others = |(_, happening): &(Duration, Happening)| {
+        matches!(happening, Happening::Protect(_) | Happening::Untag(_) | Happening::Note(_))
+    };
+    let have_ended = case.runs.iter().all(|(_, end)| matches!(end, End::Nothing));
+    if !have_ended || case.beside.are_several || case.happenings.iter().any(is_others) {
+        return;
+    }
+    for name in &case.services {
+        let Some(service) = rehearsal.simulator().service(name) else { continue };
+        if !service.tags.contains_key("ecs-rebalancer:surge") {
+            assert_eq!(service.protected, Vec::<String>::new(), "{name} has no note, and protected tasks\n{what}");
+        }
+    }
+}
+
 /// What became of a service, moment by moment, for whoever looks into a seed that failed.
 fn story(name: &str, history: &History, start: i64) -> String {
     let mut told: Vec<(i64, String)> = Vec::new();
@@ -523,6 +541,8 @@ fn play(seed: u64) {
             }
         };
         let (reports, ()) = tokio::join!(futures_util::future::join_all(runs), people);
+        sleep(HELD).await;
+        check_protection(&rehearsal, &case, &what);
         rehearsal.simulator().calm();
         sleep(LATER).await;
         let mut settings = case.settings.clone();

@@ -395,7 +395,7 @@ fn play(case: &Case) {
     }
     let count = kept(&served).desired;
     if count != before.desired {
-        let told = format!("web: left at {count} tasks, and {} are meant", before.desired);
+        let told = format!("web: left at desired count {count}, and {} is meant", before.desired);
         assert!(summary["errors"].as_str().unwrap().contains(&told), "{told:?} isn't: {what}");
         assert_eq!((ended.status.code(), &summary["left_raised"]), (Some(exit::FAILED.into()), &json!(1)), "{what}");
         assert!(kept(&served).tags.iter().any(|(key, _)| key == "ecs-rebalancer:surge"), "no note: {what}");

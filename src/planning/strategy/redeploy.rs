@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
-    Strategy, Tasks, fence, last_note,
+    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, REFUSALS, Record, Seen, Step,
+    Stop, Strategy, Tasks, fence, last_note,
 };
 use crate::planning::{
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
@@ -30,6 +30,8 @@ enum Phase {
         is_taken_back: bool,
         /// What was seen to fail.
         failed: Option<String>,
+        /// Whether ECS answered that it begins; where not, for so long it may begin yet.
+        in_doubt: Option<Duration>,
     },
     /// Nothing more is to be changed.
     Over(Ending),
@@ -108,14 +110,19 @@ impl Redeploy {
     }
 
     fn follow(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Step {
-        let Phase::Deploying { since, before, definition, is_taken_back, failed } = &mut self.phase else {
+        let Phase::Deploying { since, before, definition, is_taken_back, failed, in_doubt } = &mut self.phase else {
             return Step::Wait(None);
         };
         let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
         let waited = seen.since(*since);
         if primary.is_none_or(|primary| primary.id == *before) && failed.is_none() {
-            if waited < CONSISTENCY {
+            if waited < in_doubt.unwrap_or(CONSISTENCY) {
                 return Step::Wait(None);
+            }
+            if in_doubt.is_some() {
+                // It did not begin: one bad answer is no reason to end.
+                self.phase = Phase::Begin;
+                return self.begin(service, seen, limits);
             }
             let why = "the new deployment was not seen to begin";
             return self.end(Ending::Failed(why.to_owned()), service, seen);
@@ -188,7 +195,7 @@ impl Redeploy {
         self.record.replaced(went, places);
     }
 
-    fn asked(&mut self, seen: &Seen<'_>) {
+    fn asked(&mut self, in_doubt: Option<Duration>, seen: &Seen<'_>) {
         let Some(service) = seen.service else { return };
         self.old = seen.tasks.iter().flat_map(|tasks| tasks.places()).collect();
         let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
@@ -198,6 +205,7 @@ impl Redeploy {
             definition: service.task_definition.to_string(),
             is_taken_back: false,
             failed: None,
+            in_doubt,
         };
     }
 }
@@ -219,7 +227,7 @@ impl Strategy for Redeploy {
         self.record.touched = true;
         self.refusals = 0;
         match action {
-            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(seen),
+            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(None, seen),
             Action::Deploy(_) => {
                 if let Phase::Deploying { is_taken_back, failed, .. } = &mut self.phase {
                     *is_taken_back = true;
@@ -239,7 +247,8 @@ impl Strategy for Redeploy {
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) =>
             {
                 self.record.touched = true;
-                self.asked(seen);
+                let is_unanswered = failure.kind == FailureKind::Unanswered;
+                self.asked(Some(if is_unanswered { LANDS_WITHIN } else { CONSISTENCY }), seen);
             }
             Some(Action::NoteLast(_)) => self.is_last_noted = true,
             _ => {}

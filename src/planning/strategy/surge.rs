@@ -98,6 +98,8 @@ pub struct Surge {
     is_taken_off: bool,
     /// The protections that this run asked for, and until when they last as ECS said; none where its answer was lost.
     ours: BTreeMap<TaskArn, Option<Timestamp>>,
+    /// Those of them of which one request was not answered: it may take effect later, and then the protection lasts longer.
+    in_doubt: BTreeSet<TaskArn>,
     /// When the newest of them was set.
     protected_at: Option<Timestamp>,
     /// The container instances that this run put the attribute on, or tried to.
@@ -152,6 +154,7 @@ impl Surge {
             is_cleared: false,
             is_taken_off: false,
             ours: BTreeMap::new(),
+            in_doubt: BTreeSet::new(),
             protected_at: None,
             targets: BTreeSet::new(),
             put: BTreeSet::new(),
@@ -898,9 +901,9 @@ impl Surge {
         let spares = |task: &TaskArn| note.is_some_and(|note| note.spares(task));
         let is_ours = |task: &TaskArn, until: Timestamp| match (self.ours.get(task), note) {
             // The application has protected it anew since, and that is its own.
-            (Some(Some(ours)), _) => until == *ours,
+            (Some(Some(ours)), _) if until == *ours || !self.in_doubt.contains(task) => until == *ours,
             // It was asked for, and the answer was lost.
-            (Some(None), _) => !spares(task),
+            (Some(_), _) => !spares(task),
             (None, Some(note)) if self.recovery => !note.spares(task) && note.may_have_set(until),
             (None, _) => false,
         };
@@ -1127,6 +1130,9 @@ impl Strategy for Surge {
                 Action::PutTarget(instances, _) => self.targets.extend(instances.iter().cloned()),
                 Action::Protect(tasks, _) => {
                     self.protected_at = Some(seen.now);
+                    if failure.kind == FailureKind::Unanswered {
+                        self.in_doubt.extend(tasks.iter().cloned());
+                    }
                     for task in tasks {
                         let until = failure.before.protected.get(task).copied();
                         self.ours.entry(task.clone()).and_modify(|known| *known = until.or(*known)).or_insert(until);

@@ -22,9 +22,13 @@ fn memory(kind: Kind, words: &str) -> Redeploy {
                     definition: "web:0".to_owned(),
                     is_taken_back: false,
                     failed: None,
+                    in_doubt: None,
                 };
             }
             ("new", Phase::Deploying { before, .. }) => "ecs-svc/old".clone_into(before),
+            ("in-doubt", Phase::Deploying { in_doubt, .. }) => {
+                *in_doubt = Some(std::time::Duration::from_secs(value.parse().unwrap()));
+            }
             ("failed", Phase::Deploying { failed, .. }) => *failed = Some("the deployment failed".to_owned()),
             _ => panic!("{word} says nothing"),
         }
@@ -58,6 +62,11 @@ fn it_deploys_once_and_judges_what_came_of_it() {
     check(Redeploy, TWO, "begin", "stop=signal", "done: the run was told to end (SIGTERM)");
     check(Redeploy, TWO, "deploying=20", "", "wait");
     check(Redeploy, TWO, "deploying=30", "", "done: the new deployment was not seen to begin");
+    // One bad answer, and no deployment began: it is asked for once more.
+    check(Redeploy, TWO, "deploying=29 in-doubt=30", "", "wait");
+    check(Redeploy, TWO, "deploying=30 in-doubt=30", "", "deploy anew");
+    check(Redeploy, TWO, "deploying=59 in-doubt=60", "", "wait");
+    check(Redeploy, TWO, "deploying=60 new in-doubt=60", "deployments=2", "wait");
     check(Redeploy, TWO, "deploying=60 new", "deployments=2", "wait");
     check(Redeploy, SPREAD, "deploying=60 new", "", "note last, misses 0");
     check(Redeploy, TWO, "deploying=60 new", "", "note last, misses 1");

@@ -17,7 +17,7 @@ const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
 /// What is remembered: the phase, then words.
 ///
 /// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
-/// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `protected-at=SECONDS` `victims=1`
+/// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `in-doubt=1` (one answer was, of several) `protected-at=SECONDS` `victims=1`
 /// `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS` `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
 fn memory(words: &str) -> Surge {
     let mut surge = Surge::new("r1", &"web".into());
@@ -37,6 +37,7 @@ fn memory(words: &str) -> Surge {
                 surge.constrained = true;
                 surge.targets = BTreeSet::from(["i-2".into()]);
             }
+            "in-doubt" => surge.in_doubt = numbers(value),
             "leaving" => surge = surge.after(numbers(value)),
             "unsettled" => surge.unsettled = Some(ago(value.parse().unwrap())),
             "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
@@ -231,6 +232,8 @@ fn what_was_set_is_cleared_and_the_note_goes_last() {
     check(TWO, "clearing mine=1", &format!("{OURS} ends=1"), "unprotect 1");
     // Protected anew by the application.
     check(TWO, "clearing mine=1", &format!("{OURS} protected=1"), "clear note");
+    // One that was not answered, and that landed after the one that was: it lasts longer, and is this run's still.
+    check(TWO, "clearing mine=1 in-doubt=1", &format!("{OURS} protected=1"), "unprotect 1");
     // A request to protect that was not answered may land after that: it is taken off once more, and the note goes last.
     let shown = Shown::new(TWO, &format!("{OURS} ends=1"));
     let mut surge = memory("clearing mine=1 unsettled=30");
