@@ -500,8 +500,14 @@ pub(crate) async fn call<T, E: ProvideErrorMetadata + Debug + std::error::Error 
 /// The refusals that tell of what was asked. [API, common errors and those of each operation]
 ///
 /// Others tell of who asks, or of the moment.
-const REFUSALS: [&str; 4] =
-    ["ClientException", "ConflictException", "InvalidParameterException", "InvalidParameterValueException"];
+const REFUSALS: [&str; 5] = [
+    "ClientException",
+    "ConflictException",
+    "InvalidParameterException",
+    "InvalidParameterValueException",
+    // A service by an ARN that ECS doesn't know it by.
+    "ServiceNotFoundException",
+];
 
 /// The answer of a call that ECS may refuse for what it asks.
 pub(crate) async fn tried<T, E: ProvideErrorMetadata + Debug + std::error::Error + 'static, R: Debug>(
