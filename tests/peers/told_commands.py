@@ -5,7 +5,7 @@ folder of its own, on a simulator, with stand-ins for what would build, push or 
 
 The job, the rehearsal, the simulator and the AWS CLI are the real ones. A call of the CLI that the simulator doesn't model is
 parsed by the CLI alone, up to where it would connect. Of `terraform`, the subcommand and its options must be among those that its
-own help lists. `docker` and `curl` are only named. Terraform's blocks are read by `terraform fmt`.
+own help lists. `docker`, `cosign`, `gh` and `curl` are only named. Terraform's blocks are read by `terraform fmt`.
 """
 
 import os
@@ -50,7 +50,9 @@ if [ "$1" = output ] && [ "${@: -1}" != output ] && [ "${3-}" ]; then
   grep -qsE "^output \\"${@: -1}\\"" "$PROJECT"/schedule.tf "$PROJECT"/examples/*/main.tf || { echo "there is no output ${@: -1}" >&2; exit 1; }
 fi
 if [ "$1" = output ]; then case "$*" in *-json*) echo '{}' ;; *) echo : ;; esac; fi""",
-    "docker": 'case $1 in login) cat >/dev/null ;; buildx) [ "$2" = build ] ;; *) exit 1 ;; esac',
+    "docker": 'case "$1 $2" in "login "*) cat >/dev/null ;; "buildx build"|"buildx imagetools") ;; *) exit 1 ;; esac',
+    "cosign": '[ "$1" = verify ]',
+    "gh": '[ "$1 $2" = "attestation verify" ]',
     "curl": "echo 192.0.2.1",
     "sleep": ":",
 }
