@@ -444,10 +444,38 @@ fn no_probe_waits_without_a_bound() {
 /// So many of a probe's answers are exchanged, one in each run; `LIES` is another number.
 const LIES_TOLD: u64 = 1;
 
+/// What probes told that were lied to.
+#[derive(Default)]
+struct Told {
+    found: BTreeMap<&'static str, u32>,
+    wrong: Vec<String>,
+}
+
+impl Told {
+    fn count(&mut self, finding: &Finding, value: &str, what: &str) {
+        let outcome = match &finding.outcome {
+            Ok(known) if known.value == value => "the truth",
+            Ok(known) => {
+                self.wrong.push(format!("{what}: {}", known.value));
+                "a falsehood"
+            }
+            Err(Stop::Contradiction { .. }) => "a contradiction",
+            Err(Stop::NotSettled { .. }) => "not settled",
+        };
+        *self.found.entry(outcome).or_default() += 1;
+    }
+
+    fn check(&self) {
+        let Self { found, wrong } = self;
+        println!("{found:?}");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(found.contains_key("not settled"), "lies that never matter prove nothing: {found:?}");
+    }
+}
+
 #[test]
 fn no_probe_finds_anything_false_where_one_answer_is_a_lie() {
-    let mut wrong = Vec::new();
-    let mut found = BTreeMap::<&str, u32>::new();
+    let mut told = Told::default();
     let lies = number("LIES", LIES_TOLD);
     for (turn, probe) in (0..).zip(&PROBES) {
         let value = probe.values[usize::try_from(turn).unwrap() % probe.values.len()].0;
@@ -456,21 +484,10 @@ fn no_probe_finds_anything_false_where_one_answer_is_a_lie() {
             // Over the first half of what a probe takes at most: each comes so far.
             let number = 8 + (u64::from(probe.calls) / 2 * (2 * step + 1)) / (2 * lies);
             let finding = run(probe, options(1, probe, value), |cluster| lying(cluster, lie, number..=number));
-            let outcome = match &finding.outcome {
-                Ok(known) if known.value == value => "the truth",
-                Ok(known) => {
-                    wrong.push(format!("{}={value}, {lie:?} at {number}: {}", probe.name, known.value));
-                    "a falsehood"
-                }
-                Err(Stop::Contradiction { .. }) => "a contradiction",
-                Err(Stop::NotSettled { .. }) => "not settled",
-            };
-            *found.entry(outcome).or_default() += 1;
+            told.count(&finding, value, &format!("{}={value}, {lie:?} at {number}", probe.name));
         }
     }
-    println!("{found:?}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(found.contains_key("not settled"), "lies that never matter prove nothing: {found:?}");
+    told.check();
 }
 
 /// The numbers of a probe's requests that change what is there, where nobody lies.
@@ -495,8 +512,7 @@ fn numbers_of_changes(probe: &'static Probe, options: Options) -> Vec<u64> {
 
 #[test]
 fn no_probe_finds_anything_false_where_one_change_takes_no_effect() {
-    let mut wrong = Vec::new();
-    let mut found = BTreeMap::<&str, u32>::new();
+    let mut told = Told::default();
     let lies = usize::try_from(number("LIES", LIES_TOLD)).unwrap();
     for (turn, probe) in PROBES.iter().enumerate() {
         let value = probe.values[turn % probe.values.len()].0;
@@ -507,21 +523,10 @@ fn no_probe_finds_anything_false_where_one_change_takes_no_effect() {
             let lie = [Lie::Unheeded, Lie::Denied][(turn + index) % 2];
             let options = options(1, probe, value);
             let finding = run_for(probe, options, SHORT, |cluster| lying(cluster, lie, number..=number));
-            let outcome = match &finding.outcome {
-                Ok(known) if known.value == value => "the truth",
-                Ok(known) => {
-                    wrong.push(format!("{}={value}, {lie:?} at {number}: {}", probe.name, known.value));
-                    "a falsehood"
-                }
-                Err(Stop::Contradiction { .. }) => "a contradiction",
-                Err(Stop::NotSettled { .. }) => "not settled",
-            };
-            *found.entry(outcome).or_default() += 1;
+            told.count(&finding, value, &format!("{}={value}, {lie:?} at {number}", probe.name));
         }
     }
-    println!("{found:?}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(found.contains_key("not settled"), "lies that never matter prove nothing: {found:?}");
+    told.check();
 }
 
 #[test]

@@ -20,8 +20,7 @@ use crate::{
         interfaces::{self, Interfaces},
         model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
         placement::Index,
-        providers,
-        words::counted,
+        providers, words,
     },
     progress::{Counter, Kind, Progress},
 };
@@ -113,7 +112,7 @@ fn tasks_of_unnamed_providers(cluster: &Cluster) -> Vec<String> {
         let unnamed = providers::unnamed(service, index.tasks_of(service)).into_iter();
         let told = |(provider, tasks)| {
             let name = &service.name;
-            let run = counted(tasks, "task", "tasks");
+            let run = words::tasks(tasks);
             let verb = if tasks == 1 { "runs" } else { "run" };
             format!(
                 "{run} of service {name} {verb} on capacity provider {provider}, which its strategy doesn't name any more"

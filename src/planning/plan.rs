@@ -59,6 +59,11 @@ pub struct ServicePlan {
 }
 
 impl ServicePlan {
+    /// Tasks that restart, those counted twice that do so twice.
+    pub fn restarts(&self) -> u32 {
+        u32::try_from(self.moves.len()).unwrap_or(u32::MAX).saturating_add(self.restarted_again)
+    }
+
     /// Services of one turn may be moved at the same time, once those of the turn before have been: room that is made is not to
     /// be taken by others.
     pub fn turn(&self) -> Turn {

@@ -141,9 +141,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
             continue;
         }
-        let starts = u32::try_from(moves.len()).unwrap_or(u32::MAX).saturating_add(restarted_again);
-        moves_left = moves_left.saturating_sub(starts);
-        services.push(ServicePlan {
+        let service = ServicePlan {
             name: name.clone(),
             strategy,
             moves,
@@ -151,7 +149,9 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             allowance,
             aim: Aim::Spread,
             in_vain_hundredths: in_vain.saturating_mul(100),
-        });
+        };
+        moves_left = moves_left.saturating_sub(service.restarts());
+        services.push(service);
     }
     // A limit that keeps a service from being spread keeps levelling from being begun.
     let waits = |reason: &LeftAlone| matches!(reason, LeftAlone::MaxServices(_) | LeftAlone::MaxMoves(_));

@@ -15,7 +15,7 @@ pub use self::blocked::{Blocked, DataKept, Resource, Shortage, TagProblem};
 use super::{
     model::{ContainerInstanceArn, Devices},
     policy::{Percent, Strategy},
-    words::counted,
+    words::{container_instances, counted},
 };
 
 /// Why a service's spread is not measured: it doesn't ask to be spread, or nothing is known of where its tasks may go.
@@ -344,7 +344,7 @@ impl fmt::Display for Kept {
             Self::Headroom => formatter.write_str("needed as headroom (REBALANCER_HEADROOM)"),
             Self::LargestTask => formatter.write_str("needed so that the largest task has capacity"),
             Self::Minimum(provider, instances) => {
-                let keeps = counted(*instances, "container instance", "container instances");
+                let keeps = container_instances(*instances);
                 write!(formatter, "capacity provider {provider} keeps at least {keeps}")
             }
             Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),

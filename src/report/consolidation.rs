@@ -100,10 +100,7 @@ impl ConsolidationReport {
         let usable = cluster.container_instances.values().filter(|instance| instance.is_usable());
         let none_left = came_free(cluster, usable.clone().map(|instance| instance.arn.clone()));
         let empty = usable.filter(|instance| none_left.contains(&instance.arn)).map(|instance| EmptyInstance {
-            name: match instance.ec2_instance_id.as_str() {
-                "" => instance.arn.short().to_owned(),
-                id => id.to_owned(),
-            },
+            name: instance.label().to_owned(),
             instance_type: instance.attribute("ecs.instance-type").unwrap_or_default().to_owned(),
             price: instance.attribute(PRICE_ATTRIBUTE).map(str::to_owned),
         });

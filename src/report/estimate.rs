@@ -59,7 +59,7 @@ fn side_by_side(times: Vec<Duration>, parallel: u32) -> Duration {
 fn cost(cluster: &Cluster, planned: &ServicePlan, policy: &Policy) -> (u32, Duration) {
     let Some(service) = cluster.services.get(&planned.name) else { return (0, Duration::ZERO) };
     let desired = service.desired_count;
-    let moves = u32::try_from(planned.moves.len()).unwrap_or(u32::MAX).saturating_add(planned.restarted_again);
+    let moves = planned.restarts();
     let (restarts, at_a_time) = match planned.strategy {
         Strategy::Redeploy | Strategy::Revision => (desired, desired),
         Strategy::Auto | Strategy::Surge => (moves, policy.surge.of_at_least_one(desired)),

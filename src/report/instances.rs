@@ -45,10 +45,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
         .values()
         .map(|instance| InstanceReport {
             availability_zone: instance.availability_zone().to_owned(),
-            name: match instance.ec2_instance_id.as_str() {
-                "" => instance.arn.short().to_owned(),
-                id => id.to_owned(),
-            },
+            name: instance.label().to_owned(),
             usable: instance.is_usable(),
             running_tasks: instance.running_tasks_count,
             reserved_cpu_percent: percent(instance.registered.cpu_units, instance.remaining.cpu_units),

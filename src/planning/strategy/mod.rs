@@ -316,6 +316,13 @@ pub enum FailureKind {
     Unanswered,
 }
 
+impl FailureKind {
+    /// So long after a failed call it may still be seen to have taken effect.
+    pub fn shows_within(self) -> Duration {
+        if self == Self::Unanswered { LANDS_WITHIN } else { CONSISTENCY }
+    }
+}
+
 /// What a strategy did, whatever became of it afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, REFUSALS, Record, Seen, Step,
-    Stop, Strategy, Tasks, fence, last_note,
+    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
+    Strategy, Tasks, fence, last_note,
 };
 use crate::planning::{
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
@@ -247,8 +247,7 @@ impl Strategy for Redeploy {
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) =>
             {
                 self.record.touched = true;
-                let is_unanswered = failure.kind == FailureKind::Unanswered;
-                self.asked(Some(if is_unanswered { LANDS_WITHIN } else { CONSISTENCY }), seen);
+                self.asked(Some(failure.kind.shows_within()), seen);
             }
             Some(Action::NoteLast(_)) => self.is_last_noted = true,
             _ => {}

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, REFUSALS, Record, Seen, Step,
-    Stop, Strategy, Tasks, fence, last_note,
+    Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
+    Strategy, Tasks, fence, last_note,
 };
 use crate::planning::{
     bounds::floor,
@@ -237,8 +237,7 @@ impl Strategy for StopTasks {
                 self.record.touched = true;
                 // One that was not answered may have been stopped as well: then it is this run's doing.
                 let mut stopped = failure.before.stopped.clone();
-                let lands_within = if failure.kind == FailureKind::Unanswered { LANDS_WITHIN } else { CONSISTENCY };
-                let in_doubt = stopped.is_empty().then_some(lands_within);
+                let in_doubt = stopped.is_empty().then(|| failure.kind.shows_within());
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) {
                     stopped
                         .extend(victims.iter().filter(|task| !failure.before.stopped.contains(task)).take(1).cloned());

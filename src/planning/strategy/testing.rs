@@ -42,7 +42,8 @@ impl Shown {
     /// A drawing's service `web`, with these words over what the drawing says:
     ///
     /// `desired= running= pending=` (counts), `unready=1,2` `protected=1` (by anybody, until in an hour) `ends=1` (protected until
-    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `stops-still=1` (it drains), `stopping=7,8|unseen` (asked to stop by somebody before), `tasks=unseen protections=unseen`,
+    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `stops-still=1` (it drains),
+    /// `stopping=7,8|unseen` (asked to stop by somebody before), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
     /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`.

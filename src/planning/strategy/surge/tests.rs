@@ -17,8 +17,9 @@ const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
 /// What is remembered: the phase, then words.
 ///
 /// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
-/// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `in-doubt=1` (one answer was, of several) `protected-at=SECONDS` `victims=1`
-/// `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS` `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
+/// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `in-doubt=1` (one answer of several was)
+/// `protected-at=SECONDS` `victims=1` `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS`
+/// `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
 fn memory(words: &str) -> Surge {
     let mut surge = Surge::new("r1", &"web".into());
     let (mut since, mut victims, mut ending, mut written) = (60, BTreeSet::new(), None, 60);
