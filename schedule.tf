@@ -12,6 +12,23 @@ terraform {
 
 # ---------------------------------------------------------------------------------------------------------------- variables
 
+locals {
+  # What EventBridge Scheduler takes. Of cron(minutes hours day-of-month month day-of-week year) one of the two days is ?, which means
+  # that the other one decides.
+  cron = { for field, value in {
+    minutes = "[0-5]?[0-9]"
+    hours   = "[01]?[0-9]|2[0-3]"
+    date    = "0?[1-9]|[12][0-9]|3[01]"
+    month   = "0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+    day     = "[1-7]|SUN|MON|TUE|WED|THU|FRI|SAT"
+    year    = "19[7-9][0-9]|2[01][0-9][0-9]"
+  } : field => "([*]|(${value})(-(${value}))?)(/[0-9]+)?${field == "date" ? "|(${value})W|L(-[0-9]+)?|LW" : field == "day" ? "|(${value})?L|(${value})#[1-5]" : ""}" }
+  crons_of = { for field, item in local.cron : field => "(${item})(,(${item}))*" }
+  schedule = "^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\((?i:${local.crons_of.minutes} ${local.crons_of.hours} (${local.crons_of.date} ${local.crons_of.month} [?]|[?] ${local.crons_of.month} (${local.crons_of.day}|[?])) ${local.crons_of.year})\\))$"
+  # IANA's: an area and a place in it, as Europe/Vienna, or one of the few names without an area.
+  timezone = "^((Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Brazil|Canada|Chile|Etc|Europe|Indian|Mexico|Pacific|US)(/[A-Za-z0-9_+-]+)+|CET|CST6CDT|Cuba|EET|EST|EST5EDT|Egypt|Eire|GB|GB-Eire|GMT|GMT[+]0|GMT-0|GMT0|Greenwich|HST|Hongkong|Iceland|Iran|Israel|Jamaica|Japan|Kwajalein|Libya|MET|MST|MST7MDT|NZ|NZ-CHAT|Navajo|PRC|PST8PDT|Poland|Portugal|ROC|ROK|Singapore|Turkey|UCT|UTC|Universal|W-SU|WET|Zulu)$"
+}
+
 variable "clusters" {
   description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. load_threshold = 100 turns off that tasks move from full to idle container instances. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; a summary is the last line of its log."
   nullable    = false
@@ -70,48 +87,53 @@ variable "clusters" {
     condition     = length(var.clusters) > 0
     error_message = "Name at least one cluster."
   }
+  # The others pass over it, so that this one alone is told.
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings != null])
+    error_message = "A cluster without settings of its own is written prod = {}, not prod = null."
+  }
   validation {
     condition     = alltrue([for cluster in keys(var.clusters) : can(regex("^[A-Za-z0-9_-]{1,255}$", cluster))])
     error_message = "A cluster is given by its name, not its ARN: up to 255 letters, digits, - and _."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : contains(["auto", "surge", "stop", "redeploy", "revision"], settings.strategy)])
+    condition     = alltrue([for settings in values(var.clusters) : contains(["auto", "surge", "stop", "redeploy", "revision"], settings.strategy) if settings != null])
     error_message = "strategy is auto, surge, stop, redeploy or revision."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.mode == null ? true : contains(["spread", "consolidate"], settings.mode) && (settings.mode == "spread" || settings.steer)])
+    condition     = alltrue([for settings in values(var.clusters) : settings.mode == null ? true : contains(["spread", "consolidate"], settings.mode) && (settings.mode == "spread" || settings.steer) if settings != null])
     error_message = "mode is spread or consolidate, and consolidate needs steer = true."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : length(setsubtract(settings.tag_strategies, ["auto", "surge", "stop", "redeploy", "revision"])) == 0])
+    condition     = alltrue([for settings in values(var.clusters) : length(setsubtract(settings.tag_strategies, ["auto", "surge", "stop", "redeploy", "revision"])) == 0 if settings != null])
     error_message = "tag_strategies are of auto, surge, stop, redeploy and revision."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : contains(["off", "cluster", "imbalanced", "all"], settings.metrics)])
+    condition     = alltrue([for settings in values(var.clusters) : contains(["off", "cluster", "imbalanced", "all"], settings.metrics) if settings != null])
     error_message = "metrics is off, cluster, imbalanced or all."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : can(regex("^[A-Za-z0-9._/# -][A-Za-z0-9._/#: -]{0,254}$", settings.metric_namespace)) && !startswith(settings.metric_namespace, "AWS/")])
+    condition     = alltrue([for settings in values(var.clusters) : can(regex("^[A-Za-z0-9._/# -][A-Za-z0-9._/#: -]{0,254}$", settings.metric_namespace)) && !startswith(settings.metric_namespace, "AWS/") if settings != null])
     error_message = "metric_namespace is 1 to 255 letters, digits and any of . - _ / # :, not beginning with : or AWS/."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
       for percent in [settings.threshold, settings.load_threshold, settings.headroom, settings.surge] :
       percent == null ? true : percent >= 0 && percent <= 100 && floor(percent * 100) == percent * 100
-    ]]))
+    ] if settings != null]))
     error_message = "threshold, load_threshold, headroom and surge are percentages from 0 to 100 with at most two decimals."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
       for number, most in { max_moves = 10000, max_services = 5000, parallel = 50 } :
       settings[number] == null ? true : settings[number] >= 1 && settings[number] <= most && floor(settings[number]) == settings[number]
-    ]]))
+    ] if settings != null]))
     error_message = "max_moves is a whole number from 1 to 10000, max_services from 1 to 5000, parallel from 1 to 50."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
       for duration in [settings.cooldown, settings.task_timeout, settings.deadline] : duration == null ? true : can(regex("^([0-9]{1,9} *(s|m|h|d) *)+$", duration))
-    ]]))
+    ] if settings != null]))
     error_message = "cooldown, task_timeout and deadline are written as 90s, 10m, 1h or 1h 30m."
   }
   validation {
@@ -125,7 +147,7 @@ variable "clusters" {
         sum([for part in regexall("([0-9]+) *([smhd])", range.duration) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]) <= range.most,
         false,
       )
-    ]]))
+    ] if settings != null]))
     error_message = "cooldown is at most 7 days, task_timeout from 1 minute to 2 hours, deadline from 2 minutes to 24 hours."
   }
   validation {
@@ -133,78 +155,82 @@ variable "clusters" {
       sum([for part in regexall("([0-9]+) *([smhd])", coalesce(settings.task_timeout, "5m")) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]) <
       sum([for part in regexall("([0-9]+) *([smhd])", coalesce(settings.deadline, "15m")) : tonumber(part[0]) * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]]),
       false,
-    )])
+    ) if settings != null])
     error_message = "task_timeout is shorter than deadline; they are 5m and 15m where nothing is said."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
       for service in concat(coalesce(settings.include, []), coalesce(settings.exclude, [])) : can(regex("^[A-Za-z0-9_*?-]{1,255}$", service))
-    ]]))
+    ] if settings != null]))
     error_message = "include and exclude are names of services, with * and ? as wildcards."
   }
   validation {
     condition = alltrue([for settings in values(var.clusters) :
       length(setintersection(coalesce(settings.include, []), coalesce(settings.exclude, []))) == 0 &&
-      alltrue([for service in coalesce(settings.exclude, []) : can(regex("[^*]", service))])
+      alltrue([for service in coalesce(settings.exclude, []) : can(regex("[^*]", service))]) if settings != null
     ])
     error_message = "exclude wins over include: the same name in both, or * in exclude, leaves nothing to do."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.log == null ? true : can(regex("^(?i:([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)(, *)?)+$", settings.log)) && !endswith(trimspace(settings.log), ",")])
+    condition     = alltrue([for settings in values(var.clusters) : settings.log == null ? true : can(regex("^(?i:([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)(, *)?)+$", settings.log)) && !endswith(trimspace(settings.log), ",") if settings != null])
     error_message = "log is off, error, warn, info, debug or trace, or a filter as info,aws_config=debug."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.log_format == null ? true : contains(["text", "json"], settings.log_format)])
+    condition     = alltrue([for settings in values(var.clusters) : settings.log_format == null ? true : contains(["text", "json"], settings.log_format) if settings != null])
     error_message = "log_format is text or json."
   }
   validation {
-    condition     = alltrue(flatten([for settings in values(var.clusters) : [for role in settings.pass_roles : can(regex("^arn:[^:]+:iam::[0-9]{12}:role/.+$", role))]]))
+    condition     = alltrue(flatten([for settings in values(var.clusters) : [for role in settings.pass_roles : can(regex("^arn:[^:]+:iam::[0-9]{12}:role/.+$", role))] if settings != null]))
     error_message = "pass_roles are ARNs of roles."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.dry_run || !settings.recover])
+    condition     = alltrue([for settings in values(var.clusters) : settings.dry_run || !settings.recover if settings != null])
     error_message = "recover goes with dry_run = true: without that, runs may finish what was begun anyway."
   }
   validation {
     condition = alltrue([for settings in values(var.clusters) :
-      contains(["FARGATE", "EC2"], settings.launch_type) && contains(["awsvpc", "bridge", "host"], settings.network_mode) && (settings.launch_type == "EC2" || settings.network_mode == "awsvpc")
+      contains(["FARGATE", "EC2"], settings.launch_type) && contains(["awsvpc", "bridge", "host"], settings.network_mode) && (settings.launch_type == "EC2" || settings.network_mode == "awsvpc") if settings != null
     ])
     error_message = "launch_type is FARGATE or EC2; network_mode is awsvpc, or with EC2 bridge or host."
   }
   validation {
     condition = alltrue([for settings in values(var.clusters) :
-      settings.capacity_provider == null ? true : (settings.launch_type == "FARGATE") == contains(["FARGATE", "FARGATE_SPOT"], settings.capacity_provider)
+      settings.capacity_provider == null ? true : (settings.launch_type == "FARGATE") == contains(["FARGATE", "FARGATE_SPOT"], settings.capacity_provider) if settings != null
     ])
     error_message = "capacity_provider is FARGATE or FARGATE_SPOT, or with launch_type EC2 one of the cluster's own."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.architecture == null ? true : contains(["ARM64", "X86_64"], settings.architecture)])
+    condition     = alltrue([for settings in values(var.clusters) : settings.architecture == null ? true : contains(["ARM64", "X86_64"], settings.architecture) if settings != null])
     error_message = "architecture is ARM64 or X86_64."
   }
   validation {
     condition = alltrue([for settings in values(var.clusters) :
-      settings.schedule_expression == null ? true : can(regex("^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\([^ ]+( [^ ]+){5}\\))$", settings.schedule_expression))
+      settings.schedule_expression == null ? true : can(regex(local.schedule, settings.schedule_expression)) if settings != null
     ])
-    error_message = "schedule_expression is rate(...) or cron(...)."
+    error_message = "schedule_expression is as rate(30 minutes), or as cron(0 3 * * ? *): minutes, hours, day of the month, month, day of the week, year, with ? for one of the two days."
+  }
+  validation {
+    condition     = alltrue([for settings in values(var.clusters) : settings.schedule_timezone == null ? true : can(regex(local.timezone, settings.schedule_timezone)) if settings != null])
+    error_message = "schedule_timezone is UTC, or an area and a place as Europe/Vienna, by IANA's name."
   }
   validation {
     condition = alltrue(flatten([for settings in values(var.clusters) : [
       for hours in [settings.alarm_silence_hours, settings.alarm_imbalance_hours] : hours == null ? true : hours >= 1 && hours <= 168 && floor(hours) == hours
-    ]]))
+    ] if settings != null]))
     error_message = "alarm_silence_hours and alarm_imbalance_hours are whole numbers from 1 to 168: CloudWatch looks back a week at most."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.event_max_version == null ? true : settings.event_max_version >= 1])
+    condition     = alltrue([for settings in values(var.clusters) : settings.event_max_version == null ? true : settings.event_max_version >= 1 if settings != null])
     error_message = "event_max_version is 1 or more."
   }
   validation {
     condition = alltrue([for settings in values(var.clusters) :
-      settings.network_mode != "awsvpc" || length(coalesce(settings.subnets, var.subnets)) > 0 && alltrue([for subnet in coalesce(settings.subnets, var.subnets) : startswith(subnet, "subnet-")])
+      settings.network_mode != "awsvpc" || length(coalesce(settings.subnets, var.subnets)) > 0 && alltrue([for subnet in coalesce(settings.subnets, var.subnets) : startswith(subnet, "subnet-")]) if settings != null
     ])
     error_message = "In network mode awsvpc the job needs subnets, by their ids (subnet-...)."
   }
   validation {
-    condition     = alltrue(flatten([for settings in values(var.clusters) : [for group in coalesce(settings.security_groups, []) : startswith(group, "sg-")]]))
+    condition     = alltrue(flatten([for settings in values(var.clusters) : [for group in coalesce(settings.security_groups, []) : startswith(group, "sg-")] if settings != null]))
     error_message = "security_groups are ids (sg-...)."
   }
 }
@@ -277,16 +303,21 @@ variable "schedule_expression" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|hour|day)s?\\)|cron\\([^ ]+( [^ ]+){5}\\))$", var.schedule_expression))
-    error_message = "schedule_expression is rate(...) or cron(...)."
+    condition     = can(regex(local.schedule, var.schedule_expression))
+    error_message = "schedule_expression is as rate(30 minutes), or as cron(0 3 * * ? *): minutes, hours, day of the month, month, day of the week, year, with ? for one of the two days."
   }
 }
 
 variable "schedule_timezone" {
-  description = "The time zone of a cron(...)."
+  description = "The time zone of a cron(...), by IANA's name, as Europe/Vienna."
   type        = string
   default     = "UTC"
   nullable    = false
+
+  validation {
+    condition     = can(regex(local.timezone, var.schedule_timezone))
+    error_message = "schedule_timezone is UTC, or an area and a place as Europe/Vienna, by IANA's name."
+  }
 }
 
 variable "schedule_window_minutes" {
@@ -296,8 +327,8 @@ variable "schedule_window_minutes" {
   nullable    = false
 
   validation {
-    condition     = var.schedule_window_minutes >= 1 && var.schedule_window_minutes <= 1440
-    error_message = "schedule_window_minutes is from 1 to 1440."
+    condition     = var.schedule_window_minutes >= 1 && var.schedule_window_minutes <= 1440 && floor(var.schedule_window_minutes) == var.schedule_window_minutes
+    error_message = "schedule_window_minutes is a whole number from 1 to 1440."
   }
 }
 

@@ -34,7 +34,7 @@ data "aws_region" "this" {}
 
 locals {
   # ECS itself, and for the agent of tasks on Fargate nothing more; the image and the log; what the job publishes and asks.
-  # Auto Scaling is asked in mode consolidate only.
+  # Auto Scaling is asked in mode consolidate, and unless load_threshold is 100.
   services = ["ecs", "ecr.api", "ecr.dkr", "logs", "monitoring", "elasticloadbalancing", "autoscaling"]
 }
 

@@ -1,6 +1,6 @@
 """schedule.tf put into an account, found unchanged, changed setting by setting, and taken away again while a run is under way;
-the walk of the reference cluster and a second stack in another Region beside it; and what a plan of services shows of the job's work:
-AWS's true provider on moto, an AWS that nobody here wrote.
+the walk of the reference cluster and a second stack in another Region beside it; each of the other examples; and what a plan of
+services shows of the job's work: AWS's true provider on moto, an AWS that nobody here wrote.
 
     account.py MOTO_SERVER
 
@@ -87,16 +87,17 @@ def check(what, is_so, found=""):
     print(f"ok: {what}", flush=True)
 
 
-def left(endpoint):
-    """What of ours is in the account."""
+def left(endpoint, region="us-east-1"):
+    """What of ours is in the account; roles are of all Regions."""
+    of = lambda service: client(service, endpoint, region)  # noqa: E731
     return {
-        "schedules": [it["Name"] for it in client("scheduler", endpoint).list_schedules()["Schedules"]],
-        "roles": [r["RoleName"] for r in client("iam", endpoint).list_roles()["Roles"] if "rebalancer" in r["RoleName"]],
-        "rules": [rule["Name"] for rule in client("events", endpoint).list_rules()["Rules"]],
-        "queues": client("sqs", endpoint).list_queues().get("QueueUrls", []),
-        "logs": [group["logGroupName"] for group in client("logs", endpoint).describe_log_groups()["logGroups"]],
-        "alarms": [a["AlarmName"] for a in client("cloudwatch", endpoint).describe_alarms()["MetricAlarms"]],
-        "definitions": client("ecs", endpoint).list_task_definitions(status="ACTIVE")["taskDefinitionArns"],
+        "schedules": [it["Name"] for it in of("scheduler").list_schedules()["Schedules"]],
+        "roles": [r["RoleName"] for r in of("iam").list_roles()["Roles"] if "rebalancer" in r["RoleName"]],
+        "rules": [rule["Name"] for rule in of("events").list_rules()["Rules"]],
+        "queues": of("sqs").list_queues().get("QueueUrls", []),
+        "logs": [group["logGroupName"] for group in of("logs").describe_log_groups()["logGroups"]],
+        "alarms": [a["AlarmName"] for a in of("cloudwatch").describe_alarms()["MetricAlarms"]],
+        "definitions": of("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"],
     }
 
 
@@ -246,6 +247,60 @@ def two_regions(moto):
         check("the other stack is gone, and this one is as it was", "No changes." in plan, plan)
 
 
+IMAGES = {region: f"111122223333.dkr.ecr.{region}.amazonaws.com/ecs-rebalancer:0.1.0" for region in ("eu-west-1", "us-east-1")}
+
+
+def of_complete(endpoint):
+    return {"image": IMAGES["us-east-1"], **network(endpoint)}
+
+
+def of_private_subnets(endpoint):
+    ec2 = client("ec2", endpoint)
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])["RouteTables"]
+    return {
+        "image": IMAGES["us-east-1"], "vpc": subnet["VpcId"], "subnets": [subnet["SubnetId"]], "route_tables": [table["RouteTableId"] for table in tables],
+    }  # fmt: skip
+
+
+def of_several_regions(_):
+    return {"images": IMAGES, "subnets": {region: [f"subnet-of-{region}"] for region in IMAGES}}
+
+
+# The examples that are no walk: what each asks for, and the Regions that it is in.
+EXAMPLES = {
+    "complete": (of_complete, ["us-east-1"]),
+    "private-subnets": (of_private_subnets, ["us-east-1"]),
+    "several-regions": (of_several_regions, ["eu-west-1", "us-east-1"]),
+}
+
+
+def example(moto, name):
+    """An example as a reader takes it: made, found unchanged, taken away, with nothing left."""
+    with tempfile.TemporaryDirectory() as clone, server([moto, "-H", "127.0.0.1", "-p", str(port := free_port())], port, POLICIES) as endpoint:
+        folder = pathlib.Path(clone, "examples", name)
+        folder.mkdir(parents=True)
+        for file in ("schedule.tf", "taskdef.json"):
+            shutil.copy(PROJECT / file, clone)
+        shutil.copy(PROJECT / "examples" / name / "main.tf", folder)
+        environment = {**os.environ, **AWS, "AWS_ENDPOINT_URL": endpoint}
+        wanted, regions = EXAMPLES[name]
+        (folder / "terraform.tfvars.json").write_text(json.dumps(wanted(endpoint)))
+        there = lambda: {region: left(endpoint, region) for region in regions}  # noqa: E731
+        before = there()
+        terraform(folder, environment, "get")
+        terraform(folder, environment, "apply", "-auto-approve")
+        made = there()
+        # A cluster in a dry run has no rule.
+        kinds = [kind for kind in made[regions[0]] if kind != "rules" or name != "private-subnets"]
+        check(f"the example {name}: each kind of resource is there", all(of_one[kind] for of_one in made.values() for kind in kinds), made)
+        plan = terraform(folder, environment, "plan")
+        check(f"the example {name}: a second plan finds nothing to do", not changes(plan), plan)
+        terraform(folder, environment, "destroy", "-auto-approve")
+        after = there()
+        check(f"the example {name}: destroyed, it leaves nothing", after == before, (before, after))
+
+
 # A service as a user's own Terraform may have it.
 OWN = """
 resource "aws_ecs_cluster" "own" {
@@ -303,6 +358,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor() as pool:
         parts = [pool.submit(made_changed_and_gone, moto, CHANGES[first::2]) for first in range(2)]
         parts += [pool.submit(part, moto) for part in (walked, two_regions, drift)]
+        parts += [pool.submit(example, moto, name) for name in EXAMPLES]
         for part in parts:
             part.result()
 

@@ -19,8 +19,8 @@ import rendered
 from taskdef import as_cloudformation
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-# Of the rendered run `options`: what a dry run may, what a real one may, and what that may with steering.
-DRY, LIVE, STEERING = "dry-run", "auto", "steer"
+# Of the rendered run `options`: what a dry run may, what a real one may, what that may with steering, and what the brake leaves.
+DRY, LIVE, STEERING, BRAKED = "dry-run", "auto", "steer", "braked"
 CLUSTER = "reference"
 PARAMETERS = {
     "Cluster": {"Type": "String", "Description": "The cluster's name.", "AllowedPattern": "^[A-Za-z0-9_-]{1,40}$", "ConstraintDescription": "up to 40 letters, digits, - and _"},
@@ -31,6 +31,7 @@ PARAMETERS = {
     "SecurityGroups": {"Type": "List<AWS::EC2::SecurityGroup::Id>", "Description": "Security groups that let the job out to port 443."},
     "AssignPublicIp": {"Type": "String", "Default": "DISABLED", "AllowedValues": ["ENABLED", "DISABLED"], "Description": "ENABLED in public subnets."},
     "DryRun": {"Type": "String", "Default": "true", "AllowedValues": ["true", "false"], "Description": "Measure, publish and plan, change nothing."},
+    "Recover": {"Type": "String", "Default": "false", "AllowedValues": ["true", "false"], "Description": "With DryRun=true where runs were real before: a run that is under way may still finish or undo its step."},
     "Steer": {"Type": "String", "Default": "false", "AllowedValues": ["true", "false"], "Description": "Allow a temporary placement constraint on a service while its replacements start."},
     "Threshold": {"Type": "Number", "Default": 10, "MinValue": 0, "MaxValue": 100, "Description": "Percent of misplaced tasks at which a service is rebalanced."},
     "MaxMoves": {"Type": "Number", "Default": 50, "MinValue": 1, "MaxValue": 10000, "Description": "Task starts in one run."},
@@ -60,14 +61,21 @@ def statements(state, cluster):
 
 
 def task_policy(options):
-    """What a dry run may, and under a condition what more a real one may, and with steering."""
-    dry, live, steering = (statements(options, cluster) for cluster in (DRY, LIVE, STEERING))
-    for sid, statement in dry.items():
-        if live[sid] != statement:
-            sys.exit(f"FAILED: {sid} is another statement in a dry run")
-    more = [{"Fn::If": ["Live", statement, {"Ref": "AWS::NoValue"}]} for sid, statement in live.items() if sid not in dry]
-    with_steering = [{"Fn::If": ["LiveSteering", statement, {"Ref": "AWS::NoValue"}]} for sid, statement in steering.items() if sid not in live]
-    return {"Version": "2012-10-17", "Statement": [*dry.values(), *more, *with_steering]}
+    """What a dry run may, and under a condition what more one may that finishes what was begun, a real one, and each with steering."""
+    dry, live, steering, braked = (statements(options, cluster) for cluster in (DRY, LIVE, STEERING, BRAKED))
+    all_of_them = {**dry, **live, **steering}
+    for of_one in (dry, live, steering, braked):
+        for sid, statement in of_one.items():
+            if all_of_them[sid] != statement:
+                sys.exit(f"FAILED: {sid} is another statement with other options")
+
+    def condition(sid):
+        # Steering is the one option that a statement may need beside.
+        acts = "Acts" if sid in braked else "Live"
+        return acts if sid in live else f"{acts}Steering"
+
+    more = [{"Fn::If": [condition(sid), statement, {"Ref": "AWS::NoValue"}]} for sid, statement in all_of_them.items() if sid not in dry]
+    return {"Version": "2012-10-17", "Statement": [*dry.values(), *more]}
 
 
 def of_policy(state, address, replaced):
@@ -245,7 +253,8 @@ def template(runs):
         "Parameters": PARAMETERS,
         "Conditions": {
             "Live": {"Fn::Equals": [{"Ref": "DryRun"}, "false"]},
-            "LiveSteering": {"Fn::And": [{"Condition": "Live"}, {"Fn::Equals": [{"Ref": "Steer"}, "true"]}]},
+            "Acts": {"Fn::Or": [{"Condition": "Live"}, {"Fn::Equals": [{"Ref": "Recover"}, "true"]}]},
+            "ActsSteering": {"Fn::And": [{"Condition": "Acts"}, {"Fn::Equals": [{"Ref": "Steer"}, "true"]}]},
             "InECR": {"Fn::Not": [{"Fn::Equals": [{"Ref": "Repository"}, ""]}]},
             "Told": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopic"}, ""]}]},
         },
@@ -265,7 +274,7 @@ def of_policy_of_queue(state, arn_of):
 def policies(runs):
     """By file name: a task role's policy for each way of use, with words in capitals for what is the account's."""
     found = {}
-    for name, cluster in {"dry-run": DRY, "auto": LIVE, "surge-with-steering": STEERING, "consolidate-dry-run": "pack", "revision": "revision"}.items():
+    for name, cluster in {"dry-run": DRY, "auto": LIVE, "surge-with-steering": STEERING, "consolidate-dry-run": "pack", "revision": "revision", "dry-run-that-recovers": BRAKED}.items():
         text = json.dumps(rendered.task_policy(runs["options"], cluster), indent=2)
         text = text.replace("111122223333", "ACCOUNT").replace("us-east-1", "REGION").replace("arn:aws:", "arn:PARTITION:")
         found[f"policies/{name}.json"] = re.sub(rf"/{re.escape(cluster)}(?=[/\"])", "/CLUSTER", text) + "\n"

@@ -75,11 +75,11 @@ def post(url, body):
     urllib.request.urlopen(request, timeout=10).close()
 
 
-def client(service, endpoint):
+def client(service, endpoint, region=REGION):
     return boto3.client(
         service,
         endpoint_url=endpoint,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id="nobody",
         aws_secret_access_key="nothing",
     )

@@ -220,6 +220,8 @@ def of_cloudformation(cluster, **chosen):
                 return resolved(left) == resolved(right)
             case {"Fn::And": conditions}:
                 return all(map(holds, conditions))
+            case {"Fn::Or": conditions}:
+                return any(map(holds, conditions))
             case {"Fn::Not": [denied]}:
                 return not holds(denied)
             case {"Condition": name}:
@@ -279,6 +281,8 @@ def main():
     for name, chosen in {
         "template-dry": {},
         "template-dry-steering": {"Steer": "true"},
+        "template-braked": {"Recover": "true"},
+        "template-braked-steering": {"Recover": "true", "Steer": "true"},
         "template-live": {"DryRun": "false"},
         "template-live-steering": {"DryRun": "false", "Steer": "true"},
     }.items():

@@ -1,4 +1,5 @@
-"""What the job refuses, Terraform refuses before anything is made; and what the job takes, Terraform takes.
+"""What the job refuses, Terraform refuses before anything is made; and what the job takes, Terraform takes. What AWS alone would
+refuse, and only when it is applied, Terraform refuses as well, each with one sentence.
 
     ranges.py JOB
 
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zoneinfo
 
 DAY = 86_400
 UNITS = {"day": DAY, "days": DAY, "h": 3_600, "m": 60, "s": 1}
@@ -39,6 +41,54 @@ TOGETHER = [
     {"include": ["web", "api"], "exclude": ["api"]},
     {"include": ["web", "api"], "exclude": ["web-*"]},
 ]
+# What the job never sees: by what it is, the variables, and how Terraform's one sentence begins.
+WRONG = {
+    "no settings": ({"clusters": {"prod": None}}, "A cluster without settings of its own is written prod = {}"),
+    "no settings beside a cluster that has some": ({"clusters": {"other": {"threshold": 5}, "prod": None}}, "A cluster without settings of its own"),
+    "no cluster": ({"clusters": {}}, "Name at least one cluster"),
+    "a cluster by its ARN": ({"clusters": {"arn:aws:ecs:us-east-1:111122223333:cluster/prod": {}}}, "A cluster is given by its name"),
+    "a strategy of tags that is none": ({"clusters": {"prod": {"tag_strategies": ["spot"]}}}, "tag_strategies are of"),
+    "a role by its name": ({"clusters": {"prod": {"pass_roles": ["web"]}}}, "pass_roles are ARNs"),
+    "recover without a dry run": ({"clusters": {"prod": {"recover": True}}}, "recover goes with dry_run"),
+    "a launch type that is none": ({"clusters": {"prod": {"launch_type": "fargate"}}}, "launch_type is FARGATE or EC2"),
+    "host on Fargate": ({"clusters": {"prod": {"network_mode": "host"}}}, "launch_type is FARGATE or EC2"),
+    "spot capacity with EC2": ({"clusters": {"prod": {"launch_type": "EC2", "capacity_provider": "FARGATE_SPOT"}}}, "capacity_provider is"),
+    "another processor": ({"clusters": {"prod": {"architecture": "arm64"}}}, "architecture is ARM64 or X86_64"),
+    "no subnets": ({"subnets": []}, "In network mode awsvpc the job needs subnets"),
+    "no subnet's id": ({"clusters": {"prod": {"subnets": ["10.0.0.0/24"]}}}, "In network mode awsvpc the job needs subnets"),
+    "no group's id": ({"clusters": {"prod": {"security_groups": ["default"]}}}, "security_groups are ids"),
+    "an alarm after more than a week": ({"clusters": {"prod": {"alarm_silence_hours": 169}}}, "alarm_silence_hours and alarm_imbalance_hours are"),
+    "an event of no change": ({"clusters": {"prod": {"event_max_version": 0}}}, "event_max_version is 1 or more"),
+    "an image without a tag": ({"image": "registry.example/job"}, "Name the image with its tag"),
+    "a window in half minutes": ({"schedule_window_minutes": 1.5}, "schedule_window_minutes is a whole number"),
+    "a retention of 31 days": ({"log_retention_days": 31}, "log_retention_days is a number of days"),
+    "a key's alias": ({"kms_key_arn": "alias/mine"}, "kms_key_arn is an ARN"),
+    "a path without a slash": ({"role_path": "platform"}, "role_path begins and ends"),
+    "a name with a space": ({"name": "my stack"}, "name is 1 to 32"),
+    **{
+        f"the schedule {expression}": ({"schedule_expression": expression}, "schedule_expression is as rate(30 minutes)")
+        for expression in (
+            "hourly", "rate(0 minutes)", "rate(5 weeks)", "rate(1.5 hours)", "at(2026-01-01T00:00:00)", "0 3 * * ? *", "cron(0 3 * * ?)",
+            "cron(0 3 * * * *)", "cron(0 3 1 * MON *)", "cron(60 3 * * ? *)", "cron(0 24 * * ? *)", "cron(0 3 32 * ? *)", "cron(0 3 * 13 ? *)",
+            "cron(0 3 ? * 8 *)", "cron(0 3 ? * 0 *)", "cron(0 3 ? * MO *)", "cron(0 3 * * ? 1969)", "cron(0 3  * * ? *)",
+        )
+    },
+    "a cluster's schedule": ({"clusters": {"prod": {"schedule_expression": "cron(0 3 * * * *)"}}}, "schedule_expression is as rate(30 minutes)"),
+    **{
+        f"the time zone {zone}": ({"schedule_timezone": zone}, "schedule_timezone is UTC, or an area and a place")
+        for zone in ("", "Vienna", "CEST", "PST", "+02:00", "UTC+2", "utc", "Europe/", "Central Europe/Vienna", "Europe/New York")
+    },
+    "a cluster's time zone": ({"clusters": {"prod": {"schedule_timezone": "Vienna"}}}, "schedule_timezone is UTC, or an area and a place"),
+}  # fmt: skip
+# What EventBridge Scheduler takes: AWS's own examples among them.
+EXPRESSIONS = [
+    "rate(1 hour)", "rate(1 hours)", "rate(5 minutes)", "rate(7 days)", "cron(0 10 * * ? *)", "cron(15 12 * * ? *)", "cron(0 18 ? * MON-FRI *)",
+    "cron(0 8 1 * ? *)", "cron(0/15 * * * ? *)", "cron(0/10 * ? * MON-FRI *)", "cron(0/5 8-17 ? * MON-FRI *)", "cron(0/30 20-2 ? * MON-FRI *)",
+    "cron(15 10 ? * 6L 2022-2023)", "cron(0 9 ? * 2#1 *)", "cron(0 9 ? * MON#3 *)", "cron(0 0 L * ? *)", "cron(0 0 3W * ? *)", "cron(0 0 LW * ? *)",
+    "cron(0 0,12 */2 JAN,JUL-DEC ? 2026/2)", "cron(30 6 ? 1-6 L *)", "cron(00 03 * * ? *)", "cron(0 3 ? * sun,2-4,SAT *)", "cron(0 3 ? * ? *)",
+]  # fmt: skip
+# What is no place: the files that say what this computer's own zone is, and that it has none.
+NO_ZONES = {"localtime", "Factory"}
 # Terraform takes lists and booleans as such.
 LISTS = {"include", "exclude"}
 # What these take no bound can tell.
@@ -101,18 +151,18 @@ def offered(text):
     return re.findall(r"^ +(\w+) +=", block, re.MULTILINE)
 
 
-def terraform_refuses(text, cases):
-    """Of each case, whether `terraform plan` refuses it: a run in one test file each."""
-    variables = text[text.index('variable "clusters"') : text.index('data "aws_partition"')]
+def terraform_says(text, cases):
+    """Of each case, which is variables, the errors of `terraform plan`: a run in one test file each."""
+    variables = text[text.index("locals {") : text.index('data "aws_partition"')]
     runs = []
-    for number, settings in enumerate(cases):
-        clusters = json.dumps({"prod": settings})
-        runs.append(f'run "case_{number}" {{\n  command = plan\n  variables {{\n    clusters = {clusters}\n  }}\n}}\n')
+    for number, given in enumerate(cases):
+        lines = "\n".join(f"    {name} = {json.dumps(value)}" for name, value in given.items())
+        runs.append(f'run "case_{number}" {{\n  command = plan\n  variables {{\n{lines}\n  }}\n}}\n')
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "tests").mkdir()
         (folder / "variables.tf").write_text(variables)
-        given = 'variables {\n  image = "registry.example/job:1"\n  subnets = ["subnet-0a"]\n}\n'
+        given = 'variables {\n  clusters = { prod = {} }\n  image = "registry.example/job:1"\n  subnets = ["subnet-0a"]\n}\n'
         # After a run that fails, the file's others are skipped: each has its own.
         for number, run in enumerate(runs):
             (folder / "tests" / f"case_{number}.tftest.hcl").write_text(given + run)
@@ -120,14 +170,16 @@ def terraform_refuses(text, cases):
             ["terraform", "test", "-json"], cwd=folder, capture_output=True, text=True, check=False,
             env={**os.environ, "TF_CLI_CONFIG_FILE": os.devnull},
         )  # fmt: skip
-    found = {}
+    ended, errors = {}, {number: [] for number in range(len(cases))}
     for line in outcome.stdout.splitlines():
         message = json.loads(line)
         if message["type"] == "test_run" and message["test_run"].get("progress") == "complete":
-            found[int(message["test_run"]["run"].removeprefix("case_"))] = message["test_run"]["status"] != "pass"
-    if len(found) != len(cases):
-        sys.exit(f"FAILED: {len(found)} of {len(cases)} cases were tried:\n{outcome.stdout}\n{outcome.stderr}")
-    return found
+            ended[int(message["test_run"]["run"].removeprefix("case_"))] = message["test_run"]["status"] == "pass"
+        elif message["type"] == "diagnostic" and message["diagnostic"]["severity"] == "error":
+            errors[int(message["@testrun"].removeprefix("case_"))].append(message["diagnostic"]["detail"])
+    if len(ended) != len(cases) or any(passed == bool(errors[number]) for number, passed in ended.items()):
+        sys.exit(f"FAILED: {len(ended)} of {len(cases)} cases were tried:\n{outcome.stdout}\n{outcome.stderr}")
+    return errors
 
 
 def main():
@@ -136,16 +188,30 @@ def main():
     cases = [({name: value}, {name: as_terraform(name, value)}) for name in offered(text) for value in bounds_and_words(name, job) + WORDS.get(name, [])]
     # A mode needs steering, as the job says as well.
     cases += [(settings, settings) for settings in TOGETHER]
-    decided = terraform_refuses(text, [of_terraform for _, of_terraform in cases])
+    zones = sorted(zoneinfo.available_timezones() - NO_ZONES)
+    right = [
+        {"clusters": {zone.replace("/", "-").replace("+", "_"): {"schedule_timezone": zone} for zone in zones}},
+        {"clusters": {f"at-{number}": {"schedule_expression": expression} for number, expression in enumerate(EXPRESSIONS)}},
+        *({"schedule_expression": expression} for expression in EXPRESSIONS),
+    ]
+    said = terraform_says(text, [{"clusters": {"prod": of_terraform}} for _, of_terraform in cases] + [given for given, _ in WRONG.values()] + right)
     wrong, refused = [], 0
     for number, (of_job, _) in enumerate(cases):
         says = refusals(job, of_job)
         refused += bool(says)
-        if bool(says) != decided[number]:
-            wrong.append(f"{of_job}: the job {'refuses' if says else 'takes'} it, Terraform {'refuses' if decided[number] else 'takes'} it")
+        if bool(says) != bool(said[number]):
+            wrong.append(f"{of_job}: the job {'refuses' if says else 'takes'} it, Terraform {'refuses' if said[number] else 'takes'} it")
+    for number, (what, (_, sentence)) in enumerate(WRONG.items(), len(cases)):
+        if len(said[number]) != 1 or not said[number][0].startswith(sentence):
+            wrong.append(f"{what}: Terraform has {len(said[number])} errors, not one that begins {sentence!r}: {said[number]}")
+    for number, given in enumerate(right, len(cases) + len(WRONG)):
+        if said[number]:
+            wrong.append(f"{given}: Terraform refuses it: {said[number]}")
     if wrong:
         sys.exit("FAILED: " + "\n".join(wrong))
     print(f"ok: of {len(cases)} settings the job refuses {refused}, and Terraform the same")
+    print(f"ok: of {len(WRONG)} that AWS alone would refuse, Terraform refuses each with one sentence")
+    print(f"ok: Terraform takes {len(zones)} time zones and {len(EXPRESSIONS)} expressions")
 
 
 if __name__ == "__main__":
