@@ -359,7 +359,7 @@ variable "run_on_apply" {
 }
 
 variable "end_runs_on_destroy" {
-  description = "Whether `terraform destroy` ends runs that are under way, and waits for them, before it takes their permissions away: by the AWS CLI of whoever destroys. A run that loses them can leave a service raised."
+  description = "Whether runs that are under way are ended, and waited for, before `terraform destroy` takes their permissions away, or a change does, as dry_run = true: by the AWS CLI of whoever applies. A run that loses them can leave a service raised."
   type        = bool
   default     = true
   nullable    = false
@@ -483,8 +483,9 @@ locals {
   # A role's path can't be changed, and what a new task definition names must be there before the old one goes: so another path is
   # another name.
   role_ending = "${local.region}${var.role_path == "/" ? "" : "-${substr(sha256(var.role_path), 0, 6)}"}"
+  # A cluster may be called as the stack's own roles are.
   role_names = { for cluster, family in local.families : cluster =>
-    length(family) + length(local.role_ending) < 64 ? "${family}-${local.role_ending}" : "${substr(family, 0, 33)}-${substr(sha256(local.wanted[cluster]), 0, 8)}-${local.role_ending}"
+    length(family) + length(local.role_ending) < 64 && !contains(["execution", "start"], lower(cluster)) ? "${family}-${local.role_ending}" : "${substr(family, 0, 33)}-${substr(sha256(local.wanted[cluster]), 0, 8)}-${local.role_ending}"
   }
   cluster_arns = { for cluster in keys(var.clusters) : cluster => "${local.ecs}:cluster/${cluster}" }
   container    = "ecs-rebalancer"
@@ -566,6 +567,9 @@ locals {
 # -------------------------------------------------------------------------------------------------------------- permissions
 
 locals {
+  # IAM's limit for all of a role's own policies, less what stands round the statements.
+  longest_policy = 10240 - 40
+
   # What the job itself may do, each action on the narrowest resource and condition that it knows.
   statements = { for cluster, settings in var.clusters : cluster => [for statement in [
     {
@@ -743,6 +747,13 @@ resource "aws_iam_role_policy" "task" {
   name     = "rebalance"
   role     = aws_iam_role.task[each.key].id
   policy   = jsonencode({ Version = "2012-10-17", Statement = local.statements[each.key] })
+
+  lifecycle {
+    precondition {
+      condition     = length(jsonencode(local.statements[each.key])) <= local.longest_policy
+      error_message = "The pass_roles of cluster ${each.key} are too many for one IAM policy. Name them by a pattern, as arn:${local.partition}:iam::${local.account}:role/services/*."
+    }
+  }
 }
 
 resource "aws_iam_role" "execution" {
@@ -773,7 +784,7 @@ resource "aws_iam_role_policy" "execution" {
       Sid      = "Log"
       Effect   = "Allow"
       Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-      Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:log-stream:*"]
+      Resource = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/ecs/${var.name}-*:log-stream:*"
     }],
     [for ecr in local.ecr[*] : {
       Sid      = "PullImage"
@@ -786,7 +797,8 @@ resource "aws_iam_role_policy" "execution" {
   ) })
 }
 
-# Who starts runs: the schedule and the event.
+# Who starts runs: the schedule and the event. What is this stack's is told by the name that it begins with, for a policy has 10,240
+# letters, which an ARN for each of many clusters would fill. Where runs are started, each cluster is named.
 resource "aws_iam_role" "start" {
   name                 = "${var.name}-start-${local.role_ending}"
   path                 = var.role_path
@@ -813,7 +825,7 @@ resource "aws_iam_role_policy" "start" {
         Sid       = "Run"
         Effect    = "Allow"
         Action    = ["ecs:RunTask"]
-        Resource  = [for family in values(local.families) : "${local.ecs}:task-definition/${family}:*"]
+        Resource  = "${local.ecs}:task-definition/${var.name}-*:*"
         Condition = { ArnEquals = { "ecs:cluster" = values(local.cluster_arns) } }
       },
       {
@@ -821,14 +833,14 @@ resource "aws_iam_role_policy" "start" {
         Sid       = "TagRun"
         Effect    = "Allow"
         Action    = ["ecs:TagResource"]
-        Resource  = [for cluster in keys(var.clusters) : "${local.ecs}:task/${cluster}/*"]
+        Resource  = "${local.ecs}:task/*"
         Condition = { StringEquals = { "ecs:CreateAction" = "RunTask" } }
       },
       {
         Sid       = "PassRoles"
         Effect    = "Allow"
         Action    = ["iam:PassRole"]
-        Resource  = concat([aws_iam_role.execution.arn], [for role in aws_iam_role.task : role.arn])
+        Resource  = "arn:${local.partition}:iam::${local.account}:role${var.role_path}${var.name}-*-${local.role_ending}"
         Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }
       },
       {
@@ -840,6 +852,14 @@ resource "aws_iam_role_policy" "start" {
     ],
     [for key in var.kms_key_arn[*] : { Sid = "Encrypt", Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = key }],
   ) })
+
+  lifecycle {
+    precondition {
+      # All else together has 2,000.
+      condition     = length(jsonencode(values(local.cluster_arns))) <= local.longest_policy - 2000
+      error_message = "These clusters are too many for one IAM policy. Make two stacks of them, each with its own name."
+    }
+  }
 }
 
 # ------------------------------------------------------------------------------------------------------------------ the job
@@ -909,14 +929,14 @@ resource "aws_sqs_queue_policy" "undelivered" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }],
       # A rule brings what it can't deliver by itself, not by its role.
-      [for rules in [values(aws_cloudwatch_event_rule.joined)[*].arn] : {
+      [for rules in ["arn:${local.partition}:events:${local.region}:${local.account}:rule/${var.name}-*-joined"] : {
         Sid       = "Rules"
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.undelivered.arn
-        Condition = { ArnEquals = { "aws:SourceArn" = rules } }
-      } if length(rules) > 0],
+        Condition = { ArnLike = { "aws:SourceArn" = rules } }
+      } if anytrue([for job in values(local.jobs) : job.event_enabled])],
     )
   })
 }
@@ -1094,11 +1114,13 @@ resource "terraform_data" "run" {
   }
 }
 
-# Destroyed after what starts runs and before the permissions and the network that they need.
+# Destroyed after what starts runs and before the permissions and the network that they need; and made anew, which ends runs first,
+# where a change takes from a run what it needs to finish or undo a step: its role, or what that may.
 resource "terraform_data" "end" {
-  for_each   = var.end_runs_on_destroy ? var.clusters : {}
-  input      = { command = local.end_commands[each.key], networks = local.jobs[each.key].networks }
-  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_cloudwatch_log_group.this]
+  for_each         = var.end_runs_on_destroy ? var.clusters : {}
+  input            = { command = local.end_commands[each.key], networks = local.jobs[each.key].networks }
+  triggers_replace = { role = aws_iam_role.task[each.key].arn, acts = local.acts[each.key], steers = local.acts[each.key] && each.value.steer }
+  depends_on       = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_cloudwatch_log_group.this]
 
   provisioner "local-exec" {
     when    = destroy

@@ -48,6 +48,7 @@ CHANGES = [
     ) | {"schedule_window_minutes": 30}),
     ("never", {"schedule_enabled": False, "event_enabled": False}),
     ("the brake", of_cluster(dry_run=True, recover=True)),
+    ("the brake at once", of_cluster(dry_run=True)),
     ("packing", of_cluster(mode="consolidate", steer=True)),
     ("on the cluster's own instances", of_cluster(launch_type="EC2", network_mode="bridge")),
     ("on spot capacity", of_cluster(capacity_provider="FARGATE_SPOT")),
@@ -153,6 +154,11 @@ def check_changes(folder, environment, endpoint, changes):
     for what, variables in changes:
         write(folder, endpoint, **variables)
         told = terraform(folder, environment, "apply", "-auto-approve")
+        ended, changed = (told.find(f'{place}["{CLUSTER}"]: {step}') for place, step in (("terraform_data.end", "Destruction complete"), ("aws_iam_role_policy.task", "Modifying")))
+        if what in ("the brake at once", "what the account demands", "another name, and a key") or -1 < ended:
+            gone = told.find(f'aws_iam_role_policy.task["{CLUSTER}"] (deposed')
+            loses = min((place for place in (changed, gone, told.find(f'aws_iam_role_policy.task["{CLUSTER}"]: Destroying')) if place >= 0), default=-1)
+            check(f"{what}: runs are ended before they lose what they need", 0 <= ended < loses, told)
         for place in re.findall(r"(aws_ecs_task_definition\.this\[\S+\]) \(deposed object \w+\): Destroying", told):
             made, gone = told.find(f"{place}: Creation complete"), told.find(f"{place} (deposed")
             check(f"{what}: the task definition's successor is there before it goes", 0 <= made < gone, told)

@@ -177,6 +177,8 @@ def template(runs):
     })  # fmt: skip
     in_ecr = [{"Fn::If": ["InECR", execution[sid], {"Ref": "AWS::NoValue"}]} for sid in ("PullImage", "LogIn")]
     begin = of_policy(state, "aws_iam_role_policy.start", {
+        "Run": {"Resource": {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task-definition/ecs-rebalancer-${Cluster}:*"}},
+        "TagRun": {"Resource": {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/${Cluster}/*"}},
         "PassRoles": {"Resource": [arn_of("ExecutionRole"), arn_of("TaskRole")]}, "KeepUndelivered": {"Resource": arn_of("Undelivered")},
     })  # fmt: skip
     queue_policy = of_policy_of_queue(state, arn_of)

@@ -17,11 +17,11 @@ import tempfile
 
 PROJECT = pathlib.Path(__file__).parents[2]
 ACCOUNT = "arn:aws:ecs:us-east-1:111122223333"
-# By case: the variables; what the AWS CLI does, asked for $1 $2 the $number-th time, or None where there is none; whether all goes
-# well; what Terraform says; what was asked of the AWS CLI, in short.
+# By case: the variables, applied one after the other; what the AWS CLI does, asked for $1 $2 the $number-th time, or None where
+# there is none; whether all goes well; what Terraform says; what was asked of the AWS CLI, in short.
 CASES = {
     "a new role is not known at first, then the cluster is full, then there is capacity; two runs are ended": (
-        'clusters = { prod = {} }\n run_on_apply = true',
+        ['clusters = { prod = {} }\n run_on_apply = true'],
         f"""case $2-$number in
             run-task-1) echo "AccessDeniedException: not yet" >&2; exit 254 ;;
             run-task-2) echo "RESOURCE:MEMORY" ;;
@@ -33,34 +33,48 @@ CASES = {
         ["run-task prod", "run-task prod", "run-task prod", "list-tasks prod", "stop-task prod 1", "stop-task prod 2", "wait prod 1 2"],
     ),
     "nothing can be placed": (
-        'clusters = { prod = {} }\n run_on_apply = true\n end_runs_on_destroy = false',
+        ['clusters = { prod = {} }\n run_on_apply = true\n end_runs_on_destroy = false'],
         'echo "RESOURCE:MEMORY"',
         False,
         "no run was started: RESOURCE:MEMORY",
         ["run-task prod"] * 6,
     ),
     "no run is under way, and another cluster is gone": (
-        "clusters = { gone = {}, idle = {} }",
+        ["clusters = { gone = {}, idle = {} }"],
         'case $* in *cluster/gone*) echo "ClusterNotFoundException: it is gone" >&2; exit 254 ;; esac',
         True,
         "",
         ["list-tasks gone", "list-tasks gone", "list-tasks idle"],
     ),
     "the AWS CLI is another account's": (
-        "clusters = { prod = {} }",
+        ["clusters = { prod = {} }"],
         'echo "InvalidParameterException: Identifier is for 111122223333. Your accountId is 444455556666" >&2; exit 254',
         False,
         'aws_iam_role_policy.task["prod"]',
         ["list-tasks prod", "list-tasks prod"],
     ),
     "a run may not be ended": (
-        "clusters = { prod = {} }",
+        ["clusters = { prod = {} }"],
         f"""case $2 in list-tasks) echo "{ACCOUNT}:task/prod/1" ;; *) echo "AccessDeniedException" >&2; exit 254 ;; esac""",
         False,
         'aws_iam_role_policy.task["prod"]',
         ["list-tasks prod", "stop-task prod 1"],
     ),
-    "there is no AWS CLI": ("clusters = { prod = {} }", None, True, "", []),
+    "the brake ends a run first; with recover, and once it is on, there is nothing to end": (
+        [
+            "clusters = { at-once = {}, later = {} }",
+            "clusters = { at-once = { dry_run = true }, later = { dry_run = true, recover = true } }",
+            "clusters = { at-once = { dry_run = true, threshold = 5 }, later = { dry_run = true, recover = true } }",
+        ],
+        f"""case $2-$number-$* in
+            list-tasks-1-*cluster/at-once*) echo "{ACCOUNT}:task/at-once/1" ;;
+        esac""",
+        True,
+        "",
+        # The last of each is the test's own end.
+        ["list-tasks at-once", "stop-task at-once 1", "wait at-once 1", "list-tasks at-once", "list-tasks later"],
+    ),
+    "there is no AWS CLI": (["clusters = { prod = {} }"], None, True, "", []),
 }
 
 
@@ -92,7 +106,8 @@ def play(what):
         for file in ("schedule.tf", "taskdef.json"):
             shutil.copy(PROJECT / file, folder)
         image = 'image = "registry.example/job:1"\n subnets = ["subnet-0a"]'
-        (folder / "tests/played.tftest.hcl").write_text(f'{mocks}\nrun "played" {{\n variables {{\n {image}\n {variables}\n }}\n}}\n')
+        runs = [f'run "played_{number}" {{\n variables {{\n {image}\n {of_one}\n }}\n}}\n' for number, of_one in enumerate(variables)]
+        (folder / "tests/played.tftest.hcl").write_text("\n".join([mocks, *runs]))
         # Without the real AWS CLI, wherever that is; and nobody waits.
         path = [it for it in os.environ["PATH"].split(":") if not pathlib.Path(it, "aws").exists() or pathlib.Path(it, "terraform").exists()]
         program(programs, "sleep", "")

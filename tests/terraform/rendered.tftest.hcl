@@ -192,21 +192,24 @@ run "names" {
       a_b  = {}
       Prod = {}
       prod = {}
+      # As the stack's own roles are called.
+      start     = {}
+      Execution = {}
       # 255 letters, and 254 of them the same.
       "${substr(join("", [for number in range(100) : "long-"]), 0, 254)}1" = {}
       "${substr(join("", [for number in range(100) : "long-"]), 0, 254)}2" = {}
     }
   }
   assert {
-    condition     = length(distinct([for role in aws_iam_role.task : lower(role.name)])) == 6 && alltrue([for role in aws_iam_role.task : length(role.name) <= 64 && endswith(role.name, "-us-east-1-${substr(sha256("/platform/"), 0, 6)}") && role.path == "/platform/"])
+    condition     = length(distinct([for role in concat(values(aws_iam_role.task), [aws_iam_role.execution, aws_iam_role.start]) : lower(role.name)])) == 10 && alltrue([for role in aws_iam_role.task : length(role.name) <= 64 && endswith(role.name, "-us-east-1-${substr(sha256("/platform/"), 0, 6)}") && role.path == "/platform/"])
     error_message = "Roles have names of their own, with the Region and what tells their path."
   }
   assert {
-    condition     = length(distinct([for schedule in aws_scheduler_schedule.this : schedule.name])) == 6 && alltrue([for schedule in aws_scheduler_schedule.this : length(schedule.name) <= 64])
+    condition     = length(distinct([for schedule in aws_scheduler_schedule.this : schedule.name])) == 8 && alltrue([for schedule in aws_scheduler_schedule.this : length(schedule.name) <= 64])
     error_message = "Schedules have names of their own."
   }
   assert {
-    condition     = length(distinct([for rule in aws_cloudwatch_event_rule.joined : rule.name])) == 6 && alltrue([for rule in aws_cloudwatch_event_rule.joined : length(rule.name) <= 64])
+    condition     = length(distinct([for rule in aws_cloudwatch_event_rule.joined : rule.name])) == 8 && alltrue([for rule in aws_cloudwatch_event_rule.joined : length(rule.name) <= 64])
     error_message = "Rules have names of their own."
   }
   assert {

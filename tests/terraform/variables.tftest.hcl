@@ -162,3 +162,49 @@ run "an_expression_of_a_cluster_that_is_none" {
   }
   expect_failures = [var.clusters]
 }
+
+# IAM's limit is 10,240 letters, that of SQS 8,192.
+run "as_many_clusters_as_a_company_has" {
+  command = plan
+  variables {
+    clusters = { for number in range(60) : "team-${number}-production-of-a-company-in-europe" => {} }
+    name     = "platform-team-ecs-rebalancer"
+  }
+  override_resource {
+    target          = aws_sqs_queue.undelivered
+    override_during = plan
+    values          = { arn = "arn:aws:sqs:us-east-1:111122223333:platform-team-ecs-rebalancer-undelivered" }
+  }
+  assert {
+    condition     = length(aws_iam_role_policy.start.policy) <= 10240 && length(aws_iam_role_policy.execution.policy) <= 10240 && length(aws_sqs_queue_policy.undelivered.policy) <= 8192
+    error_message = "What names clusters is no longer than AWS allows."
+  }
+}
+
+run "more_clusters_than_a_policy_names" {
+  command = plan
+  variables {
+    clusters = { for number in range(40) : "${substr(join("", [for number in range(100) : "long-"]), 0, 200)}${number}" => {} }
+  }
+  expect_failures = [aws_iam_role_policy.start]
+}
+
+run "more_roles_than_a_policy_names" {
+  command = plan
+  variables {
+    clusters = { prod = { strategy = "revision", pass_roles = [for number in range(150) : "arn:aws:iam::111122223333:role/services/team-${number}"] } }
+  }
+  expect_failures = [aws_iam_role_policy.task]
+}
+
+# With the longest name that ECS allows, each permission that there is still fits.
+run "the_longest_name" {
+  command = plan
+  variables {
+    clusters = { (substr(join("", [for number in range(100) : "long-"]), 0, 255)) = { strategy = "revision", tag_strategies = ["auto"], steer = true, pass_roles = ["arn:aws:iam::111122223333:role/services/*"] } }
+  }
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.task : length(policy.policy) <= 10240])
+    error_message = "The job's policy is no longer than IAM allows."
+  }
+}
