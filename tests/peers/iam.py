@@ -269,14 +269,61 @@ def check(job, simulator_command, cluster, settings, policy):
     return f"ok: {cluster}: {len(requests)} requests, all allowed; {len(allowed)} permissions, all needed"
 
 
+def check_starts(what, state):
+    """Who starts runs may start each cluster's job there, with its roles, and no other; the log may be written; and what the rule
+    can't deliver the queue takes. The policies tell names by what they begin and end with, and here are the names themselves."""
+    of = lambda address: json.loads(state[address]["policy"])["Statement"]  # noqa: E731
+    start, execution, queue = of("aws_iam_role_policy.start"), of("aws_iam_role_policy.execution"), of("aws_sqs_queue_policy.undelivered")
+    passed = context_of(privilege("iam", "PassRole"), **{"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+    created = context_of(privilege("ecs", "TagResource"), **{"ecs:CreateAction": "RunTask"})
+
+    def role(address):
+        return f"arn:aws:iam::111122223333:role{state[address]['path']}{state[address]['name']}"
+
+    def on(cluster):
+        return context_of(privilege("ecs", "RunTask"), **{"ecs:cluster": f"{ECS}:cluster/{cluster}"})
+
+    expected = []
+    clusters = re.findall(r'aws_iam_role_policy\.task\["(.+?)"\]', " ".join(state))
+    for cluster in clusters:
+        its = f'["{cluster}"]'
+        family, group = state[f"aws_ecs_task_definition.this{its}"]["family"], state[f"aws_cloudwatch_log_group.this{its}"]["name"]
+        definition = f"{ECS}:task-definition/{family}:7"
+        log = f"arn:aws:logs:us-east-1:111122223333:log-group:{group}:log-stream:run/ecs-rebalancer/1"
+        expected += [
+            (start, ("ecs:RunTask", definition, on(cluster)), True),
+            (start, ("ecs:RunTask", definition, on("another")), False),
+            (start, ("ecs:RunTask", f"{ECS}:task-definition/web:7", on(cluster)), False),
+            (start, ("ecs:TagResource", f"{ECS}:task/{cluster}/1", created), True),
+            (start, ("iam:PassRole", role(f"aws_iam_role.task{its}"), passed), True),
+            (execution, ("logs:PutLogEvents", log, CaseInsensitiveDict({})), True),
+        ]
+        if rule := state.get(f"aws_cloudwatch_event_rule.joined{its}"):
+            source = CaseInsensitiveDict({"aws:SourceArn": f"arn:aws:events:us-east-1:111122223333:rule/{rule['name']}", "aws:SecureTransport": "true"})
+            expected.append((queue, ("sqs:SendMessage", state["aws_sqs_queue.undelivered"]["arn"], source), True))
+    expected += [
+        (start, ("iam:PassRole", role("aws_iam_role.execution"), passed), True),
+        (start, ("iam:PassRole", "arn:aws:iam::111122223333:role/admin", passed), False),
+        (start, ("sqs:SendMessage", state["aws_sqs_queue.undelivered"]["arn"], CaseInsensitiveDict({})), True),
+        (execution, ("logs:PutLogEvents", "arn:aws:logs:us-east-1:111122223333:log-group:/ecs/web:log-stream:1", CaseInsensitiveDict({})), False),
+    ]
+    for statements, decision, is_allowed in expected:
+        if any(allows(statement, decision) for statement in statements if statement["Effect"] == "Allow") != is_allowed:
+            sys.exit(f"FAILED: {what}: {decision} is {'not ' if is_allowed else ''}allowed by {statements}")
+    return f"ok: {what}: the jobs of {len(clusters)} clusters can be started and logged, nothing else; {len(expected)} decisions"
+
+
 def main():
     job, simulator_command, states = map(os.path.abspath, sys.argv[1:])
-    state = rendered.states(states)["options"]
+    runs = rendered.states(states)
+    state = runs["options"]
     clusters = re.findall(r'aws_iam_role_policy\.task\["(.+?)"\]', " ".join(state))
     if len(clusters) < 10:
         sys.exit(f"FAILED: only these options are rendered: {clusters}")
     for role in ("execution", "start"):
         lint(role, json.loads(state[f"aws_iam_role_policy.{role}"]["policy"]), set())
+    for name in ("defaults", "options", "launched", "names", "schedules"):
+        print(check_starts(name, runs[name]), flush=True)
     cases = [of_terraform(state, cluster) for cluster in clusters]
     for name, chosen in {
         "template-dry": {},
