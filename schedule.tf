@@ -1357,7 +1357,7 @@ moved {
 # ------------------------------------------------------------------------------------------------------------------ outputs
 
 output "effects" {
-  description = "By cluster: what runs do there. Look at it before you apply: Terraform drops a setting whose name it doesn't know, as dryrun, without a word."
+  description = "By cluster: what runs do there. Look at it before you apply: Terraform silently drops a setting whose name it doesn't know, such as dryrun."
   value = { for cluster, settings in var.clusters : cluster => settings.dry_run ? "change nothing" : join(" ", [
     settings.mode == "consolidate" ? "pack tasks" : "spread tasks", "by strategy ${settings.strategy}", settings.steer ? "with steering" : "without steering",
   ]) }

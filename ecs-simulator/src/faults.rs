@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use self::reading::{lag, number, occasion, occasion_with_seconds, range};
 
-/// The faults, all off by default. Shares are of 1; times in seconds after the start.
+/// The faults, all off by default. Shares are of 1; times in seconds after they are set, mostly at the start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
     /// Share of requests that are throttled though there are tokens.
@@ -114,6 +114,11 @@ pub enum WrongAnswer {
 }
 
 impl WrongAnswer {
+    /// The fault's name.
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.into_iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+
     /// The names of these faults.
     const NAMES: [(&'static str, Self); 7] = [
         ("outage", Self::Outage),

@@ -39,6 +39,11 @@ impl Interference {
         Self { random: ChaCha8Rng::seed_from_u64(seed ^ OTHER_CHANCE), arrived: BTreeMap::new() }
     }
 
+    /// Counts requests anew.
+    pub(crate) fn begin_anew(&mut self) {
+        self.arrived.clear();
+    }
+
     /// How long a request that comes now, so many seconds after the start, is held.
     pub(crate) fn delay(&mut self, faults: &Faults, request: &Request<Bytes>, seconds: f64) -> Delay {
         let named = faults.held_request.iter().chain(&faults.held_answer).next().is_some();

@@ -14,7 +14,7 @@
 //! - `wire`: how clients talk to it; [`operations`]: what they can ask
 //! - [`behaviour`], [`faults`], [`found`], `interference`: how it may be otherwise, and what may go wrong
 //! - [`person`]: what people, applications and instances do meanwhile
-//! - [`timeline`]: what happened
+//! - [`timeline`], `log`: what happened, and what was asked
 //! - [`server`]: all of it for clients of other processes
 
 pub mod behaviour;
@@ -31,6 +31,7 @@ mod imports;
 mod instances;
 mod interference;
 mod life;
+mod log;
 mod managed_scaling;
 mod moment;
 mod network;
@@ -61,8 +62,9 @@ use serde_json::{Value, json};
 
 use crate::{
     buckets::Buckets,
-    faults::WrongAnswer,
+    faults::{Faults, WrongAnswer},
     interference::Interference,
+    log::{Log, Played},
     snapshot::Snapshot,
     timeline::Timeline,
     wire::{ApiError, Call, Service},
@@ -97,6 +99,9 @@ pub struct Simulator {
     buckets: Buckets,
     metrics: Metrics,
     requests: BTreeMap<String, u64>,
+    /// Those of them that had come when the faults were set.
+    requests_before: BTreeMap<String, u64>,
+    log: Option<Log>,
     targets: BTreeMap<String, BTreeSet<String>>,
     denied: BTreeSet<String>,
     throttled: u64,
@@ -129,10 +134,17 @@ impl Simulator {
             buckets: Buckets::default(),
             metrics: Metrics::default(),
             requests: BTreeMap::new(),
+            requests_before: BTreeMap::new(),
+            log: None,
             targets: BTreeMap::new(),
             denied: BTreeSet::new(),
             throttled: 0,
         })
+    }
+
+    /// What it is now in the cluster, as RFC 3339 writes it.
+    pub(crate) fn time(&self) -> Option<String> {
+        log::written(self.world.now)
     }
 
     /// When the simulation begins.
@@ -153,36 +165,69 @@ impl Simulator {
         let id = self.world.id();
         let call = match wire::decode(request) {
             Ok(call) => call,
-            Err((protocol, error)) => return Answer::Response(wire::encode(protocol, "", &Err(error), &id)),
+            Err((protocol, error)) => {
+                let code = error.code;
+                let answer = Answer::Response(wire::encode(protocol, "", &Err(error), &id));
+                self.note(request, None, &Played { answer: answer.clone(), error: Some(code), fault: None });
+                return answer;
+            }
         };
         let caller = request.headers().get(CALLER).and_then(|name| name.to_str().ok());
         caller.unwrap_or_default().clone_into(&mut self.world.caller);
-        let number = self.requests.entry(format!("{}:{}", call.service.name(), call.operation)).or_default();
+        let played = self.play(&call, &id);
+        self.note(request, Some(&call), &played);
+        played.answer
+    }
+
+    /// Answers a call, or has go wrong what the faults ask for.
+    fn play(&mut self, call: &Call, id: &str) -> Played {
+        let name = format!("{}:{}", call.service.name(), call.operation);
+        let before = self.requests_before.get(&name).copied().unwrap_or_default();
+        let number = self.requests.entry(name).or_default();
         *number += 1;
-        let number = *number;
+        let number = *number - before;
         let faults = self.world.options.faults.clone();
         if self.world.chance(faults.drop) {
-            return Answer::Dropped;
+            return Played { answer: Answer::Dropped, error: None, fault: Some("drop") };
         }
-        let wrong = interference::wrong_answer(&faults, &call, number, self.seconds(self.world.now));
+        let wrong = interference::wrong_answer(&faults, call, number, self.seconds(self.world.now));
+        let fault = wrong.map(WrongAnswer::name);
+        let page = |status| Played { answer: Answer::Response(interference::page(status)), error: None, fault };
         let answer = match wrong {
             Some(WrongAnswer::Outage) => Err(ApiError::server(call.service)),
             Some(WrongAnswer::ExpiredToken) => Err(ApiError::expired_token()),
-            Some(WrongAnswer::Page) => return Answer::Response(interference::page(StatusCode::OK)),
-            Some(WrongAnswer::ErrorPage) => {
-                return Answer::Response(interference::page(StatusCode::SERVICE_UNAVAILABLE));
-            }
-            Some(WrongAnswer::HalfBody) | None => self.answer_or_refuse(&call),
-            Some(WrongAnswer::Empty) => self.answer_or_refuse(&call).map(|_| json!({})),
+            Some(WrongAnswer::Page) => return page(StatusCode::OK),
+            Some(WrongAnswer::ErrorPage) => return page(StatusCode::SERVICE_UNAVAILABLE),
+            Some(WrongAnswer::HalfBody) | None => self.answer_or_refuse(call),
+            Some(WrongAnswer::Empty) => self.answer_or_refuse(call).map(|_| json!({})),
             Some(WrongAnswer::Missing) => {
-                self.answer_or_refuse(&call).map(|answer| interference::all_missing(&call).unwrap_or(answer))
+                self.answer_or_refuse(call).map(|answer| interference::all_missing(call).unwrap_or(answer))
             }
         };
+        let error = answer.as_ref().err().map(|error| error.code);
         if self.world.chance(faults.lost_answer) {
-            return Answer::Dropped;
+            return Played { answer: Answer::Dropped, error, fault: Some("lost-answer") };
         }
-        let response = wire::encode(call.protocol, &call.operation, &answer, &id);
-        Answer::Response(if wrong == Some(WrongAnswer::HalfBody) { interference::half(response) } else { response })
+        let response = wire::encode(call.protocol, &call.operation, &answer, id);
+        let response = if wrong == Some(WrongAnswer::HalfBody) { interference::half(response) } else { response };
+        Played { answer: Answer::Response(response), error, fault }
+    }
+
+    /// Writes into the log, if there is one, what came of a request.
+    fn note(&mut self, request: &Request<Bytes>, call: Option<&Call>, played: &Played) {
+        if let Some(log) = &mut self.log {
+            log.note(self.world.now, request, call, played);
+        }
+    }
+
+    /// From now on requests are logged, the newest of them.
+    pub fn keep_log(&mut self) {
+        self.log.get_or_insert_default();
+    }
+
+    /// The logged requests after one, by its number, a line of JSON each; after 0, all that are kept.
+    pub fn log(&self, after: u64) -> String {
+        self.log.as_ref().map_or_else(String::new, |log| log.after(after))
     }
 
     /// The answer of a control plane that is up: throttled, refused, or as it is.
@@ -203,10 +248,10 @@ impl Simulator {
         }
     }
 
-    /// Seconds since the start, in which faults are timed.
+    /// Seconds since the faults were set, in which they are timed.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a rehearsal are far below 2^52")]
     fn seconds(&self, now: Moment) -> f64 {
-        (now.0 - self.world.start.0) as f64 / 1000.0
+        (now.0 - self.world.faults_since.0) as f64 / 1000.0
     }
 
     fn answer(&mut self, call: &Call) -> Result<Value, ApiError> {
@@ -238,6 +283,15 @@ impl Simulator {
     /// From now on an operation is refused, as to callers whose policy doesn't allow it.
     pub fn deny(&mut self, operation: &str) {
         self.denied.insert(operation.to_owned());
+    }
+
+    /// From now on this goes wrong, in place of all that did. Seconds and numbers of requests count from now.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.requests_before.clone_from(&self.requests);
+        self.interference.begin_anew();
+        self.world.set_faults(faults);
+        outside::expect(&mut self.world);
+        self.world.remember();
     }
 
     /// From now on nothing goes wrong any more.
@@ -284,6 +338,11 @@ impl Simulator {
             tasks: wanted().map(|task| (task.arn.clone(), task.instance.clone().unwrap_or_default())).collect(),
             task_definition: service.task_definition.clone(),
         })
+    }
+
+    /// The cluster's name.
+    pub fn cluster_name(&self) -> &str {
+        &self.world.state.cluster_name
     }
 
     /// The names of the services.

@@ -351,7 +351,8 @@ fn run(world: &mut World, arn: &str) {
     if let Some(task) = world.state.tasks.get_mut(arn) {
         task.started_at = Some(now);
     }
-    let broken = world.options.faults.broken_image.is_some_and(|from| now.0 - world.start.0 >= milliseconds(from));
+    let broken =
+        world.options.faults.broken_image.is_some_and(|from| now.0 - world.faults_since.0 >= milliseconds(from));
     if broken {
         world.task_due_in(CRASH, arn);
     } else if has_check {

@@ -29,8 +29,6 @@ pub struct Snapshot {
     pub(crate) newest: Moment,
 }
 
-/// Documents larger than this are refused: ECS's largest cluster comes to a third of it.
-const LARGEST_BYTES: usize = 256 << 20;
 /// What there may be several of.
 const LISTS: [&str; 7] = [
     "containerInstances",
@@ -43,15 +41,19 @@ const LISTS: [&str; 7] = [
 ];
 
 impl Snapshot {
+    /// Documents larger than this are refused: ECS's largest cluster comes to a third of it.
+    pub(crate) const LARGEST_BYTES: usize = 256 << 20;
+
     /// Reads a snapshot.
     ///
     /// # Errors
     /// Names the place that can't be read, what is expected there and what it holds.
     pub fn from_json(text: &str) -> Result<Self> {
         ensure!(
-            text.len() <= LARGEST_BYTES,
-            "the snapshot has {} bytes, where {LARGEST_BYTES} are allowed",
-            text.len()
+            text.len() <= Self::LARGEST_BYTES,
+            "the snapshot has {} bytes, the limit is {}",
+            text.len(),
+            Self::LARGEST_BYTES
         );
         let document: Value = serde_json::from_str(text).context("not a JSON document")?;
         Self::from_value(&document)

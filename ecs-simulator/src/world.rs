@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) timeline: Timeline,
     pub(crate) start: Moment,
+    /// From when on the seconds of faults count.
+    pub(crate) faults_since: Moment,
     pub(crate) now: Moment,
     pub(crate) random: ChaCha8Rng,
     agenda: BinaryHeap<Reverse<(Moment, u64, Due)>>,
@@ -96,6 +98,7 @@ impl World {
             options,
             timeline: Timeline::default(),
             start,
+            faults_since: start,
             now: start,
             random,
             agenda: BinaryHeap::new(),
@@ -112,6 +115,13 @@ impl World {
         self.options.faults = crate::faults::Faults::default();
         self.agenda.retain(|Reverse((_, _, due))| !matches!(due, Due::Outside(_)));
         self.past.clear();
+    }
+
+    /// Has these faults in place of all others; their seconds count from now.
+    pub(crate) fn set_faults(&mut self, faults: Faults) {
+        self.calm();
+        self.options.faults = faults;
+        self.faults_since = self.now;
     }
 
     /// Keeps the state for reads that lag, as far back as they may.

@@ -7,8 +7,14 @@ fn each_mistake_is_told_in_a_sentence_and_by_the_exit_status() {
     for (arguments, sentence) in [
         ("absent.json", "error: cannot read snapshot absent.json: No such file or directory"),
         ("Cargo.toml", "error: cannot use snapshot Cargo.toml: not a JSON document"),
-        ("--listen 0.0.0.0:5555", "error: --listen 0.0.0.0:5555 is not a loopback address"),
-        ("--listen 5555", "invalid value '5555' for '--listen <LISTEN>'"),
+        (
+            "--listen 0.0.0.0:5555",
+            "error: --listen 0.0.0.0:5555 is not a loopback address; to listen on it, give by --host the name",
+        ),
+        (
+            "--listen 5555",
+            "invalid value '5555' for '--listen <ADDRESS:PORT>': not an address and a port, as localhost:8080",
+        ),
         ("--speed 0", "error: --speed 0 is not above 0 and at most 86400"),
         ("--fault lost=0.1", "error: there is no fault \"lost\"; there are throttle,"),
         ("--behaviour ties=any", "error: behaviour ties can be random, first, last,"),

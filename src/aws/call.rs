@@ -22,6 +22,12 @@ pub const KEEPS_ON: Duration = Duration::from_secs(100);
 const NO_CREDENTIALS: &str = "no credentials found in chain";
 /// How its provider of an instance's credentials says that it got no answer.
 const NOT_TOLD: &str = "could not communicate with IMDS";
+/// How it says that a provider which is set up has failed.
+const NOT_LOADED: &str = "an error occurred while loading credentials";
+/// How it speaks of a login at IAM Identity Center that is missing, or has run out.
+const NO_LOGIN: &str = "SSO token";
+/// Whoever has these at a desk has them until a person does something: no login, a program that fails, a role that is refused.
+const UNTIL_A_PERSON_ACTS: [&str; 3] = [NO_LOGIN, "external process", "AccessDenied"];
 /// How much of an answer that is none of AWS's is quoted.
 const QUOTED_CHARACTERS: usize = 80;
 
@@ -235,6 +241,7 @@ where
         SdkError::DispatchFailure(_) if root(error).starts_with(NO_CREDENTIALS) && !root(error).contains(NOT_TOLD) => {
             FailureKind::Refused
         }
+        SdkError::DispatchFailure(_) if lasts_until_a_person_acts(&chain(error)) => FailureKind::Refused,
         // The peer is not trusted, and will not be the next time.
         SdkError::DispatchFailure(_) if chain(error).contains("certificate") => FailureKind::Refused,
         // An answer came, so what was asked is done or is not; later it won't be.
@@ -260,6 +267,16 @@ where
                 "no credentials were found: set AWS_PROFILE to a profile that has some, or log in by `aws sso login` ({asked})"
             )
         }
+        SdkError::DispatchFailure(_) if chain(error).contains(NO_LOGIN) => {
+            format!("no login at IAM Identity Center, or it has run out: log in by `aws sso login` ({})", root(error))
+        }
+        SdkError::DispatchFailure(_) if chain(error).contains(NOT_LOADED) => {
+            let chain = chain(error);
+            format!(
+                "the credentials could not be loaded{}",
+                chain.split(NOT_LOADED).last().unwrap_or_default().trim_end()
+            )
+        }
         SdkError::DispatchFailure(_) => format!("no connection, or it broke: {}", root(error)),
         SdkError::TimeoutError(_) => {
             let (one, all) = (ATTEMPT_TIMEOUT.as_secs(), OPERATION_TIMEOUT.as_secs());
@@ -267,6 +284,11 @@ where
         }
         _ => chain(error),
     }
+}
+
+/// Whether it tells of credentials that don't come back by themselves.
+fn lasts_until_a_person_acts(chain: &str) -> bool {
+    chain.split_once(NOT_LOADED).is_some_and(|(_, why)| UNTIL_A_PERSON_ACTS.iter().any(|words| why.contains(words)))
 }
 
 /// What an error comes from in the end.

@@ -150,7 +150,7 @@ pub const VARIABLES: [Setting; 25] = [
         name: "REBALANCER_LOAD_THRESHOLD",
         group: Group::Aim,
         shown: |config| values::percent_text(config.policy.load_threshold),
-        meaning: "percent: at or above this `LoadImbalance` tasks move from full to idle container instances, where `REBALANCER_STEER=true`; `100`: never",
+        meaning: "percent: at or above this `LoadImbalance` tasks move from full to idle container instances, once every service is spread; `100`: never",
         set: |config, text| {
             config.policy.load_threshold = values::percent(text)?;
             Ok(())
@@ -160,7 +160,7 @@ pub const VARIABLES: [Setting; 25] = [
         name: "REBALANCER_HEADROOM",
         group: Group::Aim,
         shown: |config| values::percent_text(config.policy.headroom),
-        meaning: "percent: in mode `consolidate` the container instances that stay keep so much of their CPU and memory \
+        meaning: "percent: in mode `consolidate` the container instances that stay keep this share of their CPU and memory \
                   free, and enough for the largest task",
         set: |config, text| {
             config.policy.headroom = values::percent(text)?;

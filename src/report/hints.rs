@@ -46,8 +46,8 @@ fn levelling_waits(planned: &Plan, policy: &Policy) -> Option<Hint> {
     levelling::is_due(&planned.predicted, policy).then(|| Hint {
         setting: waits_for.to_owned(),
         sentence: format!(
-            "LoadImbalance is {:.1} %, at or above its threshold of {} %; tasks move from full to idle container instances in a \
-             later run, once every service is spread: {waits_for} is {limit}",
+            "LoadImbalance is {:.1} %, at or above its threshold of {} %. The load is evened out once every service is spread; \
+             {waits_for}, which is {limit}, leaves that to a later run",
             planned.predicted.load_imbalance.percent(),
             policy.load_threshold
         ),

@@ -11,12 +11,11 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use ecs_rebalancer::{exit, rehearsal::Rehearsal};
 use ecs_simulator::{
-    Moment, Simulator,
     server::{self, Running},
     snapshot::Snapshot,
     timeline::History,
@@ -53,8 +52,7 @@ impl Served {
     }
 
     pub(crate) fn at_speed(snapshot: &Snapshot, seed: u64, behaviour: &[&str], times_as_fast: f64) -> Self {
-        let simulator = Simulator::starting_at(snapshot, options(seed, behaviour, &[]), today()).unwrap();
-        let running = Arc::new(Running::new(simulator, times_as_fast));
+        let running = Arc::new(Running::new(snapshot.clone(), options(seed, behaviour, &[]), times_as_fast).unwrap());
         let (until_dropped, dropped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let served = running.clone();
@@ -148,12 +146,6 @@ impl Ended {
         assert_eq!(summary["message"], "summary", "{line}");
         summary
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the job's process reads the wall clock, and the cluster goes with it")]
-fn today() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Moment(since.as_millis().try_into().unwrap())
 }
 
 /// Runs the job on a cluster as a process and in this process: both come to the same.

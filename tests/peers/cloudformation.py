@@ -38,6 +38,7 @@ PARAMETERS = {
     "ScheduleExpression": {"Type": "String", "Default": "rate(1 hour)", "Description": "When: rate(...) or cron(...). The alarms are for an hourly one."},
     "ScheduleTimezone": {"Type": "String", "Default": "UTC", "Description": "The time zone of a cron(...)."},
     "AlarmTopic": {"Type": "String", "Default": "", "Description": "The ARN of an SNS topic that alarms tell; nothing if they are only shown."},
+    "Dashboard": {"Type": "String", "Default": "true", "AllowedValues": ["true", "false"], "Description": "Whether there is a CloudWatch dashboard. An account's first three are free."},
 }
 # The job's variables that are parameters.
 SETTINGS = {"REBALANCER_DRY_RUN": "DryRun", "REBALANCER_STEER": "Steer", "REBALANCER_THRESHOLD": "Threshold", "REBALANCER_MAX_MOVES": "MaxMoves"}
@@ -127,6 +128,30 @@ def alarm(values):
 
 def dimensions(metric):
     return [{"Name": name, "Value": {"Fn::GetAtt": ["Undelivered", "QueueName"]} if name == "QueueName" else general(value)} for name, value in metric["dimensions"].items()]
+
+
+def dashboard(values):
+    """The one cluster's dashboard. What is a parameter here is one there, and the queue's address can't be written into a link."""
+    body = json.loads(values["dashboard_body"])
+    for widget in body["widgets"]:
+        properties = widget["properties"]
+        if "markdown" in properties:
+            properties["markdown"] = re.sub(r"(#/queues)/[^)]*", r"\1", properties["markdown"]).replace("Runs move tasks.", "Dry run: ${DryRun}. Steering: ${Steer}.")
+        for line in properties.get("annotations", {}).get("horizontal", []):
+            line["value"] = "${Threshold}" if line["label"] == "REBALANCER_THRESHOLD" else line["value"]
+        if "alarms" in properties:
+            properties["alarms"] = [arn.replace("ecs-rebalancer-undelivered", "ecs-rebalancer-${Cluster}-undelivered") for arn in properties["alarms"]]
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).replace('"${Threshold}"', "${Threshold}")
+    text = text.replace("arn:aws:", "arn:${AWS::Partition}:").replace("111122223333", "${AWS::AccountId}").replace("us-east-1", "${AWS::Region}")
+    text = re.sub(rf"\b{CLUSTER}\b", "${Cluster}", text)
+    for parameter in ("Cluster", "DryRun", "Steer", "Threshold"):
+        if f"${{{parameter}}}" not in text:
+            sys.exit(f"FAILED: the dashboard doesn't show {parameter}")
+    return {
+        "Type": "AWS::CloudWatch::Dashboard",
+        "Condition": "Shown",
+        "Properties": {"DashboardName": {"Fn::Sub": "ecs-rebalancer-${Cluster}-${AWS::Region}"}, "DashboardBody": {"Fn::Sub": text}},
+    }
 
 
 def template(runs):
@@ -249,6 +274,7 @@ def template(runs):
     undelivered["Properties"]["AlarmName"] = {"Fn::Sub": "ecs-rebalancer-${Cluster}-undelivered"}
     undelivered["Properties"]["AlarmDescription"] = {"Fn::Sub": re.sub(r"--queue-url .*", "--queue-url ${Undelivered}", undelivered["Properties"]["AlarmDescription"]["Fn::Sub"])}
     resources["AlarmUndelivered"] = undelivered
+    resources["RunsDashboard"] = dashboard(state["aws_cloudwatch_dashboard.this[0]"])
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "ecs-rebalancer on one cluster, by the clock and when a container instance joins",
@@ -259,6 +285,7 @@ def template(runs):
             "ActsSteering": {"Fn::And": [{"Condition": "Acts"}, {"Fn::Equals": [{"Ref": "Steer"}, "true"]}]},
             "InECR": {"Fn::Not": [{"Fn::Equals": [{"Ref": "Repository"}, ""]}]},
             "Told": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopic"}, ""]}]},
+            "Shown": {"Fn::Equals": [{"Ref": "Dashboard"}, "true"]},
         },
         "Resources": resources,
         "Outputs": {"LogGroup": {"Description": "Where runs log, each with its report in the last lines.", "Value": {"Ref": "Log"}}},

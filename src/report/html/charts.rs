@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
-use super::{counted, scrolled, section};
+use super::{counted, grouped, scrolled, section};
 use crate::report::{COMPARED, Comparison, Moment, Played, PlayedService, Report, WatchedService, compared};
 
 const SIZE: (u32, u32) = (760, 260);
@@ -152,13 +152,13 @@ fn never_below(line: &Line<'_>) -> String {
     let (desired, found) = line.moments.first().map_or((0, 0), |first| (first.desired, first.healthy));
     let told = if lowest >= found && found < desired {
         let found = counted(found as usize, "task was", "tasks were");
-        format!("{found} {what} as found, of {desired} desired, and never fewer")
+        format!("{found} {what} as found, of {} desired, and never fewer", grouped(desired as usize))
     } else {
         let (one, many) =
             if line.shows_healthy { ("healthy task", "healthy tasks") } else { ("running task", "running tasks") };
-        format!("never below {} of {desired} desired", counted(lowest as usize, one, many))
+        format!("never below {} of {} desired", counted(lowest as usize, one, many), grouped(desired as usize))
     };
-    format!("{told}; minimumHealthyPercent allows {}", line.least)
+    format!("{told}; minimumHealthyPercent allows {}", grouped(line.least as usize))
 }
 
 /// The chart as SVG; its text stays text.
@@ -222,7 +222,7 @@ fn steps(moments: &[Moment], part: Part, end: u64) -> Vec<(u64, u32)> {
 fn table(played: &Played) -> Markup {
     html! {
         table {
-            caption { (counted(played.services.len(), "service", "services")) " in " (played.simulated_seconds) " simulated seconds" }
+            caption { span { (counted(played.services.len(), "service", "services")) " in " (played.simulated_seconds) " simulated seconds" } }
             thead {
                 tr {
                     th scope="col" { "Service" }
@@ -259,7 +259,7 @@ fn table(played: &Played) -> Markup {
 fn comparison(columns: &[Comparison]) -> Markup {
     let table = html! {
         table {
-            caption { "On the same cluster, under the same chance" }
+            caption { span { "On the same cluster, under the same chance" } }
             thead { tr { td {} @for column in columns { th scope="col" { (column.policy) } } } }
             tbody {
                 @for (name, figure) in COMPARED {

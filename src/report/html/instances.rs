@@ -72,8 +72,10 @@ fn table(found: &[InstanceReport], after: After<'_>, with_zone_and_bars: bool) -
     html! {
         table.instances {
             caption {
-                "Reserved CPU and memory"
-                @if let Some((_, when)) = after { ", as found and " (when) }
+                span {
+                    "Reserved CPU and memory"
+                    @if let Some((_, when)) = after { ", as found and " (when) }
+                }
             }
             thead {
                 tr {
@@ -141,8 +143,10 @@ fn distribution(found: &[InstanceReport], after: After<'_>) -> Markup {
     html! {
         table.instances {
             caption {
-                (grouped(found.len())) " container instances by fullness"
-                @if let Some((_, when)) = after { ", as found → " (when) }
+                span {
+                    (grouped(found.len())) " container instances by fullness"
+                    @if let Some((_, when)) = after { ", as found → " (when) }
+                }
             }
             thead {
                 tr {

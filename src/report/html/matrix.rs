@@ -129,7 +129,7 @@ impl Matrix {
         let more = services.len().saturating_sub(most);
         html! {
             table.matrix.grouped[self.is_aggregated] {
-                caption { (caption) }
+                caption { span { (caption) } }
                 thead {
                     tr {
                         th scope="col" rowspan="2" { "Service" }

@@ -43,9 +43,12 @@ pub(super) fn render(report: &Report) -> Markup {
 }
 
 fn table(moves: &[PlannedMove], known: &BTreeMap<&str, &InstanceReport>) -> Markup {
-    let place = |place: &Place| match known.get(place.container_instance.as_str()) {
-        Some(instance) => format!("{} ({})", instance.name, instance.availability_zone),
-        None => place.name().to_owned(),
+    let place = |place: &Place| {
+        let instance = known.get(place.container_instance.as_str());
+        html! {
+            (instance.map_or_else(|| place.name(), |instance| &instance.name))
+            @if let Some(instance) = instance { " " span.whole { "(" (instance.availability_zone) ")" } }
+        }
     };
     html! {
         table {
@@ -54,7 +57,7 @@ fn table(moves: &[PlannedMove], known: &BTreeMap<&str, &InstanceReport>) -> Mark
             tbody {
                 @for PlannedMove { service, task, from, to } in moves {
                     tr {
-                        th scope="row" { (service) }
+                        th.name scope="row" { (service) }
                         td.text { code title=(short(task)) { (short(task).chars().take(8).collect::<String>()) } }
                         td.text { (place(from)) }
                         td.text { (place(to)) }

@@ -62,21 +62,21 @@ fn table(services: &[&ServiceReport], report: &Report) -> Markup {
                     th scope="col" { "Stuck" }
                     th scope="col" { "Skew" }
                     th scope="col" { "Planned" }
-                    th scope="col" { "Moved" }
+                    @if report.after.is_some() { th scope="col" { "Moved" } }
                     th.text scope="col" { "What, and why" }
                 }
             }
             tbody {
                 @for service in services {
                     tr {
-                        th scope="row" { (service.name) }
+                        th.name scope="row" { (service.name) }
                         td { (service.running_tasks) }
                         td { (service.misplaced_tasks) }
                         td { (service.stuck_tasks) }
                         td { (service.task_skew) }
                         td { (service.planned_moves) }
-                        td { (service.moved) }
-                        td.text {
+                        @if report.after.is_some() { td { (service.moved) } }
+                        td.text.why {
                             (what(service, report))
                             @if service.action == Action::Rebalance { @if let Some(strategy) = service.strategy { " by " (strategy) } }
                             @if !service.reason.is_empty() { ": " (service.reason) }

@@ -1,7 +1,7 @@
 """Every command that README, the book and the examples tell their reader to run. Each block of commands is run by a shell in a
 folder of its own, on a simulator, with stand-ins for what would build, push or apply.
 
-    told_commands.py TARGET_FOLDER
+    pages_commands.py TARGET_FOLDER
 
 The job, the rehearsal, the simulator and the AWS CLI are the real ones. A call of the CLI that the simulator doesn't model is
 parsed by the CLI alone, up to where it would connect. Of `terraform`, the subcommand and its options must be among those that its

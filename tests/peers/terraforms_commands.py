@@ -1,6 +1,6 @@
 """What Terraform has the AWS CLI do for whoever applies and destroys: a run after a change, and the end of the runs under way.
 
-    commands.py
+    terraforms_commands.py
 
 Terraform and a shell are the real ones. A program in the AWS CLI's place answers as that does, and writes down what it was asked.
 The environment names the provider, of which only the schema is used.
