@@ -78,6 +78,7 @@ impl Progress {
 
     /// Says what services wait for, and how much of the run's time is used.
     pub fn waiting(&self, elapsed: Duration, deadline: Duration, services: impl Iterator<Item = String>) {
+        self.begin();
         self.bar.set_length(deadline.as_secs());
         self.bar.set_position(elapsed.as_secs());
         let services: Vec<String> = services.collect();
@@ -96,8 +97,14 @@ impl Progress {
     pub fn done(&self) {
         *self.counts.borrow_mut() = Default::default();
         self.bar.finish_and_clear();
-        self.bar.reset();
-        self.bar.set_length(0);
+    }
+
+    /// A line that was taken away is begun anew only once there is something to say: beginning draws it.
+    fn begin(&self) {
+        if self.bar.is_finished() {
+            self.bar.set_message("");
+            self.bar.reset();
+        }
     }
 
     /// Where a log goes, so that its lines and this one don't get into each other's way.
@@ -106,6 +113,7 @@ impl Progress {
     }
 
     fn add(&self, kind: Kind, listed: u64, described: u64) {
+        self.begin();
         let mut counts = self.counts.borrow_mut();
         let of_kind = &mut counts[kind as usize];
         of_kind.0 += listed;
@@ -197,8 +205,9 @@ mod tests {
                 progress.of(Kind::Tasks).listed(200);
                 progress.of(Kind::Tasks).described(200);
                 progress.done();
-                assert!(!progress.bar.is_finished(), "it is drawn again");
+                assert!(progress.bar.is_finished(), "nothing draws it where nothing is read");
                 progress.of(Kind::Tasks).listed(100);
+                assert!(!progress.bar.is_finished(), "it is drawn again");
             },
             (0, 100),
             "reading 0/100 tasks",

@@ -68,6 +68,7 @@ def fleet():
     strategy = [{"type": "spread", "field": "instanceId"}]
     services = [{"serviceName": f"svc-{number}", "taskDefinition": f"arn:td/svc-{number}:1", "desiredCount": 30, "createdAt": 1760000000,
                  "placementStrategy": strategy} for number in range(8)]
+    services.append({"serviceName": "billing-invoice-pdf-generator-of-the-archive", "launchType": "FARGATE", "desiredCount": 0, "taskDefinition": "arn:td/archive:1"})
     tasks = [{"taskArn": f"arn:t-{service}-{number}", "group": f"service:svc-{service}", "containerInstanceArn": zones[number // 2], "startedAt": 1760000000}
              for service in range(8) for number in range(30)]
     return {"containerInstances": instances, "services": services, "tasks": tasks}
@@ -95,6 +96,12 @@ def main(program):
         shown = SEQUENCE.sub(b"", on_terminal(program, file.name, REBALANCER_MAX_MOVES="100"))
         check(b"reading " in shown, "a line says what is read")
         check(re.search(rb"svc-\d: \d+ of \d+ tasks (running|healthy)", shown), "a line says what is waited for")
+        for columns in (60, 80, 200):
+            shown = on_terminal(program, file.name, columns=columns, REBALANCER_DRY_RUN="true")
+            before, report = shown.split(b"Cluster ", 1)
+            check(b"reading " not in before or b"\x1b[2K" in before.rsplit(b"reading ", 1)[1], "that line is taken away before the report")
+            longest = max(len(line.rstrip()) for line in SEQUENCE.sub(b"", report).decode().splitlines())
+            check(0 < longest <= columns, f"a fleet: the longest line has {longest} of {columns} columns")
     sys.exit(failures > 0)
 
 

@@ -83,7 +83,7 @@ pub(super) fn table(
         };
         if row.paragraph.is_empty() {
             line = line.trim_end().to_owned();
-        } else if is_below {
+        } else if is_below || paint.width.saturating_sub(before) < longest_word(&row.paragraph) {
             line = format!("{}\n{}", line.trim_end(), wrapped(&" ".repeat(BELOW), &row.paragraph, paint));
         } else {
             let paragraph = wrapped(&" ".repeat(before), &row.paragraph, paint);
@@ -95,27 +95,33 @@ pub(super) fn table(
     text
 }
 
-/// A paragraph with a hanging indent as wide as its label. Where there is no screen it is one line.
+/// A paragraph with a hanging indent as wide as its label, or a narrow one where that leaves too little for a word. Where there
+/// is no screen it is one line.
 pub(super) fn wrapped(label: &str, paragraph: &str, paint: &Paint) -> String {
-    let indent = width(label);
+    let beside = paint.width.saturating_sub(width(label));
+    let indent = if beside < longest_word(paragraph) { width(label).min(BELOW) } else { width(label) };
     let mut lines = vec![label.to_owned()];
-    let mut so_far = indent;
+    let (mut so_far, mut is_begun) = (width(label), false);
     for word in paragraph.split_whitespace() {
         let word_width = width(word);
-        if so_far > indent && so_far + 1 + word_width > paint.width {
+        if so_far > indent && so_far + usize::from(is_begun) + word_width > paint.width {
             lines.push(" ".repeat(indent));
-            so_far = indent;
+            (so_far, is_begun) = (indent, false);
         }
         if let Some(line) = lines.last_mut() {
-            if so_far > indent {
+            if is_begun {
                 line.push(' ');
                 so_far += 1;
             }
             line.push_str(word);
         }
-        so_far += word_width;
+        (so_far, is_begun) = (so_far + word_width, true);
     }
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn longest_word(paragraph: &str) -> usize {
+    paragraph.split_whitespace().map(width).max().unwrap_or(0)
 }
 
 /// How many columns a text takes; it holds no colour yet.

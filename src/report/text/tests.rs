@@ -120,6 +120,17 @@ fn colour_changes_nothing_but_colour_and_no_line_is_wider_than_the_screen() {
 }
 
 #[test]
+fn a_long_name_behind_a_label_goes_to_a_line_that_holds_it() {
+    let mut report = report("web-");
+    for service in &mut report.services {
+        service.name = "billing-invoice-pdf-generator-of-the-archive".to_owned();
+    }
+    let text = on_screen(&report, Screen { colour: false, columns: Some(60) });
+    assert!(text.contains("(billing-invoice-pdf-generator-of-the-archive)"), "{text}");
+    assert!(text.lines().all(|line| width(line) <= 60), "{text}");
+}
+
+#[test]
 fn names_are_whole_and_no_word_is_lost_however_narrow_the_screen_is() {
     let long = "a-name-of-a-service-that-no-column-of-a-small-screen-holds-";
     let report = report(long);
