@@ -48,7 +48,8 @@ def main(image, *podman):
     port = free_port()
     settings = {"ECS_SIMULATOR_LISTEN": f"0.0.0.0:{port}", "ECS_SIMULATOR_SPEED": "60", "ECS_SIMULATOR_FAULT": "throttle=1"}
     variables = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
-    command = [*podman, "run", "--rm", "--name", "simulator-to-be-ended", "--network", "host", "--read-only", "--cap-drop", "all", *variables, image]
+    command = [*podman, "run", "--rm", "--name", "simulator-to-be-ended", "--network", "host", "--read-only", "--cap-drop", "all",
+               "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", *variables, image]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         ends = time.monotonic() + SECONDS
