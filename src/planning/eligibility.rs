@@ -3,11 +3,11 @@
 use super::{
     bounds, data,
     model::{
-        Cluster, ContainerInstance, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch,
-        SchedulingStrategy, Service, ServiceStatus, Task, TaskDefinition, TaskStatus, Timestamp,
+        Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
+        Service, ServiceStatus, Task, TaskDefinition, TaskStatus, Timestamp,
     },
     notes::{LAST_TAG, LastNote, SURGE_TAG, is_steering},
-    placement::Index,
+    placement::{Index, Requirement},
     policy::{Policy, Strategy},
     settings::ServiceSettings,
 };
@@ -20,9 +20,6 @@ const LONGEST_BACK_OFF_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
 /// ECS tells at each task that it starts or stops that it evens out the zones; where it has not for so long, it has given up
 /// without a word.
 const LONGEST_ZONE_REBALANCING_MILLISECONDS: i64 = 30 * 60 * 1000;
-
-/// The first container agent by which tasks can be protected from scale-in [developer guide, task scale-in protection].
-const FIRST_AGENT_THAT_PROTECTS: [u32; 2] = [1, 65];
 
 /// Why a service is not measured, as far as the service and its tasks tell. Strategy and constraints are read elsewhere.
 pub fn unmeasured(service: &Service, tasks: &[&Task]) -> Option<Unmeasured> {
@@ -149,12 +146,13 @@ fn by_data(service: &Service, definition: Option<&TaskDefinition>, policy: &Poli
         .or_else(|| definition.devices.map(Blocked::Gpus))
 }
 
-/// Why no task of a service can be started on top of those that are desired, with all but the victims protected. `instances` are
-/// those that may take its tasks.
-pub fn no_surge<'a>(
+/// Why no task of a service can be started on top of those that are desired, with all but the victims protected. The requirements
+/// say which container instances may take its tasks.
+pub fn no_surge<'r>(
+    index: &Index<'_>,
     service: &Service,
     definition: Option<&TaskDefinition>,
-    instances: impl IntoIterator<Item = &'a ContainerInstance>,
+    requirements: impl Iterator<Item = &'r Requirement<'r>>,
 ) -> Option<Blocked> {
     if bounds::on_top(service) == 0 {
         return Some(Blocked::AtMaximum { percent: service.maximum_percent, desired: service.desired_count });
@@ -164,7 +162,9 @@ pub fn no_surge<'a>(
     if service.has_health_elsewhere && !is_checked {
         return Some(Blocked::HealthElsewhere);
     }
-    instances.into_iter().find(|instance| !can_protect(&instance.agent_version)).map(|instance| Blocked::OldAgent {
+    let mut old_agents =
+        requirements.flat_map(|it| index.old_agents().filter(|instance| index.would_admit(it, instance)));
+    old_agents.next().map(|instance| Blocked::OldAgent {
         instance: instance.label().to_owned(),
         version: instance.agent_version.clone(),
     })
@@ -192,15 +192,6 @@ pub fn only_by_surge(service: &Service, policy: &Policy) -> bool {
 /// By which strategy a service is moved: its owner's tag says so, or else the run's settings.
 fn strategy(service: &Service, policy: &Policy) -> Strategy {
     ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy)
-}
-
-/// Whether an agent of that version can protect tasks; one that isn't known can.
-fn can_protect(version: &str) -> bool {
-    let mut numbers = version.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => [major, minor] >= FIRST_AGENT_THAT_PROTECTS,
-        _ => true,
-    }
 }
 
 fn by_deployment(service: &Service, tasks: &[&Task]) -> Option<Blocked> {

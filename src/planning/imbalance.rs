@@ -192,8 +192,8 @@ fn spread(
         domains: parts.iter().map(|part| part.domains.last_domains()).sum(),
     };
     if misplaced_tasks > 0 {
-        let instances = parts.iter().flat_map(|part| index.eligible(&part.requirement));
-        spread.no_surge = no_surge(service, definition, instances);
+        let requirements = parts.iter().map(|part| &part.requirement);
+        spread.no_surge = no_surge(index, service, definition, requirements);
         spread.stuck = stuck(index, service, &parts, misplaced_tasks, spread.no_surge.as_ref(), policy, now);
     }
     Ok(spread)
@@ -263,7 +263,7 @@ fn stuck(
 fn is_helped_by_surge(index: &Index<'_>, service: &Service, policy: &Policy) -> bool {
     let protected = index.tasks_of(service).iter().filter(|task| task.is_protected).map(|task| task.arn.clone());
     let surge = policy.surge.of_at_least_one(service.desired_count);
-    let most = several::at_once(index.cluster, service, surge).min(on_top(service));
+    let most = several::at_once(service, index.tasks_of(service), surge).min(on_top(service));
     may_surge(service, policy) && !several::worthwhile(index, service, &protected.collect(), most).is_empty()
 }
 

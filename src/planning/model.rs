@@ -10,6 +10,9 @@ use std::{
 };
 
 /// Makes a type of each kind of identifier, so that a task's can't be passed for a service's. Cheap to clone.
+/// The first container agent by which tasks can be protected from scale-in [developer guide, task scale-in protection].
+const FIRST_AGENT_THAT_PROTECTS: [u32; 2] = [1, 65];
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -186,6 +189,15 @@ impl ContainerInstance {
     /// Whether ECS would place a task here at all: ACTIVE, and its agent connected.
     pub fn is_usable(&self) -> bool {
         self.status == ContainerInstanceStatus::Active && self.agent_connected
+    }
+
+    /// Whether its agent can protect tasks from scale-in; one whose version isn't known can.
+    pub fn can_protect_tasks(&self) -> bool {
+        let mut numbers = self.agent_version.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), Some(minor)) => [major, minor] >= FIRST_AGENT_THAT_PROTECTS,
+            _ => true,
+        }
     }
 
     /// Whether its tasks go on running while nobody can reach it: ACTIVE, and its agent disconnected, which happens several

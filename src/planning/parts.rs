@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     domains::Domain,
-    model::{Capacity, ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
+    model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Demand, Holding},
@@ -219,11 +219,7 @@ pub fn tree<'a>(
 
 /// How full an instance is, in millionths, by the resource that is reserved the most.
 pub fn fullness(instance: &ContainerInstance) -> u64 {
-    let part = |of: fn(&Capacity) -> u32| {
-        let registered = u64::from(of(&instance.registered));
-        (registered - u64::from(of(&instance.remaining)).min(registered)) * 1_000_000 / registered.max(1)
-    };
-    part(|capacity| capacity.cpu_units).max(part(|capacity| capacity.memory_mib))
+    Holding::read(instance, 0).fullness()
 }
 
 /// An instance for whoever asks that; its network interfaces are counted only where one is asked.

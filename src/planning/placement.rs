@@ -68,6 +68,16 @@ impl Levels {
         Ok(levels)
     }
 
+    /// Those over which a service's tasks may be moved: where ECS packs it or draws lots nothing of it is misplaced, but its tasks may
+    /// be sent elsewhere for other reasons. None where its placement strategy isn't known.
+    pub fn of_movable(service: &Service) -> Option<Self> {
+        match Self::of(service) {
+            Ok(levels) => Some(levels),
+            Err(Unmeasured::Binpack | Unmeasured::Random) => Some(Self::none()),
+            Err(_) => None,
+        }
+    }
+
     /// Those of a service that asks for no spread: ECS packs it, or draws lots.
     pub fn none() -> Self {
         Self { attributes: Vec::new(), instance: false }
@@ -154,6 +164,16 @@ impl<'a> Requirement<'a> {
     /// Whether the tasks may run there as far as the instance itself tells: it fulfils every constraint, and is big enough when
     /// empty.
     fn suits(&self, instance: &ContainerInstance, groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>) -> bool {
+        self.definition.is_none_or(|definition| instance.registered.holds(&definition.reserves))
+            && self.suits_whatever_size(instance, groups)
+    }
+
+    /// The same, but for its size.
+    fn suits_whatever_size(
+        &self,
+        instance: &ContainerInstance,
+        groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>,
+    ) -> bool {
         !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
             && self.provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
             && self.definition.is_none_or(|definition| suits(instance, definition))
@@ -175,7 +195,7 @@ impl<'a> Requirement<'a> {
     }
 
     /// The capacity provider that the tasks are bound to.
-    pub fn provider(&self) -> Option<&str> {
+    pub fn provider(&self) -> Option<&'a str> {
         self.provider
     }
 
@@ -239,10 +259,9 @@ fn daemons(cluster: &Cluster) -> BTreeMap<&ContainerInstanceArn, Daemons> {
     daemons
 }
 
-/// What a task definition asks that no change of other tasks can alter.
+/// What a task definition asks, but for capacity, that no change of other tasks can alter.
 fn suits(instance: &ContainerInstance, definition: &TaskDefinition) -> bool {
-    instance.registered.holds(&definition.reserves)
-        && definition.tcp_host_ports.is_disjoint(&instance.reserved_tcp_ports)
+    definition.tcp_host_ports.is_disjoint(&instance.reserved_tcp_ports)
         && definition.udp_host_ports.is_disjoint(&instance.reserved_udp_ports)
         && definition.required_attributes.iter().all(|(name, value)| match value {
             None => instance.attributes.contains_key(name),
@@ -284,6 +303,8 @@ pub struct Index<'a> {
     pub classes: Vec<Vec<&'a ContainerInstance>>,
     /// The most of each resource that any instance of a class has left.
     most_remaining: Vec<Capacity>,
+    /// Usable instances whose agent can't protect tasks from scale-in.
+    old_agents: Vec<&'a ContainerInstance>,
     /// What daemons take, by instance that has one.
     daemons: BTreeMap<&'a ContainerInstanceArn, Daemons>,
     /// The zones of the subnets that instances are in.
@@ -370,6 +391,7 @@ impl<'a> Index<'a> {
             .collect();
         let most_remaining = classes.iter().map(|class| most_remaining(class)).collect();
         let usable = cluster.container_instances.values().filter(|instance| instance.is_usable());
+        let old_agents = usable.clone().filter(|instance| !instance.can_protect_tasks()).map(|it| &**it).collect();
         let zone_of_subnet =
             usable.filter_map(|instance| Some((instance.attribute(SUBNET)?, instance.availability_zone()))).collect();
         Self {
@@ -379,6 +401,7 @@ impl<'a> Index<'a> {
             class_of,
             classes,
             most_remaining,
+            old_agents,
             daemons,
             zone_of_subnet,
         }
@@ -389,7 +412,12 @@ impl<'a> Index<'a> {
         requirement.most(instance, self.daemons.get(&instance.arn).copied().unwrap_or_default(), there)
     }
 
-    /// Whether a requirement would admit an instance whose agent is disconnected, were it connected.
+    /// The usable instances whose agent can't protect tasks from scale-in.
+    pub fn old_agents(&self) -> impl Iterator<Item = &'a ContainerInstance> + '_ {
+        self.old_agents.iter().copied()
+    }
+
+    /// Whether a requirement admits an instance, or would, if its agent were connected.
     pub fn would_admit(&self, requirement: &Requirement<'_>, instance: &ContainerInstance) -> bool {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
         requirement.suits(instance, &groups) && is_in(self.zones(requirement).as_ref(), instance)
@@ -417,6 +445,22 @@ impl<'a> Index<'a> {
     /// The instances that a requirement admits, in the order of their classes.
     pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
         self.eligible_classes(requirement).flat_map(|class| class.instances.into_owned()).collect()
+    }
+
+    /// The instances that a requirement admits, those included that are too small for it.
+    pub fn eligible_whatever_size(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
+        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        let zones = self.zones(requirement);
+        let admits = |instance: &ContainerInstance| {
+            is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &groups)
+        };
+        let of_class = |class: &Vec<&'a ContainerInstance>| -> Vec<&'a ContainerInstance> {
+            if requirement.is_static() {
+                return if class.first().is_some_and(|first| admits(first)) { class.clone() } else { Vec::new() };
+            }
+            class.iter().copied().filter(|instance| admits(instance)).collect()
+        };
+        self.classes.iter().flat_map(of_class).collect()
     }
 
     /// The instances that a requirement admits, class by class.

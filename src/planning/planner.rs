@@ -1,29 +1,27 @@
 //! (cluster, policy, now) → what is moved, and for all that is left alone the reason.
 
+mod rounds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    bounds::{floor, may_stop_first, on_top},
+    bounds::{floor, may_stop_first},
     consolidate::{self, consolidation},
     eligibility::by_deploying,
     imbalance::{Measure, Spread, measure},
     levelling,
     making_room::{self, Making},
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
+    placement::Index,
     policy::{Mode, Policy, Strategy},
     reason::{Blocked, LeftAlone, Outdated},
     relocation::fixed_for_good,
     settings::ServiceSettings,
-    several, spread, steering,
-    tasks::Tasks,
-    thin::thin,
     view,
 };
+use rounds::{Course, Foreseen};
 
 pub use super::plan::{Aim, Move, Plan, ServicePlan, Turn};
-
-/// Rounds of a surge that are foreseen: more than any service needs, since one of two rounds cures at least one of its tasks.
-const ROUNDS: usize = 10_000;
 
 /// The services whose task definitions must be read, beside those that the measure needs, before `plan` can look for what may
 /// be moved: all, where tasks are sent elsewhere one by one; else of those that lack tasks, to see whether these fit.
@@ -107,6 +105,9 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     candidates.sort_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
     let spent: usize = services.iter().map(|service| service.moves.len()).sum();
     let mut moves_left = policy.max_moves.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
+    let base = foreseen.clone();
+    let index = Index::new(&base);
+    let mut foreseen = Foreseen::new(&index, foreseen);
     for (service, _, settings, strategy) in candidates {
         let name = &service.name;
         if services.len() >= policy.max_services as usize {
@@ -116,8 +117,8 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         let reviewed = match &policy.reviewed {
             None => None,
             Some(reviewed) => {
-                let now = foresee(&mut foreseen.clone(), name, strategy, u32::MAX, policy, None).moves;
-                match reviewed.admits(&foreseen, service, strategy, &now) {
+                let now = foreseen.rounds(name, strategy, u32::MAX, policy, None).course.moves;
+                match reviewed.admits(&foreseen.cluster, service, strategy, &now) {
                     Ok(tasks) => Some(tasks),
                     Err(reason) => {
                         left_alone.insert(name.clone(), reason);
@@ -134,8 +135,8 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         }
         // Which tasks may go says how many were reviewed; one that is only foreseen may move on beside them.
         let within = moves_left.min(settings.max_moves);
-        let Course { moves, restarted_again, in_vain, .. } =
-            foresee(&mut foreseen, name, strategy, within, policy, reviewed.as_ref());
+        let rounds = foreseen.rounds(name, strategy, within, policy, reviewed.as_ref());
+        let Course { moves, restarted_again, in_vain, .. } = foreseen.make(name, rounds);
         if moves.is_empty() {
             let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
             left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
@@ -153,19 +154,23 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         moves_left = moves_left.saturating_sub(service.restarts());
         services.push(service);
     }
+    let mut foreseen = foreseen.cluster;
     // A limit that keeps a service from being spread keeps levelling from being begun.
     let waits = |reason: &LeftAlone| matches!(reason, LeftAlone::MaxServices(_) | LeftAlone::MaxMoves(_));
+    let planned: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let is_held_up = left_alone.values().any(waits) || levelling::waits_until(cluster, now).is_some();
     if !is_held_up && levelling::is_due(found, policy) {
         let fixed = fixed_for_good(&foreseen, policy, now).into_iter();
-        for (name, why) in fixed.filter(|(name, _)| !in_plan(&services, name)) {
+        for (name, why) in fixed.filter(|(name, _)| !planned.contains(name)) {
             left_alone.entry(name).or_insert(LeftAlone::Fixed(why));
         }
         services.extend(level(&mut foreseen, &services, policy, now));
     }
     left_alone.extend(not_helped);
     // What is below its threshold is not spread, but its tasks may be the ones that level the load.
-    left_alone.retain(|name, _| !in_plan(&services, name));
+    for service in &services {
+        left_alone.remove(&service.name);
+    }
     let predicted = measure(&foreseen, policy, now);
     Plan { services, rooms, places, left_alone, consolidation: None, predicted }
 }
@@ -220,10 +225,6 @@ fn try_to_level(
         service.in_vain_hundredths = in_vain_hundredths;
     }
     services
-}
-
-fn in_plan(services: &[ServicePlan], name: &ServiceName) -> bool {
-    services.iter().any(|service| service.name == *name)
 }
 
 /// Tasks that make room, and those that are expected to start there.
@@ -303,176 +304,6 @@ fn worth((service, spread, _, strategy): &(&Service, &Spread, ServiceSettings, S
         Strategy::Redeploy | Strategy::Revision => u64::from(service.desired_count.max(1)),
     };
     (cured * 1000 / restarted, spread.misplaced_tasks)
-}
-
-/// Plays a service's steps through, and gives the moves that come of them: of any task, or just of those that were reviewed.
-fn foresee(
-    cluster: &mut Cluster,
-    name: &ServiceName,
-    strategy: Strategy,
-    allowance: u32,
-    policy: &Policy,
-    reviewed: Option<&BTreeSet<TaskArn>>,
-) -> Course {
-    let mut course = Course::default();
-    let mut number = 0;
-    let Some(service) = cluster.services.get(name).cloned() else { return course };
-    let desired = service.desired_count;
-    let mut alone = view::alone(cluster, name).into_owned();
-    let foreseen = &mut alone;
-    let tasks = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-    let surge = several::at_once(foreseen, &service, policy.surge.of_at_least_one(desired));
-    thin(foreseen, name, tasks + surge as usize + 1);
-    let is_shared_out = several::is_shared_out(foreseen, name);
-    let (mut best, mut patience) = (u32::MAX, 0);
-    // The service's tasks when the fewest were misplaced, and the moves until then: rounds that helped nothing are not planned.
-    let mut reached = (Tasks::all_ready(foreseen, name), course.clone());
-    for _ in 0..ROUNDS {
-        let misplaced = spread::misplaced(foreseen, name);
-        if misplaced < best {
-            (best, patience, reached) = (misplaced, 0, (Tasks::all_ready(foreseen, name), course.clone()));
-        } else {
-            patience += 1;
-        }
-        if misplaced == 0 || patience > super::plan::PATIENCE {
-            break;
-        }
-        let left = allowance.saturating_sub(course.restarts());
-        let most = match strategy {
-            Strategy::Surge | Strategy::Auto => surge.min(on_top(&service)).min(left),
-            Strategy::Stop | Strategy::Redeploy | Strategy::Revision => left,
-        };
-        let may_go = |task: &Task| {
-            // One that is foreseen stands for one that was reviewed.
-            !task.is_protected
-                && reviewed.is_none_or(|reviewed| reviewed.contains(&task.arn) || view::is_foreseen(&task.arn))
-        };
-        let of_it = foreseen.tasks.values().filter(|task| task.service.as_ref() == Some(name));
-        let barred: BTreeSet<TaskArn> = of_it.filter(|task| !may_go(task)).map(|task| task.arn.clone()).collect();
-        if is_shared_out {
-            if shared_round(foreseen, name, &barred, most, &mut number, &mut course) {
-                continue;
-            }
-            break;
-        }
-        let steers = policy.steer && matches!(strategy, Strategy::Surge | Strategy::Auto);
-        let targets = if steers {
-            steering::targets(foreseen, name, &barred, most, patience > 0, &BTreeSet::new())
-        } else {
-            None
-        };
-        let places = targets.map_or_else(
-            || spread::placements(foreseen, name, spread::paced_surge(foreseen, name, &barred, most)),
-            |targets| targets.places,
-        );
-        let surge = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        if surge == 0 {
-            break;
-        }
-        let mut spared = barred;
-        let mut new: Vec<(TaskArn, ContainerInstanceArn)> = Vec::new();
-        for place in places {
-            number += 1;
-            if let Some(task) = view::foreseen(foreseen, name, &place, number) {
-                spared.insert(task.arn.clone());
-                new.push((task.arn.clone(), place));
-                view::insert(foreseen, task);
-            }
-        }
-        let victims = spread::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &spared, surge);
-        for (victim, (replacement, place)) in victims.iter().zip(new) {
-            course.replace(foreseen, victim, replacement, place);
-            view::remove(foreseen, victim);
-        }
-    }
-    let (tasks, course) = reached;
-    view::see(cluster, &service, &tasks.all);
-    course.ended()
-}
-
-/// What comes of a service's rounds: where each of its tasks goes, by way of however many replacements.
-#[derive(Clone, Default)]
-struct Course {
-    moves: Vec<Move>,
-    /// The number of the move that each task which is foreseen ends.
-    ends: BTreeMap<TaskArn, usize>,
-    /// Restarts beyond one for each move.
-    restarted_again: u32,
-    /// Tasks that are started and go again themselves.
-    in_vain: u32,
-}
-
-impl Course {
-    fn restarts(&self) -> u32 {
-        u32::try_from(self.moves.len()).unwrap_or(u32::MAX).saturating_add(self.restarted_again)
-    }
-
-    /// A task goes, and this replacement stays on that container instance. If the task was itself foreseen, its move ends there.
-    fn replace(&mut self, foreseen: &Cluster, task: &TaskArn, replacement: TaskArn, to: ContainerInstanceArn) {
-        let Some(from) = foreseen.tasks.get(task).and_then(|task| task.container_instance.clone()) else { return };
-        let begun = self.ends.remove(task);
-        if let Some(a_move) = begun.and_then(|number| self.moves.get_mut(number)) {
-            a_move.to = to;
-        } else if !view::is_foreseen(task) {
-            self.ends.insert(replacement, self.moves.len());
-            self.moves.push(Move { task: task.clone(), from, to });
-            return;
-        }
-        // Of a task for which room is made first no move is told, but it starts twice.
-        self.restarted_again += 1;
-        self.ends.extend(begun.map(|number| (replacement, number)));
-    }
-
-    /// Without the moves that lead back to where they began: those are restarts, and nothing else.
-    fn ended(mut self) -> Self {
-        let all = self.restarts();
-        self.moves.retain(|a_move| a_move.from != a_move.to);
-        self.restarted_again += all - self.restarts();
-        self
-    }
-}
-
-/// Plays one round of a service over several capacity providers; tells whether it moves anything.
-fn shared_round(
-    foreseen: &mut Cluster,
-    name: &ServiceName,
-    barred: &BTreeSet<TaskArn>,
-    most: u32,
-    number: &mut usize,
-    course: &mut Course,
-) -> bool {
-    let starts = several::starts(foreseen, name, barred, most);
-    let old: BTreeSet<TaskArn> = Tasks::all_ready(foreseen, name).all.into_keys().collect();
-    let mut new: Vec<(TaskArn, String, ContainerInstanceArn)> = Vec::new();
-    for (provider, place) in starts {
-        *number += 1;
-        let Some(task) = view::foreseen(foreseen, name, &place, *number) else { continue };
-        new.push((task.arn.clone(), provider.clone(), place));
-        view::insert(foreseen, Task { capacity_provider: Some(provider), ..task });
-    }
-    if new.is_empty() {
-        return false;
-    }
-    let surge = u32::try_from(new.len()).unwrap_or(u32::MAX);
-    let victims = several::victims(foreseen, name, &Tasks::all_ready(foreseen, name), &old, barred, surge);
-    let mut in_vain = 0;
-    new.retain(|(task, ..)| !victims.contains(task));
-    for victim in &victims {
-        let Some(task) = foreseen.tasks.get(victim).cloned() else { continue };
-        if old.contains(victim) {
-            let in_its_stead =
-                new.iter().position(|(_, provider, _)| task.capacity_provider.as_ref() == Some(provider));
-            if let Some(stays) = in_its_stead {
-                let (replacement, _, to) = new.remove(stays);
-                course.replace(foreseen, victim, replacement, to);
-            }
-        } else {
-            in_vain += 1;
-        }
-        view::remove(foreseen, victim);
-    }
-    course.in_vain += in_vain;
-    in_vain < surge
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Relocation: which tasks may be sent to a container instance of our choice, by a surge that is steered.
 
+use std::iter;
+
 use super::{
     eligibility::{blocked, no_surge, unmeasured},
     model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
@@ -91,7 +93,7 @@ pub(super) fn one_relocatable<'a>(
     let mut view = View::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
     steerable_part(index.cluster, &view).ok_or(Fixed::Unsteerable)?;
     let part = view.parts.pop().ok_or(Fixed::Unsteerable)?;
-    if let Some(why) = no_surge(service, Some(definition), index.eligible(&part.requirement)) {
+    if let Some(why) = no_surge(index, service, Some(definition), iter::once(&part.requirement)) {
         return Err(Fixed::Blocked(why));
     }
     Ok(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })

@@ -30,15 +30,19 @@ pub type Starts = Vec<(String, ContainerInstanceArn)>;
 
 /// Whether a service's tasks are on several capacity providers, or may be.
 pub fn is_shared_out(cluster: &Cluster, service: &ServiceName) -> bool {
-    let tasks: Vec<&Task> =
-        cluster.tasks.values().map(|task| &**task).filter(|task| task.service.as_ref() == Some(service)).collect();
+    let tasks = tasks_of(cluster, service);
     cluster.services.get(service).is_some_and(|it| providers::several(it, &tasks).is_some())
 }
 
-/// How many tasks of a service a round may start, where its owner's settings allow `surge`: over several capacity providers enough
-/// that each of them comes its turn, if that is not too many.
-pub fn at_once(cluster: &Cluster, service: &Service, surge: u32) -> u32 {
-    if !is_shared_out(cluster, &service.name) {
+/// A service's tasks.
+pub fn tasks_of<'a>(cluster: &'a Cluster, service: &ServiceName) -> Vec<&'a Task> {
+    cluster.tasks.values().map(|task| &**task).filter(|task| task.service.as_ref() == Some(service)).collect()
+}
+
+/// How many of its tasks a round of a service may start, where its owner's settings allow `surge`: over several capacity providers
+/// enough that each of them comes its turn, if that is not too many.
+pub fn at_once(service: &Service, tasks: &[&Task], surge: u32) -> u32 {
+    if providers::several(service, tasks).is_none() {
         return surge;
     }
     let weights = || service.capacity_provider_strategy.iter().map(|share| share.weight).filter(|weight| *weight > 0);

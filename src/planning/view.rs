@@ -156,12 +156,29 @@ pub fn foreseen(
     instance: &ContainerInstanceArn,
     number: usize,
 ) -> Option<Task> {
-    let definition = cluster.services.get(service)?.task_definition.clone();
-    let model = cluster.tasks.values().find(|task| task.service.as_ref() == Some(service));
-    Some(Task {
-        arn: format!("{FORESEEN}{service}/{number}").as_str().into(),
-        service: Some(service.clone()),
-        group: format!("service:{service}").into(),
+    let model = cluster.tasks.values().find(|task| task.service.as_ref() == Some(service)).map(|task| &**task);
+    let arn = foreseen_arn(service, number);
+    Some(stand_in(cluster, cluster.services.get(service)?, model, instance, arn))
+}
+
+/// The name of the `number`th task that is foreseen for a service.
+pub fn foreseen_arn(service: &ServiceName, number: usize) -> TaskArn {
+    format!("{FORESEEN}{service}/{number}").as_str().into()
+}
+
+/// A task that is foreseen for a service on an instance, where another one of its tasks tells who starts them.
+pub fn stand_in(
+    cluster: &Cluster,
+    service: &Service,
+    model: Option<&Task>,
+    instance: &ContainerInstanceArn,
+    arn: TaskArn,
+) -> Task {
+    let (name, definition) = (&service.name, service.task_definition.clone());
+    Task {
+        arn,
+        service: Some(name.clone()),
+        group: format!("service:{name}").into(),
         container_instance: Some(instance.clone()),
         takes_network_interface: cluster.task_definitions.get(&definition).is_some_and(|it| it.takes_network_interface),
         task_definition: definition,
@@ -177,7 +194,7 @@ pub fn foreseen(
         created_at: None,
         started_at: Some(Timestamp(i64::MAX)),
         is_protected: false,
-    })
+    }
 }
 
 /// Settles what the instance has free when a task comes to it, or goes.

@@ -110,7 +110,7 @@ fn test_modules(path: &[String], text: &str) -> Vec<Vec<String>> {
 
 /// What comes before the tests in a file.
 fn without_tests(text: &str) -> &str {
-    let tests = Regex::new(r"#\[cfg\(test\)\]\s*mod \w+ \{").unwrap();
+    let tests = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z: ]+\))? )?mod \w+ \{").unwrap();
     tests.find(text).map_or(text, |found| &text[..found.start()])
 }
 

@@ -46,6 +46,10 @@ impl<'a> Demand<'a> {
         Self { takes_interface: demand.takes_interface || task.takes_network_interface, ..demand }
     }
 
+    fn asks_for_ports(&self) -> bool {
+        self.ports.is_some_and(|(tcp, udp)| !tcp.is_empty() || !udp.is_empty())
+    }
+
     fn ports(&self) -> impl Iterator<Item = Port> + '_ {
         let (tcp, udp) = self.ports.map_or((None, None), |(tcp, udp)| (Some(tcp), Some(udp)));
         let tcp = tcp.into_iter().flatten().map(|port| (Transport::Tcp, *port));
@@ -158,15 +162,17 @@ impl<'a> Holding<'a> {
 
     /// How many more such tasks fit.
     pub fn room(&self, demand: &Demand<'_>) -> u32 {
-        let mut room = if demand.ports().next().is_some() { 1 } else { u32::MAX };
+        let mut room = if demand.asks_for_ports() { 1 } else { u32::MAX };
         for (free, each) in amounts(&self.free()).into_iter().zip(amounts(&demand.reserves)) {
-            room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
+            if each > 0 {
+                room = room.min(free / each);
+            }
         }
         if room > 0 && demand.takes_interface {
             let taken = u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);
             room = room.min(self.interface_limit.left(taken));
         }
-        if room > 0 && self.taken_port(demand).is_some() { 0 } else { room }
+        if room > 0 && demand.asks_for_ports() && self.taken_port(demand).is_some() { 0 } else { room }
     }
 
     /// The resource of which the largest part of what is asked is short, that part in thousandths, and how much is short, when
@@ -183,6 +189,18 @@ impl<'a> Holding<'a> {
             None if one_at_most => (1002, Resource::Instance, 1),
             None => (1001, Resource::NetworkInterface, 1),
         })
+    }
+
+    /// How full it is, in millionths, by the resource that is reserved the most.
+    pub fn fullness(&self) -> u64 {
+        let Capacity { cpu_units, memory_mib, .. } = self.instance.registered;
+        let part = |registered: u32, free: i64| {
+            let registered = u64::from(registered);
+            let free = u64::try_from(free.max(0)).unwrap_or(u64::MAX).min(registered);
+            (registered - free) * 1_000_000 / registered.max(1)
+        };
+        let [free_cpu, free_memory, _] = self.free;
+        part(cpu_units, free_cpu).max(part(memory_mib, free_memory))
     }
 
     /// The instance's figures as ECS would tell them now.

@@ -387,7 +387,8 @@ impl Surge {
             return Err(if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::NoHelp { misplaced }) });
         }
         let surge = limits.surge.of_at_least_one(service.desired_count);
-        let most = several::at_once(crowded, service, surge).min(limits.moves).min(above);
+        let most =
+            several::at_once(service, &several::tasks_of(crowded, &service.name), surge).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
         let targets = if limits.steers && self.goal.level().is_none() {

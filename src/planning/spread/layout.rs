@@ -1,0 +1,672 @@
+//! One service's tasks over its domains, in numbers, as tasks are put there and taken away: what all questions about its spread
+//! are asked of.
+//!
+//! An example, zones a and b, spread over zones and then container instances: `a: 3 1`, `b: 0 0`. The layout has one group for each
+//! zone, with two sites in each. Two tasks are misplaced. The next task goes to a site of zone b, since that zone has fewer tasks.
+//!
+//! Of the container instances without a task of the service, only those are sites that ECS or a balanced arrangement would come to
+//! before all others: as many as there are tasks to give, of those with the most capacity, the least, and the least in use. A
+//! balanced arrangement never gives two tasks to one instance while another that can take one has none, and ECS takes one of the
+//! first, so the rest can change nothing. A question costs what the service has, and not what the cluster has.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    rc::Rc,
+};
+
+use crate::planning::{
+    domains::Domain,
+    model::{
+        ContainerInstance, ContainerInstanceArn, PlacementConstraint, Service, Task, TaskArn, TaskDefinition, Timestamp,
+    },
+    parts::{is_placed, nest},
+    placement::{
+        Index, Levels, Requirement,
+        occupancy::{Demand, Holding, Occupancy},
+    },
+};
+
+/// A service's tasks, all of which are on one capacity provider, or on none.
+#[derive(Clone)]
+pub(in crate::planning) struct Layout<'a> {
+    /// What each new task takes.
+    demand: Demand<'a>,
+    /// How many tasks one container instance can hold at most, whatever its size.
+    limit: u32,
+    /// Whether the container instance is the last level.
+    by_instance: bool,
+    pub(super) groups: Vec<Group<'a>>,
+    /// The tasks in each domain above the instance.
+    pub(super) crowds: Vec<u32>,
+    /// The tasks on container instances that may take the service's tasks.
+    pub(super) tasks: BTreeMap<TaskArn, Placed<'a>>,
+    /// The others: without a place, or where they stay.
+    elsewhere: BTreeSet<TaskArn>,
+    /// All tasks that count.
+    pub(super) placed: u32,
+}
+
+/// A task, and where it is.
+#[derive(Clone)]
+pub(super) struct Placed<'a> {
+    pub(super) started_at: Option<Timestamp>,
+    demand: Demand<'a>,
+    pub(super) place: Place,
+}
+
+/// The container instances that lie in the same domains, but for the instance itself.
+#[derive(Clone)]
+pub(super) struct Group<'a> {
+    path: Rc<[&'a str]>,
+    /// The domain of each level above the instance, by its number.
+    pub(super) domains: Rc<[usize]>,
+    pub(super) sites: Vec<Site<'a>>,
+    /// How many sites have so many tasks, and could have so many.
+    alike: BTreeMap<(u32, u32), u32>,
+    /// The number of its first domain of the last level.
+    first_leaf: usize,
+}
+
+/// A container instance.
+#[derive(Clone)]
+pub(super) struct Site<'a> {
+    /// In the order of their ARNs.
+    number: usize,
+    holding: Holding<'a>,
+    /// The service's tasks that hold capacity there.
+    held: u32,
+    /// Those that count for the spread.
+    pub(super) tasks: u32,
+    /// How many more fit now.
+    room: u32,
+    /// How many it could hold beside daemons alone.
+    most: u32,
+    /// Its agent is disconnected: its tasks count where they are, and neither go nor get company.
+    is_away: bool,
+}
+
+/// Which of several instances that are equal for ECS is taken to be the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::planning) enum Ties {
+    /// The one with the most room, then by ARN.
+    MostRoom,
+    /// The other way round: what holds both ways hardly hangs on it.
+    LeastRoom,
+}
+
+/// A container instance of a layout: the numbers of a group and of a site in it.
+pub(in crate::planning) type Place = (usize, usize);
+
+/// The container instances that services with the same demands may use, looked up once for all of them.
+#[derive(Default)]
+pub(in crate::planning) struct Eligible<'a> {
+    known: BTreeMap<Asked<'a>, Rc<Vec<Alike<'a>>>>,
+    /// How many instances all of these name.
+    size: usize,
+}
+
+/// So many times the instances of the cluster are kept: where each service has demands of its own, nothing would be shared.
+const MOST_KEPT: usize = 32;
+
+type Asked<'a> = (
+    Levels,
+    (Vec<&'a PlacementConstraint>, &'a BTreeSet<String>, Option<&'a str>),
+    Option<(&'a BTreeMap<String, Option<String>>, [Option<&'a str>; 2], [&'a BTreeSet<u16>; 2])>,
+);
+
+/// Container instances on one path, by their numbers in the ledger.
+struct Alike<'a> {
+    path: Rc<[&'a str]>,
+    instances: Vec<usize>,
+}
+
+impl<'a> Eligible<'a> {
+    fn of(
+        &mut self,
+        ledger: &Occupancy<'a>,
+        index: &Index<'a>,
+        service: &'a Service,
+        definition: Option<&'a TaskDefinition>,
+        levels: &Levels,
+        requirement: &Requirement<'a>,
+    ) -> Rc<Vec<Alike<'a>>> {
+        if !requirement.is_static() {
+            return Rc::new(by_path(ledger, index, levels, requirement));
+        }
+        let of_definition = definition.into_iter().flat_map(|definition| &definition.placement_constraints);
+        let constraints = service.placement_constraints.iter().chain(of_definition).collect();
+        let asked = (
+            levels.clone(),
+            (constraints, &service.subnets, requirement.provider()),
+            definition.map(|definition| {
+                let TaskDefinition { required_attributes, os_family, cpu_architecture, .. } = definition;
+                let ports = [&definition.tcp_host_ports, &definition.udp_host_ports];
+                (required_attributes, [os_family.as_deref(), cpu_architecture.as_deref()], ports)
+            }),
+        );
+        if let Some(known) = self.known.get(&asked) {
+            return Rc::clone(known);
+        }
+        let found = Rc::new(by_path(ledger, index, levels, requirement));
+        self.size += found.iter().map(|alike| alike.instances.len()).sum::<usize>();
+        if self.size > MOST_KEPT * ledger.holdings().len() {
+            (self.known, self.size) = (BTreeMap::new(), 0);
+        }
+        self.known.insert(asked, Rc::clone(&found));
+        found
+    }
+}
+
+/// The container instances that a requirement admits, whatever their size.
+fn by_path<'a>(
+    ledger: &Occupancy<'a>,
+    index: &Index<'a>,
+    levels: &Levels,
+    requirement: &Requirement<'a>,
+) -> Vec<Alike<'a>> {
+    let mut by_path: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+    for instance in index.eligible_whatever_size(requirement) {
+        by_path.entry(levels.path(instance)).or_default().extend(ledger.instance(&instance.arn));
+    }
+    let alike = |(path, mut instances): (Vec<&'a str>, Vec<usize>)| {
+        instances.sort_unstable();
+        Alike { path: path.into(), instances }
+    };
+    by_path.into_iter().map(alike).collect()
+}
+
+impl<'a> Layout<'a> {
+    /// A service as the ledger has it, with its tasks as they were read, to be asked about at most `more` further tasks at once; none
+    /// where nothing is known of where its tasks may go, where no task counts, and where its tasks are on several capacity providers.
+    pub(in crate::planning) fn of(
+        ledger: &Occupancy<'a>,
+        index: &Index<'a>,
+        eligible: &mut Eligible<'a>,
+        service: &'a Service,
+        more: usize,
+    ) -> Option<Self> {
+        let definition = index.cluster.task_definitions.get(&service.task_definition);
+        let levels = Levels::of_movable(service)?;
+        let tasks = index.tasks_of(service);
+        let placed = || tasks.iter().filter(|task| is_placed(task));
+        let providers: BTreeSet<Option<&str>> = placed().map(|task| task.capacity_provider.as_deref()).collect();
+        let provider = providers.first().filter(|_| providers.len() == 1)?;
+        let requirement = Requirement::new(service, definition, *provider).ok()?;
+        let mut on: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut away: BTreeMap<&'a ContainerInstanceArn, (&'a ContainerInstance, u32)> = BTreeMap::new();
+        for arn in placed().filter_map(|task| task.container_instance.as_ref()) {
+            if let Some(number) = ledger.instance(arn) {
+                *on.entry(number).or_default() += 1;
+            } else if let Some(instance) = index.cluster.container_instances.get(arn)
+                && instance.is_away()
+                && index.would_admit(&requirement, instance)
+            {
+                away.entry(arn).or_insert((instance, 0)).1 += 1;
+            }
+        }
+        let number = ledger.service(&service.name)?;
+        let chooser = Chooser { ledger, index, requirement: &requirement, service: number, on: &on };
+        let keep = tasks.len().saturating_add(more);
+        let mut sites: BTreeMap<Rc<[&'a str]>, Vec<Site<'a>>> = BTreeMap::new();
+        for Alike { path, instances } in eligible.of(ledger, index, service, definition, &levels, &requirement).iter() {
+            sites.insert(Rc::clone(path), chooser.sites(instances, keep));
+        }
+        for (instance, tasks) in away.into_values() {
+            let site = Site {
+                number: usize::MAX,
+                holding: Holding::read(instance, 0),
+                held: tasks,
+                tasks,
+                room: 0,
+                most: tasks,
+                is_away: true,
+            };
+            sites.entry(levels.path(instance).into()).or_default().push(site);
+        }
+        let mut layout = Self {
+            demand: requirement.demand(),
+            limit: requirement.limit(),
+            by_instance: levels.instance,
+            groups: Vec::new(),
+            crowds: Vec::new(),
+            tasks: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            placed: 0,
+        };
+        layout.group(sites);
+        layout.know(tasks, ledger, index);
+        Some(layout)
+    }
+
+    fn group(&mut self, sites: BTreeMap<Rc<[&'a str]>, Vec<Site<'a>>>) {
+        let mut number_of: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+        let mut first_leaf = 0;
+        for (path, sites) in sites.into_iter().filter(|(_, sites)| !sites.is_empty()) {
+            let number = |depth: usize| {
+                let next = number_of.len();
+                *number_of.entry(path[..depth].to_vec()).or_insert(next)
+            };
+            let domains: Rc<[usize]> = (1..=path.len()).map(number).collect();
+            let tasks: u32 = sites.iter().map(|site| site.tasks).sum();
+            self.crowds.resize(number_of.len(), 0);
+            for domain in domains.iter() {
+                self.crowds[*domain] += tasks;
+            }
+            self.placed += tasks;
+            let mut alike: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+            for site in &sites {
+                *alike.entry((site.tasks, site.most(self.limit))).or_default() += 1;
+            }
+            let leaves = if self.by_instance { sites.len() } else { 1 };
+            self.groups.push(Group { path, domains, sites, alike, first_leaf });
+            first_leaf += leaves;
+        }
+    }
+
+    fn know(&mut self, tasks: &[&'a Task], ledger: &Occupancy<'a>, index: &Index<'a>) {
+        let mut places: BTreeMap<usize, Place> = BTreeMap::new();
+        for (number, group) in self.groups.iter().enumerate() {
+            let staying = group.sites.iter().enumerate().filter(|(_, it)| !it.is_away);
+            places.extend(staying.map(|(site, it)| (it.number, (number, site))));
+        }
+        for task in tasks {
+            let number = task.container_instance.as_ref().and_then(|arn| ledger.instance(arn));
+            if let Some(place) = number.and_then(|number| places.get(&number)).filter(|_| is_placed(task)) {
+                let demand = Demand::of_task(task, index.cluster.task_definitions.get(&task.task_definition));
+                self.tasks.insert(task.arn.clone(), Placed { started_at: task.started_at, demand, place: *place });
+            } else {
+                self.elsewhere.insert(task.arn.clone());
+            }
+        }
+    }
+
+    /// All tasks that are known, wherever they are.
+    pub(in crate::planning) fn all_tasks(&self) -> impl Iterator<Item = &TaskArn> {
+        self.tasks.keys().chain(&self.elsewhere)
+    }
+
+    /// Where a task is; none where that counts in no domain.
+    pub(in crate::planning) fn instance_of(&self, task: &TaskArn) -> Option<&'a ContainerInstanceArn> {
+        self.tasks.get(task).map(|placed| self.arn_of(placed.place))
+    }
+
+    /// The container instance of a place.
+    pub(in crate::planning) fn arn_of(&self, (group, site): Place) -> &'a ContainerInstanceArn {
+        &self.groups[group].sites[site].holding.instance().arn
+    }
+
+    /// A new task starts there, or would.
+    pub(in crate::planning) fn put(&mut self, arn: TaskArn, place: Place) {
+        let (demand, started_at) = (self.demand, Some(Timestamp(i64::MAX)));
+        self.change(place, &demand, true);
+        self.tasks.insert(arn, Placed { started_at, demand, place });
+    }
+
+    /// A task goes, or would.
+    pub(in crate::planning) fn take(&mut self, arn: &TaskArn) {
+        if let Some(Placed { demand, place, .. }) = self.tasks.remove(arn) {
+            self.change(place, &demand, false);
+        }
+    }
+
+    fn change(&mut self, (group, site): Place, demand: &Demand<'a>, comes: bool) {
+        let count = |tasks: &mut u32| *tasks = if comes { *tasks + 1 } else { tasks.saturating_sub(1) };
+        let group = &mut self.groups[group];
+        for domain in group.domains.iter() {
+            count(&mut self.crowds[*domain]);
+        }
+        count(&mut self.placed);
+        let site = &mut group.sites[site];
+        let before = (site.tasks, site.most(self.limit));
+        count(&mut site.tasks);
+        count(&mut site.held);
+        site.holding.change(demand, comes);
+        site.room = room(&site.holding, site.held, &self.demand, self.limit);
+        let after = (site.tasks, site.most(self.limit));
+        group.become_alike(before, after);
+    }
+
+    /// What is missing of a balanced arrangement of its tasks: how many are misplaced.
+    pub(in crate::planning) fn missing(&self) -> u32 {
+        self.tree(|group| self.domains(&group.alike)).missing(self.placed)
+    }
+
+    /// What is missing of as many tasks as there are, if those that are put there stay and as many others go.
+    pub(super) fn missing_after(&self, put: &[Place]) -> u32 {
+        let mut extra: BTreeMap<Place, u32> = BTreeMap::new();
+        for place in put {
+            *extra.entry(*place).or_default() += 1;
+        }
+        let mut groups: Vec<BTreeMap<(u32, u32), u32>> = self.groups.iter().map(|group| group.alike.clone()).collect();
+        for ((group, site), more) in extra {
+            let site = &self.groups[group].sites[site];
+            let before = (site.tasks, site.most(self.limit));
+            exchange(&mut groups[group], before, (before.0 + more, before.1));
+        }
+        let mut groups = groups.iter();
+        self.tree(|_| groups.next().map(|alike| self.domains(alike)).unwrap_or_default()).missing(self.placed)
+    }
+
+    /// The domains of the last level in one of the level before, by how many are alike.
+    fn domains(&self, alike: &BTreeMap<(u32, u32), u32>) -> Vec<Domain<()>> {
+        let each = alike.iter().map(|((tasks, most), number)| Domain::alike_last((), *tasks, *most, *number));
+        if self.by_instance {
+            return each.collect();
+        }
+        let sum = |of: fn(&(u32, u32)) -> u32| {
+            alike.iter().map(|(site, number)| of(site).saturating_mul(*number)).fold(0, u32::saturating_add)
+        };
+        vec![Domain::last((), sum(|(tasks, _)| *tasks), sum(|(_, most)| *most), 0)]
+    }
+
+    /// A balanced arrangement of so many tasks with the fewest missing, by the first place of each domain of the last level.
+    pub(super) fn arrange(&self, total: u32) -> Vec<(Place, u32)> {
+        let mut number = 0;
+        let domains = |group: &Group<'a>| {
+            let sites = group.sites.iter().enumerate().map(|(place, site)| {
+                let preference = if site.is_away { u64::MAX } else { site.fullness() };
+                Domain::last((number, place), site.tasks, site.most(self.limit), preference)
+            });
+            let domains = if self.by_instance {
+                sites.collect()
+            } else {
+                let whole = sites.reduce(|mut whole, site| {
+                    whole.join(&site);
+                    whole
+                });
+                whole.into_iter().collect()
+            };
+            number += 1;
+            domains
+        };
+        self.tree(domains).arrange(total)
+    }
+
+    fn tree<Id: Clone>(&self, mut last: impl FnMut(&Group<'a>) -> Vec<Domain<Id>>) -> Domain<Id> {
+        let by_path = self.groups.iter().map(|group| (group.path.to_vec(), last(group)));
+        nest(by_path.collect(), self.by_instance)
+    }
+
+    /// Whether the container instance is the last level.
+    pub(super) fn is_by_instance(&self) -> bool {
+        self.by_instance
+    }
+
+    /// The number of the domain of the last level that a place lies in.
+    pub(super) fn leaf(&self, (group, site): Place) -> usize {
+        self.groups[group].first_leaf + if self.by_instance { site } else { 0 }
+    }
+
+    /// How many of these there are.
+    pub(super) fn leaves(&self) -> usize {
+        let of_last = |group: &Group<'a>| if self.by_instance { group.sites.len() } else { 1 };
+        self.groups.last().map_or(0, |group| group.first_leaf + of_last(group))
+    }
+
+    /// The domain of the first level that a place lies in; none where there is no level at all.
+    pub(super) fn first_domain(&self, place: Place) -> Option<FirstDomain> {
+        let above = self.groups[place.0].domains.first().map(|domain| FirstDomain::Above(*domain));
+        above.or_else(|| self.by_instance.then(|| FirstDomain::Instance(self.leaf(place))))
+    }
+
+    /// How many domains of the first level there are, as far as they are told apart.
+    pub(super) fn first_domains(&self) -> usize {
+        let places = |number: usize| (0..self.groups[number].sites.len()).map(move |site| (number, site));
+        let firsts = (0..self.groups.len()).flat_map(places).filter_map(|place| self.first_domain(place));
+        firsts.collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// A domain of the first level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FirstDomain {
+    /// One above the instance, by its number.
+    Above(usize),
+    /// A container instance, by the number of its domain.
+    Instance(usize),
+}
+
+impl Group<'_> {
+    fn become_alike(&mut self, before: (u32, u32), after: (u32, u32)) {
+        exchange(&mut self.alike, before, after);
+    }
+}
+
+/// One site is no longer like those, but like these.
+fn exchange(alike: &mut BTreeMap<(u32, u32), u32>, before: (u32, u32), after: (u32, u32)) {
+    if let Some(number) = alike.get_mut(&before) {
+        *number -= 1;
+        if *number == 0 {
+            alike.remove(&before);
+        }
+    }
+    *alike.entry(after).or_default() += 1;
+}
+
+impl Site<'_> {
+    /// How many tasks it could have where one may hold so many; one that holds more than it should is full.
+    fn most(&self, limit: u32) -> u32 {
+        if self.is_away { self.most } else { limit.min(self.most.max(self.tasks)) }
+    }
+
+    /// How full it is, in millionths.
+    pub(super) fn fullness(&self) -> u64 {
+        self.holding.fullness()
+    }
+
+    /// How many more tasks fit, and its number in the order of ARNs.
+    pub(super) fn offer(&self) -> (u32, usize) {
+        (self.room, self.number)
+    }
+}
+
+fn room(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
+    if limit == 1 && held > 0 { 0 } else { holding.room(demand).min(limit) }
+}
+
+/// The numbers of the `keep` that have the least keys.
+fn least<Key: Ord>(all: impl Iterator<Item = (Key, usize)>, keep: usize) -> Vec<usize> {
+    let mut kept: BinaryHeap<(Key, usize)> = BinaryHeap::with_capacity(keep);
+    for next in all {
+        if kept.len() < keep {
+            kept.push(next);
+        } else if let Some(mut last) = kept.peek_mut()
+            && next < *last
+        {
+            *last = next;
+        }
+    }
+    kept.into_iter().map(|(_, number)| number).collect()
+}
+
+/// Chooses the sites of a service.
+struct Chooser<'l, 'a> {
+    ledger: &'l Occupancy<'a>,
+    index: &'l Index<'a>,
+    requirement: &'l Requirement<'a>,
+    service: usize,
+    on: &'l BTreeMap<usize, u32>,
+}
+
+/// A container instance without a task of the service: its room, how full it is, and its number.
+type Idle = (u32, u64, usize);
+
+impl<'a> Chooser<'_, 'a> {
+    /// Of these container instances those with tasks, and of the others as many as can matter while `keep` tasks are given.
+    fn sites(&self, instances: &[usize], keep: usize) -> Vec<Site<'a>> {
+        let demand = self.requirement.demand();
+        let holdings = self.ledger.holdings();
+        let (mut numbers, mut idle): (Vec<usize>, Vec<Idle>) = (Vec::new(), Vec::new());
+        for number in instances {
+            let holding = &holdings[*number];
+            if self.on.contains_key(number) {
+                numbers.push(*number);
+            } else if holding.instance().registered.holds(&demand.reserves) {
+                idle.push((self.room(*number), holding.fullness(), *number));
+            }
+        }
+        if idle.len() > keep {
+            numbers.extend(self.first(&idle, keep));
+        } else {
+            numbers.extend(idle.into_iter().map(|(.., number)| number));
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().map(|number| self.site(number)).collect()
+    }
+
+    fn first(&self, idle: &[Idle], keep: usize) -> Vec<usize> {
+        let all = || idle.iter().copied();
+        let mut kept = least(all().map(|(room, _, number)| ((Reverse(room), number), number)), keep);
+        // One without room is the last.
+        kept.extend(least(all().map(|(room, _, number)| ((room.wrapping_sub(1), Reverse(number)), number)), keep));
+        let by_fullness = |(_, fullness, number): Idle| ((fullness, number), number);
+        let mut least_full = least(all().map(by_fullness), keep);
+        // What daemons fill alone takes part in no arrangement.
+        if least_full.iter().any(|number| self.most(*number) == 0) {
+            least_full = least(all().filter(|(.., number)| self.most(*number) > 0).map(by_fullness), keep);
+        }
+        kept.extend(least_full);
+        kept
+    }
+
+    fn site(&self, number: usize) -> Site<'a> {
+        Site {
+            number,
+            holding: self.ledger.holdings()[number].clone(),
+            held: self.ledger.held(self.service, number),
+            tasks: self.on.get(&number).copied().unwrap_or(0),
+            room: self.room(number),
+            most: self.most(number),
+            is_away: false,
+        }
+    }
+
+    fn room(&self, number: usize) -> u32 {
+        let (demand, limit) = (self.requirement.demand(), self.requirement.limit());
+        let held = if limit == 1 { self.ledger.held(self.service, number) } else { 0 };
+        room(&self.ledger.holdings()[number], held, &demand, limit)
+    }
+
+    fn most(&self, number: usize) -> u32 {
+        self.index.most(self.requirement, self.ledger.holdings()[number].instance(), 0)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{imbalance, model::Cluster, planner, testing};
+
+    /// Asks something of service `web` as it is drawn, which is about at most `more` further tasks.
+    pub(in crate::planning::spread) fn ask<Answer>(
+        drawing: &str,
+        more: usize,
+        ask: impl FnOnce(Layout<'_>) -> Answer,
+    ) -> Answer {
+        ask_of(&testing::cluster(drawing), "web", more, ask).unwrap()
+    }
+
+    fn ask_of<Answer>(
+        cluster: &Cluster,
+        service: &str,
+        more: usize,
+        ask: impl FnOnce(Layout<'_>) -> Answer,
+    ) -> Option<Answer> {
+        let index = Index::new(cluster);
+        let ledger = Occupancy::read(&index);
+        let service = cluster.services.get(&service.into())?;
+        Layout::of(&ledger, &index, &mut Eligible::default(), service, more).map(ask)
+    }
+
+    /// The tasks on each site, zone by zone: `a: 3 1, b: 0 0`.
+    fn shown(layout: &Layout<'_>) -> String {
+        let group = |group: &Group<'_>| {
+            let sites: Vec<String> = group.sites.iter().map(|site| site.tasks.to_string()).collect();
+            format!("{}: {}", group.path.join("/"), sites.join(" "))
+        };
+        layout.groups.iter().map(group).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a_layout_has_a_group_for_each_path_of_domains_and_changes_with_its_tasks() {
+        ask("a i-1 web web web\na i-2 web\nb i-3\nb i-4", 2, |mut layout| {
+            assert_eq!((shown(&layout).as_str(), layout.missing()), ("a: 3 1, b: 0 0", 2));
+            let task = layout.tasks.keys().next().unwrap().clone();
+            layout.put("new".into(), (1, 0));
+            layout.take(&task);
+            assert_eq!((shown(&layout).as_str(), layout.missing()), ("a: 2 1, b: 1 0", 1));
+            layout.take(&"new".into());
+            assert_eq!(shown(&layout), "a: 2 1, b: 0 0");
+        });
+    }
+
+    #[test]
+    fn of_idle_container_instances_only_those_are_sites_that_can_matter() {
+        let idle: String = (0..50).map(|number| format!("\nb j-{number}")).collect();
+        // One task, and two more: three with the most capacity, three with the least, three that are the least full.
+        ask(&format!("a i-1 web{idle}"), 2, |layout| {
+            assert_eq!(layout.groups.iter().map(|group| group.sites.len()).collect::<Vec<_>>(), [1, 6]);
+        });
+        // Too small for a task, or without capacity beside daemons: none of them takes part.
+        ask("a i-1 web\na i-2 cpu=100\nservice web cpu=1000", 2, |layout| assert_eq!(shown(&layout), "a: 1"));
+    }
+
+    #[test]
+    fn tasks_on_several_capacity_providers_have_no_layout() {
+        let cluster = testing::cluster("a i-1 web\na i-2\nservice api");
+        assert!(ask_of(&cluster, "api", 1, |_| ()).is_none(), "without a task");
+        assert!(ask_of(&cluster, "web", 1, |_| ()).is_some());
+    }
+
+    proptest! {
+        /// The measure goes through all container instances of the cluster; the layout holds a few of them.
+        #[test]
+        fn as_many_are_missing_as_are_measured(drawing in planner::tests::drawing()) {
+            let cluster = testing::cluster(&drawing);
+            for name in cluster.services.keys() {
+                let measured = imbalance::misplaced(&cluster, name);
+                if Levels::of(&cluster.services[name]).is_ok()
+                    && let Some(missing) = ask_of(&cluster, name.as_str(), 1, |layout| layout.missing())
+                {
+                    prop_assert_eq!(missing, measured, "{}", name);
+                }
+            }
+        }
+
+        #[test]
+        fn what_comes_and_goes_leaves_it_as_it_was(drawing in planner::tests::drawing(), number in 1..6_u32) {
+            let cluster = testing::cluster(&drawing);
+            for name in cluster.services.keys() {
+                let back = ask_of(&cluster, name.as_str(), 6, |layout| {
+                    let mut changed = layout.clone();
+                    let places = changed.predict(number, Ties::MostRoom);
+                    let foreseen = changed.missing_after(&places);
+                    let placed = changed.placed;
+                    for (number, place) in places.iter().enumerate() {
+                        changed.put(format!("new/{number}").as_str().into(), *place);
+                    }
+                    // What is asked of a change that is not made is what is so once it is made.
+                    let made = changed.tree(|group| changed.domains(&group.alike)).missing(placed);
+                    for number in 0..places.len() {
+                        changed.take(&format!("new/{number}").as_str().into());
+                    }
+                    let same = |one: &Layout<'_>, other: &Layout<'_>| {
+                        shown(one) == shown(other) && one.crowds == other.crowds && one.placed == other.placed
+                            && one.groups.iter().zip(&other.groups).all(|(one, other)| {
+                                one.alike == other.alike
+                                    && one.sites.iter().zip(&other.sites).all(|(one, other)| {
+                                        one.holding == other.holding && one.room == other.room && one.held == other.held
+                                    })
+                            })
+                    };
+                    (foreseen == made, same(&changed, &layout))
+                });
+                prop_assert!(back.is_none_or(|(foreseen, same)| foreseen && same), "{}", name);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How many tasks are worth starting on top now.
+//!
+//! An example, zones a and b, `a: 6`, `b: 2`, at most three at a time: two of the eight are misplaced. ECS puts the next two tasks
+//! into zone b, where they are missing, so two are worth starting; a third would go to either zone, and its restart would be for
+//! nothing.
+
+use std::collections::BTreeSet;
+
+use super::{
+    layout::{Layout, Ties},
+    victims::{Order, choose, goes_on_after, victims, without},
+};
+use crate::planning::model::TaskArn;
+
+/// An investment is an eighth of what is misplaced: it costs that many restarts more, and as many fewer rounds.
+const INVESTMENT: u32 = 8;
+
+/// Zones are fewer; a service that spreads over instances alone has as many domains as there are instances.
+const MANY_DOMAINS: usize = 6;
+
+/// Whether a task may go.
+pub(in crate::planning) type MayGo<'f> = &'f dyn Fn(&TaskArn) -> bool;
+
+/// See [`super::worthwhile_surge`].
+pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
+    let number = curing_surge(layout, may_go, most, Ties::MostRoom);
+    let misplaced = layout.missing();
+    if number > 0 || misplaced == 0 || most == 0 {
+        return number;
+    }
+    let investment = (misplaced / INVESTMENT).clamp(1, most);
+    let (foreseen, new) = started(layout, investment);
+    let placed = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    if placed == 0 {
+        return 0;
+    }
+    let victims = choose(&foreseen, &|task| may_go(task) && !new.contains(task), placed, Order::Needy);
+    // Where too few may go, a task that was started would have to go again itself.
+    let all_go = victims.len() == new.len();
+    if all_go && goes_on_after(&foreseen, &victims) { placed } else { 0 }
+}
+
+/// See [`super::paced_surge`].
+pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
+    let number = worthwhile_surge(layout, may_go, most);
+    let misplaced = layout.missing();
+    if misplaced <= number {
+        return number;
+    }
+    let domains = layout.first_domains();
+    let is_next_the_last = |number: &u32| {
+        let left = misplaced.saturating_sub(*number);
+        (1..=most).contains(&left) && ends_with_next(layout, may_go, *number)
+    };
+    // Fewer of one than there are domains make it even again; where there are many, the search isn't worth its while.
+    let spared_by_evening = if domains > MANY_DOMAINS { 0 } else { u32::try_from(domains).unwrap_or(0) };
+    let fewest = if spared_by_evening == 0 { number } else { (number + 1).saturating_sub(spared_by_evening).max(1) };
+    (fewest..=number).rev().find(is_next_the_last).unwrap_or(number)
+}
+
+/// How many of the next tasks land where one is missing.
+///
+/// An example, zones a and b, `a: 4`, `b: 0`: two are misplaced. The next two tasks go to zone b, and each of them cures one; a third
+/// would cure none.
+pub(super) fn curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32, ties: Ties) -> u32 {
+    let before = layout.missing();
+    let movable = layout.all_tasks().filter(|task| may_go(task)).count();
+    let most = most.min(before).min(u32::try_from(movable).unwrap_or(u32::MAX));
+    let places = layout.predict(most, ties);
+    let cures_all = |number: u32| before.saturating_sub(layout.missing_after(&places[..number as usize])) >= number;
+    // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. If so many do, fewer do.
+    let (mut number, mut too_many) = (0, u32::try_from(places.len()).unwrap_or(u32::MAX).saturating_add(1));
+    while too_many - number > 1 {
+        let middle = number + (too_many - number) / 2;
+        *(if cures_all(middle) { &mut number } else { &mut too_many }) = middle;
+    }
+    number
+}
+
+/// Whether after a round of `number` one more, whichever of equal instances ECS takes, cures all that is left.
+fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> bool {
+    let (foreseen, new) = started(layout, number);
+    let may_go = |task: &TaskArn| may_go(task) && !new.contains(task);
+    let foreseen = without(&foreseen, &victims(&foreseen, &may_go, number));
+    let left = foreseen.missing();
+    [Ties::MostRoom, Ties::LeastRoom].into_iter().all(|ties| curing_surge(&foreseen, &may_go, left, ties) == left)
+}
+
+/// The service with its next tasks running where ECS will put them, and these tasks.
+fn started<'a>(layout: &Layout<'a>, number: u32) -> (Layout<'a>, BTreeSet<TaskArn>) {
+    let mut foreseen = layout.clone();
+    let mut new = BTreeSet::new();
+    for (number, place) in layout.predict(number, Ties::MostRoom).into_iter().enumerate() {
+        // They go last of those that started at the same time; only while something is tried out.
+        let arn = TaskArn::from(format!("tried/{number}").as_str());
+        new.insert(arn.clone());
+        foreseen.put(arn, place);
+    }
+    (foreseen, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::spread::layout::tests::ask;
+
+    /// How many of at most `most` tasks of `web` are worth starting, and how many of these where a round less is worth more.
+    #[track_caller]
+    fn check(drawing: &str, most: u32, expected: (u32, u32)) {
+        let all = |_: &TaskArn| true;
+        let found = ask(drawing, most as usize * 2 + 1, |layout| {
+            (worthwhile_surge(&layout, &all, most), paced_surge(&layout, &all, most))
+        });
+        assert_eq!(found, expected, "{drawing}");
+    }
+
+    #[test]
+    fn as_many_are_worth_starting_as_cure_one_misplaced_task_each() {
+        let zones = "service web strategy=spread:attribute:ecs.availability-zone";
+        check(&format!("a i-1 web web web web web web\nb i-2 web web\n{zones}"), 3, (2, 2));
+        check(&format!("a i-1 web web web web\nb i-2\n{zones}"), 3, (2, 2));
+        check(&format!("a i-1 web web\nb i-2 web web\n{zones}"), 3, (0, 0));
+    }
+
+    #[test]
+    fn where_the_next_tasks_cure_none_a_few_are_invested() {
+        // Zone a has one less than b, and none of its instances lacks a task: only after a start there is it c's turn.
+        check("a i-1 web web web\na i-2 web\nb i-3 web web web web web", 2, (1, 1));
+    }
+
+    #[test]
+    fn none_is_worth_starting_where_none_may_go() {
+        let none = |_: &TaskArn| false;
+        let surge = ask("a i-1 web web\nb i-2", 3, |layout| worthwhile_surge(&layout, &none, 1));
+        assert_eq!(surge, 0);
+    }
+}
