@@ -167,6 +167,60 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
 }
 
+/// What stands between backticks in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))
+}
+
+fn is_code(quoted: &str) -> bool {
+    let folders = ["src/", "tests/", "benches/", "examples/", "ecs-simulator/", "conformance/", "docs/", ".ci/"];
+    folders.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains(['*', ' ', '<', '{'])
+}
+
+#[test]
+fn files_that_are_named_are_there() {
+    let mut absent = Vec::new();
+    for path in files("", &["md"]).iter().filter(|path| !path.ends_with("CHANGELOG.md")) {
+        let text = text(path).unwrap();
+        let named = quoted(&text).filter(|quoted| is_code(quoted));
+        absent
+            .extend(named.filter(|name| !root().join(name).exists()).map(|name| format!("{}: {name}", path.display())));
+    }
+    assert!(absent.is_empty(), "files that are named and not there:\n{}", absent.join("\n"));
+}
+
+/// Newcomers follow one task through the code: each stop names files, and after each what is to be seen in it.
+#[test]
+fn the_way_of_one_task_leads_past_what_it_names() {
+    let page = text(Path::new("docs/src/way.md")).unwrap();
+    let is_stop = |line: &str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let mut stops: Vec<String> = Vec::new();
+    for line in page.lines() {
+        match stops.last_mut() {
+            _ if is_stop(line) => stops.push(line.to_owned()),
+            Some(stop) if line.starts_with("   ") => stop.push_str(line),
+            _ => {}
+        }
+    }
+    assert!((5..=10).contains(&stops.len()), "ten stops at most, not {}", stops.len());
+    let mut names = 0;
+    for stop in &stops {
+        let in_view: Vec<String> =
+            quoted(stop).filter(|it| is_code(it)).map(|it| text(Path::new(it)).unwrap()).collect();
+        for quoted in quoted(stop).filter(|it| !is_code(it) && !it.starts_with("i-")) {
+            names += 1;
+            let is_whole = |code: &String| {
+                code.match_indices(quoted).any(|(at, _)| {
+                    let is_part = |letter: Option<char>| letter.is_some_and(|it| it.is_alphanumeric() || it == '_');
+                    !is_part(code[..at].chars().next_back()) && !is_part(code[at + quoted.len()..].chars().next())
+                })
+            };
+            assert!(in_view.iter().any(is_whole), "{quoted} is in none of the files of its stop: {stop}");
+        }
+    }
+    assert!(names > 10, "{names} names");
+}
+
 /// The anchors of a Markdown file's headings, made as GitHub makes them.
 fn headings(path: &Path) -> BTreeSet<String> {
     let text = text(path).unwrap_or_default();
