@@ -37,6 +37,9 @@ PLANNING = [
     ("all moves of machines", "machines/unlimited", ("production",), 2000),
     ("all moves of consolidate", "consolidate/unlimited", ("production",), 2000),
 ]
+# Fleets as benches/growth.rs draws them, and by how much more than in proportion a larger one may cost.
+GROWTH = {"wide": 1.3, "uniform": 1.3}
+GROWTH_SIZES = (1_000, 5_000)
 # A registry's megabytes and Fargate's are a million bytes.
 MB = 1e6
 
@@ -158,7 +161,31 @@ def add_planning(table):
                 milliseconds = json.loads(found.read_text())["median"]["point_estimate"] / 1e6
                 allowed = {"allowed": f"{most:,}", "most": most} if most else {}
                 table.row(f"planning: {what}, {size}{' instances' if size.isdigit() else ''}, ms", milliseconds, **allowed)
+    add_growth(table, folder)
     add_peaks(table, folder)
+
+
+def add_growth(table, folder):
+    """Instructions of whole plans, without those that draw the cluster: how much more five times the cluster costs."""
+    build = ["bench", "--locked", "--bench", "growth", "--no-run", "--manifest-path", "benches/planning/Cargo.toml"]
+    told = subprocess.run(
+        ["cargo", *build, "--message-format", "json"], cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(folder)},
+        check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    built = [message["executable"] for message in map(json.loads, told.splitlines()) if message.get("executable")]
+    [growth] = built
+
+    def planned(mode, fleet, instances):
+        arguments = [growth, mode, fleet, str(instances)]
+        return instructions(arguments, CLEAN) - instructions([*arguments, "0"], CLEAN)
+
+    for fleet, most in GROWTH.items():
+        small, large = (planned("spread", fleet, size) for size in GROWTH_SIZES)
+        by = GROWTH_SIZES[1] / GROWTH_SIZES[0]
+        name = f"planning: all moves of spread, {fleet}"
+        table.row(f"{name}, {GROWTH_SIZES[1]:,} instances: instructions, millions", large / 1e6)
+        what = f"- of it to those of {GROWTH_SIZES[0]:,} instances, in proportion"
+        table.row(what, large / small / by, allowed=str(most), most=most, fails=True)
 
 
 def add_peaks(table, folder):

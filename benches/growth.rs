@@ -1,6 +1,6 @@
-//! How what all moves cost grows with the cluster: one plan of one mode, in a process of its own, so that its instructions can be
-//! counted. `growth MODE FLEET INSTANCES` plans once and prints one JSON object; `growth MODE FLEET INSTANCES 0` only draws the
-//! cluster, whose cost is to be taken off. Without arguments all of them are planned, one after another.
+//! How what a plan costs grows with the cluster: one plan of one mode, in a process of its own, so that its instructions can be
+//! counted. `growth MODE FLEET INSTANCES [MOVES]` plans once, at most so many moves, and prints one JSON object; with 0 moves it only
+//! draws the cluster, whose cost is to be taken off. Without arguments all of them are planned, one after another.
 
 use std::{env, fmt::Write, process::Command, time::Instant};
 
@@ -42,7 +42,8 @@ const PLANS: [(&str, &str, usize); 12] = [
 fn main() {
     let asked: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if let [mode, fleet, instances, rest @ ..] = asked.as_slice() {
-        return print(mode, fleet, instances.parse().expect("a number of instances"), rest.is_empty());
+        let most = rest.first().map_or(u32::MAX, |most| most.parse().expect("a number of moves"));
+        return print(mode, fleet, instances.parse().expect("a number of instances"), most);
     }
     let itself = env::current_exe().expect("a program knows its path");
     for (mode, fleet, instances) in PLANS {
@@ -79,18 +80,18 @@ fn one_service(instances: usize, tasks_each: usize) -> Cluster {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures time that passes")]
-fn print(mode: &str, fleet: &str, instances: usize, plans: bool) {
+fn print(mode: &str, fleet: &str, instances: usize, most: u32) {
     let cluster = drawn(mode, fleet, instances);
     let policy = Policy {
         mode: if mode == "consolidate" { Mode::Consolidate } else { Mode::Spread },
         steer: mode != "spread",
         threshold: Percent::from_hundredths(0),
         load_threshold: Percent::from_hundredths(if mode == "machines" { 500 } else { 10_000 }),
-        max_moves: u32::MAX,
+        max_moves: most,
         max_services: u32::MAX,
         ..Policy::default()
     };
-    if !plans {
+    if most == 0 {
         return;
     }
     let began = Instant::now();
