@@ -4,6 +4,7 @@
 //! one question.
 
 mod coming;
+mod cured;
 mod layout;
 mod pace;
 mod spots;

@@ -164,9 +164,7 @@ impl<'a> Holding<'a> {
     pub fn room(&self, demand: &Demand<'_>) -> u32 {
         let mut room = if demand.asks_for_ports() { 1 } else { u32::MAX };
         for (free, each) in amounts(&self.free()).into_iter().zip(amounts(&demand.reserves)) {
-            if each > 0 {
-                room = room.min(free / each);
-            }
+            room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
         }
         if room > 0 && demand.takes_interface {
             let taken = u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    cured::{MayGo, curing_surge},
     layout::{Layout, Ties},
     victims::{Order, choose, goes_on_after, victims, without},
 };
@@ -17,9 +18,6 @@ const INVESTMENT: u32 = 8;
 
 /// Zones are fewer; a service that spreads over instances alone has as many domains as there are instances.
 const MANY_DOMAINS: usize = 6;
-
-/// Whether a task may go.
-pub(in crate::planning) type MayGo<'f> = &'f dyn Fn(&TaskArn) -> bool;
 
 /// See [`super::worthwhile_surge`].
 pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
@@ -56,25 +54,6 @@ pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, m
     let spared_by_evening = if domains > MANY_DOMAINS { 0 } else { u32::try_from(domains).unwrap_or(0) };
     let fewest = if spared_by_evening == 0 { number } else { (number + 1).saturating_sub(spared_by_evening).max(1) };
     (fewest..=number).rev().find(is_next_the_last).unwrap_or(number)
-}
-
-/// How many of the next tasks land where one is missing.
-///
-/// An example, zones a and b, `a: 4`, `b: 0`: two are misplaced. The next two tasks go to zone b, and each of them cures one; a third
-/// would cure none.
-pub(super) fn curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32, ties: Ties) -> u32 {
-    let before = layout.missing();
-    let movable = layout.all_tasks().filter(|task| may_go(task)).count();
-    let most = most.min(before).min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let places = layout.predict(most, ties);
-    let cures_all = |number: u32| before.saturating_sub(layout.missing_after(&places[..number as usize])) >= number;
-    // As long as each new task cures one misplaced task; beyond that a restart would be for nothing. If so many do, fewer do.
-    let (mut number, mut too_many) = (0, u32::try_from(places.len()).unwrap_or(u32::MAX).saturating_add(1));
-    while too_many - number > 1 {
-        let middle = number + (too_many - number) / 2;
-        *(if cures_all(middle) { &mut number } else { &mut too_many }) = middle;
-    }
-    number
 }
 
 /// Whether after a round of `number` one more, whichever of equal instances ECS takes, cures all that is left.

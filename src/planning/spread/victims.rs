@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
+    cured::{MayGo, curing_surge},
     layout::{FirstDomain, Layout, Place, Ties},
-    pace::{MayGo, curing_surge},
 };
 use crate::planning::model::{TaskArn, Timestamp};
 
