@@ -213,7 +213,8 @@ resource "aws_launch_template" "this" {
   image_id               = data.aws_ssm_parameter.image.value
   instance_type          = "t3.small"
   update_default_version = true
-  user_data              = base64encode("#!/bin/sh\necho ECS_CLUSTER=${var.name} >>/etc/ecs/ecs.config\n")
+  # Of the cluster, so that this is there before an instance and goes after it.
+  user_data = base64encode("#!/bin/sh\necho ECS_CLUSTER=${aws_ecs_cluster.this.name} >>/etc/ecs/ecs.config\n")
 
   iam_instance_profile {
     arn = aws_iam_instance_profile.instance.arn
