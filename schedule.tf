@@ -30,7 +30,7 @@ locals {
 }
 
 variable "clusters" {
-  description = "The clusters to rebalance, by name, each with its settings: REBALANCER_MAX_MOVES is max_moves, and so on. load_threshold = 100 turns off that tasks move from full to idle container instances. What is left out has the default that README.md tells. Not offered are the files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only and gone with it; a summary is the last line of its log."
+  description = "The clusters to rebalance, by name, each with its settings: max_moves sets REBALANCER_MAX_MOVES, and so on. A setting that is left out has the variable's default. With load_threshold = 100 no task moves from full to idle container instances. There is no setting for files (REBALANCER_REPORT, REBALANCER_SNAPSHOT, REBALANCER_PLAN): a task's disk is read-only. The last line of a run's log is its summary."
   nullable    = false
   type = map(object({
     mode             = optional(string)
@@ -271,7 +271,7 @@ variable "subnets" {
 }
 
 variable "security_groups" {
-  description = "Security groups that let the job out to port 443; nothing need be let in. Without one, the network's default group."
+  description = "Security groups that allow outbound traffic to port 443. The job needs no inbound traffic. Without any, the VPC's default group is used."
   type        = list(string)
   default     = []
   nullable    = false
@@ -283,21 +283,21 @@ variable "security_groups" {
 }
 
 variable "assign_public_ip" {
-  description = "Whether the job has a public address: needed in public subnets, where nothing else leads out. On EC2 a task can't have one."
+  description = "Whether the job has a public IP address. It needs one in public subnets. On EC2 a task can't have one."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "schedule_enabled" {
-  description = "Whether the job runs by the clock. Off, an instance that joins still starts a run: event_enabled = false ends that, too."
+  description = "Whether the job runs on the schedule. If false, a container instance that joins still starts a run, unless event_enabled is false as well."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "schedule_expression" {
-  description = "When: rate(...) or cron(...), as EventBridge Scheduler takes it."
+  description = "When the job runs: rate(...) or cron(...), in the syntax of EventBridge Scheduler."
   type        = string
   default     = "rate(1 hour)"
   nullable    = false
@@ -321,7 +321,7 @@ variable "schedule_timezone" {
 }
 
 variable "schedule_window_minutes" {
-  description = "Within how many minutes of its time a run starts, so that many clusters don't start at the same second."
+  description = "A run starts within so many minutes of its time, so that the runs of many clusters don't start at the same second."
   type        = number
   default     = 5
   nullable    = false
@@ -340,7 +340,7 @@ variable "event_enabled" {
 }
 
 variable "event_max_version" {
-  description = "An instance's event counts as its joining only up to this change of it: that it is registered, that its agent connects, and one for each daemon. ECS tells of every task that starts or stops, too, and each such event would be a run, if a short one."
+  description = "Up to which change an instance counts as joining: its registration, the connection of its agent, and one change for each daemon. ECS also sends an event for each task that starts or stops. Without this limit each of them would start a short run."
   type        = number
   default     = 6
   nullable    = false
@@ -352,7 +352,7 @@ variable "event_max_version" {
 }
 
 variable "run_on_apply" {
-  description = "Whether each change of the task definition is followed by a run, by the AWS CLI of whoever applies."
+  description = "Whether Terraform starts a run after each change of the task definition. This needs the AWS CLI where Terraform runs."
   type        = bool
   default     = false
   nullable    = false
@@ -373,14 +373,14 @@ variable "dashboard_enabled" {
 }
 
 variable "alarm_actions" {
-  description = "What alarms do, as a rule the ARN of an SNS topic; without any, they are shown only."
+  description = "What alarms notify: mostly the ARN of an SNS topic. Without any, alarms are only shown."
   type        = list(string)
   default     = []
   nullable    = false
 }
 
 variable "alarm_silence_hours" {
-  description = "After how many hours without a finished run there is an alarm, where the schedule pauses less; by itself twice the schedule's longest pause and an hour more, at least 3."
+  description = "After how many hours without a finished run there is an alarm. It must be longer than the schedule's longest pause. The default is twice that pause and one hour, at least 3."
   type        = number
   default     = null
 
@@ -391,7 +391,7 @@ variable "alarm_silence_hours" {
 }
 
 variable "alarm_imbalance_hours" {
-  description = "After how many hours there is an alarm in which every run left tasks misplaced that it should have moved. At least two runs in a row must have."
+  description = "There is an alarm if every run of so many hours, and at least two runs in a row, left tasks misplaced that it should have moved."
   type        = number
   default     = 6
   nullable    = false
@@ -403,7 +403,7 @@ variable "alarm_imbalance_hours" {
 }
 
 variable "log_retention_days" {
-  description = "How long logs, and with them reports, are kept."
+  description = "For how many days logs are kept, and with them the reports."
   type        = number
   default     = 30
   nullable    = false
@@ -426,7 +426,7 @@ variable "kms_key_arn" {
 }
 
 variable "role_path" {
-  description = "The path of the roles, where an account demands one, as /platform/."
+  description = "The path of the roles, for accounts that require one, such as /platform/."
   type        = string
   default     = "/"
   nullable    = false
@@ -438,13 +438,13 @@ variable "role_path" {
 }
 
 variable "permissions_boundary" {
-  description = "The ARN of a permissions boundary for the roles, where an account demands one."
+  description = "The ARN of a permissions boundary for the roles, for accounts that require one."
   type        = string
   default     = null
 }
 
 variable "name" {
-  description = "What the names of everything made here begin with. A second stack in the same account and Region needs another."
+  description = "How the names of all resources begin. A second stack in the same account and Region needs another name."
   type        = string
   default     = "ecs-rebalancer"
   nullable    = false
@@ -456,7 +456,7 @@ variable "name" {
 }
 
 variable "tags" {
-  description = "Tags of everything made here."
+  description = "Tags of all resources."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -1357,39 +1357,39 @@ moved {
 # ------------------------------------------------------------------------------------------------------------------ outputs
 
 output "effects" {
-  description = "By cluster: what runs do there. Look at it before you apply: Terraform silently drops a setting whose name it doesn't know, such as dryrun."
+  description = "What runs do in each cluster. Check it before you apply: Terraform silently drops a setting whose name it doesn't know, such as dryrun."
   value = { for cluster, settings in var.clusters : cluster => settings.dry_run ? "change nothing" : join(" ", [
     settings.mode == "consolidate" ? "pack tasks" : "spread tasks", "by strategy ${settings.strategy}", settings.steer ? "with steering" : "without steering",
   ]) }
 }
 
 output "run" {
-  description = "To be pasted: a run now, a line for each cluster. `terraform output -raw run` prints it."
+  description = "Commands that start a run now, one line for each cluster. `terraform output -raw run` prints it."
   value       = join("\n", concat(values(local.run_commands), [""]))
 }
 
 output "dry_run" {
-  description = "To be pasted: a run now that changes nothing, a line for each cluster. `terraform output -raw dry_run` prints it."
+  description = "Commands that start a dry run now, one line for each cluster. `terraform output -raw dry_run` prints it."
   value       = join("\n", concat([for command in values(local.run_commands) : "${command} --overrides '${jsonencode(local.dry_run)}'"], [""]))
 }
 
 output "end" {
-  description = "To be pasted: ends the runs that are under way, a line for each cluster, and waits until they have left every service at its desired count. `terraform output -raw end` prints it."
+  description = "Commands that end the runs that are under way, one line for each cluster. They wait until the runs have left every service at its desired count. `terraform output -raw end` prints it."
   # By a shell of its own: one that stops here doesn't close the reader's, and other shells than this split words otherwise.
   value = join("\n", concat([for command in values(local.end_commands) : "sh -c '${command}'"], [""]))
 }
 
 output "log_groups" {
-  description = "By cluster: where runs log, each with its summary in the last line."
+  description = "The log group of each cluster. The last line of a run is its summary."
   value       = { for cluster, group in aws_cloudwatch_log_group.this : cluster => group.name }
 }
 
 output "undelivered" {
-  description = "The queue of starts that AWS could not deliver."
+  description = "The queue with the starts that AWS could not deliver."
   value       = aws_sqs_queue.undelivered.id
 }
 
 output "dashboards" {
-  description = "Where the dashboards are: one address for each 30 clusters."
+  description = "The addresses of the dashboards, one for each 30 clusters."
   value       = [for name in local.dashboard_names : "https://${local.console}/cloudwatch/home?region=${local.region}#dashboards/dashboard/${name}"]
 }

@@ -272,10 +272,8 @@ where
         }
         SdkError::DispatchFailure(_) if chain(error).contains(NOT_LOADED) => {
             let chain = chain(error);
-            format!(
-                "the credentials could not be loaded{}",
-                chain.split(NOT_LOADED).last().unwrap_or_default().trim_end()
-            )
+            let why = chain.split(NOT_LOADED).last().unwrap_or_default().trim_start_matches(": ").trim_end();
+            format!("the credentials could not be loaded: {}", message_within(why).unwrap_or(why))
         }
         SdkError::DispatchFailure(_) => format!("no connection, or it broke: {}", root(error)),
         SdkError::TimeoutError(_) => {
@@ -284,6 +282,12 @@ where
         }
         _ => chain(error),
     }
+}
+
+/// AWS's own words in what the SDK says of a call that it made for credentials, which is for those who write programs.
+fn message_within(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once("message: \"")?;
+    rest.split_once('"').map(|(message, _)| message)
 }
 
 /// Whether it tells of credentials that don't come back by themselves.

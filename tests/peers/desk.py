@@ -61,7 +61,7 @@ CASES = {
     ),
     "a role that may not be assumed": (
         f"{KEYS}[profile role]\nrole_arn = {ROLE}-of-others\nsource_profile = keys\n", "role", None, {},
-        [f"AssumeRole {ROLE}-of-others by AKIAPROFILE"], "is not authorized to perform: sts:AssumeRole",
+        [f"AssumeRole {ROLE}-of-others by AKIAPROFILE"], "the credentials could not be loaded: User: nobody is not authorized to perform: sts:AssumeRole",
     ),
     "a profile that is not there": (KEYS, "other", None, {}, [], "profile `other` was not defined"),
 }  # fmt: skip

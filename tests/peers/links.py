@@ -7,7 +7,9 @@ A link is dead if its answer is an error, or if none comes, twice. One that refu
 """
 
 import concurrent.futures
+import contextlib
 import http.server
+import io
 import pathlib
 import re
 import socket
@@ -121,7 +123,9 @@ def itself():
             sys.exit(f"FAILED: {link}: {found}, expected {expected}")
         print(f"ok: {link}: {found}")
     page = f"[a]({site}/404), <{site}/alive>, `[b]({site}/500)`\n\n```\n[c]({site}/500)\n```\n\n[d]: {site}/alive\n"
-    if links(page) != [f"{site}/404", f"{site}/alive", f"{site}/alive"] or check([("page", page)], 0.5) != (2, 1):
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        counted = check([("page", page)], 0.5)
+    if links(page) != [f"{site}/404", f"{site}/alive", f"{site}/alive"] or counted != (2, 1) or "(page): answers 404" not in told.getvalue():
         sys.exit(f"FAILED: a page's links are {links(page)}")
     server.over.set()
     server.shutdown()

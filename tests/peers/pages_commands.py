@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MARKED = re.compile(r"<!-- ([\w ]+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 PROGRAMS = {"cargo", "ecs-rebalancer", "ecs-simulator", "aws", "terraform", "docker", "mdbook", "envsubst"}
 # What stands for something of the reader's own.
-OWN = {"CLUSTER=prod": "CLUSTER=reference", "--cluster CLUSTER": "--cluster reference", "-CLUSTER": "-reference", "127.0.0.1:8080": "127.0.0.1:0"}
+OWN = {"CLUSTER=prod": "CLUSTER=reference", "--cluster CLUSTER": "--cluster reference", "-CLUSTER": "-reference", "localhost:8080": "localhost:0"}
 
 STAND_INS = {
     "cargo": """case $1 in
