@@ -284,10 +284,24 @@ async fn wait(duration: Duration) {
 /// Another policy to play on the same cluster, to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
+    /// This job with steering; without it, where the run itself steers.
+    OtherSteering,
     /// This job with the strategy `redeploy`.
     Redeploy,
     /// The reference architecture: an identical new revision for every service.
     Seed,
+}
+
+impl Policy {
+    /// What it is called in a comparison with a run.
+    pub fn name(self, config: &Config) -> &'static str {
+        match self {
+            Self::OtherSteering if config.policy.steer => "unsteered",
+            Self::OtherSteering => "steering",
+            Self::Redeploy => "redeploy",
+            Self::Seed => "reference arch.",
+        }
+    }
 }
 
 /// Plays another policy on the same cluster under the same chance.
@@ -295,26 +309,17 @@ pub enum Policy {
 /// # Errors
 /// When the snapshot makes no sense, or the simulated ECS refuses a call.
 pub async fn compare(policy: Policy, snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
+    let name = policy.name(config);
+    let mut other = Config { snapshot: None, ..config.clone() };
     match policy {
-        Policy::Seed => seed_policy::play(snapshot, options, config).await,
-        Policy::Redeploy => {
-            let rehearsal = Rehearsal::new(snapshot, options)?;
-            let mut config = Config { snapshot: None, ..config.clone() };
-            config.policy.strategy = Strategy::Redeploy;
-            let report = rehearsal.run(&config, snapshot.cluster_name(), "redeploy").await;
-            let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
-            let played = rehearsal.played();
-            Ok(Comparison {
-                policy: "redeploy",
-                restarted: played.tasks_stopped,
-                misplaced_left: left,
-                lowest: played.lowest(),
-                unfinished_services: count(report.errors.len()),
-                simulated_seconds: played.simulated_seconds,
-                requests: report.api_calls.values().sum(),
-            })
-        }
+        Policy::Seed => return seed_policy::play(name, snapshot, options, config).await,
+        Policy::Redeploy => other.policy.strategy = Strategy::Redeploy,
+        Policy::OtherSteering => other.policy.steer = !config.policy.steer,
     }
+    let rehearsal = Rehearsal::new(snapshot, options)?;
+    let report = rehearsal.run(&other, snapshot.cluster_name(), name).await;
+    let unfinished_services = count(report.errors.len());
+    Ok(Comparison { unfinished_services, ..Comparison::of(name, &report, &rehearsal.played()) })
 }
 
 fn count(number: usize) -> u32 {

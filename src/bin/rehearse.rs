@@ -44,7 +44,8 @@ struct Arguments {
     /// Compare with another way: `seed` redeploys every service, as the reference architecture does.
     #[arg(long, value_name = "NAME", value_parser = ["seed"])]
     policy: Option<String>,
-    /// Compare with both other ways: redeploying the uneven services, and redeploying every service.
+    /// Compare with all other ways: this job with steering (without, where REBALANCER_STEER is true), redeploying the uneven
+    /// services, and redeploying every service.
     #[arg(long)]
     compare: bool,
     /// What goes wrong on the way; may be given several times.
@@ -117,7 +118,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         let rehearsal = Rehearsal::new(&snapshot, options.clone())?;
         let mut report = rehearsal.run_showing(&config, snapshot.cluster_name(), "rehearsal", progress).await;
         let others: &[Policy] = match (arguments.compare, &arguments.policy) {
-            (true, _) => &[Policy::Redeploy, Policy::Seed],
+            (true, _) => &[Policy::OtherSteering, Policy::Redeploy, Policy::Seed],
             (false, Some(_)) => &[Policy::Seed],
             (false, None) => &[],
         };
@@ -126,10 +127,7 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
                 Ok(other) => report.rehearsal.iter_mut().for_each(|played| played.instead.push(other.clone())),
                 // The rehearsal itself is not lost with it.
                 Err(error) => {
-                    let policy = match policy {
-                        Policy::Redeploy => "redeploying",
-                        Policy::Seed => "the reference architecture",
-                    };
+                    let policy = policy.name(&config);
                     report.warnings.push(format!("cannot compare with {policy}: {error:#}"));
                 }
             }

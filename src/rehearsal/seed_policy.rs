@@ -30,7 +30,12 @@ const PATIENCE: Duration = Duration::from_hours(2);
 ///
 /// # Errors
 /// When the simulated ECS refuses a call.
-pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config) -> Result<Comparison> {
+pub(super) async fn play(
+    name: &'static str,
+    snapshot: &Snapshot,
+    options: Options,
+    config: &Config,
+) -> Result<Comparison> {
     let rehearsal = Rehearsal::new(snapshot, options)?;
     let edge = rehearsal.edge("seed-policy", Shutdown::never()).await;
     let cluster = snapshot.cluster_name();
@@ -57,10 +62,14 @@ pub(super) async fn play(snapshot: &Snapshot, options: Options, config: &Config)
     let dry = Config { dry_run: true, snapshot: None, ..config.clone() };
     let after = rehearsal.run(&dry, cluster, "after-the-seed-policy").await;
     let unfinished = services(target, &names).await?.iter().filter(|service| service.deployments.len() > 1).count();
+    let left = after.before.as_ref();
     Ok(Comparison {
-        policy: "reference arch.",
+        policy: name,
         restarted: played.tasks_stopped,
-        misplaced_left: after.before.as_ref().map_or(0, |before: &Summary| before.misplaced_tasks),
+        starts_in_vain: 0,
+        misplaced_left: left.map_or(0, |left: &Summary| left.misplaced_tasks),
+        load_imbalance_percent: left.map_or(0.0, |left| left.load_imbalance_percent),
+        empty_instances: left.map_or(0, |left| left.empty_instances),
         lowest: played.lowest(),
         unfinished_services: super::count(unfinished + refused),
         simulated_seconds: took.as_secs(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::execute::Counts;
 
 /// What happened in a rehearsal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Played {
     /// How long it took on the simulated clock.
     pub simulated_seconds: u64,
@@ -107,14 +107,20 @@ pub struct Moment {
 }
 
 /// What a policy did to the same cluster under the same chance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Which, in a word or two.
     pub policy: &'static str,
     /// Tasks that were stopped.
     pub restarted: u32,
+    /// Those of them that were started just before, and landed where they helped nothing.
+    pub starts_in_vain: u32,
     /// Misplaced tasks that are left.
     pub misplaced_left: u32,
+    /// The load imbalance at the end.
+    pub load_imbalance_percent: f64,
+    /// Usable container instances without a task that is not a daemon's, at the end.
+    pub empty_instances: u32,
     /// How low the lowest service ever was; none where nothing was touched.
     pub lowest: Option<Lowest>,
     /// Services whose deployment was refused, or didn't come to its end.
@@ -125,19 +131,29 @@ pub struct Comparison {
     pub requests: u64,
 }
 
+impl Comparison {
+    /// What a run did in a rehearsal.
+    pub fn of(policy: &'static str, report: &super::Report, played: &Played) -> Self {
+        let left = report.after.as_ref().or(report.before.as_ref());
+        Self {
+            policy,
+            restarted: played.tasks_stopped,
+            starts_in_vain: report.starts_in_vain,
+            misplaced_left: left.map_or(0, |left| left.misplaced_tasks),
+            load_imbalance_percent: left.map_or(0.0, |left| left.load_imbalance_percent),
+            empty_instances: left.map_or(0, |left| left.empty_instances),
+            lowest: played.lowest(),
+            unfinished_services: 0,
+            simulated_seconds: played.simulated_seconds,
+            requests: report.api_calls.values().sum(),
+        }
+    }
+}
+
 /// The columns of a comparison: this run, and what else was tried.
 pub fn compared(report: &super::Report) -> Vec<Comparison> {
     let Some(played) = report.rehearsal.as_ref().filter(|played| !played.instead.is_empty()) else { return Vec::new() };
-    let left = report.after.as_ref().or(report.before.as_ref()).map_or(0, |summary| summary.misplaced_tasks);
-    let ours = Comparison {
-        policy: "ecs-rebalancer",
-        restarted: played.tasks_stopped,
-        misplaced_left: left,
-        lowest: played.lowest(),
-        unfinished_services: 0,
-        simulated_seconds: played.simulated_seconds,
-        requests: report.api_calls.values().sum(),
-    };
+    let ours = Comparison::of("ecs-rebalancer", report, played);
     [ours].into_iter().chain(played.instead.iter().cloned()).collect()
 }
 
@@ -145,9 +161,12 @@ pub fn compared(report: &super::Report) -> Vec<Comparison> {
 type Row = (&'static str, fn(&Comparison) -> String);
 
 /// What a comparison tells of each policy.
-pub const COMPARED: [Row; 6] = [
+pub const COMPARED: [Row; 9] = [
     ("tasks restarted", |it| it.restarted.to_string()),
+    ("of them started in vain", |it| it.starts_in_vain.to_string()),
     ("misplaced tasks left", |it| it.misplaced_left.to_string()),
+    ("load imbalance left", |it| format!("{:.1} %", it.load_imbalance_percent)),
+    ("empty instances left", |it| it.empty_instances.to_string()),
     ("lowest healthy of desired", |it| {
         it.lowest
             .as_ref()

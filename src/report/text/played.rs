@@ -80,12 +80,16 @@ fn lowest(service: &PlayedService) -> Row {
 
 fn side_by_side(compared: &[Comparison], paint: &Paint) -> String {
     let label = COMPARED.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
-    let column = compared.iter().map(|it| width(it.policy)).max().unwrap_or(0) + 2;
+    let column = |of: &Comparison| {
+        let cells = COMPARED.iter().map(|(_, figure)| width(&figure(of)));
+        cells.chain([width(of.policy)]).max().unwrap_or(0) + 2
+    };
+    let columns: Vec<usize> = compared.iter().map(column).collect();
     // Where the screen is narrow, what is compared stands above its figures.
-    let is_above = 2 + label + compared.len() * column > paint.width;
+    let is_above = 2 + label + columns.iter().sum::<usize>() > paint.width;
     let begin = |name: &str| if is_above { format!("  {name}\n   ") } else { format!("  {}", pad(name, label)) };
     let cells = |cell: &dyn Fn(&Comparison) -> String| -> String {
-        compared.iter().map(|it| pad_left(&cell(it), column)).collect()
+        compared.iter().zip(&columns).map(|(it, column)| pad_left(&cell(it), *column)).collect()
     };
     let head = if is_above { "   ".to_owned() } else { begin("on the same cluster") };
     let mut text = format!("\n{}\n", paint.strong.apply_to(format!("{head}{}", cells(&|it| it.policy.to_owned()))));
