@@ -77,15 +77,18 @@ pub struct Holding<'a> {
     interfaces: i64,
     /// How many of these there may be.
     interface_limit: Interfaces,
+    /// How full it is, in millionths, by the resource that is reserved the most.
+    fullness: u64,
 }
 
 impl<'a> Holding<'a> {
     /// An instance as it was read, of whose network interfaces tasks have so many.
     pub fn read(instance: &'a ContainerInstance, interfaces: u32) -> Self {
-        let Capacity { cpu_units, memory_mib, gpus } = instance.remaining;
+        let free = amounts(&instance.remaining).map(i64::from);
         Self {
             instance,
-            free: [cpu_units, memory_mib, gpus].map(i64::from),
+            free,
+            fullness: fullness(instance, free),
             ports: BTreeMap::new(),
             interfaces: interfaces.into(),
             interface_limit: Interfaces::of(instance),
@@ -113,6 +116,7 @@ impl<'a> Holding<'a> {
         for (free, amount) in self.free.iter_mut().zip(amounts(&demand.reserves)) {
             *free -= i64::from(amount) * i64::from(tasks);
         }
+        self.fullness = fullness(self.instance, self.free);
         for port in demand.ports() {
             let more = self.ports.entry(port).or_default();
             *more += tasks;
@@ -191,14 +195,7 @@ impl<'a> Holding<'a> {
 
     /// How full it is, in millionths, by the resource that is reserved the most.
     pub fn fullness(&self) -> u64 {
-        let Capacity { cpu_units, memory_mib, .. } = self.instance.registered;
-        let part = |registered: u32, free: i64| {
-            let registered = u64::from(registered);
-            let free = u64::try_from(free.max(0)).unwrap_or(u64::MAX).min(registered);
-            (registered - free) * 1_000_000 / registered.max(1)
-        };
-        let [free_cpu, free_memory, _] = self.free;
-        part(cpu_units, free_cpu).max(part(memory_mib, free_memory))
+        self.fullness
     }
 
     /// The instance's figures as ECS would tell them now.
@@ -230,6 +227,16 @@ pub struct Figures {
     pub taken_tcp_ports: BTreeSet<u16>,
     /// UDP ports that are taken.
     pub taken_udp_ports: BTreeSet<u16>,
+}
+
+fn fullness(instance: &ContainerInstance, [free_cpu, free_memory, _]: [i64; 3]) -> u64 {
+    let Capacity { cpu_units, memory_mib, .. } = instance.registered;
+    let part = |registered: u32, free: i64| {
+        let registered = u64::from(registered);
+        let free = u64::try_from(free.max(0)).unwrap_or(u64::MAX).min(registered);
+        (registered - free) * 1_000_000 / registered.max(1)
+    };
+    part(cpu_units, free_cpu).max(part(memory_mib, free_memory))
 }
 
 fn amounts(capacity: &Capacity) -> [u32; 3] {

@@ -206,7 +206,8 @@ impl<'a> Layout<'a> {
             }
         }
         let number = ledger.service(&service.name)?;
-        let chooser = Chooser { ledger, index, requirement: &requirement, service: number, on: &on };
+        let (demand, limit) = (requirement.demand(), requirement.limit());
+        let chooser = Chooser { ledger, index, requirement: &requirement, demand, limit, service: number, on: &on };
         let keep = tasks.len().saturating_add(more);
         let mut sites: BTreeMap<Rc<[&'a str]>, Vec<Site<'a>>> = BTreeMap::new();
         for Alike { path, instances } in eligible.of(ledger, index, service, definition, &levels, &requirement).iter() {
@@ -225,8 +226,8 @@ impl<'a> Layout<'a> {
             sites.entry(levels.path(instance).into()).or_default().push(site);
         }
         let mut layout = Self {
-            demand: requirement.demand(),
-            limit: requirement.limit(),
+            demand,
+            limit,
             by_instance: levels.instance,
             groups: Vec::new(),
             crowds: Vec::new(),
@@ -485,6 +486,8 @@ struct Chooser<'l, 'a> {
     ledger: &'l Occupancy<'a>,
     index: &'l Index<'a>,
     requirement: &'l Requirement<'a>,
+    demand: Demand<'a>,
+    limit: u32,
     service: usize,
     on: &'l BTreeMap<usize, u32>,
 }
@@ -495,14 +498,13 @@ type Idle = (u32, u64, usize);
 impl<'a> Chooser<'_, 'a> {
     /// Of these container instances those with tasks, and of the others as many as can matter while `keep` tasks are given.
     fn sites(&self, instances: &[usize], keep: usize) -> Vec<Site<'a>> {
-        let demand = self.requirement.demand();
         let holdings = self.ledger.holdings();
         let (mut numbers, mut idle): (Vec<usize>, Vec<Idle>) = (Vec::new(), Vec::new());
         for number in instances {
             let holding = &holdings[*number];
             if self.on.contains_key(number) {
                 numbers.push(*number);
-            } else if holding.instance().registered.holds(&demand.reserves) {
+            } else if holding.instance().registered.holds(&self.demand.reserves) {
                 idle.push((self.room(*number), holding.fullness(), *number));
             }
         }
@@ -544,9 +546,8 @@ impl<'a> Chooser<'_, 'a> {
     }
 
     fn room(&self, number: usize) -> u32 {
-        let (demand, limit) = (self.requirement.demand(), self.requirement.limit());
-        let held = if limit == 1 { self.ledger.held(self.service, number) } else { 0 };
-        room(&self.ledger.holdings()[number], held, &demand, limit)
+        let held = if self.limit == 1 { self.ledger.held(self.service, number) } else { 0 };
+        room(&self.ledger.holdings()[number], held, &self.demand, self.limit)
     }
 
     fn most(&self, number: usize) -> u32 {
