@@ -58,7 +58,7 @@ fn table(moves: &[PlannedMove], known: &BTreeMap<&str, &InstanceReport>) -> Mark
                 @for PlannedMove { service, task, from, to } in moves {
                     tr {
                         th.name scope="row" { (service) }
-                        td.text { code title=(short(task)) { (short(task).chars().take(8).collect::<String>()) } }
+                        td.text { code.whole title=(short(task)) { (short(task).chars().take(8).collect::<String>()) } }
                         td.text { (place(from)) }
                         td.text { (place(to)) }
                     }
