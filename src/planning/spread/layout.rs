@@ -522,7 +522,8 @@ impl<'a> Chooser<'_, 'a> {
         let all = || idle.iter().copied();
         let mut kept = least(all().map(|(room, _, number)| ((Reverse(room), number), number)), keep);
         // One without room is the last.
-        kept.extend(least(all().map(|(room, _, number)| ((room.wrapping_sub(1), Reverse(number)), number)), keep));
+        let last_first = all().rev();
+        kept.extend(least(last_first.map(|(room, _, number)| ((room.wrapping_sub(1), Reverse(number)), number)), keep));
         let by_fullness = |(_, fullness, number): Idle| ((fullness, number), number);
         let mut least_full = least(all().map(by_fullness), keep);
         // What daemons fill alone takes part in no arrangement.
