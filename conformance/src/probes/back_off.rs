@@ -14,7 +14,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "back-off-ceiling",
     assumption: "A service whose tasks fail to start tries again after longer and longer waits, of 27 minutes at most.",
-    harm: "None to what the job does: it undoes a step whose task doesn't run in time. The service has one task less for longer than a \
+    harm: "No harm to what the job does: it undoes a step whose task doesn't run in time. The service has one task less for longer than a \
            rehearsal shows.",
     notices: "It waits for each new task up to the deadline, and tells what the service said of it.",
     belief: Belief::Documented("developer guide, service-throttle-logic; that of 2023 has a quarter of an hour"),

@@ -13,7 +13,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "drain-of-protected",
     assumption: "A protected task on a container instance that drains stays there until its protection ends.",
-    harm: "None to what the job does: it drains no instance, and moves no protected task. A task that the plan counts as staying \
+    harm: "No harm to what the job does: it drains no instance, and moves no protected task. A task that the plan counts as staying \
            goes while its owner drains the instance.",
     notices: "It looks at tasks and instances again before each step.",
     belief: Belief::Open(

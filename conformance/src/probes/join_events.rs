@@ -15,7 +15,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "join-events",
     assumption: "An instance that joins may send several events that say it is ACTIVE and connected, so each starts a run, and all but \
                  one of these find nothing to do.",
-    harm: "None but runs: each that finds another under way, or an instance that has tasks, ends after four requests.",
+    harm: "More runs start. Each ends after four requests if it finds another run under way, or tasks on the instance.",
     notices: "Such a run says why it did nothing.",
     belief: Belief::Documented(
         "developer guide, ecs_container_instance_events; how many of them come is written nowhere",

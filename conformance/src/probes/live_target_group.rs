@@ -12,7 +12,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "live-target-group",
     assumption: "Of the two target groups of a service with blue/green, linear or canary deployments either may have its tasks.",
-    harm: "None while a task counts as healthy that is so in either. A job that looked at one alone would wait for ever.",
+    harm: "No harm while a task counts as healthy that is healthy in either. A job that looked at one alone would wait for ever.",
     notices: "It looks at both, and undoes a step whose new task is healthy in neither.",
     belief: Belief::Observed(
         "public reports have either from the first deployment on; API, ServiceRevision, tells which",

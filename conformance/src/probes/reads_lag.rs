@@ -13,7 +13,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "reads-lag",
     assumption: "What DescribeServices answers may be older than the last write, so the job concludes nothing from a first answer.",
-    harm: "None while it looks again. A run would take a count of its own for somebody else's, and leave the service alone.",
+    harm: "No harm while it looks again. Else a run would take a count of its own for somebody else's, and leave the service alone.",
     notices: "It waits until what it wrote is what it reads, up to a bound, and then says what it read instead.",
     belief: Belief::Documented(
         "API, RunTask: 'might not be immediately visible'; how long that takes is written nowhere",

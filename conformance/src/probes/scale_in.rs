@@ -13,7 +13,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "scale-in",
     assumption: "Nothing: among tasks without protection a scale-in may stop any, so the job protects all but those that are to go.",
-    harm: "None while protection holds. What an owner's own scale-in leaves behind depends on it.",
+    harm: "No harm while protection holds. What an owner's own scale-in leaves behind depends on it.",
     notices: "After each scale-in it compares which tasks went with which were meant.",
     belief: Belief::Open(
         "developer guide: the task whose removal leaves the best spread (ecs_service-options), or any of the fullest zone \

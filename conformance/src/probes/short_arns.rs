@@ -9,7 +9,7 @@ use crate::{
 pub(super) const PROBE: Probe = Probe {
     name: "short-arns",
     assumption: "TagResource refuses a service's ARN that doesn't name the cluster, so the job leaves such services alone.",
-    harm: "None while the job leaves them alone. It could move tasks of more services.",
+    harm: "No harm while the job leaves them alone. It could move tasks of more services.",
     notices: "It tells of each service with such an ARN that it is left alone, and why.",
     belief: Belief::Documented("developer guide, ecs-account-settings: tags need the long form"),
     setting: Setting::Behaviour("short-arn-tags"),

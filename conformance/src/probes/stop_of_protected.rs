@@ -14,7 +14,7 @@ const AFTER: Duration = Duration::from_mins(1);
 pub(super) const PROBE: Probe = Probe {
     name: "stop-of-protected",
     assumption: "StopTask stops a protected task, so the job itself has to leave such tasks alone.",
-    harm: "None while the job asks first: it never stops a protected task. A race between the two calls would cost an \
+    harm: "No harm while the job asks first: it never stops a protected task. A race between the two calls would cost an \
            application the task that it had protected.",
     notices: "StopTask is refused, and the move is told as failed.",
     belief: Belief::Observed(

@@ -11,7 +11,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "scale-in-unhealthy-first",
     assumption: "A scale-in may stop a task that isn't healthy yet before all others, so the job lowers a count only once the new \
                  tasks are healthy.",
-    harm: "None while the job waits. An owner's scale-in during a surge may take the replacement away.",
+    harm: "No harm while the job waits. An owner's scale-in during a surge may take the replacement away.",
     notices: "It compares which tasks went with which were meant, and undoes a step whose replacement is gone.",
     belief: Belief::Open("API, healthCheckGracePeriodSeconds, says that they 'might' be stopped"),
     setting: Setting::Behaviour("scale-in-unhealthy-first"),

@@ -15,7 +15,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "victim-leaves",
     assumption: "A task that is to stop is in ListTasks no more as soon as that is decided; runningCount may still count it while its \
                  targets drain, so the job counts by ListTasks.",
-    harm: "None while it counts by ListTasks. By runningCount each step would take five minutes longer.",
+    harm: "No harm while it counts by ListTasks. By runningCount each step would take five minutes longer.",
     notices: "It waits until the tasks that were to go are gone, and tells which were not in time.",
     belief: Belief::Observed("public logs of 2017 count it, those of 2025 and 2026 don't; nothing is documented"),
     setting: Setting::Behaviour("running-counts"),
