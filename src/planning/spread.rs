@@ -1,6 +1,6 @@
 //! Mode `spread`: where ECS will put a service's next tasks, which of its tasks should go, and how many moves help.
 //!
-//! Each question is asked of a service's [`Layout`], which a plan keeps as it goes along; asked of a cluster, it is made for that
+//! Each question is asked of a service's layout, which a plan keeps as it goes along; asked of a cluster, it is made for that
 //! one question.
 
 mod coming;
