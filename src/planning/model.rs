@@ -9,10 +9,10 @@ use std::{
     sync::Arc,
 };
 
-/// Makes a type of each kind of identifier, so that a task's can't be passed for a service's. Cheap to clone.
 /// The first container agent by which tasks can be protected from scale-in [developer guide, task scale-in protection].
 const FIRST_AGENT_THAT_PROTECTS: [u32; 2] = [1, 65];
 
+/// Makes a type of each kind of identifier, so that a task's can't be passed for a service's. Cheap to clone.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

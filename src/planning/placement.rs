@@ -338,6 +338,19 @@ pub struct EligibleClass<'b, 'a> {
     pub may_have_room: bool,
 }
 
+/// The instances of a class that are admitted; to a static requirement those of a class are alike.
+fn admitted<'b, 'a>(
+    class: &'b [&'a ContainerInstance],
+    requirement: &Requirement<'_>,
+    admits: &dyn Fn(&ContainerInstance) -> bool,
+) -> Cow<'b, [&'a ContainerInstance]> {
+    match class.first() {
+        Some(first) if requirement.is_static() && admits(first) => Cow::Borrowed(class),
+        Some(_) if requirement.is_static() => Cow::Borrowed(&[]),
+        _ => class.iter().copied().filter(|instance| admits(instance)).collect(),
+    }
+}
+
 fn most_remaining(class: &[&ContainerInstance]) -> Capacity {
     let most = |of: fn(&Capacity) -> u32| class.iter().map(|instance| of(&instance.remaining)).max().unwrap_or(0);
     Capacity {
@@ -454,12 +467,7 @@ impl<'a> Index<'a> {
         let admits = |instance: &ContainerInstance| {
             is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &groups)
         };
-        let of_class = |class: &Vec<&'a ContainerInstance>| -> Vec<&'a ContainerInstance> {
-            if requirement.is_static() {
-                return if class.first().is_some_and(|first| admits(first)) { class.clone() } else { Vec::new() };
-            }
-            class.iter().copied().filter(|instance| admits(instance)).collect()
-        };
+        let of_class = |class: &Vec<_>| admitted(class, requirement, &admits).into_owned();
         self.classes.iter().flat_map(of_class).collect()
     }
 
@@ -470,11 +478,7 @@ impl<'a> Index<'a> {
         let admits =
             move |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
         self.classes.iter().zip(&self.most_remaining).map(move |(class, most_remaining)| {
-            let instances = match class.first() {
-                Some(first) if requirement.is_static() && admits(first) => Cow::Borrowed(&**class),
-                Some(_) if requirement.is_static() => Cow::Borrowed(&[][..]),
-                _ => class.iter().copied().filter(|instance| admits(instance)).collect(),
-            };
+            let instances = admitted(class, requirement, &admits);
             EligibleClass { instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
         })
     }

@@ -44,7 +44,6 @@ pub(super) struct Rounds {
 
 /// Who may go, and how many at once.
 struct Terms<'p> {
-    name: &'p ServiceName,
     most: u32,
     /// Whether an earlier round helped nothing.
     is_careful: bool,
@@ -89,7 +88,7 @@ impl<'i, 'a> Foreseen<'i, 'a> {
                 && reviewed.is_none_or(|reviewed| reviewed.contains(task) || view::is_foreseen(task))
         };
         let at_once = if starts_first { surge.min(on_top(service)) } else { u32::MAX };
-        let terms = Terms { name, most: at_once, is_careful: false, may_go: &may_go };
+        let terms = Terms { most: at_once, is_careful: false, may_go: &may_go };
         let is_shared_out = providers::several(service, tasks).is_some();
         if is_shared_out || policy.steer && starts_first || !asks_nothing_of_others(self.index, service) {
             let steers = policy.steer && starts_first;
@@ -186,7 +185,7 @@ impl Between for OnLayout<'_, '_> {
         let mut new: Vec<TaskArn> = Vec::new();
         for place in self.layout.predict(surge, Ties::MostRoom) {
             self.number += 1;
-            let arn = view::foreseen_arn(terms.name, self.number);
+            let arn = view::foreseen_arn(&self.service.name, self.number);
             self.layout.put(arn.clone(), place);
             new.push(arn);
         }

@@ -325,7 +325,7 @@ impl<'a> Layout<'a> {
         site.holding.change(demand, comes);
         site.room = room(&site.holding, site.held, &self.demand, self.limit);
         let after = (site.tasks, site.most(self.limit));
-        group.become_alike(before, after);
+        exchange(&mut group.alike, before, after);
     }
 
     /// What is missing of a balanced arrangement of its tasks: how many are misplaced.
@@ -426,12 +426,6 @@ pub(super) enum FirstDomain {
     Above(usize),
     /// A container instance, by the number of its domain.
     Instance(usize),
-}
-
-impl Group<'_> {
-    fn become_alike(&mut self, before: (u32, u32), after: (u32, u32)) {
-        exchange(&mut self.alike, before, after);
-    }
 }
 
 /// One site is no longer like those, but like these.
