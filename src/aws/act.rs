@@ -1,12 +1,14 @@
 //! One small function a call that changes something; each says what it did it to. Each is one attempt: whoever wants another
 //! looks first.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ecs::types;
 use futures_util::{StreamExt, stream};
 
 use super::{
     Target, UNDER_WAY,
-    call::{CallError, change, failure, persistently},
+    call::{CallError, change, failure, incomplete, persistently},
     convert,
     limits::Class,
     once,
@@ -81,7 +83,8 @@ impl Target<'_> {
     /// now and until when, and which ECS refused and why.
     ///
     /// # Errors
-    /// Names the cluster, and ECS's answer; what other requests came to is told as well.
+    /// Names the cluster, and ECS's answer; what other requests came to is told as well. An answer that leaves out a task that was
+    /// asked for doesn't say whether the task is protected now, and is no success.
     pub async fn set_protection(self, tasks: &[TaskArn], minutes: Option<u32>) -> Result<Done, Failure> {
         let Self { clients, cluster } = self;
         let batches = tasks.chunks(PROTECTION_BATCH).map(|batch| async move {
@@ -100,9 +103,18 @@ impl Target<'_> {
         // All are waited for: what was protected and is not known as ours would be taken for the application's.
         let answers: Vec<_> = stream::iter(batches).buffered(UNDER_WAY).collect().await;
         let (mut done, mut failed) = (Done::default(), None);
-        for answer in answers {
+        for (batch, answer) in tasks.chunks(PROTECTION_BATCH).zip(answers) {
             match answer {
                 Ok(answer) => {
+                    let told = answer.protected_tasks().iter().filter_map(|task| task.task_arn());
+                    let told: BTreeSet<&str> =
+                        told.chain(answer.failures().iter().filter_map(|failure| failure.arn())).collect();
+                    let untold = batch.iter().filter(|task| !told.contains(task.as_str())).count();
+                    if untold > 0 {
+                        let what = format!("cannot set the protection of {} tasks (cluster {cluster})", batch.len());
+                        let why = format!("{what}: ECS's answer says nothing of {untold} of them");
+                        failed = failed.or_else(|| Some(incomplete(why)));
+                    }
                     done.protected.extend(answer.protected_tasks().iter().filter_map(convert::protection));
                     let refused = answer.failures().iter().filter_map(|failure| {
                         let reason = failure.reason().or(failure.detail()).unwrap_or("no reason given");
@@ -247,9 +259,8 @@ impl Target<'_> {
             kind: if error.kind == FailureKind::Refused { FailureKind::Refused } else { FailureKind::NotNow },
             ..failure(&format!("cannot read task definition {arn}"), &error)
         })?;
-        let unclear = |what: String| Failure { text: what, kind: FailureKind::Unclear, before: Done::default() };
         let definition =
-            answer.task_definition.ok_or_else(|| unclear(format!("ECS gave no task definition for {arn}")))?;
+            answer.task_definition.ok_or_else(|| incomplete(format!("ECS gave no task definition for {arn}")))?;
         // An empty list of tags is refused.
         let tags = answer.tags.filter(|tags| !tags.is_empty());
         let registered = change(clients, Class::TaskDefinitionModify, "RegisterTaskDefinition", async || {
@@ -282,7 +293,7 @@ impl Target<'_> {
         registered
             .task_definition
             .and_then(|definition| definition.task_definition_arn)
-            .ok_or_else(|| unclear(format!("ECS gave no ARN of the new revision of {arn}")))
+            .ok_or_else(|| incomplete(format!("ECS gave no ARN of the new revision of {arn}")))
     }
 }
 

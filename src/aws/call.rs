@@ -80,6 +80,11 @@ pub(super) fn failure(what: &str, error: &CallError) -> Failure {
     Failure { text: format!("{what}: {error}"), kind: error.kind, before: Done::default() }
 }
 
+/// An answer that leaves out what was asked for: it is not known what became of that.
+pub(super) fn incomplete(what: String) -> Failure {
+    Failure { text: what, kind: FailureKind::Unclear, before: Done::default() }
+}
+
 /// Makes one call: waits for a token of its class, and no longer than the run has time.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Target, UNDER_WAY,
-    call::{call, failure, persistently},
+    call::{call, failure, incomplete, persistently},
     convert,
     limits::Class,
     pages::Pages,
@@ -16,7 +16,7 @@ use super::{
 use crate::planning::{
     model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, ServiceStatus, Task, TaskArn, Timestamp},
     readiness::TargetHealth,
-    strategy::{Done, Failure, FailureKind, Stopped},
+    strategy::{Failure, Stopped},
     words,
 };
 
@@ -34,11 +34,6 @@ pub enum Sighting {
     Missing,
     /// It is INACTIVE: deleted.
     Deleted,
-}
-
-/// An answer that leaves out what was asked for.
-fn incomplete(what: String) -> Failure {
-    Failure { text: what, kind: FailureKind::Unclear, before: Done::default() }
 }
 
 impl Target<'_> {
