@@ -86,7 +86,11 @@ fn print(mode: &str, fleet: &str, instances: usize, most: u32) {
         mode: if mode == "consolidate" { Mode::Consolidate } else { Mode::Spread },
         steer: mode != "spread",
         threshold: Percent::from_hundredths(0),
-        load_threshold: Percent::from_hundredths(if mode == "machines" { 500 } else { 10_000 }),
+        load_threshold: match (mode, fleet) {
+            ("machines", "production") => Policy::default().load_threshold,
+            ("machines", _) => Percent::from_hundredths(500),
+            _ => Percent::from_hundredths(10_000),
+        },
         max_moves: most,
         max_services: u32::MAX,
         ..Policy::default()

@@ -61,13 +61,12 @@ impl<'a> Part<'a> {
 pub struct Shapes(BTreeMap<ShapeKey, Shape>);
 
 type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>, BTreeSet<String>);
-type Path = Vec<String>;
 
 #[derive(Clone, Debug)]
 struct Shape {
     eligible: Eligible,
-    /// Those that could hold equally many tasks, by their path.
-    instances: BTreeMap<(Path, u32), u32>,
+    /// Those that could hold equally many tasks, by the number of their path.
+    instances: BTreeMap<(usize, u32), u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -146,30 +145,37 @@ fn part<'a>(
     let away: BTreeMap<_, _> =
         tasks.iter().filter(|(arn, _)| is_away(arn)).map(|(arn, tasks)| (*arn, *tasks)).collect();
     tasks.retain(|instance, _| shape.admits(index, instance));
-    let mut last: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
+    let classes = index.domains(&levels);
+    let mut known: Vec<Vec<Domain<()>>> = vec![Vec::new(); classes.paths.len()];
     let mut empty = shape.instances.clone();
     for (arn, there) in &tasks {
         let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
-        let path = levels.path(instance);
-        let of_empty = index.most(&requirement, instance, 0);
-        if let Some(number) = empty.get_mut(&(path.iter().map(|domain| (*domain).to_owned()).collect(), of_empty)) {
+        let Some(path) = index.class_of(arn).map(|class| classes.path_of(class)) else { continue };
+        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, instance, 0))) {
             *number = number.saturating_sub(1);
         }
         let domain = Domain::last((), *there, index.most(&requirement, instance, *there), 0);
-        put(last.entry(path).or_default(), domain, levels.instance);
+        put(&mut known[path], domain, levels.instance);
     }
+    let mut others: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
     for (arn, there) in &away {
         let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
-        put(last.entry(levels.path(instance)).or_default(), Domain::last((), *there, *there, 0), levels.instance);
+        let path = levels.path(instance);
+        let domains = match classes.number_of(&path) {
+            Some(path) => &mut known[path],
+            None => others.entry(path).or_default(),
+        };
+        put(domains, Domain::last((), *there, *there, 0), levels.instance);
     }
     for ((path, most), number) in &empty {
-        let domains = last.entry(path.iter().map(String::as_str).collect()).or_default();
         if levels.instance {
-            domains.push(Domain::alike_last((), 0, *most, *number));
+            known[*path].push(Domain::alike_last((), 0, *most, *number));
         } else {
-            put(domains, Domain::last((), 0, most.saturating_mul(*number), 0), false);
+            put(&mut known[*path], Domain::last((), 0, most.saturating_mul(*number), 0), false);
         }
     }
+    let known = classes.paths.iter().cloned().zip(known).filter(|(_, domains)| !domains.is_empty());
+    let last = known.chain(others).collect();
     let placed = tasks.values().chain(away.values()).fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
     Part { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed }
 }
@@ -219,12 +225,12 @@ pub fn tree<'a>(
 
 /// How full an instance is, in millionths, by the resource that is reserved the most.
 pub fn fullness(instance: &ContainerInstance) -> u64 {
-    Holding::read(instance, 0).fullness()
+    Holding::read(instance, None).fullness()
 }
 
 /// An instance for whoever asks that; its network interfaces are counted only where one is asked.
 pub fn holding<'a>(index: &Index<'_>, demand: &Demand<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
-    Holding::read(instance, if demand.takes_interface { index.interfaces_on(&instance.arn) } else { 0 })
+    Holding::read(instance, demand.takes_interface.then(|| index.interfaces_on(&instance.arn)))
 }
 
 /// Puts domains of the last level under those of the levels before, by their paths.
@@ -253,27 +259,21 @@ pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_l
 
 impl Shape {
     fn new(index: &Index<'_>, levels: &Levels, requirement: &Requirement<'_>) -> Self {
-        let mut instances: BTreeMap<(Path, u32), u32> = BTreeMap::new();
-        let mut add = |instance: &ContainerInstance, number: usize| {
-            let path = levels.path(instance).into_iter().map(str::to_owned).collect();
-            *instances.entry((path, index.most(requirement, instance, 0))).or_default() +=
-                u32::try_from(number).unwrap_or(u32::MAX);
-        };
-        let eligible = if requirement.is_static() {
-            let admitted = index.admitted_classes(requirement);
-            for (class, is_admitted) in index.classes.iter().zip(&admitted) {
-                if let (Some(first), true) = (class.first(), is_admitted) {
-                    add(first, class.len());
-                }
+        let domains = index.domains(levels);
+        let mut instances: BTreeMap<(usize, u32), u32> = BTreeMap::new();
+        let mut admitted = vec![false; index.classes.len()];
+        let mut one_by_one = BTreeSet::new();
+        for class in index.eligible_classes(requirement) {
+            let Some(first) = class.instances.first() else { continue };
+            let alike = (domains.path_of(class.number), index.most(requirement, first, 0));
+            *instances.entry(alike).or_default() += u32::try_from(class.instances.len()).unwrap_or(u32::MAX);
+            admitted[class.number] = true;
+            if !requirement.is_static() {
+                one_by_one.extend(class.instances.iter().map(|instance| instance.arn.clone()));
             }
-            Eligible::Classes(admitted)
-        } else {
-            let eligible = index.eligible(requirement);
-            for instance in &eligible {
-                add(instance, 1);
-            }
-            Eligible::Instances(eligible.into_iter().map(|instance| instance.arn.clone()).collect())
-        };
+        }
+        let eligible =
+            if requirement.is_static() { Eligible::Classes(admitted) } else { Eligible::Instances(one_by_one) };
         Self { eligible, instances }
     }
 

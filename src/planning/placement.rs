@@ -5,6 +5,7 @@ pub mod occupancy;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
 };
 
 use self::occupancy::Demand;
@@ -307,8 +308,42 @@ pub struct Index<'a> {
     old_agents: Vec<&'a ContainerInstance>,
     /// What daemons take, by instance that has one.
     daemons: BTreeMap<&'a ContainerInstanceArn, Daemons>,
+    /// The domains in which the classes lie, for the levels of each service.
+    domains: BTreeMap<Levels, Rc<ClassDomains<'a>>>,
     /// The zones of the subnets that instances are in.
     zone_of_subnet: BTreeMap<&'a str, &'a str>,
+}
+
+/// The domains in which classes of instances lie, one for each attribute of some levels. Instances of a class share them.
+#[derive(Debug)]
+pub struct ClassDomains<'a> {
+    /// Each path of domains once, in their order.
+    pub paths: Vec<Vec<&'a str>>,
+    /// By the number of a class.
+    path_of: Vec<usize>,
+}
+
+impl<'a> ClassDomains<'a> {
+    fn new(levels: &Levels, classes: &[Vec<&'a ContainerInstance>]) -> Self {
+        let path =
+            |class: &Vec<&'a ContainerInstance>| class.first().map(|first| levels.path(first)).unwrap_or_default();
+        let of_each: Vec<Vec<&str>> = classes.iter().map(path).collect();
+        let mut paths = of_each.clone();
+        paths.sort_unstable();
+        paths.dedup();
+        let path_of = of_each.iter().map(|path| paths.partition_point(|other| other < path)).collect();
+        Self { paths, path_of }
+    }
+
+    /// The number of a class's path.
+    pub fn path_of(&self, class: usize) -> usize {
+        self.path_of[class]
+    }
+
+    /// The number of a path, if any class lies there.
+    pub fn number_of(&self, path: &[&str]) -> Option<usize> {
+        self.paths.binary_search_by(|other| other.as_slice().cmp(path)).ok()
+    }
 }
 
 /// The attributes that decide where the tasks of a cluster's services may go, and what they spread over.
@@ -332,6 +367,8 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
 /// The instances of a class that a requirement admits.
 #[derive(Debug)]
 pub struct EligibleClass<'b, 'a> {
+    /// The number of the class.
+    pub number: usize,
     /// The instances.
     pub instances: Cow<'b, [&'a ContainerInstance]>,
     /// Whether there may be room for one more task on any of them.
@@ -397,6 +434,9 @@ impl<'a> Index<'a> {
             classes.entry(key).or_default().push(instance);
         }
         let classes: Vec<Vec<&ContainerInstance>> = classes.into_values().collect();
+        let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
+        let domains = levels.into_iter().map(|levels| (levels.clone(), ClassDomains::new(&levels, &classes).into()));
+        let domains = domains.collect();
         let class_of = classes
             .iter()
             .enumerate()
@@ -416,8 +456,15 @@ impl<'a> Index<'a> {
             most_remaining,
             old_agents,
             daemons,
+            domains,
             zone_of_subnet,
         }
+    }
+
+    /// The domains in which the classes lie.
+    pub fn domains(&self, levels: &Levels) -> Rc<ClassDomains<'a>> {
+        let known = self.domains.get(levels).map(Rc::clone);
+        known.unwrap_or_else(|| ClassDomains::new(levels, &self.classes).into())
     }
 
     /// How many tasks of one service and provider an instance that holds `there` of them could hold beside daemons alone.
@@ -477,9 +524,9 @@ impl<'a> Index<'a> {
         let zones = self.zones(requirement);
         let admits =
             move |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
-        self.classes.iter().zip(&self.most_remaining).map(move |(class, most_remaining)| {
+        self.classes.iter().zip(&self.most_remaining).enumerate().map(move |(number, (class, most_remaining))| {
             let instances = admitted(class, requirement, &admits);
-            EligibleClass { instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
+            EligibleClass { number, instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
         })
     }
 

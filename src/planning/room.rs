@@ -46,12 +46,14 @@ pub fn without_room(
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
 fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domain<Place<'a>> {
-    let mut groups: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
+    let classes = index.domains(&part.levels);
+    let mut groups: Vec<Group<'a>> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
+    let mut others: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
     for (arn, there) in &part.tasks {
-        if let Some(instance) = index.cluster.container_instances.get(*arn) {
+        if let (Some(instance), Some(class)) = (index.cluster.container_instances.get(*arn), index.class_of(arn)) {
             let most = index.most(&part.requirement, instance, *there);
             let could_have = there.saturating_add(room(index, service, &part.requirement, instance));
-            let group = groups.entry(part.levels.path(instance)).or_default();
+            let group = &mut groups[classes.path_of(class)];
             *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
             group.add(Spot { instance, could_have, most }, part.levels.instance);
         }
@@ -59,12 +61,17 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
     for (arn, there) in &part.away {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
             let spot = Spot { instance, could_have: *there, most: *there };
-            groups.entry(part.levels.path(instance)).or_default().add(spot, part.levels.instance);
+            let path = part.levels.path(instance);
+            let group = match classes.number_of(&path) {
+                Some(path) => &mut groups[path],
+                None => others.entry(path).or_default(),
+            };
+            group.add(spot, part.levels.instance);
         }
     }
     for class in index.eligible_classes(&part.requirement) {
         let Some(first) = class.instances.first() else { continue };
-        let group = groups.entry(part.levels.path(first)).or_default();
+        let group = &mut groups[classes.path_of(class.number)];
         let most = index.most(&part.requirement, first, 0);
         *group.number.entry(most).or_default() += i64::try_from(class.instances.len()).unwrap_or(i64::MAX);
         if !class.may_have_room {
@@ -84,7 +91,8 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
             }
         }
     }
-    let domains = groups.into_iter().map(|(path, group)| (path, group.into_domains(part.levels.instance)));
+    let known = classes.paths.iter().cloned().zip(groups).filter(|(_, group)| !group.is_empty());
+    let domains = known.chain(others).map(|(path, group)| (path, group.into_domains(part.levels.instance)));
     nest(domains.collect(), part.levels.instance)
 }
 
@@ -114,6 +122,11 @@ impl<'a> Group<'a> {
         let counts = if one_each { spot.could_have.min(1) } else { spot.could_have };
         self.enough_for = self.enough_for.saturating_add(counts);
         self.with.push(spot);
+    }
+
+    /// Whether no instance was looked at.
+    fn is_empty(&self) -> bool {
+        self.with.is_empty() && self.number.is_empty()
     }
 
     fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place<'a>>> {

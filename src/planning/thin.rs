@@ -33,7 +33,7 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     let mut kept: BTreeSet<ContainerInstanceArn> =
         cluster.tasks.values().filter_map(|task| task.container_instance.clone()).collect();
     let demand = requirement.demand();
-    let room = |instance: &ContainerInstance| Holding::read(instance, 0).room(&demand).min(requirement.limit());
+    let room = |instance: &ContainerInstance| Holding::read(instance, None).room(&demand).min(requirement.limit());
     for mut class in Index::new(cluster).classes {
         class.retain(|instance| !kept.contains(&instance.arn));
         let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {

@@ -206,7 +206,7 @@ fn settle(cluster: &mut Cluster, task: &Task, comes: bool) {
     };
     let Figures { remaining, taken_tcp_ports, taken_udp_ports } = {
         // Its network interfaces are counted by its tasks.
-        let mut holding = Holding::read(instance, 0);
+        let mut holding = Holding::read(instance, None);
         holding.change(&Demand::of(Some(definition)), comes);
         holding.figures()
     };

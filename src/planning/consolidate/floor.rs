@@ -24,9 +24,8 @@ pub(super) struct Floor<'a> {
     pub(super) holdings: Vec<Holding<'a>>,
     pub(super) kinds: Vec<Kind<'a>>,
     pub(super) items: Vec<Item<'a>>,
-    /// The sites of each zone.
-    pub(super) zones: Vec<Vec<usize>>,
-    pub(super) all_sites: Vec<usize>,
+    /// How many zones the sites are in.
+    pub(super) zones: usize,
     /// Kinds that ask the most CPU, or the most memory: room for one of each is kept.
     pub(super) largest: Vec<Largest>,
     /// What a CPU unit, a mebibyte and a GPU weigh beside each other: all that is registered of one weighs as much as all of
@@ -103,15 +102,10 @@ impl<'a> Floor<'a> {
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let mut providers: Vec<Provider> = Vec::new();
         let mut zone_numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut zones: Vec<Vec<usize>> = Vec::new();
         let (mut sites, mut items): (Vec<Site<'a>>, Vec<Item<'a>>) = (Vec::new(), Vec::new());
         for (number, (instance, price)) in usable.iter().copied().zip(prices(&usable)).enumerate() {
-            let next = zones.len();
+            let next = zone_numbers.len();
             let zone = *zone_numbers.entry(instance.availability_zone()).or_insert(next);
-            if zone == next {
-                zones.push(Vec::new());
-            }
-            zones[zone].push(number);
             let provider = instance.capacity_provider.as_deref().map(|name| {
                 let place = providers.iter().position(|provider| provider.name == name);
                 place.unwrap_or_else(|| {
@@ -150,7 +144,6 @@ impl<'a> Floor<'a> {
             }
             sites.push(site);
         }
-        let all_sites = (0..sites.len()).collect();
         let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &kinds, &items));
         let weight = |of: fn(&Capacity) -> u32| {
             let all: u64 = usable.iter().map(|instance| u64::from(of(&instance.registered))).sum();
@@ -166,8 +159,7 @@ impl<'a> Floor<'a> {
             sites,
             kinds,
             items,
-            zones,
-            all_sites,
+            zones: zone_numbers.len(),
             wished,
             providers,
         }
@@ -206,7 +198,7 @@ impl<'a> Floor<'a> {
 }
 
 fn holding<'a>(index: &Index<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
-    Holding::read(instance, index.interfaces_on(&instance.arn))
+    Holding::read(instance, Some(index.interfaces_on(&instance.arn)))
 }
 
 impl<'a> Kind<'a> {

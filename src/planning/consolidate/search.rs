@@ -4,9 +4,9 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{floor::Floor, state::State};
 
-/// How many sites may be looked at in all while an outcome is bettered: about a second's work. A count, so that the same
-/// cluster gives the same plan on any machine.
-const BUDGET: u64 = 60_000_000;
+/// How many sites may be copied, tried and looked at in all while an outcome is bettered: about a second's work. A count, so that
+/// the same cluster gives the same plan on any machine.
+const BUDGET: u64 = 20_000_000;
 
 /// Which instance is emptied first.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 
             return None;
         }
         let mut next = best.clone();
-        next.probes = 0;
+        next.probes = best.floor.sites.len() as u64;
         next.open(site);
         next.empty_all(Order::LeastReserved, Some(site));
         next.close(vec![site]);
@@ -138,7 +138,7 @@ impl State<'_, '_> {
     fn empty_all(&mut self, order: Order, kept: Option<usize>) {
         let mut sites: Vec<usize> =
             self.open_sites().filter(|site| Some(*site) != kept && self.floor.can_empty(*site)).collect();
-        sites.sort_by_key(|site| (order.key(self.floor, *site), *site));
+        sites.sort_by_cached_key(|site| (order.key(self.floor, *site), *site));
         for site in sites {
             // Why one stays is told when all is decided.
             drop(self.empty(site));

@@ -1,6 +1,6 @@
 //! The container instances as they are emptied one after another, and what must hold meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     floor::{Floor, Item},
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance},
-    placement::occupancy::Holding,
+    placement::occupancy::{Demand, Holding},
     reason::Kept,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct State<'f, 'a> {
     is_open: Vec<bool>,
     /// What is left. What leaves is not given back.
     holdings: Vec<Holding<'a>>,
+    /// The open sites of each zone, and of all together at last, by how much each has free: the fullest come first.
+    by_free: Vec<BTreeSet<(u64, usize)>>,
     /// Tasks that are to come.
     guests: Vec<Vec<usize>>,
     target: Vec<Option<usize>>,
@@ -36,7 +38,7 @@ pub(super) struct State<'f, 'a> {
     price: i64,
     /// For each of the largest tasks, the site on which room for it is kept.
     kept_for: Vec<Option<usize>>,
-    /// How many sites were looked at, to bound the search.
+    /// How many sites were tried to be emptied, or looked at for a task: it bounds the search.
     pub(super) probes: u64,
 }
 
@@ -47,6 +49,7 @@ impl<'f, 'a> State<'f, 'a> {
             floor,
             is_open,
             holdings: floor.holdings.clone(),
+            by_free: vec![BTreeSet::new(); floor.zones + 1],
             guests: vec![Vec::new(); floor.sites.len()],
             target: vec![None; floor.items.len()],
             emptied: Vec::new(),
@@ -62,6 +65,7 @@ impl<'f, 'a> State<'f, 'a> {
         };
         for site in (0..floor.sites.len()).filter(|site| state.is_open[*site]).collect::<Vec<_>>() {
             state.count_in(site, reserved(floor.sites[site].instance));
+            state.list(site, true);
         }
         state.kept_for = floor.largest.iter().map(|largest| state.room_for(largest, None)).collect();
         state
@@ -142,7 +146,7 @@ impl<'f, 'a> State<'f, 'a> {
             self.emptied.retain(|emptied| *emptied != site);
         }
         self.price -= it.price;
-        self.is_open[site] = true;
+        self.set_open(site, true);
         for (number, largest) in self.floor.largest.iter().enumerate() {
             if self.kept_for[number].is_none() {
                 self.kept_for[number] = self.room_for(largest, None);
@@ -160,6 +164,7 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// Sends all tasks of a site elsewhere; if that can't be, nothing is changed, and the reason is told.
     pub(super) fn empty(&mut self, site: usize) -> Result<(), Kept> {
+        self.probes += 1;
         let floor = self.floor;
         let it = &floor.sites[site];
         if it.is_fixed {
@@ -179,7 +184,7 @@ impl<'f, 'a> State<'f, 'a> {
             .collect();
         self.check_limits(site, &leaving)?;
         leaving.sort_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
-        self.is_open[site] = false;
+        self.set_open(site, false);
         let kept_for = self.kept_for.clone();
         for (number, largest) in floor.largest.iter().enumerate() {
             if self.kept_for[number].is_none_or(|kept| kept == site) {
@@ -203,7 +208,7 @@ impl<'f, 'a> State<'f, 'a> {
             for (item, before) in placed.into_iter().rev() {
                 self.send(item, before);
             }
-            self.is_open[site] = true;
+            self.set_open(site, true);
             self.kept_for = kept_for;
             return why;
         }
@@ -264,29 +269,61 @@ impl<'f, 'a> State<'f, 'a> {
         if changed + new > floor.max_services { Err(Kept::MaxServices) } else { Ok(()) }
     }
 
-    /// The open site that an item fills up the most.
+    fn set_open(&mut self, site: usize, is_open: bool) {
+        self.is_open[site] = is_open;
+        self.list(site, is_open);
+    }
+
+    /// Enters a site among the open ones by what it has free now, or takes it out.
+    fn list(&mut self, site: usize, is_open: bool) {
+        let key = (self.floor.volume(&self.holdings[site].free()), site);
+        for list in [self.floor.sites[site].zone, self.floor.zones] {
+            if is_open {
+                self.by_free[list].insert(key);
+            } else {
+                self.by_free[list].remove(&key);
+            }
+        }
+    }
+
+    /// A task comes to a site, or goes again.
+    fn change(&mut self, site: usize, demand: &Demand<'_>, comes: bool) {
+        let is_listed = self.is_open[site];
+        if is_listed {
+            self.list(site, false);
+        }
+        self.holdings[site].change(demand, comes);
+        if is_listed {
+            self.list(site, true);
+        }
+    }
+
+    /// The open sites of a zone, or of all, that may have so much free; the fullest first, of equal ones the first.
+    fn with_free(&self, zone: Option<usize>, least: &Capacity) -> impl Iterator<Item = usize> + '_ {
+        let list = &self.by_free[zone.unwrap_or(self.floor.zones)];
+        list.range((self.floor.volume(least), 0)..).map(|(_, site)| *site)
+    }
+
+    /// The open site that an item fills up the most; its home, if that is open.
     fn best_target(&mut self, item: usize) -> Option<usize> {
         let floor = self.floor;
         let Item { kind, home, .. } = &floor.items[item];
         let demand = &floor.kinds[*kind].demand;
-        let sites =
-            if floor.kinds[*kind].stays_in_zone { &floor.zones[floor.sites[*home].zone] } else { &floor.all_sites };
-        self.probes += sites.len() as u64;
-        let mut best: Option<(u64, usize)> = None;
-        let wished = floor.wished.as_ref().map(|wished| wished.get(&item).copied());
-        let is_wished = |site: &usize| wished.is_none_or(|wished| wished == Some(*site) || site == home);
-        for site in sites.iter().copied().filter(|site| self.is_open[*site] && is_wished(site)) {
-            if site == *home {
-                return Some(site);
-            }
-            let Some(left) = self.holdings[site].free_after(demand) else { continue };
-            let volume = floor.volume(&left);
-            if best.is_none_or(|(least, _)| volume < least) && self.admits(site, *kind) && self.keeps_room(site, &left)
-            {
-                best = Some((volume, site));
-            }
+        if self.is_open[*home] {
+            return Some(*home);
         }
-        best.map(|(_, site)| site)
+        let zone = floor.kinds[*kind].stays_in_zone.then(|| floor.sites[*home].zone);
+        let wished = floor.wished.as_ref().map(|wished| wished.get(&item).copied());
+        let mut looks = 0;
+        // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
+        let best = self.with_free(zone, &demand.reserves).find(|site| {
+            looks += 1;
+            wished.is_none_or(|wished| wished == Some(*site))
+                && self.holdings[*site].free_after(demand).is_some_and(|left| self.keeps_room(*site, &left))
+                && self.admits(*site, *kind)
+        });
+        self.probes += looks;
+        best
     }
 
     /// Sends one of the tasks that go elsewhere to an open site that has none, the smallest that may; false where none may.
@@ -333,12 +370,12 @@ impl<'f, 'a> State<'f, 'a> {
         let demand = &floor.kinds[*kind].demand;
         if let Some(before) = self.target[item].take() {
             self.guests[before].retain(|guest| *guest != item);
-            self.holdings[before].remove(demand);
+            self.change(before, demand, false);
             self.moves -= 1;
             self.moves_of_kind[*kind] -= 1;
         }
         let Some(to) = to.filter(|to| to != home) else { return };
-        self.holdings[to].add(demand);
+        self.change(to, demand, true);
         self.guests[to].push(item);
         self.target[item] = Some(to);
         self.moves += 1;
@@ -365,7 +402,7 @@ impl<'f, 'a> State<'f, 'a> {
                 && largest.admitted.get(class).is_some_and(|is_admitted| *is_admitted)
                 && self.holdings[*site].free().holds(&largest.size)
         };
-        self.open_sites().filter(admits).min_by_key(|site| self.floor.volume(&self.holdings[*site].free()))
+        self.with_free(None, &largest.size).find(admits)
     }
 }
 

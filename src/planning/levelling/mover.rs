@@ -1,6 +1,7 @@
 //! A service whose tasks may move: where they are, and which of their moves leave it as spread as it is.
 
 use std::{
+    cell::OnceCell,
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -35,6 +36,8 @@ pub(super) struct Mover<'b, 'a> {
     pub(super) movable: BTreeMap<usize, u32>,
     /// From where a task has nowhere to go, as long as none of the service's tasks moves: see [`Mover::origin`].
     pub(super) barren: BTreeSet<Vec<u32>>,
+    /// See [`Mover::domains_below`].
+    domains_below: OnceCell<BTreeMap<u32, u32>>,
 }
 
 enum Eligible {
@@ -84,6 +87,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
             movable,
             barren: BTreeSet::new(),
+            domains_below: OnceCell::new(),
             paths,
         })
     }
@@ -113,21 +117,30 @@ impl<'b, 'a> Mover<'b, 'a> {
     }
 
     fn is_fullest(&self, occupancy: &Occupancy<'_>, path: &[u32], level: usize) -> bool {
-        let crowd = |path: &[u32]| occupancy.within(self.service, path[level]);
-        let paths = occupancy.on(self.service).keys().map(|instance| self.paths.of(*instance));
-        paths.filter(|other| other[level - 1] == path[level - 1]).all(|other| crowd(other) <= crowd(path))
+        occupancy.within(self.service, path[level]) >= occupancy.most_below(self.service, path[level - 1])
     }
 
     fn is_emptiest(&self, field: &Field<'_>, occupancy: &Occupancy<'_>, path: &[u32], level: usize) -> bool {
         let crowd = occupancy.within(self.service, path[level]);
-        // With as much as one, all others must be looked at; a domain that is full counts as one that isn't.
-        crowd == 0
-            || (0..field.instances.len()).all(|other| {
-                let other_path = self.paths.of(other);
-                other_path[level - 1] != path[level - 1]
-                    || occupancy.within(self.service, other_path[level]) >= crowd
-                    || !self.may_be_on(field, other)
-            })
+        // A domain that is full counts as one that isn't.
+        crowd == 0 || {
+            let domains = self.domains_below(field).get(&path[level - 1]).copied().unwrap_or(0);
+            crowd <= occupancy.fewest_below(self.service, path[level - 1], domains)
+        }
+    }
+
+    /// How many domains just below each domain its tasks may be in.
+    fn domains_below(&self, field: &Field<'_>) -> &BTreeMap<u32, u32> {
+        self.domains_below.get_or_init(|| {
+            let eligible = (0..field.instances.len()).filter(|instance| self.may_be_on(field, *instance));
+            let paths = eligible.flat_map(|instance| self.paths.of(instance).windows(2));
+            let all: BTreeSet<(u32, u32)> = paths.map(|pair| (pair[0], pair[1])).collect();
+            let mut domains = BTreeMap::new();
+            for (above, _) in all {
+                *domains.entry(above).or_default() += 1;
+            }
+            domains
+        })
     }
 
     pub(super) fn may_be_on(&self, field: &Field<'_>, instance: usize) -> bool {

@@ -82,16 +82,16 @@ pub struct Holding<'a> {
 }
 
 impl<'a> Holding<'a> {
-    /// An instance as it was read, of whose network interfaces tasks have so many.
-    pub fn read(instance: &'a ContainerInstance, interfaces: u32) -> Self {
+    /// An instance as it was read, of whose network interfaces tasks have so many; none where nobody asks for interfaces.
+    pub fn read(instance: &'a ContainerInstance, interfaces: Option<u32>) -> Self {
         let free = amounts(&instance.remaining).map(i64::from);
         Self {
             instance,
             free,
             fullness: fullness(instance, free),
             ports: BTreeMap::new(),
-            interfaces: interfaces.into(),
-            interface_limit: Interfaces::of(instance),
+            interfaces: interfaces.unwrap_or(0).into(),
+            interface_limit: interfaces.map_or(Interfaces::Unlimited, |_| Interfaces::of(instance)),
         }
     }
 
@@ -304,6 +304,39 @@ struct Counts {
     on: BTreeMap<usize, u32>,
     /// In each domain that has any.
     within: BTreeMap<u32, u32>,
+    /// How many domains with so many tasks each domain has at the next level; of those that have any.
+    crowds: BTreeMap<(u32, u32), u32>,
+}
+
+impl Counts {
+    /// Of tasks that are on these instances.
+    fn new(paths: Rc<Paths>, on: BTreeMap<usize, u32>) -> Self {
+        let mut counts = Self { paths: Some(paths), ..Self::default() };
+        for (instance, tasks) in on {
+            for _ in 0..tasks {
+                counts.count(instance, true);
+            }
+        }
+        counts
+    }
+
+    /// A task comes to an instance, or goes; nothing where domains don't matter.
+    fn count(&mut self, instance: usize, comes: bool) {
+        let Some(paths) = &self.paths else { return };
+        count(&mut self.on, instance, comes);
+        let path = paths.of(instance);
+        for (level, domain) in path.iter().enumerate() {
+            let before = self.within.get(domain).copied().unwrap_or(0);
+            count(&mut self.within, *domain, comes);
+            if let Some(parent) = level.checked_sub(1).map(|above| path[above]) {
+                let after = if comes { before + 1 } else { before.saturating_sub(1) };
+                for (crowd, is_one_more) in [(before, false), (after, true)].into_iter().filter(|(crowd, _)| *crowd > 0)
+                {
+                    count(&mut self.crowds, (parent, crowd), is_one_more);
+                }
+            }
+        }
+    }
 }
 
 /// One change, as it is remembered to be undone.
@@ -322,7 +355,7 @@ impl<'a> Occupancy<'a> {
         let cluster = index.cluster;
         let usable = cluster.container_instances.values().map(AsRef::as_ref).filter(|instance| instance.is_usable());
         let holdings: Vec<Holding<'a>> =
-            usable.map(|instance| Holding::read(instance, index.interfaces_on(&instance.arn))).collect();
+            usable.map(|instance| Holding::read(instance, Some(index.interfaces_on(&instance.arn)))).collect();
         let number_of: BTreeMap<&ContainerInstanceArn, usize> =
             holdings.iter().enumerate().map(|(number, holding)| (&holding.instance.arn, number)).collect();
         let services: BTreeMap<&ServiceName, usize> =
@@ -341,13 +374,7 @@ impl<'a> Occupancy<'a> {
 
     /// Of each service's tasks of which this is told, those on each instance count for its spread, in the domains of these paths.
     pub fn spread_over(&mut self, service: usize, paths: Rc<Paths>, on: BTreeMap<usize, u32>) {
-        let mut within = BTreeMap::new();
-        for (instance, tasks) in &on {
-            for domain in paths.of(*instance) {
-                *within.entry(*domain).or_default() += tasks;
-            }
-        }
-        self.spread[service] = Counts { paths: Some(paths), on, within };
+        self.spread[service] = Counts::new(paths, on);
     }
 
     /// The instances, by number.
@@ -378,6 +405,23 @@ impl<'a> Occupancy<'a> {
     /// How many of a service's tasks count in a domain.
     pub fn within(&self, service: usize, domain: u32) -> u32 {
         self.spread[service].within.get(&domain).copied().unwrap_or(0)
+    }
+
+    /// The most of a service's tasks that any one domain just below this one has.
+    pub fn most_below(&self, service: usize, domain: u32) -> u32 {
+        self.crowds_below(service, domain).next_back().map_or(0, |(crowd, _)| crowd)
+    }
+
+    /// The fewest of a service's tasks that any one of so many domains just below this one has.
+    pub fn fewest_below(&self, service: usize, domain: u32, domains: u32) -> u32 {
+        let taken: u32 = self.crowds_below(service, domain).map(|(_, domains)| domains).sum();
+        if taken < domains { 0 } else { self.crowds_below(service, domain).next().map_or(0, |(crowd, _)| crowd) }
+    }
+
+    /// How many domains just below this one have so many of a service's tasks, the fewest first.
+    fn crowds_below(&self, service: usize, domain: u32) -> impl DoubleEndedIterator<Item = (u32, u32)> + '_ {
+        let crowds = self.spread[service].crowds.range((domain, 0)..=(domain, u32::MAX));
+        crowds.map(|((_, crowd), domains)| (*crowd, *domains))
     }
 
     /// How many more of a service's tasks fit on an instance, which may be told to take one at most.
@@ -432,13 +476,7 @@ impl<'a> Occupancy<'a> {
             self.holdings[*instance].change(demand, *comes);
             count(&mut self.held[*service], *instance, *comes);
         }
-        let Counts { paths, on, within } = &mut self.spread[*service];
-        if let Some(paths) = paths {
-            count(on, *instance, *comes);
-            for domain in paths.of(*instance) {
-                count(within, *domain, *comes);
-            }
-        }
+        self.spread[*service].count(*instance, *comes);
     }
 }
 

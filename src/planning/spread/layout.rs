@@ -216,7 +216,7 @@ impl<'a> Layout<'a> {
         for (instance, tasks) in away.into_values() {
             let site = Site {
                 number: usize::MAX,
-                holding: Holding::read(instance, 0),
+                holding: Holding::read(instance, None),
                 held: tasks,
                 tasks,
                 room: 0,

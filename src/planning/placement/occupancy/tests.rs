@@ -66,7 +66,8 @@ fn told(cluster: &Cluster, ledger: &Occupancy<'_>) -> Vec<String> {
             let fits = room > 0 && !(is_alone(name) && ledger.held(service, number) > 0);
             told.push(format!("{name} on {number}: {} there, room for {room}, {fits}", ledger.held(service, number)));
         }
-        told.push(format!("{name}: {:?} {:?}", ledger.spread[service].on, ledger.spread[service].within));
+        let Counts { on, within, crowds, .. } = &ledger.spread[service];
+        told.push(format!("{name}: {on:?} {within:?} {crowds:?}"));
     }
     told.extend(ledger.holdings.iter().map(|holding| format!("{:?} {}", holding.figures(), holding.interfaces)));
     told
