@@ -13,19 +13,22 @@ A service's moves go in surges of REBALANCER_SURGE percent of its desired count.
 
     lowering   10 s                    what safety asks: the scheduler looks at a service once before the count goes down, so that it
                                        knows which tasks are protected
+    last look  8 s                     the scheduler looks 4 to 12 s after the count went down, and takes the victims. No round begins
+                                       before: the count raised again, nobody would go. No run ends before: who went is compared with
+                                       who was meant to
 
 Services go side by side, so the longest one counts. Safety also asks for a second look at the container instances, 30 s after
 the reading. Before and after, the cluster is read: no sooner than its pages of tasks
 come one after another, 30 ms each, with a describe, and the metrics after them; nor than the bucket gives: 100 requests at
 once, 20 a second. What is asked meanwhile (protection: 200 at once and 80 a second; changes of services: 50 and 5) is fewer
-than these buckets hold, and costs nothing. The end of the old tasks is not waited for.
+than these buckets hold, and costs nothing. That the victims have stopped is not waited for.
 """
 
 import math
 
 LAUNCHES, LOOK_SECONDS = 83, 10
 LATENCY_SECONDS = 0.030
-FIRST_LOOK_SECONDS, UNTIL_REGISTERED_SECONDS = 8, 15.75
+NEXT_LOOK_SECONDS, UNTIL_REGISTERED_SECONDS = 8, 15.75
 SETTLING_SECONDS = 40
 PROTECTION_IS_KNOWN_SECONDS, SECOND_LOOK_SECONDS = 10, 30
 BURST, REFILL_A_SECOND = 100, 20
@@ -45,7 +48,8 @@ def health(tasks, check):
 
 def surge(tasks, check):
     launches = (tasks - 1) // LAUNCHES * LOOK_SECONDS
-    return launches + FIRST_LOOK_SECONDS + slowest(tasks, 4, 25) + health(tasks, check) + PROTECTION_IS_KNOWN_SECONDS
+    starts = NEXT_LOOK_SECONDS + launches + slowest(tasks, 4, 25) + health(tasks, check)
+    return starts + PROTECTION_IS_KNOWN_SECONDS + NEXT_LOOK_SECONDS
 
 
 def service_seconds(moves, desired, check, surge_percent):

@@ -315,7 +315,7 @@ impl Story<'_> {
             watched: &watched,
         };
         if !leftovers.is_empty() {
-            self.read_definitions(cluster, leftovers.services.keys()).await?;
+            self.read_definitions(cluster, leftovers.services.keys(), usize::MAX).await?;
             let recovered =
                 execute::recover(self.target, cluster, std::mem::take(&mut leftovers.services), &bounds).await;
             report.did(&recovered);
@@ -429,7 +429,12 @@ impl Story<'_> {
         let names = definitions_needed(cluster, &found, policy, self.now());
         self.found.replace(Some(found.clone()));
         if !names.is_empty() {
-            self.read_definitions(cluster, names.iter()).await?;
+            // What comes free is told of all services or of none; of what is spread and levelled, the worst come first.
+            let most = match policy.mode {
+                Mode::Spread => read::MOST_DEFINITIONS.saturating_sub(cluster.task_definitions.len()),
+                Mode::Consolidate => usize::MAX,
+            };
+            self.read_definitions(cluster, names.iter(), most).await?;
         }
         if levels {
             self.read_to_level(cluster, report).await?;
@@ -551,13 +556,19 @@ impl Story<'_> {
     }
 
     /// The measure needs only the task definitions of uneven services; a recovery needs those of its own, and whoever evens out
-    /// machines or makes room needs all.
-    async fn read_definitions(&self, cluster: &mut Cluster, names: impl Iterator<Item = &ServiceName>) -> Result<()> {
-        let missing = names
-            .filter_map(|name| cluster.services.get(name))
-            .map(|service| service.task_definition.clone())
-            .filter(|arn| !cluster.task_definitions.contains_key(arn))
-            .collect();
+    /// machines or makes room needs all, `most` of them at most.
+    async fn read_definitions(
+        &self,
+        cluster: &mut Cluster,
+        names: impl Iterator<Item = &ServiceName>,
+        most: usize,
+    ) -> Result<()> {
+        let mut missing = BTreeSet::new();
+        for definition in names.filter_map(|name| cluster.services.get(name)).map(|service| &service.task_definition) {
+            if missing.len() < most && !cluster.task_definitions.contains_key(definition) {
+                missing.insert(definition.clone());
+            }
+        }
         let (definitions, _) = read::task_definitions(self.target.clients, missing, &self.edge.progress)
             .await
             .context("cannot read how large the tasks of all services in question are")?;

@@ -30,6 +30,7 @@ pub(super) fn cluster(
         services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        unread_definitions: BTreeSet::new(),
         consolidated_at: None,
         capacity_providers: BTreeMap::new(),
     };

@@ -33,6 +33,8 @@ const SERVICE_BATCH: usize = 10;
 const BATCH: usize = 100;
 /// DescribeTaskDefinition takes one.
 const DEFINITION_BATCH: usize = 1;
+/// The most task definitions that a run in mode `spread` reads: ECS lets each be asked for alone, 20 a second, so these take 45 s.
+pub const MOST_DEFINITIONS: usize = 900;
 /// Describes of one kind under way at once: as many as hide the latency. Each may hold a connection and half a megabyte of
 /// answer.
 const UNDER_WAY: usize = 4;
@@ -79,8 +81,9 @@ pub async fn cluster(
     if let Some(own_task) = own_task {
         cluster.tasks.remove(own_task);
     }
-    let (definitions, gone_definitions) =
-        task_definitions(clients, imbalance::definitions_needed(&cluster), progress).await?;
+    let needed = imbalance::definitions_needed(&cluster, MOST_DEFINITIONS);
+    let (definitions, gone_definitions) = task_definitions(clients, needed.read, progress).await?;
+    cluster.unread_definitions = needed.left_out;
     cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();
     oddities.extend(unknown_instance_types(&cluster));
     oddities.extend(tasks_of_unnamed_providers(&cluster));

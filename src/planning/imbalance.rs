@@ -1,6 +1,9 @@
 //! The measure: how unevenly tasks sit, in whole numbers until the last division.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     bounds::on_top,
@@ -93,7 +96,17 @@ impl ServiceMeasure {
     }
 }
 
-/// The task definitions that have to be read before `measure` can be exact.
+/// Which task definitions the measure needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefinitionsNeeded {
+    /// To be read.
+    pub read: BTreeSet<TaskDefinitionArn>,
+    /// Left out, since those of worse services come first.
+    pub left_out: BTreeSet<TaskDefinitionArn>,
+}
+
+/// The task definitions that have to be read before `measure` can be exact, at most `most` of them, and some daemons' more: those of
+/// the services with the most misplaced tasks, as far as that can be told without them.
 ///
 /// Without its task definition a service is taken to be able to run on every instance that its own constraints admit. A task
 /// definition can only narrow that down: instances fall away, and those that stay may be limited to one task. If the service
@@ -101,21 +114,34 @@ impl ServiceMeasure {
 /// matter: at each level the domains have either q or q + 1 tasks, or are full. If q is at least one, all of them hold tasks
 /// and none falls away; if q is nothing, those that fall away are empty and the rest still differ by one at most. A limit
 /// makes more domains full, which asks for less.
-pub fn definitions_needed(cluster: &Cluster) -> BTreeSet<TaskDefinitionArn> {
+pub fn definitions_needed(cluster: &Cluster, most: usize) -> DefinitionsNeeded {
     let index = Index::new(cluster);
     let mut shapes = Shapes::default();
-    let is_uneven = |service: &&Service| {
-        unmeasured(service, index.tasks_of(service)).is_none()
-            && parts(&index, service, None, &mut shapes)
-                // With several providers the argument above doesn't hold: what is full decides what others get.
-                .is_ok_and(|parts| parts.len() > 1 || missing(&index, &parts) > 0)
-    };
-    let mut needed: BTreeSet<TaskDefinitionArn> =
-        cluster.services.values().filter(is_uneven).map(|service| service.task_definition.clone()).collect();
+    let mut uneven: Vec<(u32, &Service)> = Vec::new();
+    for service in cluster.services.values() {
+        if unmeasured(service, index.tasks_of(service)).is_some() {
+            continue;
+        }
+        let Ok(parts) = parts(&index, service, None, &mut shapes) else { continue };
+        let misplaced = missing(&index, &parts);
+        // With several providers the argument above doesn't hold: what is full decides what others get.
+        if parts.len() > 1 || misplaced > 0 {
+            uneven.push((misplaced, service));
+        }
+    }
+    uneven.sort_by_key(|(misplaced, service)| (Reverse(*misplaced), &service.name));
+    let mut needed = DefinitionsNeeded::default();
+    for (_, service) in uneven {
+        let definition = &service.task_definition;
+        let has_place = needed.read.len() < most || needed.read.contains(definition);
+        let which = if has_place { &mut needed.read } else { &mut needed.left_out };
+        which.insert(definition.clone());
+    }
     // What an instance could hold, it holds beside daemons.
-    if !needed.is_empty() {
+    if !needed.read.is_empty() {
         let is_daemon = |service: &&Service| service.scheduling_strategy == SchedulingStrategy::Daemon;
-        needed.extend(cluster.services.values().filter(is_daemon).map(|service| service.task_definition.clone()));
+        let daemons = cluster.services.values().filter(is_daemon);
+        needed.read.extend(daemons.map(|service| service.task_definition.clone()));
     }
     needed
 }
@@ -210,6 +236,9 @@ fn stuck(
     now: Timestamp,
 ) -> BTreeMap<Blocked, u32> {
     let definition = index.cluster.task_definitions.get(&service.task_definition);
+    if definition.is_none() && index.cluster.unread_definitions.contains(&service.task_definition) {
+        return BTreeMap::from([(Blocked::DefinitionNotRead, misplaced)]);
+    }
     if let Some(reason) = blocked(service, definition, index.tasks_of(service), policy, now) {
         return BTreeMap::from([(reason, misplaced)]);
     }

@@ -112,6 +112,8 @@ pub struct Cluster {
     pub tasks: BTreeMap<TaskArn, Arc<Task>>,
     /// The task definitions that were read; not every one that tasks name.
     pub task_definitions: BTreeMap<TaskDefinitionArn, TaskDefinition>,
+    /// Those that the measure needs and that were left out, since those of worse services come first.
+    pub unread_definitions: BTreeSet<TaskDefinitionArn>,
     /// When a run last packed tasks, as far as that is known; only a run that levels reads it.
     pub consolidated_at: Option<Timestamp>,
     /// The capacity providers that container instances name, by name; only a run that consolidates reads all of them, and one

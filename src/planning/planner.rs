@@ -2,7 +2,10 @@
 
 mod rounds;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     bounds::{floor, may_stop_first},
@@ -11,7 +14,8 @@ use super::{
     imbalance::{Measure, Spread, measure},
     levelling,
     making_room::{self, Making},
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
+    parts::fullness,
     placement::Index,
     policy::{Mode, Policy, Strategy},
     reason::{Blocked, LeftAlone, Outdated},
@@ -24,20 +28,38 @@ use rounds::{Course, Foreseen};
 pub use super::plan::{Aim, Move, Plan, ServicePlan, Turn};
 
 /// The services whose task definitions must be read, beside those that the measure needs, before `plan` can look for what may
-/// be moved: all, where tasks are sent elsewhere one by one; else of those that lack tasks, to see whether these fit.
-pub fn definitions_needed(
-    cluster: &Cluster,
-    found: &Measure,
-    policy: &Policy,
-    now: Timestamp,
-) -> BTreeSet<ServiceName> {
+/// be moved, those first that matter the most: those that lack tasks, to see whether these fit; and where tasks are sent elsewhere
+/// one by one, all others, the ones with the most tasks on full container instances first.
+pub fn definitions_needed(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp) -> Vec<ServiceName> {
     let relocates = || match policy.mode {
         Mode::Spread => levelling::is_due(found, policy),
         Mode::Consolidate => true,
     };
     let short = making_room::may_be_helped(cluster, policy, now);
-    let helps = policy.steer && !short.is_empty();
-    if helps || relocates() { cluster.services.keys().cloned().collect() } else { short }
+    let are_all_needed = policy.steer && !short.is_empty() || relocates();
+    let others = if are_all_needed { by_tasks_on_full_instances(cluster) } else { Vec::new() };
+    let others: Vec<ServiceName> = others.into_iter().filter(|name| !short.contains(name)).collect();
+    short.into_iter().chain(others).collect()
+}
+
+/// All services, those first with the most tasks on container instances that are fuller than the average.
+fn by_tasks_on_full_instances(cluster: &Cluster) -> Vec<ServiceName> {
+    let usable = cluster.container_instances.values().filter(|instance| instance.is_usable());
+    let fullness: BTreeMap<&ContainerInstanceArn, u64> = usable.map(|it| (&it.arn, fullness(it))).collect();
+    let average = fullness.values().sum::<u64>() / (fullness.len() as u64).max(1);
+    let is_on_full = |task: &Task| {
+        let on = task.container_instance.as_ref().and_then(|arn| fullness.get(arn));
+        on.is_some_and(|fullness| *fullness > average)
+    };
+    let mut on_full: BTreeMap<&ServiceName, u32> = cluster.services.keys().map(|name| (name, 0)).collect();
+    for task in cluster.tasks.values().filter(|task| is_on_full(task)) {
+        if let Some(tasks) = task.service.as_ref().and_then(|name| on_full.get_mut(name)) {
+            *tasks += 1;
+        }
+    }
+    let mut services: Vec<(&ServiceName, u32)> = on_full.into_iter().collect();
+    services.sort_by_key(|(name, tasks)| (Reverse(*tasks), *name));
+    services.into_iter().map(|(name, _)| name.clone()).collect()
 }
 
 /// The tasks of which must be known whether they are protected from scale-in before a plan is followed: all tasks of the services

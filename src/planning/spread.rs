@@ -58,6 +58,16 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
     asked(cluster, service, most, |layout| pace::worthwhile_surge(layout, &may_go, most)).unwrap_or(0)
 }
 
+/// How many of the next tasks, at most `most`, land where one is missing, whichever of equal container instances ECS takes.
+pub fn surely_curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+    let may_go = |task: &TaskArn| !spared.contains(task);
+    let curing = |layout: &Layout<'_>| {
+        let either = [Ties::MostRoom, Ties::LeastRoom].map(|ties| cured::curing_surge(layout, &may_go, most, ties));
+        either.into_iter().min().unwrap_or(0)
+    };
+    asked(cluster, service, most, curing).unwrap_or(0)
+}
+
 /// As [`worthwhile_surge`], or a few less where that spares a round: the last round can cure all that is left only if its tasks
 /// fill the domains of the first level evenly, since in which of several that are equal ECS begins is not known.
 pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {

@@ -1,20 +1,24 @@
 //! Steering: on which container instances a service's next tasks are missing, so that a constraint can send them just there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
-    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
+    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, TaskArn},
     notes::owners_constraints,
-    parts::Part,
+    parts::{Part, room},
     placement::Index,
-    spread::{Spot, View, equal_spots, fill, spots, take, tasks_by_leaf, tree},
+    spread::{self, Spot, View, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     view,
 };
 
 /// A task has at most so many constraints, those of its task definition included [API, UpdateService].
 const MOST_CONSTRAINTS: usize = 10;
-/// PutAttributes takes ten instances a call and shares its rate with StopTask and others: five calls a round.
-const MOST_INSTANCES: usize = 50;
+/// PutAttributes takes ten instances a call. The bucket that it shares with StopTask and others holds 100 calls and gains 40 a
+/// second: half of it a round.
+const MOST_INSTANCES: usize = 500;
 
 /// Where a round's tasks are to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,58 @@ pub struct Targets {
     pub instances: BTreeSet<ContainerInstanceArn>,
     /// Task by task, where ECS is expected to put it among these.
     pub places: Vec<ContainerInstanceArn>,
+}
+
+/// How the next tasks of a service that is to be spread, and may be steered, come to where they are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Steered to these.
+    Steered(Targets),
+    /// By ECS's own choice.
+    Unsteered,
+    /// By ECS's own choice, once other services have got the capacity that they are steered to: it might take that.
+    UnsteeredLater,
+}
+
+/// Which way cures the most misplaced tasks in one round of at most `most`; of equal ones ECS's own choice, as long as that cures
+/// one with each task, whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to.
+/// Whoever `is_careful` saw that ECS chose otherwise, and steers.
+///
+/// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is spared.
+pub fn way(
+    cluster: &Cluster,
+    service: &ServiceName,
+    spared: &BTreeSet<TaskArn>,
+    most: u32,
+    is_careful: bool,
+    taken: &BTreeSet<ContainerInstanceArn>,
+    may_take_from_others: bool,
+) -> Way {
+    let Some(targets) = targets(cluster, service, spared, most, is_careful, taken) else { return Way::Unsteered };
+    if is_careful {
+        return Way::Steered(targets);
+    }
+    let unsteered = spread::surely_curing_surge(cluster, service, spared, most) as usize;
+    match unsteered.cmp(&targets.places.len()) {
+        Ordering::Less => Way::Steered(targets),
+        Ordering::Equal if may_take_from_others => Way::Steered(targets),
+        Ordering::Greater if may_take_from_others => Way::UnsteeredLater,
+        Ordering::Equal | Ordering::Greater => Way::Unsteered,
+    }
+}
+
+/// Whether ECS could put a service's next task on one of these instances.
+pub fn could_take(cluster: &Cluster, service: &ServiceName, instances: &BTreeSet<ContainerInstanceArn>) -> bool {
+    if instances.is_empty() {
+        return false;
+    }
+    let index = Index::new(cluster);
+    let Some(view) = View::new(&index, service) else { return false };
+    let admits = |instance: &ContainerInstance| instances.contains(&instance.arn);
+    view.parts.iter().any(|part| {
+        let mut eligible = index.eligible(&part.requirement).into_iter().filter(|instance| admits(instance));
+        eligible.any(|instance| room(&index, view.service, &part.requirement, instance) > 0)
+    })
 }
 
 /// The targets of at most `most` next tasks, each of which cures a misplaced one; none where the service can't be steered, or
@@ -216,6 +272,46 @@ mod tests {
         check("a i-1 web web\nb i-2 web web", 9, false, "");
         // One that is too small takes no part: two and two is even.
         check("a i-1 web web web web\na i-2\na i-3 cpu=100\nservice web cpu=1000", 9, false, "i-2*2");
+    }
+
+    /// How at most nine of service `web`'s next tasks come to where they are missing; as `check` shows it, where they are steered.
+    fn check_way(drawing: &str, may_take_from_others: bool, expected: &str) {
+        let cluster = cluster(drawing);
+        let nothing = (BTreeSet::new(), BTreeSet::new());
+        let way = way(&cluster, &"web".into(), &nothing.0, 9, false, &nothing.1, may_take_from_others);
+        let shown = match way {
+            Way::Steered(targets) => format!("{} steered", targets.places.len()),
+            Way::Unsteered => "unsteered".to_owned(),
+            Way::UnsteeredLater => "unsteered later".to_owned(),
+        };
+        assert_eq!(shown, expected, "{drawing}");
+    }
+
+    #[test]
+    fn none_is_steered_where_ecs_puts_as_many_where_they_are_missing() {
+        let zones = "service web strategy=spread:attribute:ecs.availability-zone";
+        let missing_in_b = format!("a i-1 web web web web web web\nb i-2 web web\n{zones}");
+        check_way(&missing_in_b, false, "unsteered");
+        check_way(&missing_in_b, true, "2 steered");
+        // ECS begins with zones b and c, and that cures one; i-2 lacks two of zone a's.
+        let missing_in_a = "a i-1 web web web web\na i-2\nb i-3 web web web\nc i-4 web web web";
+        check_way(missing_in_a, false, "2 steered");
+        check_way(missing_in_a, true, "2 steered");
+        let missing_in_both = "a i-1 web web web web web\na i-2\nb i-3 web web web web web\nb i-4";
+        check_way(missing_in_both, false, "unsteered");
+        check_way("a i-1 web web\nb i-2 web web", false, "unsteered");
+    }
+
+    #[test]
+    fn ecs_could_take_what_a_service_may_be_placed_on_and_has_capacity() {
+        let cluster = cluster("a i-1 web\na i-2\na i-3 cpu=100\nservice web cpu=1000");
+        let could_take = |instances: &[&str]| {
+            could_take(&cluster, &"web".into(), &instances.iter().map(|name| (*name).into()).collect())
+        };
+        assert!(could_take(&["i-2"]));
+        assert!(could_take(&["i-2", "i-3"]));
+        assert!(!could_take(&["i-3"]), "too small");
+        assert!(!could_take(&[]));
     }
 
     #[test]

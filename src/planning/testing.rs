@@ -34,6 +34,7 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
         services: BTreeMap::new(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        unread_definitions: BTreeSet::new(),
         consolidated_at: None,
         capacity_providers: BTreeMap::new(),
     };

@@ -30,6 +30,7 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
         services: cluster.services.get_key_value(name).map(owned).into_iter().collect(),
         tasks: BTreeMap::new(),
         task_definitions: BTreeMap::new(),
+        unread_definitions: cluster.unread_definitions.clone(),
         consolidated_at: None,
         capacity_providers: BTreeMap::new(),
         container_instances: BTreeMap::new(),

@@ -341,6 +341,34 @@ fn the_cluster_s_figures() {
 }
 
 #[test]
+fn of_more_definitions_than_are_read_those_of_the_worst_services_come_first_and_the_others_say_so() {
+    // One, two and three tasks are misplaced; the fourth service is even, and a daemon runs beside them.
+    let drawing = "a i-1 one one two two two two three three three three three three even log\na i-2 even log\nservice log daemon=true";
+    let mut cluster = testing::cluster(drawing);
+    let short = |arns: &BTreeSet<TaskDefinitionArn>| -> Vec<String> {
+        arns.iter().map(|arn| arn.short().split(':').next().unwrap().to_owned()).collect()
+    };
+    for (most, read, left_out) in [
+        (9, vec!["log", "one", "three", "two"], vec![]),
+        (2, vec!["log", "three", "two"], vec!["one"]),
+        (1, vec!["log", "three"], vec!["one", "two"]),
+    ] {
+        let needed = definitions_needed(&cluster, most);
+        assert_eq!(
+            (short(&needed.read), short(&needed.left_out)),
+            (read.iter().map(|it| (*it).to_owned()).collect(), left_out.iter().map(|it| (*it).to_owned()).collect())
+        );
+    }
+    let needed = definitions_needed(&cluster, 1);
+    cluster.task_definitions.retain(|arn, _| needed.read.contains(arn));
+    cluster.unread_definitions = needed.left_out;
+    let found = measure(&cluster, &Policy::default(), NOW);
+    assert_eq!((found.misplaced_tasks, found.stuck_tasks), (6, 3));
+    let not_read = BTreeMap::from([(Blocked::DefinitionNotRead, 2)]);
+    assert_eq!(found.services[&"two".into()].spread.as_ref().unwrap().stuck, not_read);
+}
+
+#[test]
 fn nothing_is_an_answer_too() {
     check("", "");
     check("service web", "web: balanced, skew 0, 0 domains");
@@ -351,7 +379,7 @@ fn nothing_is_an_answer_too() {
 #[test]
 fn the_production_fleet_measures_as_counted_apart() {
     let Some(cluster) = testing::production() else { return };
-    assert_eq!(definitions_needed(&cluster).len(), 2);
+    assert_eq!(definitions_needed(&cluster, usize::MAX).read.len(), 2);
     let measure = measure(&cluster, &Policy::default(), NOW);
     assert_eq!(measure.services.len(), 87);
     assert_eq!((measure.container_instances, measure.empty_instances), (1523, 577));

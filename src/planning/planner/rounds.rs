@@ -16,7 +16,7 @@ use crate::planning::{
     policy::{Policy, Strategy},
     providers, several,
     spread::{self, Eligible, Layout, Ties},
-    steering,
+    steering::{self, Way},
     tasks::Tasks,
     thin::thin,
     view,
@@ -299,14 +299,17 @@ impl Between for OnCluster<'_> {
         if self.is_shared_out {
             return self.shared_round(&barred, most, course);
         }
-        let targets = self.steers.then(|| {
-            let taken = BTreeSet::new();
-            steering::targets(cluster, name, &barred, most, terms.is_careful, &taken)
-        });
-        let places = targets.flatten().map_or_else(
-            || spread::placements(cluster, name, spread::paced_surge(cluster, name, &barred, most)),
-            |targets| targets.places,
-        );
+        let way = if self.steers {
+            steering::way(cluster, name, &barred, most, terms.is_careful, &BTreeSet::new(), false)
+        } else {
+            Way::Unsteered
+        };
+        let places = match way {
+            Way::Steered(targets) => targets.places,
+            Way::Unsteered | Way::UnsteeredLater => {
+                spread::placements(cluster, name, spread::paced_surge(cluster, name, &barred, most))
+            }
+        };
         let new = self.start(places.into_iter().map(|place| (None, place)));
         let surge = u32::try_from(new.len()).unwrap_or(u32::MAX);
         barred.extend(new.iter().map(|started| started.task.clone()));

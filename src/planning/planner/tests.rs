@@ -167,12 +167,27 @@ fn a_guard_s_reason_is_the_plan_s() {
 #[test]
 fn the_production_fleet_is_planned_to_the_end_when_nothing_limits_it() {
     let Some(cluster) = testing::production() else { return };
-    assert!(!definitions_needed(&cluster).is_empty());
+    assert!(!definitions_needed(&cluster, usize::MAX).read.is_empty());
     let policy = Policy { max_moves: u32::MAX, max_services: u32::MAX, ..threshold(0) };
     let (found, plan) = planned(&cluster, &policy);
     verify(&cluster, &found, &policy, &plan);
     assert_eq!(found.misplaced_tasks, 317);
     assert_eq!(plan.predicted.misplaced_tasks, 0, "{:?}", plan.left_alone);
+}
+
+#[test]
+fn definitions_are_needed_of_services_with_tasks_on_full_instances_first() {
+    let needed = |drawing: &str, policy: &Policy| {
+        let cluster = testing::cluster(drawing);
+        let names = super::definitions_needed(&cluster, &measure(&cluster, policy, NOW), policy, NOW);
+        names.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let one_full = "a i-1 log web web web\nb i-2 log\nc i-3 api";
+    assert_eq!(needed(one_full, &Policy::default()), "web log api");
+    assert_eq!(needed("a i-1 log web\nb i-2 log web", &Policy::default()), "", "nothing is to be levelled");
+    // A service that lacks tasks comes before all others.
+    let lacking = format!("{one_full}\nservice api desired=2 running=1");
+    assert_eq!(needed(&lacking, &Policy { steer: true, ..Policy::default() }), "api web log");
 }
 
 /// Several services on a few instances, some with little room.

@@ -21,6 +21,8 @@ pub enum Blocked {
     KeepsData(DataKept),
     /// Nothing is known of what its tasks take and keep.
     UnknownTaskDefinition,
+    /// Its task definition was not read, since those of worse services come first.
+    DefinitionNotRead,
     /// Its containers take GPUs in a way that can't be counted.
     Gpus(Devices),
     /// Deployed by CodeDeploy, by a controller outside AWS, or by one that this version doesn't know.
@@ -113,6 +115,7 @@ impl Blocked {
             Self::ManagedByEcs => "managed-by-ecs",
             Self::KeepsData(_) => "keeps-data",
             Self::UnknownTaskDefinition => "unknown-task-definition",
+            Self::DefinitionNotRead => "definition-not-read",
             Self::Gpus(_) => "gpus",
             Self::Controller(_) => "deployment-controller",
             Self::Deploying => "deploying",
@@ -174,6 +177,7 @@ impl Blocked {
             Self::ManagedByEcs,
             Self::KeepsData(DataKept::HostPath("/data/pg".to_owned())),
             Self::UnknownTaskDefinition,
+            Self::DefinitionNotRead,
             Self::Gpus(Devices::AllGpus),
             Self::Controller("CODE_DEPLOY".to_owned()),
             Self::Deploying,
@@ -221,6 +225,9 @@ impl fmt::Display for Blocked {
             Self::UnknownTaskDefinition => {
                 formatter.write_str("its task definition can't be read, so nobody knows what its tasks take and keep")
             }
+            Self::DefinitionNotRead => formatter.write_str(
+                "its task definition was not read: a run reads those of the services with the most misplaced tasks",
+            ),
             Self::Gpus(devices) => write!(formatter, "its containers take {devices}, which this job can't count"),
             Self::Controller(name) => write!(formatter, "its deployment controller is {name}"),
             Self::Deploying => formatter.write_str("a deployment is under way"),

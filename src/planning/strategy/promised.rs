@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::planning::{
     model::{Cluster, ContainerInstanceArn, ServiceName},
-    spread, view,
+    spread, steering, view,
 };
 
 /// What a service in hand is asked to have.
@@ -18,13 +18,32 @@ pub struct Promised {
     pub targets: BTreeSet<ContainerInstanceArn>,
 }
 
+impl Promised {
+    /// How many of its tasks have no place yet.
+    fn without_place(&self, cluster: &Cluster) -> u32 {
+        let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(&self.name)).count();
+        self.tasks.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX))
+    }
+}
+
+/// Whether a task that is asked for, and that ECS places by its own choice, may yet come to one of these container instances.
+pub(super) fn may_come_to(
+    cluster: &Cluster,
+    promised: &[Promised],
+    instances: &BTreeSet<ContainerInstanceArn>,
+) -> bool {
+    promised.iter().any(|of_service| {
+        let is_open = of_service.targets.is_empty() && of_service.without_place(cluster) > 0;
+        is_open && steering::could_take(cluster, &of_service.name, instances)
+    })
+}
+
 /// The cluster with those tasks of other services in hand in it that are asked for and have no place yet, where they are
 /// expected: so that two services are not promised the same capacity.
 pub fn with_promised<'a>(cluster: &'a Cluster, promised: &[Promised]) -> Cow<'a, Cluster> {
     let mut crowded = Cow::Borrowed(cluster);
-    for Promised { name, tasks, targets } in promised {
-        let there = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-        let missing = tasks.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
+    for of_service in promised {
+        let (Promised { name, targets, .. }, missing) = (of_service, of_service.without_place(cluster));
         let places = if targets.is_empty() {
             spread::placements(&crowded, name, missing)
         } else {
@@ -37,4 +56,23 @@ pub fn with_promised<'a>(cluster: &'a Cluster, promised: &[Promised]) -> Cow<'a,
         }
     }
     crowded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::testing::cluster;
+
+    #[test]
+    fn only_a_task_without_a_place_that_ecs_places_by_its_own_choice_may_come_to_an_instance() {
+        let cluster = cluster("a i-1 web\na i-2\nservice web desired=1");
+        let may_come = |tasks: u32, targets: &[&str]| {
+            let targets = targets.iter().map(|name| (*name).into()).collect();
+            let promised = Promised { name: "web".into(), tasks, targets };
+            may_come_to(&cluster, &[promised], &["i-2".into()].into())
+        };
+        assert!(may_come(2, &[]));
+        assert!(!may_come(1, &[]), "all have a place");
+        assert!(!may_come(2, &["i-1"]), "steered elsewhere");
+    }
 }

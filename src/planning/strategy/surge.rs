@@ -31,7 +31,7 @@ use super::{
     REFUSALS, Record, SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
     fence::{self, Whose, Written},
     last_note,
-    promised::{Promised, with_promised},
+    promised::{self, Promised, with_promised},
 };
 use crate::planning::{
     bounds::ceiling,
@@ -43,7 +43,9 @@ use crate::planning::{
     moves::Move,
     notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
     plan::PATIENCE,
-    several, spread, steering, view,
+    several, spread,
+    steering::{self, Way},
+    view,
 };
 
 /// How long after a scale-in its victims may still be listed, before that is given up on.
@@ -398,11 +400,25 @@ impl Surge {
                     let wanted = relocations.wanted(crowded, &barred, taken);
                     steering::to(crowded, &service.name, &wanted, most)
                 }
-                None => steering::targets(crowded, &service.name, &barred, most, is_careful, taken),
+                None => {
+                    // What is promised to others stands in `crowded` already; ECS knows nothing of it.
+                    let may_take = steering::could_take(seen.cluster, &service.name, taken);
+                    match steering::way(crowded, &service.name, &barred, most, is_careful, taken, may_take) {
+                        Way::Steered(targets) => Some(targets),
+                        Way::Unsteered => None,
+                        Way::UnsteeredLater => return Err(Turn::Take(Step::Wait(None))),
+                    }
+                }
             }
         } else {
             None
         };
+        // What ECS places for others by its own choice may take the very capacity that is steered to: it comes first.
+        if let Some(targets) = &targets
+            && promised::may_come_to(seen.cluster, seen.promised, &targets.instances)
+        {
+            return Err(Turn::Take(Step::Wait(None)));
+        }
         let (surge, targets, steer) = match targets {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
