@@ -5,8 +5,8 @@
 
 mod act;
 mod board;
-mod hand;
 mod look;
+mod service_in_hand;
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,7 +17,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-use self::{board::Board, hand::Hand};
+use self::{board::Board, service_in_hand::ServiceInHand};
 use crate::{
     aws::{
         Target,
@@ -207,7 +207,7 @@ pub async fn recover(
 ) -> Vec<Finished> {
     let queue = leftovers
         .into_iter()
-        .filter_map(|(name, leftover)| Some(Hand::recovered(cluster.services.get(&name)?, leftover, bounds)))
+        .filter_map(|(name, leftover)| Some(ServiceInHand::recovered(cluster.services.get(&name)?, leftover, bounds)))
         .collect();
     work(target, cluster, queue, bounds, Spent::on(&[]), &Trust::default()).await
 }
@@ -223,10 +223,10 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
             finished.extend(arrivals);
         }
         let in_turn = plan.services.iter().filter(|service| service.turn() == turn);
-        let queue: VecDeque<Hand> =
-            in_turn.filter_map(|service| Hand::planned(service, cluster, &finished, bounds)).collect();
+        let queue: VecDeque<ServiceInHand> =
+            in_turn.filter_map(|service| ServiceInHand::planned(service, cluster, &finished, bounds)).collect();
         if turn == Turn::Levelling && finished.iter().any(|done| holds_up_levelling(&done.ending)) {
-            finished.extend(queue.into_iter().map(|hand| hand.never_begun(Ending::SpreadFirst)));
+            finished.extend(queue.into_iter().map(|service| service.never_begun(Ending::SpreadFirst)));
             continue;
         }
         let before = Spent::on(&finished);
@@ -265,7 +265,7 @@ async fn level_on(
         let before = Spent::on(finished);
         let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &moved);
         let planned = planned.iter().filter(|service| !given_up.contains(&service.name));
-        let queue = planned.filter_map(|service| Hand::planned(service, cluster, finished, bounds)).collect();
+        let queue = planned.filter_map(|service| ServiceInHand::planned(service, cluster, finished, bounds)).collect();
         newest = work(target, cluster, queue, bounds, before, trust).await;
     }
 }
@@ -283,7 +283,7 @@ async fn await_arrivals(
     for room in &plan.rooms {
         let mut of_it = moved.iter().filter(|done| room.movers.contains(&done.name));
         match of_it.find(|done| done.ending != Ending::Relocated) {
-            None => queue.extend(Hand::awaited(room, cluster, bounds)),
+            None => queue.extend(ServiceInHand::awaited(room, cluster, bounds)),
             Some(Finished { name, ending, .. }) => {
                 let ending = Ending::RoomNotMade(format!("{name}: {ending}"));
                 let record = Record::default();
@@ -299,15 +299,15 @@ async fn await_arrivals(
 /// What has come of a call.
 enum Event {
     /// These were asked for then.
-    Looked(Vec<Hand>, Timestamp, Result<BTreeMap<ServiceName, Sighting>, Failure>),
-    Stepped(Box<Hand>),
+    Looked(Vec<ServiceInHand>, Timestamp, Result<BTreeMap<ServiceName, Sighting>, Failure>),
+    Stepped(Box<ServiceInHand>),
 }
 
 /// All services, so many at a time: each is looked at, takes its steps, and waits for its next look.
 async fn work(
     target: Target<'_>,
     cluster: &mut Cluster,
-    mut queue: VecDeque<Hand>,
+    mut queue: VecDeque<ServiceInHand>,
     bounds: &Bounds<'_>,
     before: Spent,
     trust: &Trust,
@@ -315,7 +315,7 @@ async fn work(
     let board = RefCell::new(Board::default());
     let shared = &Shared { target, cluster: RefCell::new(cluster), bounds, board, before, trust };
     let mut finished: Vec<Finished> = Vec::new();
-    let mut waiting: Vec<Hand> = Vec::new();
+    let mut waiting: Vec<ServiceInHand> = Vec::new();
     let mut under_way: FuturesUnordered<LocalBoxFuture<'_, Event>> = FuturesUnordered::new();
     let (mut in_hand, mut is_over, mut is_signalled) = (0_usize, false, false);
     loop {
@@ -332,23 +332,23 @@ async fn work(
         if is_over {
             // What is unfinished is noted in the cluster, and the next run's to finish.
             in_hand -= waiting.len();
-            finished.extend(waiting.drain(..).chain(queue.drain(..)).map(Hand::abandoned));
+            finished.extend(waiting.drain(..).chain(queue.drain(..)).map(ServiceInHand::abandoned));
         }
         if in_hand == 0 {
             return finished;
         }
-        let due: Vec<Hand> = waiting.extract_if(.., |hand| hand.wakes_at <= Instant::now()).collect();
+        let due: Vec<ServiceInHand> = waiting.extract_if(.., |service| service.wakes_at <= Instant::now()).collect();
         let mut due = due.into_iter().peekable();
         while due.peek().is_some() {
-            let batch: Vec<Hand> = due.by_ref().take(SERVICE_BATCH).collect();
+            let batch: Vec<ServiceInHand> = due.by_ref().take(SERVICE_BATCH).collect();
             under_way.push(look_at(target, batch, bounds.clock.now()).boxed_local());
         }
-        let next_look = waiting.iter().map(|hand| hand.wakes_at).min();
+        let next_look = waiting.iter().map(|service| service.wakes_at).min();
         tokio::select! {
             biased;
             Some(event) = under_way.next(), if !under_way.is_empty() => match event {
-                Event::Looked(hands, asked_at, sightings) => {
-                    for mut hand in hands {
+                Event::Looked(services, asked_at, sightings) => {
+                    for mut hand in services {
                         hand.take_look(&sightings, asked_at, shared);
                         under_way.push(async move {
                             hand.take_steps(shared).await;
@@ -363,7 +363,7 @@ async fn work(
                         trust.hear(&done.ending);
                         finished.push(done);
                     }
-                    let waits = waiting.iter().map(Hand::waits_for);
+                    let waits = waiting.iter().map(ServiceInHand::waits_for);
                     bounds.progress.waiting(bounds.elapsed(), bounds.policy.deadline, waits);
                 }
             },
@@ -380,8 +380,8 @@ async fn work(
 }
 
 /// What was asked for at a moment may have changed since: an answer can be long on its way, and a process can be paused.
-async fn look_at(target: Target<'_>, hands: Vec<Hand>, asked_at: Timestamp) -> Event {
-    let names: Vec<ServiceName> = hands.iter().map(|hand| hand.name.clone()).collect();
+async fn look_at(target: Target<'_>, services: Vec<ServiceInHand>, asked_at: Timestamp) -> Event {
+    let names: Vec<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let sightings = target.services(&names).await;
-    Event::Looked(hands, asked_at, sightings)
+    Event::Looked(services, asked_at, sightings)
 }

@@ -1,4 +1,4 @@
-//! One run as a story: read the cluster, measure, plan, act, look again, publish, report.
+//! One run: read the cluster, measure, plan, act, look again, publish, report.
 
 mod lease;
 mod trigger;
@@ -115,14 +115,14 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
     let left = config.policy.deadline.saturating_sub(edge.clock.elapsed().saturating_sub(began));
     clients.patience.set_deadline(Instant::now() + left);
     let target = Target { clients: &clients, cluster };
-    let story =
-        Story { config, edge, target, began: Cell::new(began), read_at: Cell::new(began), found: RefCell::default() };
-    if let Err(error) = Box::pin(story.tell(&mut report)).await {
+    let run =
+        OneRun { config, edge, target, began: Cell::new(began), read_at: Cell::new(began), found: RefCell::default() };
+    if let Err(error) = Box::pin(run.carry_out(&mut report)).await {
         report.fail(&error);
     }
     clients.patience.allow_last_calls();
-    if let Some(found) = story.found.take()
-        && let Err(error) = Box::pin(story.publish(&found, &report)).await
+    if let Some(found) = run.found.take()
+        && let Err(error) = Box::pin(run.publish(&found, &report)).await
     {
         report.fail(&error);
     }
@@ -132,7 +132,7 @@ pub async fn run(config: &Config, cluster: &str, edge: &Edge) -> Report {
 }
 
 /// One run on one cluster.
-struct Story<'a> {
+struct OneRun<'a> {
     config: &'a Config,
     edge: &'a Edge,
     target: Target<'a>,
@@ -144,9 +144,9 @@ struct Story<'a> {
     found: RefCell<Option<Measure>>,
 }
 
-impl Story<'_> {
+impl OneRun<'_> {
     /// Whatever it ends with, what was measured and done stands in the report by then.
-    async fn tell(&self, report: &mut Report) -> Result<()> {
+    async fn carry_out(&self, report: &mut Report) -> Result<()> {
         let shutdown = &self.edge.shutdown;
         if let Some(instance) = &self.config.trigger_instance {
             let unwanted = trigger::unwanted(self.target, instance, self.edge.own_task.as_ref());
@@ -159,7 +159,7 @@ impl Story<'_> {
                 return Ok(());
             }
             if !self.config.dry_run {
-                return Box::pin(self.tell_of_event(report)).await;
+                return Box::pin(self.carry_out_for_event(report)).await;
             }
         }
         let Some(looked) = shutdown.unless_asked(Box::pin(self.look(report))).await else {
@@ -192,7 +192,7 @@ impl Story<'_> {
 
     /// A run that an event started takes the lease before it reads the cluster: of many container instances that join at once
     /// each starts a run, and one of those runs reads all, the others next to nothing.
-    async fn tell_of_event(&self, report: &mut Report) -> Result<()> {
+    async fn carry_out_for_event(&self, report: &mut Report) -> Result<()> {
         let shutdown = &self.edge.shutdown;
         let turn = async {
             tokio::time::sleep(trigger::stagger(&self.edge.run_id)).await;

@@ -9,15 +9,15 @@
 //! So instances are emptied greedily, in each of several orders, and the best outcome is bettered for as long as a fixed number
 //! of trials lasts.
 
-mod floor;
+mod emptying;
 mod largest;
 pub mod price;
+mod problem;
 mod search;
-mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{floor::Floor, search::best, state::State};
+use self::{emptying::Emptying, problem::Problem, search::best};
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
     placement::Index,
@@ -42,35 +42,35 @@ pub fn consolidation(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Cons
             Err(why) => drop(fixed.insert(service.name.clone(), why)),
         }
     }
-    let floor = Floor::new(&index, relocatable, policy);
-    let best = best(&floor);
-    Consolidation { freed: freed(&floor, &best), kept: kept(&best), fixed }
+    let problem = Problem::new(&index, relocatable, policy);
+    let best = best(&problem);
+    Consolidation { freed: freed(&problem, &best), kept: kept(&best), fixed }
 }
 
 /// The emptied instances with their moves, in the order of emptying.
-fn freed(floor: &Floor<'_>, state: &State<'_, '_>) -> Vec<Freed> {
-    let arn = |site: usize| &floor.sites[site].instance.arn;
+fn freed(problem: &Problem<'_>, emptying: &Emptying<'_, '_>) -> Vec<Freed> {
+    let arn = |site: usize| &problem.sites[site].instance.arn;
     let of_site = |site: &usize| {
-        let moves = floor.sites[*site].items.iter().filter_map(|item| {
-            let (kind, task) = (&floor.kinds[floor.items[*item].kind], floor.items[*item].task);
-            let to = arn(state.target_of(*item)?).clone();
+        let moves = problem.sites[*site].items.iter().filter_map(|item| {
+            let (mover, task) = (&problem.movers[problem.items[*item].mover], problem.items[*item].task);
+            let to = arn(emptying.target_of(*item)?).clone();
             let a_move = Move { task: task.arn.clone(), from: arn(*site).clone(), to };
-            Some((kind.relocatable.service.name.clone(), a_move))
+            Some((mover.relocatable.service.name.clone(), a_move))
         });
         Freed { instance: arn(*site).clone(), moves: moves.collect() }
     };
-    state.emptied().iter().map(of_site).filter(|freed| !freed.moves.is_empty()).collect()
+    emptying.emptied().iter().map(of_site).filter(|freed| !freed.moves.is_empty()).collect()
 }
 
 /// Why the rest stays: what stands in the way of each alone.
-fn kept(state: &State<'_, '_>) -> BTreeMap<Kept, u32> {
+fn kept(emptying: &Emptying<'_, '_>) -> BTreeMap<Kept, u32> {
     let mut kept = BTreeMap::new();
     // A copy for each would be as many copies of the whole cluster; what is refused leaves no trace.
-    let mut trial = state.clone();
-    for site in state.open_sites() {
+    let mut trial = emptying.clone();
+    for site in emptying.open_sites() {
         match trial.empty(site) {
             Err(why) => *kept.entry(why).or_default() += 1,
-            Ok(()) => trial = state.clone(),
+            Ok(()) => trial = emptying.clone(),
         }
     }
     kept

@@ -1,17 +1,17 @@
 //! Making room: a service lacks tasks because none fits anywhere, though the cluster has room enough in pieces. Which tasks of
 //! other services have to go elsewhere so that it fits.
 //!
-//! Nothing is done to the service itself: once there is room, ECS places its task. Movers go where was room from the start, never
+//! Nothing is done to the service itself: once there is room, ECS places its task. ServiceMoves go where was room from the start, never
 //! onto an instance that is being cleared; so all moves can be made in any order, but for chains, in which one makes room
 //! for another.
 
-mod ground;
+mod problem;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
-    ground::{Asker, Ground, State},
+    problem::{Placing, Problem, Trial},
     search::{Limits, Search},
 };
 use super::{
@@ -31,7 +31,7 @@ pub struct Making {
     /// Those for which room is made.
     pub rooms: Vec<Room>,
     /// The moves, by service in the order in which they were thought of.
-    pub movers: Vec<Movers>,
+    pub movers: Vec<ServiceMoves>,
     /// Those for which none is made, and why.
     pub left_alone: BTreeMap<ServiceName, LeftAlone>,
     /// Where each lacking task is expected, of those that had room without any move as well.
@@ -40,7 +40,7 @@ pub struct Making {
 
 /// The tasks of one service that go elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Movers {
+pub struct ServiceMoves {
     /// The service.
     pub service: ServiceName,
     /// Task by task.
@@ -87,24 +87,24 @@ pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
     let has =
         |service: &Service| index.tasks_of(service).len() as u64 * 1_000 / u64::from(service.desired_count.max(1));
     services.sort_by_key(|service| (has(service), &service.name));
-    let ground = Ground::new(&index, policy, now, &services.iter().map(|service| &service.name).collect());
-    let mut state = State::default();
+    let problem = Problem::new(&index, policy, now, &services.iter().map(|service| &service.name).collect());
+    let mut trial = Trial::default();
     for service in services {
-        state = make_room(&ground, state, service, policy, now, &mut making);
+        trial = make_room(&problem, trial, service, policy, now, &mut making);
     }
-    making.movers = movers(&ground, &state);
+    making.movers = movers(&problem, &trial);
     making
 }
 
 fn make_room<'a>(
-    ground: &Ground<'a>,
-    before: State<'a>,
+    problem: &Problem<'a>,
+    before: Trial<'a>,
     service: &'a Service,
     policy: &Policy,
     now: Timestamp,
     making: &mut Making,
-) -> State<'a> {
-    let tasks = ground.index.tasks_of(service);
+) -> Trial<'a> {
+    let tasks = problem.index.tasks_of(service);
     let lacking = lacking_tasks(service, tasks);
     let not_helped = not_helped(service, tasks, policy, now);
     let leave_alone = |making: &mut Making, reason: LeftAlone| {
@@ -113,7 +113,7 @@ fn make_room<'a>(
         }
     };
     let told = || service.newest_failure.as_ref().map(|event| event.message.clone());
-    let Some(asker) = Asker::of(ground.index, service) else {
+    let Some(placing) = Placing::of(problem.index, service) else {
         if told().is_some() && !policy.steer {
             leave_alone(making, LeftAlone::NeedsSteering { tasks: lacking });
         }
@@ -122,25 +122,25 @@ fn make_room<'a>(
     // What fits is ECS's to place, whoever the service is; and that room is then nobody else's.
     let may_move = not_helped.is_none() && policy.steer;
     let moves = if may_move { policy.max_moves as usize } else { 0 };
-    let search = Search::new(ground, &asker, Limits { moves, services: policy.max_services as usize });
-    let (mut state, mut made, mut fitting, mut places) = (before.clone(), 0, 0, Vec::new());
+    let search = Search::new(problem, &placing, Limits { moves, services: policy.max_services as usize });
+    let (mut trial, mut made, mut fitting, mut places) = (before.clone(), 0, 0, Vec::new());
     while made + fitting < lacking {
-        let Some(found) = search.one_more(&state) else { break };
-        let is_made = found.state.is_cleared(found.place);
+        let Some(found) = search.one_more(&trial) else { break };
+        let is_made = found.trial.is_cleared(found.place);
         *(if is_made { &mut made } else { &mut fitting }) += 1;
-        places.push((service.name.clone(), ground.instances[found.place].arn.clone()));
-        state = found.state;
+        places.push((service.name.clone(), problem.instances[found.place].arn.clone()));
+        trial = found.trial;
     }
     let nowhere = lacking - fitting;
     if nowhere == 0 {
         making.places.extend(places);
-        return state;
+        return trial;
     }
-    let steps = &state.steps[before.steps.len()..];
-    let is_reviewed = |step: &ground::Step<'a>| {
-        let planned = policy.reviewed.as_ref().map(|reviewed| reviewed.services.get(ground.name(step.mover)));
+    let steps = &trial.steps[before.steps.len()..];
+    let is_reviewed = |step: &problem::Step<'a>| {
+        let planned = policy.reviewed.as_ref().map(|reviewed| reviewed.services.get(problem.name(step.mover)));
         planned.is_none_or(|planned| {
-            planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == ground.a_move(step)))
+            planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == problem.a_move(step)))
         })
     };
     if made == 0 {
@@ -156,24 +156,24 @@ fn make_room<'a>(
             tasks: made,
             lacking: nowhere,
             wanted: service.desired_count - (nowhere - made),
-            movers: steps.iter().map(|step| ground.name(step.mover).clone()).collect(),
+            movers: steps.iter().map(|step| problem.name(step.mover).clone()).collect(),
             moves: u32::try_from(steps.len()).unwrap_or(u32::MAX),
         });
     }
     making.places.extend(places);
-    state
+    trial
 }
 
-fn movers<'a>(ground: &Ground<'a>, state: &State<'a>) -> Vec<Movers> {
-    let mut movers: Vec<(usize, Movers)> = Vec::new();
-    for step in &state.steps {
-        let a_move = ground.a_move(step);
+fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
+    let mut movers: Vec<(usize, ServiceMoves)> = Vec::new();
+    for step in &trial.steps {
+        let a_move = problem.a_move(step);
         if let Some((_, movers)) = movers.iter_mut().find(|(mover, _)| *mover == step.mover) {
             movers.moves.push(a_move);
         } else {
-            let waits = state.second.contains(&step.mover);
-            let service = ground.name(step.mover).clone();
-            movers.push((step.mover, Movers { service, moves: vec![a_move], waits }));
+            let waits = trial.second.contains(&step.mover);
+            let service = problem.name(step.mover).clone();
+            movers.push((step.mover, ServiceMoves { service, moves: vec![a_move], waits }));
         }
     }
     movers.into_iter().map(|(_, movers)| movers).collect()

@@ -252,15 +252,15 @@ fn try_to_level(
 /// Tasks that make room, and those that are expected to start there.
 fn make_room(
     foreseen: &mut Cluster,
-    movers: Vec<making_room::Movers>,
+    movers: Vec<making_room::ServiceMoves>,
     places: &[(ServiceName, ContainerInstanceArn)],
 ) -> Vec<ServicePlan> {
     for (number, a_move) in movers.iter().flat_map(|movers| &movers.moves).enumerate() {
         view::relocate(foreseen, &a_move.task, &a_move.to, number);
     }
     view::start(foreseen, places);
-    let of_service = |movers: making_room::Movers| {
-        let making_room::Movers { service: name, moves, waits } = movers;
+    let of_service = |movers: making_room::ServiceMoves| {
+        let making_room::ServiceMoves { service: name, moves, waits } = movers;
         let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
         ServicePlan {
             name,

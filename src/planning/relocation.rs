@@ -11,7 +11,7 @@ use super::{
     providers::shared_out,
     reason::{Blocked, Fixed, Unmeasured},
     settings::ServiceSettings,
-    spread::View,
+    spread::ServiceParts,
     steering::steerable_part,
     view::is_foreseen,
 };
@@ -90,9 +90,9 @@ pub(super) fn one_relocatable<'a>(
     if !matches!(settings.strategy, Strategy::Auto | Strategy::Surge) {
         return Err(Fixed::Strategy(settings.strategy));
     }
-    let mut view = View::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
-    steerable_part(index.cluster, &view).ok_or(Fixed::Unsteerable)?;
-    let part = view.parts.pop().ok_or(Fixed::Unsteerable)?;
+    let mut service_parts = ServiceParts::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
+    steerable_part(index.cluster, &service_parts).ok_or(Fixed::Unsteerable)?;
+    let part = service_parts.parts.pop().ok_or(Fixed::Unsteerable)?;
     if let Some(why) = no_surge(index, service, Some(definition), iter::once(&part.requirement)) {
         return Err(Fixed::Blocked(why));
     }

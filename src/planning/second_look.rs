@@ -14,13 +14,13 @@ pub const AFTER: Duration = Duration::from_secs(30);
 pub struct Change {
     /// The instance, as people call it.
     pub instance: String,
-    /// What.
-    pub what: What,
+    /// Of which kind it is.
+    pub kind: ChangeKind,
 }
 
 /// What can have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum ChangeKind {
     /// It takes tasks now, and did not before.
     Usable,
     /// It takes no tasks any more.
@@ -37,13 +37,13 @@ pub enum What {
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.what {
-            What::Usable => "takes tasks again",
-            What::Unusable => "takes no tasks any more",
-            What::Drains => "is drained, or no longer",
-            What::Joined => "has joined",
-            What::Gone => "is gone",
-            What::Differs => "has other attributes, size or capacity provider",
+        let what = match self.kind {
+            ChangeKind::Usable => "takes tasks again",
+            ChangeKind::Unusable => "takes no tasks any more",
+            ChangeKind::Drains => "is drained, or no longer",
+            ChangeKind::Joined => "has joined",
+            ChangeKind::Gone => "is gone",
+            ChangeKind::Differs => "has other attributes, size or capacity provider",
         };
         write!(formatter, "container instance {} {what}", self.instance)
     }
@@ -56,30 +56,30 @@ pub type Instances = BTreeMap<ContainerInstanceArn, Arc<ContainerInstance>>;
 /// time, and each step looks at it anew.
 pub fn changes(before: &Instances, now: &Instances) -> Vec<Change> {
     let gone = before.iter().filter(|(arn, _)| !now.contains_key(*arn));
-    let gone = gone.map(|(_, instance)| Change { instance: instance.label().to_owned(), what: What::Gone });
+    let gone = gone.map(|(_, instance)| Change { instance: instance.label().to_owned(), kind: ChangeKind::Gone });
     let changed = now.iter().filter_map(|(arn, instance)| {
-        let what = match before.get(arn) {
-            None => Some(What::Joined),
+        let kind = match before.get(arn) {
+            None => Some(ChangeKind::Joined),
             Some(before) => difference(before, instance),
         };
-        what.map(|what| Change { instance: instance.label().to_owned(), what })
+        kind.map(|kind| Change { instance: instance.label().to_owned(), kind })
     });
     gone.chain(changed).collect()
 }
 
-fn difference(before: &ContainerInstance, now: &ContainerInstance) -> Option<What> {
+fn difference(before: &ContainerInstance, now: &ContainerInstance) -> Option<ChangeKind> {
     match (before.is_usable(), now.is_usable()) {
-        (false, true) => return Some(What::Usable),
-        (true, false) => return Some(What::Unusable),
+        (false, true) => return Some(ChangeKind::Usable),
+        (true, false) => return Some(ChangeKind::Unusable),
         (true, true) | (false, false) => {}
     }
     if before.status != now.status {
-        return Some(What::Drains);
+        return Some(ChangeKind::Drains);
     }
     let asked_of = |instance: &ContainerInstance| {
         (instance.registered, instance.attributes.clone(), instance.capacity_provider.clone())
     };
-    (asked_of(before) != asked_of(now)).then_some(What::Differs)
+    (asked_of(before) != asked_of(now)).then_some(ChangeKind::Differs)
 }
 
 #[cfg(test)]

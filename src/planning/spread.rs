@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(super) use self::{
     layout::{Eligible, Layout, Ties},
     pace::paced_surge as paced_surge_in,
-    spots::{Spot, View, equal_spots, fill, spots, take, tasks_by_leaf, tree},
+    spots::{ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     victims::victims as victims_in,
 };
 use super::{

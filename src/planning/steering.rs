@@ -10,7 +10,7 @@ use super::{
     notes::owners_constraints,
     parts::{Part, room},
     placement::Index,
-    spread::{self, Spot, View, equal_spots, fill, spots, take, tasks_by_leaf, tree},
+    spread::{self, ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     view,
 };
 
@@ -73,11 +73,11 @@ pub fn could_take(cluster: &Cluster, service: &ServiceName, instances: &BTreeSet
         return false;
     }
     let index = Index::new(cluster);
-    let Some(view) = View::new(&index, service) else { return false };
+    let Some(service_parts) = ServiceParts::new(&index, service) else { return false };
     let admits = |instance: &ContainerInstance| instances.contains(&instance.arn);
-    view.parts.iter().any(|part| {
+    service_parts.parts.iter().any(|part| {
         let mut eligible = index.eligible(&part.requirement).into_iter().filter(|instance| admits(instance));
-        eligible.any(|instance| room(&index, view.service, &part.requirement, instance) > 0)
+        eligible.any(|instance| room(&index, service_parts.service, &part.requirement, instance) > 0)
     })
 }
 
@@ -98,14 +98,14 @@ pub fn targets(
 ) -> Option<Targets> {
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
-    let view = View::new(&index, service)?;
-    let part = steerable_part(cluster, &view)?;
-    let movable = view.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
+    let service_parts = ServiceParts::new(&index, service)?;
+    let part = steerable_part(cluster, &service_parts)?;
+    let movable = service_parts.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let mut spots = spots(&index, view.service, part);
+    let mut spots = spots(&index, service_parts.service, part);
     spots.retain(|spot| spot.room > 0 && !taken.contains(&spot.instance.arn));
     spots.sort_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
-    let zones_stay = view.service.availability_zone_rebalancing && part.levels.begin_with_zones();
+    let zones_stay = service_parts.service.availability_zone_rebalancing && part.levels.begin_with_zones();
     let missing = missing(&index, part, &spots, zones_stay);
     let (first, _) = missing.first()?;
     let neighbours = &first[..first.len().saturating_sub(1)];
@@ -130,9 +130,9 @@ pub fn to(
 ) -> Option<Targets> {
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
-    let view = View::new(&index, service)?;
-    let part = steerable_part(cluster, &view)?;
-    let mut spots = spots(&index, view.service, part);
+    let service_parts = ServiceParts::new(&index, service)?;
+    let part = steerable_part(cluster, &service_parts)?;
+    let mut spots = spots(&index, service_parts.service, part);
     spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
     let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room);
@@ -181,11 +181,11 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
 /// The part of a service that can be steered, if it can: its only one, since which capacity provider takes the next task is
 /// ECS's choice, and one without a target would leave it without a place; and with its task definition counted in it may have
 /// one constraint more.
-pub(super) fn steerable_part<'b, 'a>(cluster: &Cluster, view: &'b View<'a>) -> Option<&'b Part<'a>> {
-    let [part] = view.parts.as_slice() else { return None };
-    let definition = cluster.task_definitions.get(&view.service.task_definition);
+pub(super) fn steerable_part<'b, 'a>(cluster: &Cluster, service_parts: &'b ServiceParts<'a>) -> Option<&'b Part<'a>> {
+    let [part] = service_parts.parts.as_slice() else { return None };
+    let definition = cluster.task_definitions.get(&service_parts.service.task_definition);
     let of_definition = definition.map_or(0, |definition| definition.placement_constraints.len());
-    let constraints = owners_constraints(&view.service.placement_constraints).len() + of_definition;
+    let constraints = owners_constraints(&service_parts.service.placement_constraints).len() + of_definition;
     (constraints < MOST_CONSTRAINTS).then_some(part)
 }
 

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{InstanceReport, TasksOfService};
 use crate::planning::{
-    even,
+    even_shares,
     imbalance::Measure,
     model::{Cluster, ServiceName},
     plan::Plan,
@@ -24,7 +24,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
         }
     }
     for name in most_uneven(measure) {
-        let shares = even::shares(cluster, name);
+        let shares = even_shares::even_shares(cluster, name);
         for (instance, of_instance) in &mut tasks {
             // Where nothing of it should be, that is none.
             if let Some(there) = of_instance.get_mut(name.as_str()) {

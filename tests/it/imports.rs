@@ -1,6 +1,6 @@
 //! Which part of the code imports which: never in a circle, and planning nothing but itself and a few pure crates.
 //!
-//! A module is a file; its path is that of the file, so `src/planning/consolidate/floor.rs` is `planning::consolidate::floor`.
+//! A module is a file; its path is that of the file, so `src/planning/consolidate/problem.rs` is `planning::consolidate::problem`.
 //! A folder's modules are looked at together, each with all that lies below it: a parent and its children count as one from
 //! outside, and among themselves the children may not form a circle either.
 
@@ -87,7 +87,7 @@ impl Crate {
     }
 }
 
-/// `planning/consolidate/floor.rs` as `[planning, consolidate, floor]`; the file that speaks for a folder has the folder's.
+/// `planning/consolidate/problem.rs` as `[planning, consolidate, problem]`; the file that speaks for a folder has the folder's.
 fn module(path: &Path) -> Vec<String> {
     let mut segments: Vec<String> =
         path.with_extension("").iter().map(|segment| segment.to_str().unwrap().to_owned()).collect();

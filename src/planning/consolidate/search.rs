@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{floor::Floor, state::State};
+use super::{emptying::Emptying, problem::Problem};
 
 /// How many sites may be copied, tried and looked at in all while an outcome is bettered: about a second's work. A count, so that
 /// the same cluster gives the same plan on any machine.
@@ -27,10 +27,10 @@ impl Order {
     const ALL: [Self; 5] = [Self::FewestTasks, Self::Emptiest, Self::LeastReserved, Self::Smallest, Self::Dearest];
 
     /// The least comes first.
-    fn key(self, floor: &Floor<'_>, site: usize) -> (u128, Reverse<i64>) {
-        let it = &floor.sites[site];
-        let volume: u128 = it.items.iter().map(|item| u128::from(floor.volume_of_item(*item))).sum();
-        let registered = u128::from(floor.volume_of_site(site));
+    fn key(self, problem: &Problem<'_>, site: usize) -> (u128, Reverse<i64>) {
+        let it = &problem.sites[site];
+        let volume: u128 = it.items.iter().map(|item| u128::from(problem.volume_of_item(*item))).sum();
+        let registered = u128::from(problem.volume_of_site(site));
         let price = u128::try_from(it.price).unwrap_or(1).max(1);
         let key = match self {
             Self::FewestTasks => it.items.len() as u128,
@@ -44,9 +44,9 @@ impl Order {
 }
 
 /// The best that is found.
-pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
-    let mut best = State::new(floor);
-    if let Some(wished) = &floor.wished {
+pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
+    let mut best = Emptying::new(problem);
+    if let Some(wished) = &problem.wished {
         for site in wished.values() {
             if best.was_empty(*site) && best.holds(*site) == 0 && best.closed_sites().any(|closed| closed == *site) {
                 best.open(*site);
@@ -57,21 +57,22 @@ pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
         return best;
     }
     for order in Order::ALL {
-        let mut state = State::new(floor);
-        state.empty_all(order, None);
-        take_better(&mut best, state);
+        let mut emptying = Emptying::new(problem);
+        emptying.empty_all(order, None);
+        take_better(&mut best, emptying);
     }
     // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open.
-    for least in sizes_to_open(floor) {
+    for least in sizes_to_open(problem) {
         for order in [Order::Smallest, Order::LeastReserved] {
-            let mut state = State::new(floor);
-            let large: Vec<usize> = state.closed_sites().filter(|site| floor.volume_of_site(*site) >= least).collect();
+            let mut emptying = Emptying::new(problem);
+            let large: Vec<usize> =
+                emptying.closed_sites().filter(|site| problem.volume_of_site(*site) >= least).collect();
             for site in &large {
-                state.open(*site);
+                emptying.open(*site);
             }
-            state.empty_all(order, None);
-            state.close(large);
-            take_better(&mut best, state);
+            emptying.empty_all(order, None);
+            emptying.close(large);
+            take_better(&mut best, emptying);
         }
     }
     let mut budget = BUDGET;
@@ -91,9 +92,9 @@ pub(super) fn best<'f, 'a>(floor: &'f Floor<'a>) -> State<'f, 'a> {
 }
 
 /// Some of the sizes that free instances have, from the smallest on.
-fn sizes_to_open(floor: &Floor<'_>) -> Vec<u64> {
-    let start = State::new(floor);
-    let mut sizes: Vec<u64> = start.closed_sites().map(|site| floor.volume_of_site(site)).collect();
+fn sizes_to_open(problem: &Problem<'_>) -> Vec<u64> {
+    let start = Emptying::new(problem);
+    let mut sizes: Vec<u64> = start.closed_sites().map(|site| problem.volume_of_site(site)).collect();
     sizes.sort_unstable();
     sizes.dedup();
     let mut places: Vec<usize> = (0..4).map(|quarter| sizes.len() * quarter / 4).collect();
@@ -101,27 +102,27 @@ fn sizes_to_open(floor: &Floor<'_>) -> Vec<u64> {
     places.into_iter().filter_map(|place| sizes.get(place).copied()).collect()
 }
 
-fn take_better<'f, 'a>(best: &mut State<'f, 'a>, other: State<'f, 'a>) {
+fn take_better<'f, 'a>(best: &mut Emptying<'f, 'a>, other: Emptying<'f, 'a>) {
     if other.freed() > 0 && other.worth() > best.worth() {
         *best = other;
     }
 }
 
 /// Opens one instance that is free where two others come free by that.
-fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 'a>> {
+fn bettered<'f, 'a>(best: &Emptying<'f, 'a>, budget: &mut u64) -> Option<Emptying<'f, 'a>> {
     // One of each kind: they are all alike.
     let mut closed: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for site in best.closed_sites() {
-        closed.entry(best.floor.likeness(site)).or_insert(site);
+        closed.entry(best.problem.likeness(site)).or_insert(site);
     }
     let mut closed: Vec<usize> = closed.into_values().collect();
-    closed.sort_by_key(|site| (Reverse(best.floor.volume_of_site(*site)), *site));
+    closed.sort_by_key(|site| (Reverse(best.problem.volume_of_site(*site)), *site));
     for site in closed {
         if *budget == 0 {
             return None;
         }
         let mut next = best.clone();
-        next.probes = best.floor.sites.len() as u64;
+        next.probes = best.problem.sites.len() as u64;
         next.open(site);
         next.empty_all(Order::LeastReserved, Some(site));
         next.close(vec![site]);
@@ -133,12 +134,12 @@ fn bettered<'f, 'a>(best: &State<'f, 'a>, budget: &mut u64) -> Option<State<'f, 
     None
 }
 
-impl State<'_, '_> {
+impl Emptying<'_, '_> {
     /// Empties as many as can be, in that order; not the one that is kept.
     fn empty_all(&mut self, order: Order, kept: Option<usize>) {
         let mut sites: Vec<usize> =
-            self.open_sites().filter(|site| Some(*site) != kept && self.floor.can_empty(*site)).collect();
-        sites.sort_by_cached_key(|site| (order.key(self.floor, *site), *site));
+            self.open_sites().filter(|site| Some(*site) != kept && self.problem.can_empty(*site)).collect();
+        sites.sort_by_cached_key(|site| (order.key(self.problem, *site), *site));
         for site in sites {
             // Why one stays is told when all is decided.
             drop(self.empty(site));
@@ -147,7 +148,7 @@ impl State<'_, '_> {
 
     /// Closes again what was opened, as far as it isn't needed: what holds the least first.
     fn close(&mut self, mut opened: Vec<usize>) {
-        opened.sort_by_key(|site| (self.holds(*site), self.floor.volume_of_site(*site), *site));
+        opened.sort_by_key(|site| (self.holds(*site), self.problem.volume_of_site(*site), *site));
         for site in opened {
             drop(self.empty(site));
         }

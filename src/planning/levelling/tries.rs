@@ -24,7 +24,7 @@ use crate::planning::{
     policy::{Percent, Policy},
     relocation::{Relocatable, relocatable},
     reviewed::Reviewed,
-    spread::View,
+    spread::ServiceParts,
     tasks::Tasks,
 };
 
@@ -205,10 +205,10 @@ pub struct BestToGo {
 
 /// A service in hand, whatever would keep it from being taken now.
 fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'a>> {
-    let mut view = View::new(index, service)?;
-    let part = view.parts.pop().filter(|_| view.parts.is_empty())?;
-    let definition = index.cluster.task_definitions.get(&view.service.task_definition)?;
-    Some(Relocatable { service: view.service, part, definition, max_moves: usize::MAX })
+    let mut service_parts = ServiceParts::new(index, service)?;
+    let part = service_parts.parts.pop().filter(|_| service_parts.parts.is_empty())?;
+    let definition = index.cluster.task_definitions.get(&service_parts.service.task_definition)?;
+    Some(Relocatable { service: service_parts.service, part, definition, max_moves: usize::MAX })
 }
 
 /// What may come of one more task of a service.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
 };
 
-use super::ground::{Asker, Ground, Homes, State, Step};
+use super::problem::{Homes, Placing, Problem, Step, Trial};
 use crate::planning::model::Capacity;
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
@@ -29,8 +29,8 @@ pub(super) struct Limits {
 
 /// A service that needs places, and the instances that may give one.
 pub(super) struct Search<'g, 'a> {
-    ground: &'g Ground<'a>,
-    asker: &'g Asker<'a>,
+    problem: &'g Problem<'a>,
+    placing: &'g Placing<'a>,
     limits: Limits,
     places: Vec<(usize, Vec<&'a str>)>,
     tries: Cell<u32>,
@@ -43,7 +43,7 @@ pub(super) struct Search<'g, 'a> {
 /// One place that was found.
 pub(super) struct Found<'a> {
     /// What has changed by then, the task in its place included.
-    pub(super) state: State<'a>,
+    pub(super) trial: Trial<'a>,
     pub(super) place: usize,
 }
 
@@ -57,47 +57,47 @@ struct Candidate {
 }
 
 impl<'g, 'a> Search<'g, 'a> {
-    pub(super) fn new(ground: &'g Ground<'a>, asker: &'g Asker<'a>, limits: Limits) -> Self {
-        let eligible = ground.eligible(asker).into_iter();
-        let places = eligible.map(|number| (number, asker.path(ground.instances[number]))).collect();
+    pub(super) fn new(problem: &'g Problem<'a>, placing: &'g Placing<'a>, limits: Limits) -> Self {
+        let eligible = problem.eligible(placing).into_iter();
+        let places = eligible.map(|number| (number, placing.path(problem.instances[number]))).collect();
         let tries = Cell::new(0);
-        let second_homes = ground.movers.iter().map(|_| OnceCell::new()).collect();
+        let second_homes = problem.movers.iter().map(|_| OnceCell::new()).collect();
         let loosened = OnceCell::new();
-        Self { ground, asker, limits, places, tries, second_homes, loosened }
+        Self { problem, placing, limits, places, tries, second_homes, loosened }
     }
 
     /// A place for one task more, with the fewest moves; among equals where the service has the fewest tasks, level by level.
-    pub(super) fn one_more(&self, state: &State<'a>) -> Option<Found<'a>> {
+    pub(super) fn one_more(&self, trial: &Trial<'a>) -> Option<Found<'a>> {
         self.tries.set(0);
-        let order = self.by_crowd(state);
-        if let Some(place) = order.iter().copied().find(|number| self.ground.has_room(state, self.asker, *number)) {
-            return Some(self.found(state.clone(), place));
+        let order = self.by_crowd(trial);
+        if let Some(place) = order.iter().copied().find(|number| self.problem.has_room(trial, self.placing, *number)) {
+            return Some(self.found(trial.clone(), place));
         }
-        let left = self.limits.moves.saturating_sub(state.steps.len());
+        let left = self.limits.moves.saturating_sub(trial.steps.len());
         let candidates = || {
             let candidate = |number: usize| {
-                let movers = self.ground.movable(state, number).map(|(mover, _)| mover);
-                let least = self.least_moves(state, number, movers.filter(|mover| self.may_move(state, *mover)));
+                let movers = self.problem.movable(trial, number).map(|(mover, _)| mover);
+                let least = self.least_moves(trial, number, movers.filter(|mover| self.may_move(trial, *mover)));
                 Some(Candidate { number, least: least?, movers: None, tries: 0 })
             };
             order.iter().copied().filter_map(candidate).collect::<Vec<_>>()
         };
-        self.clear_one(state, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
+        self.clear_one(trial, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
             self.tries.set(0);
-            self.clear_one(state, candidates(), 2..=left.min(MOST_MOVES_CHAINED), true)
+            self.clear_one(trial, candidates(), 2..=left.min(MOST_MOVES_CHAINED), true)
         })
     }
 
-    fn found(&self, mut state: State<'a>, place: usize) -> Found<'a> {
-        self.ground.arrive(&mut state, self.asker, place);
-        Found { state, place }
+    fn found(&self, mut trial: Trial<'a>, place: usize) -> Found<'a> {
+        self.problem.arrive(&mut trial, self.placing, place);
+        Found { trial, place }
     }
 
     /// The instances that may take the task, those first where the service has the fewest, level by level.
-    fn by_crowd(&self, state: &State<'a>) -> Vec<usize> {
+    fn by_crowd(&self, trial: &Trial<'a>) -> Vec<usize> {
         let mut crowds: BTreeMap<&[&str], i64> = BTreeMap::new();
         for (number, path) in &self.places {
-            let present = self.ground.present(state, self.asker.service, *number);
+            let present = self.problem.present(trial, self.placing.service, *number);
             for depth in 1..=path.len() {
                 *crowds.entry(&path[..depth]).or_default() += present;
             }
@@ -114,7 +114,7 @@ impl<'g, 'a> Search<'g, 'a> {
     /// The first of the candidates that can be cleared by the fewest moves.
     fn clear_one(
         &self,
-        state: &State<'a>,
+        trial: &Trial<'a>,
         mut candidates: Vec<Candidate>,
         costs: std::ops::RangeInclusive<usize>,
         chained: bool,
@@ -124,8 +124,8 @@ impl<'g, 'a> Search<'g, 'a> {
             for candidate in candidates.iter_mut().filter(|candidate| candidate.least <= leaving) {
                 let number = candidate.number;
                 if candidate.movers.is_none() {
-                    let movers = self.movers_that_can_leave(state, number, chained);
-                    match self.least_moves(state, number, movers.iter().copied()) {
+                    let movers = self.movers_that_can_leave(trial, number, chained);
+                    match self.least_moves(trial, number, movers.iter().copied()) {
                         Some(least) => candidate.least = least,
                         None => candidate.least = usize::MAX,
                     }
@@ -136,7 +136,7 @@ impl<'g, 'a> Search<'g, 'a> {
                 }
                 let movers = candidate.movers.as_deref().unwrap_or_default();
                 let mut clearing = Clearing { search: self, number, movers, chained, leaving: Vec::new(), tries: 0 };
-                let cleared = clearing.dig(state, 0, leaving);
+                let cleared = clearing.dig(trial, 0, leaving);
                 candidate.tries += clearing.tries;
                 self.tries.set(self.tries.get() + clearing.tries);
                 if let Some(cleared) = cleared {
@@ -154,19 +154,19 @@ impl<'g, 'a> Search<'g, 'a> {
     }
 
     /// How many tasks of these movers have to leave at least; none where all of them would not be enough.
-    fn least_moves(&self, state: &State<'a>, number: usize, movers: impl Iterator<Item = usize>) -> Option<usize> {
+    fn least_moves(&self, trial: &Trial<'a>, number: usize, movers: impl Iterator<Item = usize>) -> Option<usize> {
         let counts: BTreeMap<usize, usize> =
-            self.ground.movable(state, number).map(|(mover, tasks)| (mover, tasks.len())).collect();
+            self.problem.movable(trial, number).map(|(mover, tasks)| (mover, tasks.len())).collect();
         let sizes: Vec<(Capacity, usize)> = movers
             .filter_map(|mover| {
-                let asker = &self.ground.movers[mover].asker;
-                Some((asker.definition.reserves, *counts.get(&mover)?))
+                let placing = &self.problem.movers[mover].placing;
+                Some((placing.definition.reserves, *counts.get(&mover)?))
             })
             .collect();
         if sizes.iter().all(|(_, tasks)| *tasks == 0) {
             return None;
         }
-        let lacks = self.ground.holding(state, number).lacks(&self.asker.requirement.demand());
+        let lacks = self.problem.holding(trial, number).lacks(&self.placing.requirement.demand());
         let mut least = 1;
         for of in RESOURCES {
             let mut of_each: Vec<(u32, usize)> = sizes.iter().map(|(size, tasks)| (of(size), *tasks)).collect();
@@ -176,10 +176,10 @@ impl<'g, 'a> Search<'g, 'a> {
         Some(least)
     }
 
-    fn movers_that_can_leave(&self, state: &State<'a>, number: usize, chained: bool) -> Vec<usize> {
-        let lacks = self.ground.holding(state, number).lacks(&self.asker.requirement.demand());
+    fn movers_that_can_leave(&self, trial: &Trial<'a>, number: usize, chained: bool) -> Vec<usize> {
+        let lacks = self.problem.holding(trial, number).lacks(&self.placing.requirement.demand());
         let share = |mover: usize| -> u64 {
-            let size = self.ground.movers[mover].asker.definition.reserves;
+            let size = self.problem.movers[mover].placing.definition.reserves;
             let part = |of: fn(&Capacity) -> u32| {
                 if of(&lacks) == 0 { 0 } else { u64::from(of(&size).min(of(&lacks))) * 1000 / u64::from(of(&lacks)) }
             };
@@ -187,14 +187,14 @@ impl<'g, 'a> Search<'g, 'a> {
         };
         let has_second_home = |mover: usize| {
             let homes = self.second_homes(mover);
-            let homes = homes.get(&self.ground.domain(mover, number));
+            let homes = homes.get(&self.problem.domain(mover, number));
             homes.is_some_and(|homes| homes.iter().any(|home| *home != number))
         };
         let mut movers: Vec<usize> = self
-            .ground
-            .movable(state, number)
+            .problem
+            .movable(trial, number)
             .map(|(mover, _)| mover)
-            .filter(|mover| self.may_move(state, *mover))
+            .filter(|mover| self.may_move(trial, *mover))
             .filter(|mover| self.has_home(*mover, number) || (chained && has_second_home(*mover)))
             .collect();
         movers.sort_by_key(|mover| (Reverse(share(*mover)), *mover));
@@ -202,42 +202,42 @@ impl<'g, 'a> Search<'g, 'a> {
     }
 
     /// Where a mover may go to from an instance, as things stand then. `from_has` is how many of its tasks are there before.
-    fn homes(&self, state: &State<'a>, mover: usize, from: usize, from_has: i64) -> Vec<usize> {
-        let homes = self.ground.homes(mover).get(&self.ground.domain(mover, from));
+    fn homes(&self, trial: &Trial<'a>, mover: usize, from: usize, from_has: i64) -> Vec<usize> {
+        let homes = self.problem.homes(mover).get(&self.problem.domain(mover, from));
         let homes = homes.map(Vec::as_slice).unwrap_or_default().iter().copied();
-        homes.filter(|to| self.may_take(state, mover, from, from_has, *to)).take(HOMES).collect()
+        homes.filter(|to| self.may_take(trial, mover, from, from_has, *to)).take(HOMES).collect()
     }
 
-    fn may_take(&self, state: &State<'a>, mover: usize, from: usize, from_has: i64, to: usize) -> bool {
-        let asker = &self.ground.movers[mover].asker;
+    fn may_take(&self, trial: &Trial<'a>, mover: usize, from: usize, from_has: i64, to: usize) -> bool {
+        let placing = &self.problem.movers[mover].placing;
         to != from
-            && !state.is_cleared(to)
-            && self.ground.has_room(state, asker, to)
-            && self.keeps_spread(state, mover, from_has, to)
+            && !trial.is_cleared(to)
+            && self.problem.has_room(trial, placing, to)
+            && self.keeps_spread(trial, mover, from_has, to)
     }
 
     /// Whoever tells instances apart is spread no worse where the one that takes has fewer of its tasks than the one that gives.
-    fn keeps_spread(&self, state: &State<'a>, mover: usize, from_has: i64, to: usize) -> bool {
-        let asker = &self.ground.movers[mover].asker;
-        !asker.levels.instance || self.ground.present(state, asker.service, to) < from_has
+    fn keeps_spread(&self, trial: &Trial<'a>, mover: usize, from_has: i64, to: usize) -> bool {
+        let placing = &self.problem.movers[mover].placing;
+        !placing.levels.instance || self.problem.present(trial, placing.service, to) < from_has
     }
 
     /// Whether one more task of a mover may go, as far as limits go.
-    fn may_move(&self, state: &State<'a>, mover: usize) -> bool {
-        let spent = state.moves_of.get(&mover).copied();
-        spent.unwrap_or(0) < self.ground.movers[mover].max_moves
-            && (spent.is_some() || state.moves_of.len() < self.limits.services)
+    fn may_move(&self, trial: &Trial<'a>, mover: usize) -> bool {
+        let spent = trial.moves_of.get(&mover).copied();
+        spent.unwrap_or(0) < self.problem.movers[mover].max_moves
+            && (spent.is_some() || trial.moves_of.len() < self.limits.services)
     }
 
     fn second_homes(&self, mover: usize) -> &Homes<'a> {
         self.second_homes[mover].get_or_init(|| {
-            let asker = &self.ground.movers[mover].asker;
-            let admitted = self.ground.index.admitted_classes(&asker.requirement);
+            let placing = &self.problem.movers[mover].placing;
+            let admitted = self.problem.index.admitted_classes(&placing.requirement);
             let mut homes: Homes<'a> = BTreeMap::new();
             for (number, free) in self.loosened.get_or_init(|| self.loosened()) {
-                let class = self.ground.index.class_of(&self.ground.instances[*number].arn);
-                if free.holds(&asker.definition.reserves) && class.is_some_and(|class| admitted[class]) {
-                    homes.entry(self.ground.domain(mover, *number)).or_default().push(*number);
+                let class = self.problem.index.class_of(&self.problem.instances[*number].arn);
+                if free.holds(&placing.definition.reserves) && class.is_some_and(|class| admitted[class]) {
+                    homes.entry(self.problem.domain(mover, *number)).or_default().push(*number);
                 }
             }
             homes
@@ -245,13 +245,13 @@ impl<'g, 'a> Search<'g, 'a> {
     }
 
     fn loosened(&self) -> Vec<(usize, Capacity)> {
-        let untouched = State::default();
-        let loosened = (0..self.ground.instances.len()).filter_map(|number| {
-            let free = self.ground.instances[number].remaining;
-            let going = self.ground.movable(&untouched, number).map(|(mover, _)| mover);
+        let untouched = Trial::default();
+        let loosened = (0..self.problem.instances.len()).filter_map(|number| {
+            let free = self.problem.instances[number].remaining;
+            let going = self.problem.movable(&untouched, number).map(|(mover, _)| mover);
             let sizes = going
                 .filter(|mover| self.has_home(*mover, number))
-                .map(|mover| self.ground.movers[mover].asker.definition.reserves);
+                .map(|mover| self.problem.movers[mover].placing.definition.reserves);
             let most = sizes.reduce(|a, b| each(a, b, u32::max))?;
             Some((number, each(free, most, u32::saturating_add)))
         });
@@ -260,7 +260,7 @@ impl<'g, 'a> Search<'g, 'a> {
 
     /// Whether there is a place for a mover's task that leaves an instance.
     fn has_home(&self, mover: usize, from: usize) -> bool {
-        let homes = self.ground.homes(mover).get(&self.ground.domain(mover, from));
+        let homes = self.problem.homes(mover).get(&self.problem.domain(mover, from));
         homes.is_some_and(|homes| homes.iter().any(|home| *home != from))
     }
 }
@@ -279,27 +279,27 @@ struct Clearing<'s, 'g, 'a> {
 
 impl<'a> Clearing<'_, '_, 'a> {
     /// Lets so many more tasks leave, of the movers from there on, until the task that needs it has room.
-    fn dig(&mut self, state: &State<'a>, from_mover: usize, left: usize) -> Option<State<'a>> {
+    fn dig(&mut self, trial: &Trial<'a>, from_mover: usize, left: usize) -> Option<Trial<'a>> {
         let Self { search, number, movers, .. } = *self;
-        let ground = search.ground;
+        let problem = search.problem;
         self.tries += 1;
-        if ground.has_room(state, search.asker, number) {
+        if problem.has_room(trial, search.placing, number) {
             // With fewer than were to leave: that was thought of before.
-            return if left == 0 { self.place(state, 0, !self.chained) } else { None };
+            return if left == 0 { self.place(trial, 0, !self.chained) } else { None };
         }
         if left == 0 || self.tries > TRIES_ON_ONE {
             return None;
         }
         let still = movers[from_mover..].iter().copied();
-        if search.least_moves(state, number, still).is_none_or(|least| least > left) {
+        if search.least_moves(trial, number, still).is_none_or(|least| least > left) {
             return None;
         }
         for (position, mover) in movers.iter().enumerate().skip(from_mover) {
-            if !search.may_move(state, *mover) {
+            if !search.may_move(trial, *mover) {
                 continue;
             }
-            let mut after = state.clone();
-            let Some(task) = ground.leave(&mut after, *mover, number) else { continue };
+            let mut after = trial.clone();
+            let Some(task) = problem.leave(&mut after, *mover, number) else { continue };
             self.leaving.push(Step { mover: *mover, task: &task.arn, from: number, to: number });
             let cleared = self.dig(&after, position, left - 1);
             self.leaving.pop();
@@ -311,69 +311,70 @@ impl<'a> Clearing<'_, '_, 'a> {
     }
 
     /// Finds a place for each of those that leave, from the `next` one on.
-    fn place(&mut self, state: &State<'a>, next: usize, is_chain_used: bool) -> Option<State<'a>> {
+    fn place(&mut self, trial: &Trial<'a>, next: usize, is_chain_used: bool) -> Option<Trial<'a>> {
         let search = self.search;
-        let ground = search.ground;
+        let problem = search.problem;
         self.tries += 1;
-        let Some(step) = self.leaving.get(next).cloned() else { return is_chain_used.then(|| state.clone()) };
+        let Some(step) = self.leaving.get(next).cloned() else { return is_chain_used.then(|| trial.clone()) };
         if self.tries > TRIES_ON_ONE {
             return None;
         }
-        let asker = &ground.movers[step.mover].asker;
+        let placing = &problem.movers[step.mover].placing;
         // Those of the same service that have no place yet are there still.
         let waiting = self.leaving[next..].iter().filter(|other| other.mover == step.mover).count();
-        let from_has = ground.present(state, asker.service, self.number) + i64::try_from(waiting).unwrap_or(i64::MAX);
-        for to in search.homes(state, step.mover, self.number, from_has) {
-            let mut after = state.clone();
-            ground.arrive(&mut after, asker, to);
+        let from_has =
+            problem.present(trial, placing.service, self.number) + i64::try_from(waiting).unwrap_or(i64::MAX);
+        for to in search.homes(trial, step.mover, self.number, from_has) {
+            let mut after = trial.clone();
+            problem.arrive(&mut after, placing, to);
             after.steps.push(Step { to, ..step.clone() });
             if let Some(placed) = self.place(&after, next + 1, is_chain_used) {
                 return Some(placed);
             }
         }
-        if is_chain_used { None } else { self.place_by_chain(state, next, &step, from_has) }
+        if is_chain_used { None } else { self.place_by_chain(trial, next, &step, from_has) }
     }
 
     /// Finds a place where a task of another mover leaves first.
-    fn place_by_chain(&mut self, state: &State<'a>, next: usize, step: &Step<'a>, from_has: i64) -> Option<State<'a>> {
+    fn place_by_chain(&mut self, trial: &Trial<'a>, next: usize, step: &Step<'a>, from_has: i64) -> Option<Trial<'a>> {
         let search = self.search;
-        let ground = search.ground;
-        let asker = &ground.movers[step.mover].asker;
-        let domain = ground.domain(step.mover, self.number);
-        if state.first.contains(&step.mover) {
+        let problem = search.problem;
+        let placing = &problem.movers[step.mover].placing;
+        let domain = problem.domain(step.mover, self.number);
+        if trial.first.contains(&step.mover) {
             return None;
         }
         let homes = search.second_homes(step.mover);
         for between in homes.get(&domain).map(Vec::as_slice).unwrap_or_default().iter().copied() {
             let is_sound = between != self.number
-                && !state.is_cleared(between)
-                && search.keeps_spread(state, step.mover, from_has, between);
+                && !trial.is_cleared(between)
+                && search.keeps_spread(trial, step.mover, from_has, between);
             if !is_sound {
                 continue;
             }
-            for other in ground.movable(state, between).map(|(other, _)| other).collect::<Vec<_>>() {
+            for other in problem.movable(trial, between).map(|(other, _)| other).collect::<Vec<_>>() {
                 self.tries += 1;
                 if self.tries > TRIES_ON_ONE {
                     return None;
                 }
-                if other == step.mover || state.second.contains(&other) || !search.may_move(state, other) {
+                if other == step.mover || trial.second.contains(&other) || !search.may_move(trial, other) {
                     continue;
                 }
                 // Whoever leaves as well is to leave in the second turn only if it goes where others leave.
-                let others_asker = &ground.movers[other].asker;
-                let has = ground.present(state, others_asker.service, between);
-                let mut loosened = state.clone();
-                let Some(task) = ground.leave(&mut loosened, other, between) else { continue };
-                if !ground.has_room(&loosened, asker, between) {
+                let others_asker = &problem.movers[other].placing;
+                let has = problem.present(trial, others_asker.service, between);
+                let mut loosened = trial.clone();
+                let Some(task) = problem.leave(&mut loosened, other, between) else { continue };
+                if !problem.has_room(&loosened, placing, between) {
                     continue;
                 }
                 loosened.first.insert(other);
                 loosened.second.insert(step.mover);
                 for to in search.homes(&loosened, other, between, has) {
                     let mut after = loosened.clone();
-                    ground.arrive(&mut after, others_asker, to);
+                    problem.arrive(&mut after, others_asker, to);
                     after.steps.push(Step { mover: other, task: &task.arn, from: between, to });
-                    ground.arrive(&mut after, asker, between);
+                    problem.arrive(&mut after, placing, between);
                     after.steps.push(Step { to: between, ..step.clone() });
                     if let Some(placed) = self.place(&after, next + 1, true) {
                         return Some(placed);

@@ -75,10 +75,10 @@ fn verify(cluster: &Cluster, policy: &Policy, making: &Making) {
 
 fn has_room(cluster: &Cluster, service: &ServiceName, place: &ContainerInstanceArn) -> bool {
     let index = Index::new(cluster);
-    let asker = Asker::of(&index, &cluster.services[service]).unwrap();
-    let ground = Ground::new(&index, &steered(), NOW, &BTreeSet::new());
-    let number = ground.instances.iter().position(|instance| instance.arn == *place).unwrap();
-    ground.eligible(&asker).contains(&number) && ground.has_room(&State::default(), &asker, number)
+    let placing = Placing::of(&index, &cluster.services[service]).unwrap();
+    let problem = Problem::new(&index, &steered(), NOW, &BTreeSet::new());
+    let number = problem.instances.iter().position(|instance| instance.arn == *place).unwrap();
+    problem.eligible(&placing).contains(&number) && problem.has_room(&Trial::default(), &placing, number)
 }
 
 const SMALL: &str = "service api cpu=256\nservice db cpu=256";

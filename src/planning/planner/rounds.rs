@@ -14,11 +14,12 @@ use crate::planning::{
     },
     plan::{Move, PATIENCE},
     policy::{Policy, Strategy},
-    providers, several,
+    providers,
+    relevant::keep_relevant,
+    several,
     spread::{self, Eligible, Layout, Ties},
     steering::{self, Way},
     tasks::Tasks,
-    thin::thin,
     view,
 };
 
@@ -231,7 +232,7 @@ impl<'p> OnCluster<'p> {
     fn new(cluster: &Cluster, name: &'p ServiceName, surge: u32, is_shared_out: bool, steers: bool) -> Self {
         let mut cluster = view::alone(cluster, name).into_owned();
         let tasks = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name)).count();
-        thin(&mut cluster, name, tasks + surge as usize + 1);
+        keep_relevant(&mut cluster, name, tasks + surge as usize + 1);
         Self { name, cluster, is_shared_out, steers, number: tasks }
     }
 

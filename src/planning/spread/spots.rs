@@ -10,12 +10,12 @@ use crate::planning::{
 };
 
 /// A service with its parts.
-pub(in crate::planning) struct View<'a> {
+pub(in crate::planning) struct ServiceParts<'a> {
     pub(in crate::planning) service: &'a Service,
     pub(in crate::planning) parts: Vec<Part<'a>>,
 }
 
-impl<'a> View<'a> {
+impl<'a> ServiceParts<'a> {
     pub(in crate::planning) fn new(index: &Index<'a>, service: &ServiceName) -> Option<Self> {
         let service = index.cluster.services.get(service)?;
         let definition = index.cluster.task_definitions.get(&service.task_definition);

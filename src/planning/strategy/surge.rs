@@ -44,7 +44,7 @@ use crate::planning::{
     notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
     plan::PATIENCE,
     several, spread,
-    steering::{self, Way},
+    steering::{self, Targets, Way},
     view,
 };
 
@@ -136,6 +136,9 @@ pub struct Surge {
     recovery: bool,
     record: Record,
 }
+
+/// A round may not begin yet.
+struct IsToWait;
 
 /// What follows at once, or what is asked of whoever carries it out.
 enum Turn {
@@ -393,32 +396,9 @@ impl Surge {
             several::at_once(service, &several::tasks_of(crowded, &service.name), surge).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
-        let targets = if limits.steers && self.goal.level().is_none() {
-            let taken = &limits.others_targets;
-            match self.goal.moves() {
-                Some(relocations) => {
-                    let wanted = relocations.wanted(crowded, &barred, taken);
-                    steering::to(crowded, &service.name, &wanted, most)
-                }
-                None => {
-                    // What is promised to others stands in `crowded` already; ECS knows nothing of it.
-                    let may_take = steering::could_take(seen.cluster, &service.name, taken);
-                    match steering::way(crowded, &service.name, &barred, most, is_careful, taken, may_take) {
-                        Way::Steered(targets) => Some(targets),
-                        Way::Unsteered => None,
-                        Way::UnsteeredLater => return Err(Turn::Take(Step::Wait(None))),
-                    }
-                }
-            }
-        } else {
-            None
-        };
-        // What ECS places for others by its own choice may take the very capacity that is steered to: it comes first.
-        if let Some(targets) = &targets
-            && promised::may_come_to(seen.cluster, seen.promised, &targets.instances)
-        {
+        let Ok(targets) = self.targets_of_round(crowded, service, &barred, most, is_careful, seen, limits) else {
             return Err(Turn::Take(Step::Wait(None)));
-        }
+        };
         let (surge, targets, steer) = match targets {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
@@ -445,6 +425,38 @@ impl Surge {
             steer,
         };
         Ok((note, targets))
+    }
+
+    /// Where a round is steered to, if it is; an error where it has to wait for others, whose tasks have no place yet.
+    #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
+    fn targets_of_round(
+        &self,
+        crowded: &Cluster,
+        service: &Service,
+        barred: &BTreeSet<TaskArn>,
+        most: u32,
+        is_careful: bool,
+        seen: &Seen<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Targets>, IsToWait> {
+        if !limits.steers || self.goal.level().is_some() {
+            return Ok(None);
+        }
+        let (name, taken) = (&service.name, &limits.others_targets);
+        let targets = if let Some(relocations) = self.goal.moves() {
+            steering::to(crowded, name, &relocations.wanted(crowded, barred, taken), most)
+        } else {
+            // What is promised to others stands in `crowded` already; ECS knows nothing of it.
+            let may_take = steering::could_take(seen.cluster, name, taken);
+            match steering::way(crowded, name, barred, most, is_careful, taken, may_take) {
+                Way::Steered(targets) => Some(targets),
+                Way::Unsteered => None,
+                Way::UnsteeredLater => return Err(IsToWait),
+            }
+        };
+        // What ECS places for others by its own choice may take the very capacity that is steered to: it comes first.
+        let waits = |targets: &Targets| promised::may_come_to(seen.cluster, seen.promised, &targets.instances);
+        if targets.as_ref().is_some_and(waits) { Err(IsToWait) } else { Ok(targets) }
     }
 
     /// Whether after such a round fewer are misplaced, where the application protects tasks: what would have to go may be just

@@ -20,16 +20,16 @@ use crate::planning::{
     relocation::{Relocatable, may_go, relocatable},
 };
 
-/// Whoever asks for a place.
+/// A service, and what a task of it asks of the container instance on which it is placed.
 #[derive(Clone, Debug)]
-pub(super) struct Asker<'a> {
+pub(super) struct Placing<'a> {
     pub(super) service: &'a Service,
     pub(super) requirement: Requirement<'a>,
     pub(super) definition: &'a TaskDefinition,
     pub(super) levels: Levels,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> Placing<'a> {
     /// A service whose next task needs a place; none where nobody knows what it asks, or where that changes as others move.
     pub(super) fn of(index: &Index<'a>, service: &'a Service) -> Option<Self> {
         let definition = index.cluster.task_definitions.get(&service.task_definition)?;
@@ -60,7 +60,7 @@ impl<'a> Asker<'a> {
 /// A service whose tasks may be moved to make room.
 #[derive(Debug)]
 pub(super) struct Mover<'a> {
-    pub(super) asker: Asker<'a>,
+    pub(super) placing: Placing<'a>,
     pub(super) max_moves: usize,
     /// Whether the service has one task alone.
     is_only_task: bool,
@@ -70,7 +70,7 @@ pub(super) struct Mover<'a> {
 pub(super) type Homes<'a> = BTreeMap<Vec<&'a str>, Vec<usize>>;
 
 /// What doesn't change while moves are looked for.
-pub(super) struct Ground<'a> {
+pub(super) struct Problem<'a> {
     pub(super) index: &'a Index<'a>,
     pub(super) instances: Vec<&'a ContainerInstance>,
     /// All tasks on each.
@@ -84,7 +84,7 @@ pub(super) struct Ground<'a> {
     homes: Vec<OnceCell<Homes<'a>>>,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> Problem<'a> {
     pub(super) fn new(index: &'a Index<'a>, policy: &Policy, now: Timestamp, short: &BTreeSet<&ServiceName>) -> Self {
         let occupancy = Occupancy::read(index);
         let instances: Vec<&ContainerInstance> = occupancy.holdings().iter().map(Holding::instance).collect();
@@ -105,9 +105,9 @@ impl<'a> Ground<'a> {
                 tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
                 movable[number].push((movers.len(), tasks));
             }
-            let asker = Asker { service, requirement: part.requirement, definition, levels: part.levels };
+            let placing = Placing { service, requirement: part.requirement, definition, levels: part.levels };
             let is_only_task = index.tasks_of(service).len() == 1;
-            movers.push(Mover { asker, max_moves, is_only_task });
+            movers.push(Mover { placing, max_moves, is_only_task });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
         Self { index, instances, tasks, occupancy, movers, movable, homes }
@@ -115,7 +115,7 @@ impl<'a> Ground<'a> {
 
     /// A mover's service.
     pub(super) fn name(&self, mover: usize) -> &'a ServiceName {
-        &self.movers[mover].asker.service.name
+        &self.movers[mover].placing.service.name
     }
 
     /// A step as the plan has it.
@@ -125,27 +125,27 @@ impl<'a> Ground<'a> {
     }
 
     /// The instances that may take a task of whoever asks, whether they have room or not.
-    pub(super) fn eligible(&self, asker: &Asker<'a>) -> Vec<usize> {
-        let eligible = self.index.eligible(&asker.requirement);
+    pub(super) fn eligible(&self, placing: &Placing<'a>) -> Vec<usize> {
+        let eligible = self.index.eligible(&placing.requirement);
         eligible.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)).collect()
     }
 
     /// The movers with tasks on an instance, and those tasks that have not left it, oldest first.
     pub(super) fn movable<'b>(
         &'b self,
-        state: &'b State<'a>,
+        trial: &'b Trial<'a>,
         number: usize,
     ) -> impl Iterator<Item = (usize, &'b [&'a Task])> {
         self.movable[number].iter().map(move |(mover, tasks)| {
-            let gone = state.gone.get(&(*mover, number)).copied().unwrap_or(0);
+            let gone = trial.gone.get(&(*mover, number)).copied().unwrap_or(0);
             (*mover, &tasks[..tasks.len().saturating_sub(gone)])
         })
     }
 
     /// The domain inside which a mover's tasks may be anywhere, as far as its spread goes: an only task is as even in any.
     pub(super) fn domain(&self, mover: usize, number: usize) -> Vec<&'a str> {
-        let Mover { asker, is_only_task, .. } = &self.movers[mover];
-        if *is_only_task { Vec::new() } else { asker.levels.path(self.instances[number]) }
+        let Mover { placing, is_only_task, .. } = &self.movers[mover];
+        if *is_only_task { Vec::new() } else { placing.levels.path(self.instances[number]) }
     }
 
     /// Where a task of a mover may go to, as far as was free from the start: the tightest places first.
@@ -154,19 +154,19 @@ impl<'a> Ground<'a> {
     }
 
     fn find_homes(&self, mover: usize) -> Homes<'a> {
-        let asker = &self.movers[mover].asker;
+        let placing = &self.movers[mover].placing;
         let mut homes: Homes<'a> = BTreeMap::new();
-        let untouched = State::default();
-        for class in self.index.eligible_classes(&asker.requirement).filter(|class| class.may_have_room) {
+        let untouched = Trial::default();
+        for class in self.index.eligible_classes(&placing.requirement).filter(|class| class.may_have_room) {
             for number in class.instances.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)) {
-                if self.has_room(&untouched, asker, number) {
+                if self.has_room(&untouched, placing, number) {
                     homes.entry(self.domain(mover, number)).or_default().push(number);
                 }
             }
         }
         let tightness = |number: &usize| {
             let free = self.instances[*number].remaining;
-            (self.present(&untouched, asker.service, *number), free.memory_mib, free.cpu_units, *number)
+            (self.present(&untouched, placing.service, *number), free.memory_mib, free.cpu_units, *number)
         };
         for numbers in homes.values_mut() {
             numbers.sort_by_cached_key(tightness);
@@ -175,74 +175,74 @@ impl<'a> Ground<'a> {
     }
 
     /// How many of a service's tasks are on an instance.
-    pub(super) fn present(&self, state: &State<'a>, service: &Service, number: usize) -> i64 {
+    pub(super) fn present(&self, trial: &Trial<'a>, service: &Service, number: usize) -> i64 {
         let of_it = |task: &&&Task| task.service.as_ref() == Some(&service.name) && is_placed(task);
         let at_first = self.tasks[number].iter().filter(of_it).count();
-        let change = state.lots.get(&number).and_then(|lot| lot.change.get(service.name.as_str())).copied();
+        let change = trial.touched.get(&number).and_then(|touched| touched.change.get(service.name.as_str())).copied();
         i64::try_from(at_first).unwrap_or(i64::MAX) + change.unwrap_or(0)
     }
 
     /// Whether one more task fits on an instance as it is then.
-    pub(super) fn has_room(&self, state: &State<'a>, asker: &Asker<'a>, number: usize) -> bool {
-        let (holding, demand) = (self.holding(state, number), asker.requirement.demand());
+    pub(super) fn has_room(&self, trial: &Trial<'a>, placing: &Placing<'a>, number: usize) -> bool {
+        let (holding, demand) = (self.holding(trial, number), placing.requirement.demand());
         // What is short mostly; the rest takes longer to look at.
         if holding.free_after(&demand).is_none() {
             return false;
         }
-        let has_one = || self.present(state, asker.service, number) > 0;
-        !(asker.requirement.limit() == 1 && has_one()) && holding.room(&demand) > 0
+        let has_one = || self.present(trial, placing.service, number) > 0;
+        !(placing.requirement.limit() == 1 && has_one()) && holding.room(&demand) > 0
     }
 
     /// An instance as it is then.
-    pub(super) fn holding<'b>(&'b self, state: &'b State<'a>, number: usize) -> &'b Holding<'a> {
-        state.lots.get(&number).map_or(&self.occupancy.holdings()[number], |lot| &lot.holding)
+    pub(super) fn holding<'b>(&'b self, trial: &'b Trial<'a>, number: usize) -> &'b Holding<'a> {
+        trial.touched.get(&number).map_or(&self.occupancy.holdings()[number], |touched| &touched.holding)
     }
 
     /// A mover's next task leaves: the youngest.
-    pub(super) fn leave(&self, state: &mut State<'a>, mover: usize, number: usize) -> Option<&'a Task> {
+    pub(super) fn leave(&self, trial: &mut Trial<'a>, mover: usize, number: usize) -> Option<&'a Task> {
         let task =
-            self.movable(state, number).find(|(other, _)| *other == mover).and_then(|(_, tasks)| tasks.last())?;
+            self.movable(trial, number).find(|(other, _)| *other == mover).and_then(|(_, tasks)| tasks.last())?;
         let task: &'a Task = task;
-        *state.gone.entry((mover, number)).or_default() += 1;
-        *state.moves_of.entry(mover).or_default() += 1;
-        let lot = self.lot(state, number);
-        lot.is_cleared = true;
-        change(lot, &self.movers[mover].asker, false);
+        *trial.gone.entry((mover, number)).or_default() += 1;
+        *trial.moves_of.entry(mover).or_default() += 1;
+        let touched = self.touched(trial, number);
+        touched.is_cleared = true;
+        change(touched, &self.movers[mover].placing, false);
         Some(task)
     }
 
     /// A task of whoever asks comes, or is promised the place.
-    pub(super) fn arrive(&self, state: &mut State<'a>, asker: &Asker<'a>, number: usize) {
-        change(self.lot(state, number), asker, true);
+    pub(super) fn arrive(&self, trial: &mut Trial<'a>, placing: &Placing<'a>, number: usize) {
+        change(self.touched(trial, number), placing, true);
     }
 
-    fn lot<'b>(&self, state: &'b mut State<'a>, number: usize) -> &'b mut Lot<'a> {
+    fn touched<'b>(&self, trial: &'b mut Trial<'a>, number: usize) -> &'b mut Touched<'a> {
         let untouched = || {
             let holding = self.occupancy.holdings()[number].clone();
-            Rc::new(Lot { holding, change: BTreeMap::new(), is_cleared: false })
+            Rc::new(Touched { holding, change: BTreeMap::new(), is_cleared: false })
         };
-        Rc::make_mut(state.lots.entry(number).or_insert_with(untouched))
+        Rc::make_mut(trial.touched.entry(number).or_insert_with(untouched))
     }
 }
 
 /// What has changed so far. Cheap to clone, to try something out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State<'a> {
-    lots: BTreeMap<usize, Rc<Lot<'a>>>,
+pub(super) struct Trial<'a> {
+    touched: BTreeMap<usize, Rc<Touched<'a>>>,
     /// How many tasks of a mover have left an instance.
     gone: BTreeMap<(usize, usize), usize>,
     pub(super) moves_of: BTreeMap<usize, usize>,
     pub(super) steps: Vec<Step<'a>>,
-    /// Movers of whom somebody needs that they have moved first.
+    /// ServiceMoves of whom somebody needs that they have moved first.
     pub(super) first: BTreeSet<usize>,
-    /// Movers that go where others have made room for them.
+    /// ServiceMoves that go where others have made room for them.
     pub(super) second: BTreeSet<usize>,
 }
 
-impl State<'_> {
+impl Trial<'_> {
     /// Whether tasks leave an instance: then no others are sent there, so that moves can be made in any order.
     pub(super) fn is_cleared(&self, number: usize) -> bool {
-        self.lots.get(&number).is_some_and(|lot| lot.is_cleared)
+        self.touched.get(&number).is_some_and(|touched| touched.is_cleared)
     }
 }
 
@@ -257,14 +257,14 @@ pub(super) struct Step<'a> {
 
 /// An instance that was touched.
 #[derive(Clone, Debug)]
-struct Lot<'a> {
+struct Touched<'a> {
     holding: Holding<'a>,
     /// Tasks more than at first, by service.
     change: BTreeMap<&'a str, i64>,
     is_cleared: bool,
 }
 
-fn change<'a>(lot: &mut Lot<'a>, asker: &Asker<'a>, comes: bool) {
-    lot.holding.change(&asker.requirement.demand(), comes);
-    *lot.change.entry(asker.service.name.as_str()).or_default() += if comes { 1 } else { -1 };
+fn change<'a>(touched: &mut Touched<'a>, placing: &Placing<'a>, comes: bool) {
+    touched.holding.change(&placing.requirement.demand(), comes);
+    *touched.change.entry(placing.service.name.as_str()).or_default() += if comes { 1 } else { -1 };
 }

@@ -18,15 +18,15 @@ use crate::planning::{
 };
 
 /// What doesn't change: instances, services, tasks, limits.
-pub(super) struct Floor<'a> {
+pub(super) struct Problem<'a> {
     pub(super) sites: Vec<Site<'a>>,
     /// The sites as they were read.
     pub(super) holdings: Vec<Holding<'a>>,
-    pub(super) kinds: Vec<Kind<'a>>,
+    pub(super) movers: Vec<Mover<'a>>,
     pub(super) items: Vec<Item<'a>>,
     /// How many zones the sites are in.
     pub(super) zones: usize,
-    /// Kinds that ask the most CPU, or the most memory: room for one of each is kept.
+    /// Services that ask the most CPU, or the most memory: room for one of each is kept.
     pub(super) largest: Vec<Largest>,
     /// What a CPU unit, a mebibyte and a GPU weigh beside each other: all that is registered of one weighs as much as all of
     /// another.
@@ -55,7 +55,7 @@ pub(super) struct Site<'a> {
 }
 
 /// A service whose tasks may be sent elsewhere.
-pub(super) struct Kind<'a> {
+pub(super) struct Mover<'a> {
     pub(super) relocatable: Relocatable<'a>,
     pub(super) demand: Demand<'a>,
     /// Whether an instance takes one of its tasks at most.
@@ -68,17 +68,17 @@ pub(super) struct Kind<'a> {
 
 /// A task that may be sent elsewhere.
 pub(super) struct Item<'a> {
-    pub(super) kind: usize,
+    pub(super) mover: usize,
     pub(super) task: &'a Task,
     pub(super) home: usize,
 }
 
 /// Where a reviewed plan sends tasks that are still where they were, of services that are as large as they were.
-fn wished(reviewed: &Reviewed, sites: &[Site<'_>], kinds: &[Kind<'_>], items: &[Item<'_>]) -> BTreeMap<usize, usize> {
+fn wished(reviewed: &Reviewed, sites: &[Site<'_>], movers: &[Mover<'_>], items: &[Item<'_>]) -> BTreeMap<usize, usize> {
     let site_of: BTreeMap<&ContainerInstanceArn, usize> =
         sites.iter().enumerate().map(|(number, site)| (&site.instance.arn, number)).collect();
     let target = |item: &Item<'_>| {
-        let service = kinds[item.kind].relocatable.service;
+        let service = movers[item.mover].relocatable.service;
         let planned = reviewed.services.get(&service.name)?;
         let a_move = planned.moves.iter().find(|a_move| a_move.task == item.task.arn)?;
         let holds = planned.outdated(service).is_none() && sites[item.home].instance.arn == a_move.from;
@@ -92,12 +92,15 @@ pub(super) struct Provider {
     pub(super) minimum: u32,
 }
 
-impl<'a> Floor<'a> {
+impl<'a> Problem<'a> {
     pub(super) fn new(index: &Index<'a>, relocatable: Vec<Relocatable<'a>>, policy: &Policy) -> Self {
         let cluster = index.cluster;
-        let kinds: Vec<Kind<'a>> = relocatable.into_iter().map(|one| Kind::new(index, one)).collect();
-        let kind_of: BTreeMap<&str, usize> =
-            kinds.iter().enumerate().map(|(number, kind)| (kind.relocatable.service.name.as_str(), number)).collect();
+        let movers: Vec<Mover<'a>> = relocatable.into_iter().map(|one| Mover::new(index, one)).collect();
+        let mover_of: BTreeMap<&str, usize> = movers
+            .iter()
+            .enumerate()
+            .map(|(number, mover)| (mover.relocatable.service.name.as_str(), number))
+            .collect();
         let usable: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
         let mut providers: Vec<Provider> = Vec::new();
@@ -134,17 +137,17 @@ impl<'a> Floor<'a> {
                     }
                     continue;
                 }
-                match service.and_then(|service| kind_of.get(service.name.as_str())) {
-                    Some(kind) if !task.is_protected => {
+                match service.and_then(|service| mover_of.get(service.name.as_str())) {
+                    Some(mover) if !task.is_protected => {
                         site.items.push(items.len());
-                        items.push(Item { kind: *kind, task, home: number });
+                        items.push(Item { mover: *mover, task, home: number });
                     }
                     Some(_) | None => site.is_fixed = true,
                 }
             }
             sites.push(site);
         }
-        let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &kinds, &items));
+        let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &movers, &items));
         let weight = |of: fn(&Capacity) -> u32| {
             let all: u64 = usable.iter().map(|instance| u64::from(of(&instance.registered))).sum();
             (1_u64 << 44).checked_div(all).unwrap_or(0)
@@ -157,7 +160,7 @@ impl<'a> Floor<'a> {
             max_services: policy.max_services as usize,
             holdings: sites.iter().map(|site| holding(index, site.instance)).collect(),
             sites,
-            kinds,
+            movers,
             items,
             zones: zone_numbers.len(),
             wished,
@@ -173,7 +176,7 @@ impl<'a> Floor<'a> {
 
     /// What a task reserves.
     pub(super) fn volume_of_item(&self, item: usize) -> u64 {
-        self.volume(&self.kinds[self.items[item].kind].demand.reserves)
+        self.volume(&self.movers[self.items[item].mover].demand.reserves)
     }
 
     /// What an instance registers.
@@ -201,7 +204,7 @@ fn holding<'a>(index: &Index<'_>, instance: &'a ContainerInstance) -> Holding<'a
     Holding::read(instance, Some(index.interfaces_on(&instance.arn)))
 }
 
-impl<'a> Kind<'a> {
+impl<'a> Mover<'a> {
     fn new(index: &Index<'a>, relocatable: Relocatable<'a>) -> Self {
         let requirement = &relocatable.part.requirement;
         Self {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    floor::{Floor, Item},
     largest::{Largest, RESOURCES},
+    problem::{Item, Problem},
 };
 use crate::planning::{
     model::{Capacity, ContainerInstance},
@@ -14,8 +14,8 @@ use crate::planning::{
 
 /// How far the emptying is.
 #[derive(Clone)]
-pub(super) struct State<'f, 'a> {
-    pub(super) floor: &'f Floor<'a>,
+pub(super) struct Emptying<'f, 'a> {
+    pub(super) problem: &'f Problem<'a>,
     /// Whether it holds tasks, and so stays, as far as was decided.
     is_open: Vec<bool>,
     /// What is left. What leaves is not given back.
@@ -32,7 +32,7 @@ pub(super) struct State<'f, 'a> {
     reserved: [u64; 2],
     /// Of each provider, the open sites.
     open_of_provider: Vec<u32>,
-    moves_of_kind: Vec<usize>,
+    moves_of_mover: Vec<usize>,
     moves: usize,
     /// Of those that come free, less those that are free and stay no longer so.
     price: i64,
@@ -42,33 +42,33 @@ pub(super) struct State<'f, 'a> {
     pub(super) probes: u64,
 }
 
-impl<'f, 'a> State<'f, 'a> {
-    pub(super) fn new(floor: &'f Floor<'a>) -> Self {
-        let is_open: Vec<bool> = floor.sites.iter().map(|site| site.is_fixed || !site.items.is_empty()).collect();
-        let mut state = Self {
-            floor,
+impl<'f, 'a> Emptying<'f, 'a> {
+    pub(super) fn new(problem: &'f Problem<'a>) -> Self {
+        let is_open: Vec<bool> = problem.sites.iter().map(|site| site.is_fixed || !site.items.is_empty()).collect();
+        let mut emptying = Self {
+            problem,
             is_open,
-            holdings: floor.holdings.clone(),
-            by_free: vec![BTreeSet::new(); floor.zones + 1],
-            guests: vec![Vec::new(); floor.sites.len()],
-            target: vec![None; floor.items.len()],
+            holdings: problem.holdings.clone(),
+            by_free: vec![BTreeSet::new(); problem.zones + 1],
+            guests: vec![Vec::new(); problem.sites.len()],
+            target: vec![None; problem.items.len()],
             emptied: Vec::new(),
             opened: 0,
             registered: [0; 2],
             reserved: [0; 2],
-            open_of_provider: vec![0; floor.providers.len()],
-            moves_of_kind: vec![0; floor.kinds.len()],
+            open_of_provider: vec![0; problem.providers.len()],
+            moves_of_mover: vec![0; problem.movers.len()],
             moves: 0,
             price: 0,
             kept_for: Vec::new(),
             probes: 0,
         };
-        for site in (0..floor.sites.len()).filter(|site| state.is_open[*site]).collect::<Vec<_>>() {
-            state.count_in(site, reserved(floor.sites[site].instance));
-            state.list(site, true);
+        for site in (0..problem.sites.len()).filter(|site| emptying.is_open[*site]).collect::<Vec<_>>() {
+            emptying.count_in(site, reserved(problem.sites[site].instance));
+            emptying.list(site, true);
         }
-        state.kept_for = floor.largest.iter().map(|largest| state.room_for(largest, None)).collect();
-        state
+        emptying.kept_for = problem.largest.iter().map(|largest| emptying.room_for(largest, None)).collect();
+        emptying
     }
 
     /// How good it is: instances freed, their price, moves saved.
@@ -90,7 +90,7 @@ impl<'f, 'a> State<'f, 'a> {
     }
 
     pub(super) fn was_empty(&self, site: usize) -> bool {
-        !self.floor.sites[site].is_fixed && self.floor.sites[site].items.is_empty()
+        !self.problem.sites[site].is_fixed && self.problem.sites[site].items.is_empty()
     }
 
     pub(super) fn moves(&self) -> usize {
@@ -102,11 +102,11 @@ impl<'f, 'a> State<'f, 'a> {
     }
 
     pub(super) fn open_sites(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.floor.sites.len()).filter(|site| self.is_open[*site])
+        (0..self.problem.sites.len()).filter(|site| self.is_open[*site])
     }
 
     pub(super) fn closed_sites(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.floor.sites.len()).filter(|site| !self.is_open[*site])
+        (0..self.problem.sites.len()).filter(|site| !self.is_open[*site])
     }
 
     pub(super) fn target_of(&self, item: usize) -> Option<usize> {
@@ -115,29 +115,29 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// Where the tasks that are to come to a site are now, in order.
     pub(super) fn homes_of_guests(&self, site: usize) -> Vec<usize> {
-        let mut homes: Vec<usize> = self.guests[site].iter().map(|item| self.floor.items[*item].home).collect();
+        let mut homes: Vec<usize> = self.guests[site].iter().map(|item| self.problem.items[*item].home).collect();
         homes.sort_unstable();
         homes
     }
 
     pub(super) fn holds(&self, site: usize) -> usize {
-        self.floor.sites[site].items.len() + self.guests[site].len()
+        self.problem.sites[site].items.len() + self.guests[site].len()
     }
 
     fn count_in(&mut self, site: usize, reserved: [u64; 2]) {
-        let registered = registered(self.floor.sites[site].instance);
-        for kind in 0..2 {
-            self.registered[kind] += registered[kind];
-            self.reserved[kind] += reserved[kind];
+        let registered = registered(self.problem.sites[site].instance);
+        for resource in 0..2 {
+            self.registered[resource] += registered[resource];
+            self.reserved[resource] += reserved[resource];
         }
-        if let Some(provider) = self.floor.sites[site].provider {
+        if let Some(provider) = self.problem.sites[site].provider {
             self.open_of_provider[provider] += 1;
         }
     }
 
     /// Makes a site one of those that stay, though it is free or was to come free. What left it stays away.
     pub(super) fn open(&mut self, site: usize) {
-        let it = &self.floor.sites[site];
+        let it = &self.problem.sites[site];
         if self.was_empty(site) {
             self.count_in(site, reserved(it.instance));
             self.opened += 1;
@@ -147,7 +147,7 @@ impl<'f, 'a> State<'f, 'a> {
         }
         self.price -= it.price;
         self.set_open(site, true);
-        for (number, largest) in self.floor.largest.iter().enumerate() {
+        for (number, largest) in self.problem.largest.iter().enumerate() {
             if self.kept_for[number].is_none() {
                 self.kept_for[number] = self.room_for(largest, None);
             }
@@ -157,7 +157,7 @@ impl<'f, 'a> State<'f, 'a> {
     /// Takes back that a site is emptied.
     pub(super) fn restore(&mut self, site: usize) {
         self.open(site);
-        for item in &self.floor.sites[site].items {
+        for item in &self.problem.sites[site].items {
             self.send(*item, None);
         }
     }
@@ -165,12 +165,12 @@ impl<'f, 'a> State<'f, 'a> {
     /// Sends all tasks of a site elsewhere; if that can't be, nothing is changed, and the reason is told.
     pub(super) fn empty(&mut self, site: usize) -> Result<(), Kept> {
         self.probes += 1;
-        let floor = self.floor;
-        let it = &floor.sites[site];
+        let problem = self.problem;
+        let it = &problem.sites[site];
         if it.is_fixed {
             return Err(Kept::FixedTasks);
         }
-        if !floor.is_wished(site) {
+        if !problem.is_wished(site) {
             return Err(Kept::NotInPlan);
         }
         self.check_minimum(site)?;
@@ -183,10 +183,10 @@ impl<'f, 'a> State<'f, 'a> {
             .chain(self.guests[site].clone())
             .collect();
         self.check_limits(site, &leaving)?;
-        leaving.sort_by_key(|item| (std::cmp::Reverse(floor.volume_of_item(*item)), *item));
+        leaving.sort_by_key(|item| (std::cmp::Reverse(problem.volume_of_item(*item)), *item));
         self.set_open(site, false);
         let kept_for = self.kept_for.clone();
-        for (number, largest) in floor.largest.iter().enumerate() {
+        for (number, largest) in problem.largest.iter().enumerate() {
             if self.kept_for[number].is_none_or(|kept| kept == site) {
                 self.kept_for[number] = self.room_for(largest, Some(site));
             }
@@ -213,9 +213,9 @@ impl<'f, 'a> State<'f, 'a> {
             return why;
         }
         let (registered, reserved) = (registered(it.instance), self.stays_on(site));
-        for kind in 0..2 {
-            self.registered[kind] -= registered[kind];
-            self.reserved[kind] = self.reserved[kind].saturating_sub(reserved[kind]);
+        for resource in 0..2 {
+            self.registered[resource] -= registered[resource];
+            self.reserved[resource] = self.reserved[resource].saturating_sub(reserved[resource]);
         }
         if let Some(provider) = it.provider {
             self.open_of_provider[provider] -= 1;
@@ -231,8 +231,8 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// Its group keeps so many instances anyway: of those that are free already too.
     fn check_minimum(&self, site: usize) -> Result<(), Kept> {
-        let Some(number) = self.floor.sites[site].provider else { return Ok(()) };
-        let provider = &self.floor.providers[number];
+        let Some(number) = self.problem.sites[site].provider else { return Ok(()) };
+        let provider = &self.problem.providers[number];
         if self.open_of_provider[number] > provider.minimum {
             return Ok(());
         }
@@ -243,30 +243,34 @@ impl<'f, 'a> State<'f, 'a> {
         if self.open_sites().nth(1).is_none() {
             return Err(Kept::NoRoom);
         }
-        let (registered, stays) = (registered(self.floor.sites[site].instance), self.stays_on(site));
-        let used = 10_000_u64.saturating_sub(self.floor.headroom_hundredths);
-        let keeps = |kind: usize| {
-            let reserved = self.reserved[kind].saturating_sub(stays[kind]);
-            u128::from(reserved) * 10_000 <= u128::from(self.registered[kind] - registered[kind]) * u128::from(used)
+        let (registered, stays) = (registered(self.problem.sites[site].instance), self.stays_on(site));
+        let used = 10_000_u64.saturating_sub(self.problem.headroom_hundredths);
+        let keeps = |resource: usize| {
+            let reserved = self.reserved[resource].saturating_sub(stays[resource]);
+            u128::from(reserved) * 10_000
+                <= u128::from(self.registered[resource] - registered[resource]) * u128::from(used)
         };
         if keeps(0) && keeps(1) { Ok(()) } else { Err(Kept::Headroom) }
     }
 
     fn check_limits(&self, site: usize, leaving: &[usize]) -> Result<(), Kept> {
-        let floor = self.floor;
+        let problem = self.problem;
         let mut more: BTreeMap<usize, usize> = BTreeMap::new();
-        for item in leaving.iter().filter(|item| floor.items[**item].home == site) {
-            *more.entry(floor.items[*item].kind).or_default() += 1;
+        for item in leaving.iter().filter(|item| problem.items[**item].home == site) {
+            *more.entry(problem.items[*item].mover).or_default() += 1;
         }
-        if self.moves + more.values().sum::<usize>() > floor.max_moves {
+        if self.moves + more.values().sum::<usize>() > problem.max_moves {
             return Err(Kept::MaxMoves);
         }
-        if more.iter().any(|(kind, more)| self.moves_of_kind[*kind] + more > floor.kinds[*kind].relocatable.max_moves) {
+        if more
+            .iter()
+            .any(|(mover, more)| self.moves_of_mover[*mover] + more > problem.movers[*mover].relocatable.max_moves)
+        {
             return Err(Kept::MaxMoves);
         }
-        let changed = self.moves_of_kind.iter().filter(|moves| **moves > 0).count();
-        let new = more.keys().filter(|kind| self.moves_of_kind[**kind] == 0).count();
-        if changed + new > floor.max_services { Err(Kept::MaxServices) } else { Ok(()) }
+        let changed = self.moves_of_mover.iter().filter(|moves| **moves > 0).count();
+        let new = more.keys().filter(|mover| self.moves_of_mover[**mover] == 0).count();
+        if changed + new > problem.max_services { Err(Kept::MaxServices) } else { Ok(()) }
     }
 
     fn set_open(&mut self, site: usize, is_open: bool) {
@@ -276,8 +280,8 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// Enters a site among the open ones by what it has free now, or takes it out.
     fn list(&mut self, site: usize, is_open: bool) {
-        let key = (self.floor.volume(&self.holdings[site].free()), site);
-        for list in [self.floor.sites[site].zone, self.floor.zones] {
+        let key = (self.problem.volume(&self.holdings[site].free()), site);
+        for list in [self.problem.sites[site].zone, self.problem.zones] {
             if is_open {
                 self.by_free[list].insert(key);
             } else {
@@ -300,27 +304,27 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// The open sites of a zone, or of all, that may have so much free; the fullest first, of equal ones the first.
     fn with_free(&self, zone: Option<usize>, least: &Capacity) -> impl Iterator<Item = usize> + '_ {
-        let list = &self.by_free[zone.unwrap_or(self.floor.zones)];
-        list.range((self.floor.volume(least), 0)..).map(|(_, site)| *site)
+        let list = &self.by_free[zone.unwrap_or(self.problem.zones)];
+        list.range((self.problem.volume(least), 0)..).map(|(_, site)| *site)
     }
 
     /// The open site that an item fills up the most; its home, if that is open.
     fn best_target(&mut self, item: usize) -> Option<usize> {
-        let floor = self.floor;
-        let Item { kind, home, .. } = &floor.items[item];
-        let demand = &floor.kinds[*kind].demand;
+        let problem = self.problem;
+        let Item { mover, home, .. } = &problem.items[item];
+        let demand = &problem.movers[*mover].demand;
         if self.is_open[*home] {
             return Some(*home);
         }
-        let zone = floor.kinds[*kind].stays_in_zone.then(|| floor.sites[*home].zone);
-        let wished = floor.wished.as_ref().map(|wished| wished.get(&item).copied());
+        let zone = problem.movers[*mover].stays_in_zone.then(|| problem.sites[*home].zone);
+        let wished = problem.wished.as_ref().map(|wished| wished.get(&item).copied());
         let mut looks = 0;
         // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
         let best = self.with_free(zone, &demand.reserves).find(|site| {
             looks += 1;
             wished.is_none_or(|wished| wished == Some(*site))
                 && self.holdings[*site].free_after(demand).is_some_and(|left| self.keeps_room(*site, &left))
-                && self.admits(*site, *kind)
+                && self.admits(*site, *mover)
         });
         self.probes += looks;
         best
@@ -328,76 +332,76 @@ impl<'f, 'a> State<'f, 'a> {
 
     /// Sends one of the tasks that go elsewhere to an open site that has none, the smallest that may; false where none may.
     pub(super) fn seat(&mut self, idle: usize) -> bool {
-        let floor = self.floor;
-        if floor.wished.is_some() {
+        let problem = self.problem;
+        if problem.wished.is_some() {
             return false;
         }
-        self.probes += floor.items.len() as u64;
+        self.probes += problem.items.len() as u64;
         let may_go = |item: &usize| {
-            let Item { kind, home, .. } = &floor.items[*item];
-            let left = self.holdings[idle].free_after(&floor.kinds[*kind].demand);
+            let Item { mover, home, .. } = &problem.items[*item];
+            let left = self.holdings[idle].free_after(&problem.movers[*mover].demand);
             self.target[*item].is_some_and(|site| self.holds(site) > 1 || !self.was_empty(site))
-                && (!floor.kinds[*kind].stays_in_zone || floor.sites[*home].zone == floor.sites[idle].zone)
-                && left.is_some_and(|left| self.admits(idle, *kind) && self.keeps_room(idle, &left))
+                && (!problem.movers[*mover].stays_in_zone || problem.sites[*home].zone == problem.sites[idle].zone)
+                && left.is_some_and(|left| self.admits(idle, *mover) && self.keeps_room(idle, &left))
         };
-        let smallest = (0..floor.items.len()).filter(may_go).min_by_key(|item| floor.volume_of_item(*item));
+        let smallest = (0..problem.items.len()).filter(may_go).min_by_key(|item| problem.volume_of_item(*item));
         if let Some(item) = smallest {
             self.send(item, Some(idle));
         }
         smallest.is_some()
     }
 
-    /// Whether a task of this kind may go there, as far as that is not about amounts.
-    fn admits(&self, site: usize, kind: usize) -> bool {
-        let floor = self.floor;
-        let (it, kind_of_task) = (&floor.sites[site], &floor.kinds[kind]);
-        if !kind_of_task.admitted.get(it.class).is_some_and(|is_admitted| *is_admitted) {
+    /// Whether a task of this service may go there, as far as that is not about amounts.
+    fn admits(&self, site: usize, mover: usize) -> bool {
+        let problem = self.problem;
+        let (it, asked) = (&problem.sites[site], &problem.movers[mover]);
+        if !asked.admitted.get(it.class).is_some_and(|is_admitted| *is_admitted) {
             return false;
         }
-        if kind_of_task.one_on_each {
-            let has_one = kind_of_task.relocatable.part.tasks.contains_key(&it.instance.arn);
-            if has_one || self.guests[site].iter().any(|item| floor.items[*item].kind == kind) {
+        if asked.one_on_each {
+            let has_one = asked.relocatable.part.tasks.contains_key(&it.instance.arn);
+            if has_one || self.guests[site].iter().any(|item| problem.items[*item].mover == mover) {
                 return false;
             }
         }
-        self.holdings[site].room(&kind_of_task.demand) > 0
+        self.holdings[site].room(&asked.demand) > 0
     }
 
     /// Points an item at a site; at none, or its home, where it stays.
     fn send(&mut self, item: usize, to: Option<usize>) {
-        let floor = self.floor;
-        let Item { kind, home, .. } = &floor.items[item];
-        let demand = &floor.kinds[*kind].demand;
+        let problem = self.problem;
+        let Item { mover, home, .. } = &problem.items[item];
+        let demand = &problem.movers[*mover].demand;
         if let Some(before) = self.target[item].take() {
             self.guests[before].retain(|guest| *guest != item);
             self.change(before, demand, false);
             self.moves -= 1;
-            self.moves_of_kind[*kind] -= 1;
+            self.moves_of_mover[*mover] -= 1;
         }
         let Some(to) = to.filter(|to| to != home) else { return };
         self.change(to, demand, true);
         self.guests[to].push(item);
         self.target[item] = Some(to);
         self.moves += 1;
-        self.moves_of_kind[*kind] += 1;
+        self.moves_of_mover[*mover] += 1;
     }
 
     /// What is reserved on a site by what doesn't leave it.
     fn stays_on(&self, site: usize) -> [u64; 2] {
-        let it = &self.floor.sites[site];
+        let it = &self.problem.sites[site];
         if self.was_empty(site) { reserved(it.instance) } else { it.daemons }
     }
 
     /// Whether what is left there is enough for what room is kept for.
     fn keeps_room(&self, site: usize, left: &Capacity) -> bool {
-        let kept = self.kept_for.iter().zip(&self.floor.largest);
+        let kept = self.kept_for.iter().zip(&self.problem.largest);
         kept.filter(|(kept, _)| **kept == Some(site)).all(|(_, largest)| left.holds(&largest.size))
     }
 
     /// The open site, other than `not`, that has room for the largest task and the least beyond.
     fn room_for(&self, largest: &Largest, not: Option<usize>) -> Option<usize> {
         let admits = |site: &usize| {
-            let class = self.floor.sites[*site].class;
+            let class = self.problem.sites[*site].class;
             Some(*site) != not
                 && largest.admitted.get(class).is_some_and(|is_admitted| *is_admitted)
                 && self.holdings[*site].free().holds(&largest.size)

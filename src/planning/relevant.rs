@@ -16,7 +16,7 @@ use super::{
 ///
 /// A balanced arrangement of so many tasks never gives two to one instance while another has none, so that it asks for no more
 /// instances; and ECS, task by task, takes one of the first. The cluster is as [`super::view::alone`] gives it.
-pub fn thin(cluster: &mut Cluster, service: &ServiceName, most: usize) {
+pub fn keep_relevant(cluster: &mut Cluster, service: &ServiceName, most: usize) {
     let Some(kept) = kept(cluster, service, most) else { return };
     cluster.container_instances.retain(|arn, _| kept.contains(arn));
 }
@@ -73,8 +73,8 @@ mod tests {
             let none = BTreeSet::new();
             for name in cluster.services.keys() {
                 let whole = view::alone(&cluster, name).into_owned();
-                let mut thinned = whole.clone();
-                thin(&mut thinned, name, whole.tasks.len() + 2);
+                let mut relevant = whole.clone();
+                keep_relevant(&mut relevant, name, whole.tasks.len() + 2);
                 let on = |cluster: &Cluster| {
                     let tasks = Tasks::all_ready(cluster, name);
                     (
@@ -85,7 +85,7 @@ mod tests {
                         spread::victims(cluster, name, &tasks, &none, 2),
                     )
                 };
-                prop_assert_eq!(on(&thinned), on(&whole), "{}", name);
+                prop_assert_eq!(on(&relevant), on(&whole), "{}", name);
             }
         }
 
@@ -96,7 +96,7 @@ mod tests {
                 writeln!(drawing, "b j-{number}").unwrap();
             }
             let mut cluster = testing::cluster(&drawing);
-            thin(&mut cluster, &"web".into(), 3);
+            keep_relevant(&mut cluster, &"web".into(), 3);
             // The one with its tasks, and the three first by name and the three last.
             prop_assert_eq!(cluster.container_instances.len(), 1 + 3 + 3);
         }

@@ -34,7 +34,7 @@ const STEPS: usize = 16;
 const MISSING_LOOKS: u32 = 3;
 
 /// A service in hand.
-pub(super) struct Hand {
+pub(super) struct ServiceInHand {
     pub(super) name: ServiceName,
     strategy: Box<dyn Strategy>,
     /// Task starts that the limits leave it.
@@ -75,7 +75,7 @@ impl Asked {
     }
 }
 
-impl Hand {
+impl ServiceInHand {
     /// A service that a plan moves; none where the cluster doesn't have it. The run may have moved tasks of it before.
     pub(super) fn planned(
         plan: &ServicePlan,

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
     placement::Index,
-    spread::{View, tree},
+    spread::{ServiceParts, tree},
     view,
 };
 
 /// Of a service's tasks, how many each eligible instance would have, in hundredths, if as few as must had moved until it was
 /// spread. Where its placement strategy doesn't tell instances of a domain apart, each has its part of the domain's tasks.
-pub fn shares(cluster: &Cluster, service: &ServiceName) -> BTreeMap<ContainerInstanceArn, u32> {
+pub fn even_shares(cluster: &Cluster, service: &ServiceName) -> BTreeMap<ContainerInstanceArn, u32> {
     let cluster = &*view::alone(cluster, service);
     let index = Index::new(cluster);
-    let Some(view) = View::new(&index, service) else { return BTreeMap::new() };
+    let Some(service_parts) = ServiceParts::new(&index, service) else { return BTreeMap::new() };
     let mut shares = BTreeMap::new();
-    for part in &view.parts {
+    for part in &service_parts.parts {
         let mut by_leaf: BTreeMap<Vec<&str>, Vec<&ContainerInstance>> = BTreeMap::new();
         for instance in index.eligible(&part.requirement) {
             by_leaf.entry(part.levels.leaf(instance)).or_default().push(instance);
@@ -41,7 +41,7 @@ mod tests {
     use crate::planning::testing;
 
     fn check(drawing: &str, expected: &str) {
-        let shares = shares(&testing::cluster(drawing), &"web".into());
+        let shares = even_shares(&testing::cluster(drawing), &"web".into());
         let shown: Vec<String> = shares.iter().map(|(arn, share)| format!("{}={share}", arn.short())).collect();
         assert_eq!(shown.join(" "), expected, "{drawing}");
     }
