@@ -24,13 +24,16 @@ use planning::testing::{self, NOW};
 mod fleet;
 
 /// What is planned on which clusters of which sizes.
-const PLANS: [(&str, &str, usize); 12] = [
+const PLANS: [(&str, &str, usize); 15] = [
     ("spread", "production", 0),
     ("spread", "one-service", 1_000),
     ("spread", "wide", 1_000),
     ("spread", "wide", 5_000),
     ("spread", "uniform", 1_000),
     ("spread", "uniform", 5_000),
+    ("steered", "production", 0),
+    ("steered", "wide", 1_000),
+    ("steered", "wide", 5_000),
     ("machines", "production", 0),
     ("machines", "wide", 1_000),
     ("machines", "wide", 5_000),

@@ -13,6 +13,7 @@ mod victims;
 use std::collections::BTreeSet;
 
 pub(super) use self::{
+    cured::cures_all_it_could as cures_all_it_could_in,
     layout::{Eligible, Layout, Ties},
     pace::paced_surge as paced_surge_in,
     spots::{ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
@@ -58,14 +59,20 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
     asked(cluster, service, most, |layout| pace::worthwhile_surge(layout, &may_go, most)).unwrap_or(0)
 }
 
-/// How many of the next tasks, at most `most`, land where one is missing, whichever of equal container instances ECS takes.
-pub fn surely_curing_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
+/// How many of the next tasks, at most `most`, land where one is missing, whichever of equal container instances ECS takes; and
+/// whether so many starts could cure no more, wherever they went.
+pub fn surely_curing_surge(
+    cluster: &Cluster,
+    service: &ServiceName,
+    spared: &BTreeSet<TaskArn>,
+    most: u32,
+) -> (u32, bool) {
     let may_go = |task: &TaskArn| !spared.contains(task);
     let curing = |layout: &Layout<'_>| {
-        let either = [Ties::MostRoom, Ties::LeastRoom].map(|ties| cured::curing_surge(layout, &may_go, most, ties));
-        either.into_iter().min().unwrap_or(0)
+        let surely = cured::surely_curing_surge(layout, &may_go, most);
+        (surely, surely == cured::curable(layout, &may_go, most))
     };
-    asked(cluster, service, most, curing).unwrap_or(0)
+    asked(cluster, service, most, curing).unwrap_or_default()
 }
 
 /// As [`worthwhile_surge`], or a few less where that spares a round: the last round can cure all that is left only if its tasks

@@ -42,7 +42,8 @@ pub enum Way {
 
 /// Which way cures the most misplaced tasks in one round of at most `most`; of equal ones ECS's own choice, as long as that cures
 /// one with each task, whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to.
-/// Whoever `is_careful` saw that ECS chose otherwise, and steers.
+/// Whoever `is_careful` saw that ECS chose otherwise, and steers; and so does a service without a placement strategy, of which
+/// ECS's documents say in three ways where its next task goes.
 ///
 /// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is spared.
 pub fn way(
@@ -54,17 +55,27 @@ pub fn way(
     taken: &BTreeSet<ContainerInstanceArn>,
     may_take_from_others: bool,
 ) -> Way {
-    let Some(targets) = targets(cluster, service, spared, most, is_careful, taken) else { return Way::Unsteered };
-    if is_careful {
-        return Way::Steered(targets);
+    let steered = || targets(cluster, service, spared, most, is_careful, taken);
+    if is_careful || !is_foreseen(cluster, service) {
+        return steered().map_or(Way::Unsteered, Way::Steered);
     }
-    let unsteered = spread::surely_curing_surge(cluster, service, spared, most) as usize;
-    match unsteered.cmp(&targets.places.len()) {
+    let (unsteered, are_all_it_could) = spread::surely_curing_surge(cluster, service, spared, most);
+    // The targets cost more to find, and are found only where they could do better.
+    if are_all_it_could && !may_take_from_others {
+        return Way::Unsteered;
+    }
+    let Some(targets) = steered() else { return Way::Unsteered };
+    match (unsteered as usize).cmp(&targets.places.len()) {
         Ordering::Less => Way::Steered(targets),
         Ordering::Equal if may_take_from_others => Way::Steered(targets),
         Ordering::Greater if may_take_from_others => Way::UnsteeredLater,
         Ordering::Equal | Ordering::Greater => Way::Unsteered,
     }
+}
+
+/// Whether ECS's documents say where a service's next task goes.
+pub fn is_foreseen(cluster: &Cluster, service: &ServiceName) -> bool {
+    cluster.services.get(service).is_some_and(|service| !service.placement_strategy.is_empty())
 }
 
 /// Whether ECS could put a service's next task on one of these instances.
@@ -294,12 +305,18 @@ mod tests {
         check_way(&missing_in_b, false, "unsteered");
         check_way(&missing_in_b, true, "2 steered");
         // ECS begins with zones b and c, and that cures one; i-2 lacks two of zone a's.
-        let missing_in_a = "a i-1 web web web web\na i-2\nb i-3 web web web\nc i-4 web web web";
-        check_way(missing_in_a, false, "2 steered");
-        check_way(missing_in_a, true, "2 steered");
-        let missing_in_both = "a i-1 web web web web web\na i-2\nb i-3 web web web web web\nb i-4";
-        check_way(missing_in_both, false, "unsteered");
-        check_way("a i-1 web web\nb i-2 web web", false, "unsteered");
+        let both = "service web strategy=spread:attribute:ecs.availability-zone,spread:instanceId";
+        let missing_in_a = format!("a i-1 web web web web\na i-2\nb i-3 web web web\nc i-4 web web web\n{both}");
+        check_way(&missing_in_a, false, "2 steered");
+        check_way(&missing_in_a, true, "2 steered");
+        check_way(
+            &format!("a i-1 web web web web web\na i-2\nb i-3 web web web web web\nb i-4\n{both}"),
+            false,
+            "unsteered",
+        );
+        check_way(&format!("a i-1 web web\nb i-2 web web\n{both}"), false, "unsteered");
+        // Without a placement strategy nobody is sure where ECS puts them.
+        check_way("a i-1 web web web web\na i-2", false, "2 steered");
     }
 
     #[test]

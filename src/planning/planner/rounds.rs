@@ -91,17 +91,19 @@ impl<'i, 'a> Foreseen<'i, 'a> {
         let at_once = if starts_first { surge.min(on_top(service)) } else { u32::MAX };
         let terms = Terms { most: at_once, is_careful: false, may_go: &may_go };
         let is_shared_out = providers::several(service, tasks).is_some();
-        if is_shared_out || policy.steer && starts_first || !asks_nothing_of_others(self.index, service) {
-            let steers = policy.steer && starts_first;
-            return play(OnCluster::new(&self.cluster, name, surge, is_shared_out, steers), terms, allowance);
+        let steers = policy.steer && starts_first;
+        let (cluster, index) = (&self.cluster, self.index);
+        if is_shared_out || !asks_nothing_of_others(index, service) {
+            return play(OnCluster::new(cluster, name, surge, is_shared_out, steers), terms, allowance);
         }
         let more = (surge as usize).saturating_mul(2).saturating_add(1);
-        match Layout::of(&self.ledger, self.index, &mut self.eligible, service, more) {
-            // A task that is foreseen already has another number.
-            Some(layout) => {
-                play(OnLayout { index: self.index, service, layout, number: tasks.len() }, terms, allowance)
-            }
-            None => none(),
+        let Some(layout) = Layout::of(&self.ledger, index, &mut self.eligible, service, more) else { return none() };
+        // A task that is foreseen already has another number.
+        let on_layout = OnLayout { index, service, layout, number: tasks.len() };
+        if steers {
+            play(MaySteer::NotYet { on_layout, cluster, surge }, terms, allowance)
+        } else {
+            play(on_layout, terms, allowance)
         }
     }
 
@@ -176,6 +178,23 @@ struct OnLayout<'i, 'a> {
     number: usize,
 }
 
+impl<'a> OnLayout<'_, 'a> {
+    /// The same service on the cluster, which is as it was before the first round.
+    fn onto(self, cluster: &Cluster, surge: u32) -> OnCluster<'a> {
+        let mut on_cluster = OnCluster::new(cluster, &self.service.name, surge, false, true);
+        on_cluster.number = self.number;
+        let before: Vec<TaskArn> = self.index.tasks_of(self.service).iter().map(|task| task.arn.clone()).collect();
+        let Rounds { new, old, .. } = self.end(Course::default());
+        for gone in before.iter().filter(|task| !old.contains(*task)) {
+            view::remove(&mut on_cluster.cluster, gone);
+        }
+        for task in new {
+            view::insert(&mut on_cluster.cluster, task);
+        }
+        on_cluster
+    }
+}
+
 impl Between for OnLayout<'_, '_> {
     fn misplaced(&self) -> u32 {
         self.layout.missing()
@@ -216,8 +235,51 @@ impl Between for OnLayout<'_, '_> {
     }
 }
 
-/// A service of which each question is asked of the cluster as it is then: one that is steered, one over several capacity providers,
-/// and one whose tasks go by where others are.
+/// A service that may be steered: on its layout as long as ECS's own choice cures all that so many starts could cure, and from then
+/// on on the cluster, of which the targets are asked.
+#[derive(Clone)]
+enum MaySteer<'i, 'a, 's> {
+    NotYet {
+        on_layout: OnLayout<'i, 'a>,
+        /// As it was before the first round.
+        cluster: &'s Cluster,
+        surge: u32,
+    },
+    FromHereOn(OnCluster<'a>),
+}
+
+impl Between for MaySteer<'_, '_, '_> {
+    fn misplaced(&self) -> u32 {
+        match self {
+            Self::NotYet { on_layout, .. } => on_layout.misplaced(),
+            Self::FromHereOn(on_cluster) => on_cluster.misplaced(),
+        }
+    }
+
+    fn round(&mut self, terms: &Terms<'_>, course: &mut Course) -> bool {
+        if let Self::NotYet { on_layout, cluster, surge } = self
+            && (terms.is_careful
+                || !steering::is_foreseen(cluster, &on_layout.service.name)
+                || !spread::cures_all_it_could_in(&on_layout.layout, terms.may_go, terms.most))
+        {
+            *self = Self::FromHereOn(on_layout.clone().onto(cluster, *surge));
+        }
+        match self {
+            Self::NotYet { on_layout, .. } => on_layout.round(terms, course),
+            Self::FromHereOn(on_cluster) => on_cluster.round(terms, course),
+        }
+    }
+
+    fn end(self, course: Course) -> Rounds {
+        match self {
+            Self::NotYet { on_layout, .. } => on_layout.end(course),
+            Self::FromHereOn(on_cluster) => on_cluster.end(course),
+        }
+    }
+}
+
+/// A service of which each question is asked of the cluster as it is then: one that is steered in some round, one over several
+/// capacity providers, and one whose tasks go by where others are.
 #[derive(Clone)]
 struct OnCluster<'p> {
     name: &'p ServiceName,
