@@ -56,20 +56,20 @@ pub fn way(
     may_take_from_others: bool,
 ) -> Way {
     let steered = || targets(cluster, service, spared, most, is_careful, taken);
+    let without = if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered };
     if is_careful || !is_foreseen(cluster, service) {
-        return steered().map_or(Way::Unsteered, Way::Steered);
+        return steered().map_or(without, Way::Steered);
     }
     let (unsteered, are_all_it_could) = spread::surely_curing_surge(cluster, service, spared, most);
     // The targets cost more to find, and are found only where they could do better.
     if are_all_it_could && !may_take_from_others {
-        return Way::Unsteered;
+        return without;
     }
-    let Some(targets) = steered() else { return Way::Unsteered };
+    let Some(targets) = steered() else { return without };
     match (unsteered as usize).cmp(&targets.places.len()) {
         Ordering::Less => Way::Steered(targets),
         Ordering::Equal if may_take_from_others => Way::Steered(targets),
-        Ordering::Greater if may_take_from_others => Way::UnsteeredLater,
-        Ordering::Equal | Ordering::Greater => Way::Unsteered,
+        Ordering::Equal | Ordering::Greater => without,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Limits, Need, Seen, Step, Stop, Stopped, Tasks};
+use super::{Action, Limits, Need, Seen, Step, Stop, Stopped, Tasks, promised::Promised};
 use crate::planning::{
     model::{Cluster, Service, ServiceEvent, ServiceName, ServiceStatus, TaskArn, Timestamp},
     notes::steering_constraint,
@@ -20,6 +20,7 @@ pub(super) struct Shown {
     stopping: Option<BTreeSet<TaskArn>>,
     stale_seconds: Option<i64>,
     slow_seconds: i64,
+    promised: Vec<Promised>,
     pub(super) limits: Limits,
 }
 
@@ -46,7 +47,8 @@ impl Shown {
     /// `stopping=7,8|unseen` (asked to stop by somebody before), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
-    /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`.
+    /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`, and of others
+    /// `others-target=i-2` (another service is steered there) and `promised=SERVICE:TASKS` (so many are asked for, unsteered).
     pub(super) fn new(drawing: &str, words: &str) -> Self {
         let mut cluster = testing::cluster(drawing);
         let name = ServiceName::from("web");
@@ -72,6 +74,7 @@ impl Shown {
         let (mut sees_tasks, mut sees_protections, mut is_there) = (true, true, true);
         let (mut unready, mut stopped, mut stale_seconds) = (BTreeSet::new(), BTreeMap::new(), None);
         let mut slow_seconds = 0;
+        let mut promised = Vec::new();
         let mut stopping = Some(BTreeSet::new());
         let mut protected: BTreeMap<TaskArn, Timestamp> = BTreeMap::new();
         for word in words.split_whitespace() {
@@ -119,6 +122,12 @@ impl Shown {
                 "enabled" => limits.is_enabled = false,
                 "last-chance" => limits.is_last_chance = true,
                 "steer" => limits.steers = true,
+                "others-target" => drop(limits.others_targets.insert(value.into())),
+                "promised" => {
+                    let (name, tasks) = value.split_once(':').unwrap();
+                    let (name, tasks) = (name.into(), tasks.parse().unwrap());
+                    promised.push(Promised { name, tasks, targets: BTreeSet::new() });
+                }
                 "in-vain" => limits.in_vain = number(),
                 "fits" => limits.fits = false,
                 "others-try" => limits.others_try = true,
@@ -131,7 +140,7 @@ impl Shown {
         let of_it = if sees_protections { tasks.all.keys().cloned().collect() } else { BTreeSet::new() };
         let protections = of_it.into_iter().map(|task| (task.clone(), protected.get(&task).copied())).collect();
         let (tasks, service) = (sees_tasks.then_some(tasks), is_there.then_some(service));
-        Self { cluster, service, tasks, protections, stopped, stopping, stale_seconds, slow_seconds, limits }
+        Self { cluster, service, tasks, protections, stopped, stopping, stale_seconds, slow_seconds, promised, limits }
     }
 
     /// What a strategy is shown.
@@ -147,7 +156,7 @@ impl Shown {
             stopping: self.stopping.clone(),
             fresh_instances: self.cluster.container_instances.keys().cloned().collect(),
             cluster: &self.cluster,
-            promised: &[],
+            promised: &self.promised,
         }
     }
 }
@@ -167,7 +176,10 @@ pub(super) fn told(step: &Step) -> String {
         Step::Wait(Some(span)) => format!("wait {} s", span.as_secs()),
         Step::Done(ending) => format!("done: {ending}"),
         Step::Act(action) => match action {
-            Action::Note(note) => format!("note {} to {}", note.from, note.to),
+            Action::Note(note) => {
+                let steered = if note.steer.is_some() { ", steered" } else { "" };
+                format!("note {} to {}{steered}", note.from, note.to)
+            }
             Action::ClearNote => "clear note".to_owned(),
             Action::NoteLast(last) => format!("note last, misses {}", last.misses),
             Action::SetDesiredCount(count, None) => format!("count {count}"),

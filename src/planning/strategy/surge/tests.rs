@@ -124,6 +124,24 @@ fn a_round_begins_with_a_note_unless_something_stands_against_it() {
 }
 
 #[test]
+fn a_round_is_steered_where_ecs_would_not_do_as_well_or_might_take_what_another_is_steered_to() {
+    let by_zone = format!("{TWO}\nservice web strategy=spread:attribute:ecs.availability-zone");
+    check(&by_zone, "between", "", "note 2 to 3");
+    check(&by_zone, "between", "steer", "note 2 to 3");
+    check(TWO, "between", "steer", "note 2 to 3, steered");
+    // Another service is steered to i-2: on i-3 nobody is in its way, and where there is no such instance, it waits.
+    let two_free = "a i-1 web web\nb i-2\nb i-3\nservice web strategy=spread:attribute:ecs.availability-zone";
+    check(two_free, "between", "steer others-target=i-2", "note 2 to 3, steered");
+    check(&by_zone, "between", "steer others-target=i-2", "wait");
+    check(&by_zone, "between", "steer others-target=i-1", "note 2 to 3, steered");
+    // A task of another's that has no place yet may come to i-2, which web is to be steered to; and one that has a place does not.
+    let beside = format!("{TWO}\na i-3 api\nservice api desired=1 strategy=spread:attribute:ecs.availability-zone");
+    check(&beside, "between", "steer promised=api:2", "wait");
+    check(&beside, "between", "steer promised=api:1", "note 2 to 3, steered");
+    check(&by_zone, "between", "promised=api:1", "note 2 to 3");
+}
+
+#[test]
 fn a_noted_count_is_raised_once() {
     check(TWO, "noted", OURS, "count 3");
     check(TWO, "noted", &format!("{OURS} desired=3"), "wait");
