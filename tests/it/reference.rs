@@ -103,3 +103,29 @@ fn a_broken_image_ends_as_it_began() {
         assert!(lowest >= if strategy == "surge" { 4 } else { 2 }, "{strategy}: {lowest}");
     }
 }
+
+/// 950 services with two tasks each, all of them on one of two container instances; the last fifty have four there.
+#[test]
+fn of_more_services_than_definitions_are_read_the_worst_are_taken_and_the_others_say_so() {
+    let mut tasks = String::new();
+    for number in 0..950 {
+        let of_it = if number < 900 { 2 } else { 4 };
+        tasks.push_str(&format!(" s{number:03}").repeat(of_it));
+    }
+    let drawing = format!("a i-1 cpu=4000000 memory=4000000{tasks}\nb i-2 cpu=4000000 memory=4000000");
+    for settings in ["DRY_RUN=true LOAD_THRESHOLD=100", "DRY_RUN=true"] {
+        let (report, _) = rehearse(&drawing, settings, options(0, &[], &[]));
+        let read: u64 =
+            report.api_calls.iter().filter(|(call, _)| call.ends_with("DescribeTaskDefinition")).map(|(_, n)| n).sum();
+        assert_eq!(read, 900, "{settings}");
+        let unread: Vec<&str> = report
+            .services
+            .iter()
+            .filter(|service| service.reason_code == "definition-not-read")
+            .map(|service| service.name.as_str())
+            .collect();
+        // Those with two misplaced tasks come first, and then the others in the order of their names.
+        assert_eq!((unread.len(), unread.first(), unread.last()), (50, Some(&"s850"), Some(&"s899")), "{settings}");
+        assert_eq!(report.before.as_ref().unwrap().stuck_tasks, 50);
+    }
+}
