@@ -146,7 +146,7 @@ def add_rebalancing(table, cluster, snapshot, with_seed):
     table.count(f"{cluster}: tasks restarted", "- tasks restarted", restarted, seed=seed.get("restarted"))
     table.row("- misplaced tasks left", report["after"]["misplaced_tasks"], seed=seed.get("misplaced_left"))
     table.row("- simulated time, s", played["simulated_seconds"], seed=seed.get("simulated_seconds"))
-    if snapshot:
+    if snapshot and with_seed:
         add_time(table, snapshot, report)
 
 
