@@ -56,6 +56,25 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Of a part what decides where its tasks may go; the domains, which take the most memory, are left out.
+#[derive(Debug)]
+pub struct Placements<'a> {
+    /// What the tasks spread over.
+    pub levels: Levels,
+    /// What they ask.
+    pub requirement: Requirement<'a>,
+    /// Tasks by eligible instance.
+    pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+}
+
+impl<'a> Part<'a> {
+    /// Without its domains.
+    pub fn placements(self) -> Placements<'a> {
+        let Self { levels, requirement, tasks, .. } = self;
+        Placements { levels, requirement, tasks }
+    }
+}
+
 /// How many eligible instances each path of domains has: shared by all services that ask the same.
 #[derive(Debug, Default)]
 pub struct Shapes(BTreeMap<ShapeKey, Shape>);

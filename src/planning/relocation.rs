@@ -5,7 +5,7 @@ use std::iter;
 use super::{
     eligibility::{blocked, no_surge, unmeasured},
     model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
-    parts::{Part, is_placed},
+    parts::{Placements, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
     providers::shared_out,
@@ -21,7 +21,7 @@ use super::{
 pub(super) struct Relocatable<'a> {
     pub(super) service: &'a Service,
     /// What its tasks ask of an instance, and where they are.
-    pub(super) part: Part<'a>,
+    pub(super) part: Placements<'a>,
     pub(super) definition: &'a TaskDefinition,
     /// How many its owner and the run's limits allow.
     pub(super) max_moves: usize,
@@ -92,7 +92,7 @@ pub(super) fn one_relocatable<'a>(
     }
     let mut service_parts = ServiceParts::new(index, &service.name).ok_or(Fixed::Unsteerable)?;
     steerable_part(index.cluster, &service_parts).ok_or(Fixed::Unsteerable)?;
-    let part = service_parts.parts.pop().ok_or(Fixed::Unsteerable)?;
+    let part = service_parts.parts.pop().ok_or(Fixed::Unsteerable)?.placements();
     if let Some(why) = no_surge(index, service, Some(definition), iter::once(&part.requirement)) {
         return Err(Fixed::Blocked(why));
     }

@@ -206,7 +206,7 @@ pub struct BestToGo {
 /// A service in hand, whatever would keep it from being taken now.
 fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'a>> {
     let mut service_parts = ServiceParts::new(index, service)?;
-    let part = service_parts.parts.pop().filter(|_| service_parts.parts.is_empty())?;
+    let part = service_parts.parts.pop().filter(|_| service_parts.parts.is_empty())?.placements();
     let definition = index.cluster.task_definitions.get(&service_parts.service.task_definition)?;
     Some(Relocatable { service: service_parts.service, part, definition, max_moves: usize::MAX })
 }
