@@ -10,7 +10,7 @@ mod service_in_hand;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     planning::{
         bounds::floor,
+        levelling::{SoFar, Tally},
         model::{Cluster, Service, ServiceName, Timestamp},
         plan::{Plan, Turn},
         planner::level_again,
@@ -209,7 +210,7 @@ pub async fn recover(
         .into_iter()
         .filter_map(|(name, leftover)| Some(ServiceInHand::recovered(cluster.services.get(&name)?, leftover, bounds)))
         .collect();
-    work(target, cluster, queue, bounds, Spent::on(&[]), &Trust::default()).await
+    work(target, cluster, queue, bounds, Spent::default(), &Trust::default()).await
 }
 
 /// Carries a plan out.
@@ -250,24 +251,31 @@ async fn level_on(
     bounds: &Bounds<'_>,
     trust: &Trust,
 ) {
-    let mut given_up: BTreeSet<ServiceName> = BTreeSet::new();
+    let mut so_far = SoFar::default();
     loop {
-        given_up.extend(newest.iter().filter(|done| done.ending != Ending::Levelled).map(|done| done.name.clone()));
-        let moved_now: u32 = newest.iter().map(|done| done.record.moved()).sum();
+        so_far.given_up.extend(newest.iter().filter(|done| is_given_up(done)).map(|done| done.name.clone()));
+        let starts_now = Spent::on(&newest).starts();
         finished.append(&mut newest);
-        if moved_now == 0 || bounds.stop().is_some() {
+        if starts_now == 0 || bounds.stop().is_some() {
             return;
         }
-        let mut moved: BTreeMap<ServiceName, usize> = BTreeMap::new();
+        so_far.moved.clear();
         for done in &*finished {
-            *moved.entry(done.name.clone()).or_default() += done.record.moves.len();
+            *so_far.moved.entry(done.name.clone()).or_default() += done.record.moves.len();
         }
         let before = Spent::on(finished);
-        let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &moved);
-        let planned = planned.iter().filter(|service| !given_up.contains(&service.name));
-        let queue = planned.filter_map(|service| ServiceInHand::planned(service, cluster, finished, bounds)).collect();
+        so_far.tally = Tally::new(before.moved, before.in_vain, 0);
+        let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &so_far);
+        let queue =
+            planned.iter().filter_map(|service| ServiceInHand::planned(service, cluster, finished, bounds)).collect();
         newest = work(target, cluster, queue, bounds, before, trust).await;
     }
+}
+
+/// Whether a service is tried no more in this run: it ended otherwise than it might have gone on, or nothing came of its try.
+fn is_given_up(done: &Finished) -> bool {
+    let Record { in_vain, ref moves, .. } = done.record;
+    !matches!(done.ending, Ending::Levelled | Ending::Limit(Stop::InVain)) || (in_vain > 0 && moves.is_empty())
 }
 
 /// Waits for the tasks for which room was made.

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Spent;
 use crate::planning::{
+    levelling::{FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, Tally},
     model::{ContainerInstanceArn, ServiceName},
     strategy::{Strategy, promised::Promised},
 };
-
-/// So many tasks may be started in vain by a run, or half as many as it moves, if that is more.
-const FEWEST_IN_VAIN: u32 = 4;
 
 /// What each service in hand holds.
 #[derive(Debug, Default)]
@@ -57,9 +55,18 @@ impl Board {
     /// How many more tasks may be started of which nothing may come, where so much was spent before these.
     pub(super) fn may_be_in_vain(&self, before: Spent) -> u32 {
         let spent = self.spent().with(before);
-        let under_way = self.entries.values().map(|entry| entry.tries_under_way);
-        let may_be = under_way.fold(spent.in_vain, u32::saturating_add);
-        FEWEST_IN_VAIN.max(spent.moved / 2).saturating_sub(may_be)
+        let may_be = spent.in_vain.saturating_add(self.tries_under_way());
+        FEWEST_IN_VAIN.max(spent.moved / MOVES_FOR_ONE_IN_VAIN).saturating_sub(may_be)
+    }
+
+    /// What the run's moves and tries have come to, where so much was spent before these.
+    pub(super) fn tally(&self, before: Spent) -> Tally {
+        let Spent { moved, in_vain } = self.spent().with(before);
+        Tally::new(moved, in_vain, self.tries_under_way())
+    }
+
+    fn tries_under_way(&self) -> u32 {
+        self.entries.values().map(|entry| entry.tries_under_way).fold(0, u32::saturating_add)
     }
 
     /// Whether others have tries under way.

@@ -23,13 +23,18 @@ use super::{
     relocation::{Relocatable, relocatable},
 };
 use steered::State;
-pub use tries::{BestToGo, Levelled, best_to_go, tries, worthwhile_starts};
+pub use tries::{BestToGo, Levelled, SoFar, Tally, best_to_go, tries, worthwhile_starts};
 
 /// At this threshold nothing is levelled, whatever the load.
 const NEVER: Percent = Percent::from_hundredths(10_000);
 
 /// Tries of a service, one after another, of which nothing came: then it is left alone for this run.
 pub const TRIES: u32 = 2;
+
+/// So many tasks may be started in vain by a run in any case.
+pub const FEWEST_IN_VAIN: u32 = 4;
+/// And more, one for so many that are moved.
+pub const MOVES_FOR_ONE_IN_VAIN: u32 = 2;
 
 /// So long after a run in mode `consolidate` nothing is levelled: by turns, each would undo what the other did.
 const AFTER_CONSOLIDATION: Duration = Duration::from_hours(24);

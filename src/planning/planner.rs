@@ -12,9 +12,10 @@ use super::{
     consolidate::{self, consolidation},
     eligibility::by_deploying,
     imbalance::{Measure, Spread, measure},
-    levelling,
+    levelling::{self, SoFar, Tally},
     making_room::{self, Making},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
+    notes::{LAST_TAG, SURGE_TAG},
     parts::fullness,
     placement::Index,
     policy::{Mode, Policy, Strategy},
@@ -207,20 +208,30 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
         return relocations(foreseen, moves, Aim::Steered);
     }
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
-    let done = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
-    try_to_level(foreseen, policy, now, u32::try_from(spent).unwrap_or(u32::MAX), &done)
+    let moved = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
+    let spent = u32::try_from(spent).unwrap_or(u32::MAX);
+    let so_far = SoFar { moved, tally: Tally::new(spent, 0, 0), given_up: BTreeSet::new() };
+    try_to_level(foreseen, policy, now, spent, &so_far)
 }
 
-/// What levelling goes on with, by what has come of its first tries. The run has started so many tasks, and moved so many of
-/// each of these services.
+/// What levelling goes on with, by what has come of its first tries. The run has started so many tasks. That it has just moved
+/// some of a service is no reason to leave that alone.
 pub fn level_again(
     cluster: &Cluster,
     policy: &Policy,
     now: Timestamp,
     starts: u32,
-    done: &BTreeMap<ServiceName, usize>,
+    so_far: &SoFar,
 ) -> Vec<ServicePlan> {
-    try_to_level(&mut cluster.clone(), policy, now, starts, done)
+    let mut cluster = cluster.clone();
+    for (name, _) in so_far.moved.iter().filter(|(_, moves)| **moves > 0) {
+        if let Some(service) = cluster.services.get_mut(name) {
+            service.tags.remove(LAST_TAG);
+            // Taken off as the last thing, and not looked at again.
+            service.tags.remove(SURGE_TAG);
+        }
+    }
+    try_to_level(&mut cluster, policy, now, starts, so_far)
 }
 
 fn try_to_level(
@@ -228,15 +239,15 @@ fn try_to_level(
     policy: &Policy,
     now: Timestamp,
     starts: u32,
-    done: &BTreeMap<ServiceName, usize>,
+    so_far: &SoFar,
 ) -> Vec<ServicePlan> {
-    let services = u32::try_from(done.len()).unwrap_or(u32::MAX);
+    let services = u32::try_from(so_far.moved.len()).unwrap_or(u32::MAX);
     let left = Policy {
         max_moves: policy.max_moves.saturating_sub(starts),
         max_services: policy.max_services.saturating_sub(services),
         ..policy.clone()
     };
-    let levelled = levelling::tries(foreseen, &left, now, done);
+    let levelled = levelling::tries(foreseen, &left, now, so_far);
     let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
     let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
     let mut services = relocations(foreseen, moves, Aim::Level);

@@ -306,6 +306,57 @@ fn its_machines_are_evened_out_once_it_is_spread() {
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
 }
 
+/// Idle instances are put to work without steering, in one run whose limits are lifted. Played only with the whole fleet's other
+/// rehearsals, under each way in which ECS may choose among equal instances; else planned.
+#[test]
+fn its_idle_instances_are_put_to_work_without_steering() {
+    let lifted = [("MAX_MOVES", "10000"), ("MAX_SERVICES", "1000"), ("DEADLINE", "3h")];
+    let planned: Vec<_> = lifted.into_iter().chain([("DRY_RUN", "true")]).collect();
+    let Some((report, _)) = run(&planned, options(0, &[], &[])) else { return };
+    let (predicted, estimate) = (report.predicted.unwrap(), report.estimate.unwrap());
+    assert!(predicted.load_imbalance_percent <= 25.0, "{predicted:?}");
+    assert!(estimate.starts_in_vain * 2 <= estimate.restarts, "{estimate:?}");
+    if !plays_all() {
+        return;
+    }
+    let before = report.before.unwrap().load_imbalance_percent;
+    let random = (1..=2).map(|seed| (seed, "random", 25.5));
+    // How far it comes depends on what ECS does; it gets no worse. By ARN, or by age, ECS takes the same one again and again.
+    let others = ["most-free-memory", "fewest-tasks", "first", "oldest", "fullest"];
+    let cases: Vec<(u64, &str, f64)> = random.chain(others.map(|ties| (1, ties, before))).collect();
+    std::thread::scope(|scope| {
+        for half in cases.chunks(cases.len().div_ceil(2)) {
+            scope.spawn(move || {
+                for (seed, ties, most) in half {
+                    check_levelling(&lifted, *seed, ties, *most);
+                }
+            });
+        }
+    });
+}
+
+fn check_levelling(settings: &[(&str, &str)], seed: u64, ties: &str, most: f64) {
+    let behaviour = format!("ties={ties}");
+    let Some((report, rehearsal)) = run(settings, options(seed, &[&behaviour], &[])) else { return };
+    let after = report.after.as_ref().unwrap();
+    let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+    let what = format!(
+        "{ties} {seed}: load imbalance {} %, {} empty, {moved} moved, {} in vain, {} s",
+        after.load_imbalance_percent, after.empty_instances, report.starts_in_vain, report.duration_seconds
+    );
+    println!("{what}");
+    assert_eq!(report.errors, Vec::<String>::new(), "{what}");
+    assert!(after.load_imbalance_percent <= most, "{what}");
+    assert!(report.starts_in_vain <= 4.max(moved / 2), "{what}");
+    let simulator = rehearsal.simulator();
+    for (name, history) in simulator.timeline().services() {
+        let desired = simulator.service(name).unwrap().desired_count;
+        assert!(history.lowest_healthy >= desired, "{name} fell to {} of {desired}: {what}", history.lowest_healthy);
+    }
+    drop(simulator);
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+}
+
 /// Whole instances of it come free: few stay more than a linear program allows. Played only with the whole fleet's other
 /// rehearsals; else planned.
 #[test]

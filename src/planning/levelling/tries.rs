@@ -2,7 +2,8 @@
 //!
 //! A try starts one task more and then lets one go. If the new task landed well, a task on a fuller container instance goes; if
 //! it landed badly, the new one goes itself, it was started in vain, and nothing that ran before was touched. So a try is worth
-//! it where most of the container instances that ECS may choose are good ones.
+//! it where most of the container instances that ECS may choose are good ones; and, in a run most of whose tries landed well, where
+//! some of them are.
 //!
 //! An example: a service has one task, on an instance that is 90 % reserved. The next task may land on any of ten instances of
 //! two other zones. Nine of them are at 10 %, and one is at 90 %. A try succeeds with a chance of 9 in 10: on average ten tries
@@ -14,6 +15,7 @@ use std::{
 };
 
 use super::{
+    FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN,
     field::{Field, Weights},
     mover::Mover,
 };
@@ -32,9 +34,14 @@ use crate::planning::{
 const WEIGHTS: Weights = [64, 64];
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
 const WORTHWHILE_PART: i128 = 4;
-/// At least so large a part of the container instances that ECS may choose must be good ones: one of two. At the beginning it is
-/// far more; on the real fleet there is one start in vain for two moves in the end.
-const GOOD_PART: (usize, usize) = (1, 2);
+/// At least one of so many container instances that ECS may choose must be a good one, whatever landed well before.
+const PLACES_FOR_A_GOOD_ONE: usize = 4;
+/// What comes of a start on the real fleet, in hundredths.
+const USUAL_LANDED: u64 = 60;
+const USUAL_IN_VAIN: u64 = 40;
+/// A start in vain weighs as much as so many moves when services are compared: it helps nobody. On the real fleet the run comes
+/// under its threshold with half as many starts in vain as moves; if both weighed alike, with two thirds.
+const WEIGHT_IN_VAIN: usize = 16;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
 const MOST_ORIGINS: usize = 16;
 
@@ -49,16 +56,62 @@ pub struct Levelled {
     pub in_vain_hundredths: u32,
 }
 
+/// What a run's tries have come to, in hundredths of a task, since what is under way counts as it is expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    landed: u64,
+    in_vain: u64,
+}
+
+impl Tally {
+    /// So many tasks landed well and so many were started in vain. Those that are under way count as the one and the other by
+    /// what is usual.
+    pub fn new(landed: u32, in_vain: u32, under_way: u32) -> Self {
+        let [landed, in_vain, under_way] = [landed, in_vain, under_way].map(u64::from);
+        Self { landed: landed * 100 + under_way * USUAL_LANDED, in_vain: in_vain * 100 + under_way * USUAL_IN_VAIN }
+    }
+
+    /// Whether so much more leaves it at one start in vain for two moves, or nearer to that. Where a good landing is as likely as a
+    /// bad one, the first few in vain are allowed in any case.
+    fn permits(self, more: Self) -> bool {
+        let after = self.with(more);
+        more.pays_for_itself()
+            || after.pays_for_itself()
+            || (more.in_vain <= more.landed && after.in_vain <= u64::from(FEWEST_IN_VAIN) * 100)
+    }
+
+    /// Whether there are two moves for one start in vain, or more.
+    fn pays_for_itself(self) -> bool {
+        self.in_vain * u64::from(MOVES_FOR_ONE_IN_VAIN) <= self.landed
+    }
+
+    fn with(self, more: Self) -> Self {
+        Self { landed: self.landed + more.landed, in_vain: self.in_vain + more.in_vain }
+    }
+}
+
+/// What a run has done before its next tries are planned.
+#[derive(Clone, Debug, Default)]
+pub struct SoFar {
+    /// How many tasks it has moved, of each service of which it has moved any or tried to.
+    pub moved: BTreeMap<ServiceName, usize>,
+    /// The services that are tried no more.
+    pub given_up: BTreeSet<ServiceName>,
+    /// What its moves and tries have come to.
+    pub tally: Tally,
+}
+
 /// The services that are worth a try, at most `policy.max_services` of them, and at most `policy.max_moves` moves, until the load
 /// is under the threshold. The move that evens out the most for each task that is started comes first. Where a plan was
-/// reviewed, just the tasks that it names. Of some services so many tasks are moved before, in the same run: the tasks that are
-/// foreseen in their stead stay.
-pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap<ServiceName, usize>) -> Vec<Levelled> {
+/// reviewed, just the tasks that it names. The tasks that are foreseen instead of those that the run has moved stay.
+pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar) -> Vec<Levelled> {
+    let SoFar { moved: done, given_up, tally } = so_far;
+    let mut tally = *tally;
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
     let mut instances = Instances::new(&index, policy.load_threshold);
     let mut paths = BTreeMap::new();
-    let spread = relocatable.iter().filter(|it| it.is_spread());
+    let spread = relocatable.iter().filter(|it| it.is_spread() && !given_up.contains(&it.service.name));
     let mut movers: Vec<Mover<'_, '_>> = spread
         .filter_map(|relocatable| {
             let mut mover = Mover::new(&index, &mut instances.occupancy, relocatable, &mut paths)?;
@@ -74,11 +127,22 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
         .collect();
     let mut queue: BinaryHeap<(i128, Reverse<usize>)> = BinaryHeap::new();
     for (number, mover) in movers.iter().enumerate() {
-        queue.extend(instances.prospect(mover).map(|prospect| (prospect.worth_of_a_start(), Reverse(number))));
+        queue.extend(instances.prospect(mover).map(|prospect| (prospect.worth_for_its_cost(), Reverse(number))));
     }
+    // Those that would be worth a try if more had landed well before.
+    let mut later: Vec<(i128, Reverse<usize>)> = Vec::new();
+    let mut tally_then = tally;
     let mut levelled: BTreeMap<usize, (usize, Levelled)> = BTreeMap::new();
     let (mut moves_left, mut others) = (policy.max_moves, 0);
-    while let Some((_, Reverse(number))) = queue.pop() {
+    loop {
+        let Some((_, Reverse(number))) = queue.pop() else {
+            if tally == tally_then || later.is_empty() {
+                break;
+            }
+            tally_then = tally;
+            queue.extend(later.drain(..));
+            continue;
+        };
         if moves_left == 0 || instances.field.is_even() {
             break;
         }
@@ -89,9 +153,14 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
         }
         let Some(prospect) = instances.prospect(&movers[number]) else { continue };
         // What others moved since may have made it worth less: then another may come first.
-        let worth = prospect.worth_of_a_start();
+        let worth = prospect.worth_for_its_cost();
         if queue.peek().is_some_and(|(next, _)| worth < *next) {
             queue.push((worth, Reverse(number)));
+            continue;
+        }
+        let a_move = prospect.of_a_move();
+        if !tally.permits(a_move) {
+            later.push((worth, Reverse(number)));
             continue;
         }
         let mover = &mut movers[number];
@@ -107,7 +176,8 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, done: &BTreeMap
         let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && is_reviewed(task, policy));
         let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
         of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
-        of_it.in_vain_hundredths += prospect.in_vain_hundredths();
+        of_it.in_vain_hundredths += u32::try_from(a_move.in_vain).unwrap_or(u32::MAX);
+        tally = tally.with(a_move);
         moves_left -= 1;
         others += u32::from(is_another);
         instances.shift(mover, from, to);
@@ -129,13 +199,15 @@ fn is_reviewed(task: &Task, policy: &Policy) -> bool {
     policy.reviewed.as_ref().is_none_or(of_it)
 }
 
-/// How many tasks of a service, at most `most`, are worth starting on top now. None of its tasks that are `barred` can go.
+/// How many tasks of a service, at most `most`, are worth starting on top now. None of its tasks that are `barred` can go. The
+/// run's tries have come to the tally so far; without one, just those are that are worth it whatever came of others.
 pub fn worthwhile_starts(
     cluster: &Cluster,
     service: &ServiceName,
     barred: &BTreeSet<TaskArn>,
     most: u32,
     load_threshold: Percent,
+    mut tally: Option<Tally>,
 ) -> u32 {
     let index = Index::new(cluster);
     let mut instances = Instances::new(&index, load_threshold);
@@ -146,8 +218,13 @@ pub fn worthwhile_starts(
     instances.restrict(&mut mover, |task| !barred.contains(&task.arn));
     let mut starts = 0;
     while starts < most {
-        let Some(Prospect { from, to, .. }) = instances.prospect(&mover) else { break };
-        instances.shift(&mut mover, from, to);
+        let Some(prospect) = instances.prospect(&mover) else { break };
+        let a_start = prospect.of_a_start();
+        if !tally.map_or(a_start.pays_for_itself(), |tally| tally.permits(a_start)) {
+            break;
+        }
+        tally = tally.map(|tally| tally.with(a_start));
+        instances.shift(&mut mover, prospect.from, prospect.to);
         starts += 1;
     }
     starts
@@ -226,14 +303,26 @@ struct Prospect {
 }
 
 impl Prospect {
-    fn worth_of_a_start(&self) -> i128 {
-        self.worth / i128::try_from(self.places).unwrap_or(i128::MAX).max(1)
+    /// What is expected of a start, by what it costs: a move, or a start in vain.
+    fn worth_for_its_cost(&self) -> i128 {
+        let cost = self.good + WEIGHT_IN_VAIN * (self.places - self.good);
+        self.worth / i128::try_from(cost).unwrap_or(i128::MAX).max(1)
     }
 
-    /// How many tasks are started in vain until one lands well, in hundredths: each is with the same chance.
-    fn in_vain_hundredths(&self) -> u32 {
-        u32::try_from((self.places - self.good) * 100 / self.good.max(1)).unwrap_or(u32::MAX)
+    /// What comes of one start, each place being as likely as any other.
+    fn of_a_start(&self) -> Tally {
+        let landed = part_of(self.good, self.places);
+        Tally { landed, in_vain: 100 - landed }
     }
+
+    /// What comes of as many starts as it takes until one lands well.
+    fn of_a_move(&self) -> Tally {
+        Tally { landed: 100, in_vain: part_of(self.places - self.good, self.good) }
+    }
+}
+
+fn part_of(part: usize, whole: usize) -> u64 {
+    u64::try_from(part * 100 / whole.max(1)).unwrap_or(u64::MAX)
 }
 
 /// The container instances, and what the tasks on them reserve.
@@ -282,8 +371,7 @@ impl<'a> Instances<'a> {
             let origins = origins.entry(domain).or_insert_with(|| self.origins(mover, *to));
             good.extend(self.best_of(mover, origins, *to).map(|(worth, from)| (worth, from, *to)));
         }
-        let (part, of) = GOOD_PART;
-        if good.is_empty() || good.len() * of < places.len() * part {
+        if good.is_empty() || good.len() * PLACES_FOR_A_GOOD_ONE < places.len() {
             return None;
         }
         good.sort_unstable();
@@ -292,13 +380,21 @@ impl<'a> Instances<'a> {
         Some(Prospect { places: places.len(), good: good.len(), worth, from, to })
     }
 
-    /// From where a task may go when a new one stays on that instance, the fullest first.
+    /// From where a task may go when a new one stays on that instance, the best first.
     fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<usize> {
         let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
         let mut origins: Vec<usize> = mover.movable.keys().copied().filter(keeps_spread).collect();
-        origins.sort_by_cached_key(|from| (Reverse(self.worth_of_leaving(mover, *from)), *from));
+        let key =
+            |from: &usize| (self.worth_of_leaving(mover, *from), self.is_a_place_anyway(mover, *from), Reverse(*from));
+        origins.sort_by_cached_key(|from| Reverse(key(from)));
         origins.truncate(MOST_ORIGINS);
         origins
+    }
+
+    /// Whether ECS may choose an instance whether or not a task leaves it. From one that is full up to now ECS keeps away: with a
+    /// task less it is one more place where landing is no good.
+    fn is_a_place_anyway(&self, mover: &Mover<'_, 'a>, from: usize) -> bool {
+        self.occupancy.holdings()[from].free().holds(&mover.size)
     }
 
     fn worth_of_leaving(&self, mover: &Mover<'_, 'a>, from: usize) -> i128 {
@@ -322,7 +418,8 @@ impl<'a> Instances<'a> {
             let is_worth_it = worth >= self.least || worth > 0 && self.field.is_even_after(change);
             (*from != to && is_worth_it && self.field.is_sound(change)).then_some((worth, *from))
         };
-        origins.iter().filter_map(worth).max_by_key(|(worth, from)| (*worth, Reverse(*from)))
+        let key = |(worth, from): &(i128, usize)| (*worth, self.is_a_place_anyway(mover, *from), Reverse(*from));
+        origins.iter().filter_map(worth).max_by_key(key)
     }
 }
 
@@ -350,7 +447,7 @@ mod tests {
     /// The planned moves, as `s0:i-1>i-2`, and how many starts in vain are expected, in hundredths.
     #[track_caller]
     fn check(drawing: &str, expected: &str) {
-        let levelled = tries(&cluster(drawing), &Policy::default(), NOW, &BTreeMap::new());
+        let levelled = tries(&cluster(drawing), &Policy::default(), NOW, &SoFar::default());
         let mut shown: Vec<String> = Vec::new();
         for of_service in &levelled {
             let moves = of_service.moves.iter();
@@ -386,6 +483,39 @@ mod tests {
     }
 
     #[test]
+    fn a_run_whose_tries_landed_well_tries_where_fewer_places_are_good() {
+        let others = "tag.ecs-rebalancer:enabled=false";
+        // One good landing of three.
+        let third = format!(
+            "a i-1 web x1\na i-2\na i-3 x3\na i-4 x4\nservice web desired=1 cpu=500 memory=1000\n\
+             service x1 cpu=3500 memory=7000 {others}\nservice x3 cpu=3400 memory=6800 {others}\n\
+             service x4 cpu=3400 memory=6800 {others}"
+        );
+        let planned = |landed, in_vain, given_up: &[&str]| {
+            let given_up = given_up.iter().map(|name| ServiceName::from(*name)).collect();
+            let so_far = SoFar { tally: Tally::new(landed, in_vain, 0), given_up, ..SoFar::default() };
+            tries(&cluster(&third), &Policy::default(), NOW, &so_far).len()
+        };
+        // Two starts in vain are to be expected until one lands well: that leaves one for two moves, and then no more.
+        assert_eq!([planned(0, 0, &[]), planned(3, 0, &[]), planned(3, 1, &[]), planned(5, 1, &[])], [0, 1, 0, 1]);
+        assert_eq!(planned(5, 1, &["web"]), 0, "what was given up is not planned again");
+    }
+
+    #[test]
+    fn of_equal_moves_the_one_comes_first_that_leaves_ecs_no_more_bad_places() {
+        // i-1 has no capacity for one more as long as both of its tasks stay; i-2 has.
+        let others = "tag.ecs-rebalancer:enabled=false";
+        let drawing = "a i-1 web x1\na i-2 web x2\na i-3\na i-4\nservice web desired=2 cpu=1000 memory=2000";
+        check(
+            &format!(
+                "{drawing}\nservice x1 desired=1 cpu=3000 memory=6000 {others}\n\
+                 service x2 desired=1 cpu=2000 memory=4000 {others}"
+            ),
+            "web:i-2>i-4 web:i-1>i-3 100",
+        );
+    }
+
+    #[test]
     fn no_spread_gets_worse_and_zones_that_ecs_evens_out_keep_their_tasks() {
         check("a i-1 s0 s1\nb i-2\nservice s0 desired=1\nservice s1 desired=1", "s0:i-1>i-2 0");
         let stays = "azrebalancing=true";
@@ -407,7 +537,7 @@ mod tests {
             let provider =
                 CapacityProvider { name: name.clone(), managed_scaling: managed, minimum_instances: minimum };
             cluster.capacity_providers.insert(name, provider);
-            let levelled = tries(&cluster, &Policy::default(), NOW, &BTreeMap::new());
+            let levelled = tries(&cluster, &Policy::default(), NOW, &SoFar::default());
             let moves = levelled.iter().flat_map(|of_service| &of_service.moves);
             assert_eq!(moves.count(), expected, "{managed} {minimum:?}");
         }

@@ -11,6 +11,23 @@ use crate::planning::{
     testing::{self, NOW},
 };
 
+/// The notes that the run itself has left on a service are no reason to leave it alone; an earlier run's are.
+#[test]
+fn a_service_is_levelled_again_in_the_run_that_has_just_moved_it() {
+    let mut cluster =
+        testing::cluster("a i-1 web x x x\na i-2\na i-3\nservice web desired=1\nservice x strategy=binpack:memory");
+    let name = ServiceName::from("web");
+    let note = crate::planning::notes::LastNote { at: NOW, misses: 0 };
+    if let Some(service) = cluster.services.get_mut(&name) {
+        service.tags.insert(LAST_TAG.to_owned(), note.to_string());
+    }
+    let again = |moved: usize| {
+        let so_far = SoFar { moved: [(name.clone(), moved)].into(), ..SoFar::default() };
+        level_again(&cluster, &Policy::default(), NOW, 0, &so_far).len()
+    };
+    assert_eq!([again(0), again(1)], [0, 1]);
+}
+
 fn planned(cluster: &Cluster, policy: &Policy) -> (Measure, Plan) {
     let found = measure(cluster, policy, NOW);
     let plan = plan(cluster, &found, policy, NOW);

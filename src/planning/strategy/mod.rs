@@ -26,6 +26,7 @@ use std::{
 use self::promised::Promised;
 pub use super::tasks::Tasks;
 use super::{
+    levelling::Tally,
     model::{Cluster, ContainerInstanceArn, PlacementConstraint, Service, TaskArn, Timestamp},
     notes::{LastNote, SurgeNote},
     policy::Percent,
@@ -185,6 +186,8 @@ pub struct Limits {
     pub load_threshold: Percent,
     /// Tasks that may still be started in vain, those counted that are under way.
     pub in_vain: u32,
+    /// What the run's tries have come to so far, those counted that are under way.
+    pub tally: Tally,
     /// Whether other services have tries under way.
     pub others_try: bool,
     /// A reviewed plan: nothing else goes.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Limits, Need, Seen, Step, Stop, Stopped, Tasks, promised::Promised};
 use crate::planning::{
+    levelling::Tally,
     model::{Cluster, Service, ServiceEvent, ServiceName, ServiceStatus, TaskArn, Timestamp},
     notes::steering_constraint,
     policy::Policy,
@@ -66,6 +67,7 @@ impl Shown {
             others_targets: BTreeSet::new(),
             load_threshold: policy.load_threshold,
             in_vain: 4,
+            tally: Tally::default(),
             others_try: false,
             reviewed: None,
             is_enabled: true,

@@ -54,11 +54,13 @@ pub(super) struct Level {
     landed: u32,
     /// Tries in a row of which nothing came.
     tries_in_vain: u32,
+    /// Whether something came of the newest try.
+    has_just_landed: bool,
 }
 
 impl Level {
     pub(super) fn new(planned: u32) -> Self {
-        Self { planned, landed: 0, tries_in_vain: 0 }
+        Self { planned, landed: 0, tries_in_vain: 0, has_just_landed: false }
     }
 
     /// Moves that are still to be made.
@@ -74,7 +76,8 @@ impl Level {
     /// A try is over, and so many of its tasks stay.
     pub(super) fn tried(&mut self, landed: u32) {
         self.landed = self.landed.saturating_add(landed);
-        self.tries_in_vain = if landed == 0 { self.tries_in_vain + 1 } else { 0 };
+        self.has_just_landed = landed > 0;
+        self.tries_in_vain = if self.has_just_landed { 0 } else { self.tries_in_vain + 1 };
     }
 
     /// Who goes of all tasks once the new ones are placed.
@@ -99,7 +102,8 @@ impl Level {
         best.old.into_iter().chain(new).take(number as usize).collect()
     }
 
-    /// How many tasks the next try starts.
+    /// How many tasks the next try starts. That the service's tries were weighed against others' is so for the first: later ones go
+    /// on only where that is worth it by itself, and else all services are planned again.
     pub(super) fn starts(
         &self,
         crowded: &Cluster,
@@ -109,6 +113,7 @@ impl Level {
         limits: &Limits,
     ) -> u32 {
         let most = most.min(self.left()).min(limits.in_vain);
-        levelling::worthwhile_starts(crowded, name, barred, most, limits.load_threshold)
+        let tally = (!self.has_just_landed).then_some(limits.tally);
+        levelling::worthwhile_starts(crowded, name, barred, most, limits.load_threshold, tally)
     }
 }
