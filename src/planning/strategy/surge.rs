@@ -137,9 +137,6 @@ pub struct Surge {
     record: Record,
 }
 
-/// A round may not begin yet.
-struct IsToWait;
-
 /// What follows at once, or what is asked of whoever carries it out.
 enum Turn {
     Go(Phase),
@@ -396,9 +393,7 @@ impl Surge {
             several::at_once(service, &several::tasks_of(crowded, &service.name), surge).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
-        let Ok(targets) = self.targets_of_round(crowded, service, &barred, most, is_careful, seen, limits) else {
-            return Err(Turn::Take(Step::Wait(None)));
-        };
+        let targets = self.targets_of_round(crowded, service, &barred, most, is_careful, seen, limits)?;
         let (surge, targets, steer) = match targets {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
@@ -427,7 +422,7 @@ impl Surge {
         Ok((note, targets))
     }
 
-    /// Where a round is steered to, if it is; an error where it has to wait for others, whose tasks have no place yet.
+    /// Where a round is steered to, if it is; else that it has to wait for others, whose tasks have no place yet.
     #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
     fn targets_of_round(
         &self,
@@ -438,7 +433,7 @@ impl Surge {
         is_careful: bool,
         seen: &Seen<'_>,
         limits: &Limits,
-    ) -> Result<Option<Targets>, IsToWait> {
+    ) -> Result<Option<Targets>, Turn> {
         if !limits.steers || self.goal.level().is_some() {
             return Ok(None);
         }
@@ -451,12 +446,12 @@ impl Surge {
             match steering::way(crowded, name, barred, most, is_careful, taken, may_take) {
                 Way::Steered(targets) => Some(targets),
                 Way::Unsteered => None,
-                Way::UnsteeredLater => return Err(IsToWait),
+                Way::UnsteeredLater => return Err(Turn::Take(Step::Wait(None))),
             }
         };
         // What ECS places for others by its own choice may take the very capacity that is steered to: it comes first.
         let waits = |targets: &Targets| promised::may_come_to(seen.cluster, seen.promised, &targets.instances);
-        if targets.as_ref().is_some_and(waits) { Err(IsToWait) } else { Ok(targets) }
+        if targets.as_ref().is_some_and(waits) { Err(Turn::Take(Step::Wait(None))) } else { Ok(targets) }
     }
 
     /// Whether after such a round fewer are misplaced, where the application protects tasks: what would have to go may be just
