@@ -11,15 +11,15 @@ use super::{
     eligibility::{blocked, by_deploying, may_surge, no_surge, only_by_surge, unmeasured},
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
-    parts::{Part, Shapes, nest, parts, put},
     placement::Index,
     policy::{Policy, Share},
     protection::{kept_misplaced, protected},
+    provider_parts::{ProviderPart, Shapes, nest, provider_parts, put},
     providers::shared_out,
     reason::{Blocked, Unmeasured},
-    room::without_room,
     several::{self, cells},
     sharing::{self, Cell},
+    shortage::lacking_capacity,
 };
 
 /// What was measured of a cluster.
@@ -122,7 +122,7 @@ pub fn definitions_needed(cluster: &Cluster, most: usize) -> DefinitionsNeeded {
         if unmeasured(service, index.tasks_of(service)).is_some() {
             continue;
         }
-        let Ok(parts) = parts(&index, service, None, &mut shapes) else { continue };
+        let Ok(parts) = provider_parts(&index, service, None, &mut shapes) else { continue };
         let misplaced = missing(&index, &parts);
         // With several providers the argument above doesn't hold: what is full decides what others get.
         if parts.len() > 1 || misplaced > 0 {
@@ -192,7 +192,7 @@ pub fn misplaced(cluster: &Cluster, service: &ServiceName) -> u32 {
     let index = Index::new(cluster);
     let Some(service) = cluster.services.get(service) else { return 0 };
     let definition = cluster.task_definitions.get(&service.task_definition);
-    parts(&index, service, definition, &mut Shapes::default()).map_or(0, |parts| missing(&index, &parts))
+    provider_parts(&index, service, definition, &mut Shapes::default()).map_or(0, |parts| missing(&index, &parts))
 }
 
 fn spread(
@@ -207,7 +207,7 @@ fn spread(
         return Err(reason);
     }
     let definition = index.cluster.task_definitions.get(&service.task_definition);
-    let parts = parts(index, service, definition, shapes)?;
+    let parts = provider_parts(index, service, definition, shapes)?;
     let misplaced_tasks = missing(index, &parts);
     let mut spread = Spread {
         misplaced_tasks,
@@ -229,7 +229,7 @@ fn spread(
 fn stuck(
     index: &Index<'_>,
     service: &Service,
-    parts: &[Part<'_>],
+    parts: &[ProviderPart<'_>],
     misplaced: u32,
     no_surge: Option<&Blocked>,
     policy: &Policy,
@@ -278,7 +278,7 @@ fn stuck(
         }
     }
     for part in parts {
-        if let Some((tasks, shortage)) = without_room(index, service, part, zones_stay)
+        if let Some((tasks, shortage)) = lacking_capacity(index, service, part, zones_stay)
             && rest > 0
         {
             *stuck.entry(Blocked::NoRoom(shortage)).or_default() += tasks.min(rest);
@@ -297,7 +297,7 @@ fn is_helped_by_surge(index: &Index<'_>, service: &Service, policy: &Policy) -> 
 }
 
 /// How many tasks of all parts must move. Several providers' tasks spread over all of their instances together.
-fn missing(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
+fn missing(index: &Index<'_>, parts: &[ProviderPart<'_>]) -> u32 {
     match parts {
         [] => 0,
         [part] => part.domains.missing(part.placed),
@@ -306,7 +306,7 @@ fn missing(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
 }
 
 /// Most minus fewest tasks over the domains of all parts together.
-fn skew(index: &Index<'_>, parts: &[Part<'_>]) -> u32 {
+fn skew(index: &Index<'_>, parts: &[ProviderPart<'_>]) -> u32 {
     let [first, _, ..] = parts else { return parts.first().map_or(0, |part| part.domains.skew()) };
     let all: Vec<Cell> = parts.iter().flat_map(|part| cells(index, part)).collect();
     let mut last: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();

@@ -22,7 +22,7 @@ use super::{
     policy::{Mode, Percent, Policy},
     relocation::{Relocatable, relocatable},
 };
-use steered::State;
+use steered::Search;
 pub use tries::{BestToGo, Levelled, SoFar, Tally, best_to_go, tries, worthwhile_starts};
 
 /// At this threshold nothing is levelled, whatever the load.
@@ -63,12 +63,12 @@ pub fn is_due(found: &Measure, policy: &Policy) -> bool {
 pub fn steered_moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
-    let mut state = State::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
+    let mut search = Search::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
     if let Some(reviewed) = &policy.reviewed {
-        return state.follow(reviewed);
+        return search.follow(reviewed);
     }
-    state.search();
-    state.moves()
+    search.find_moves();
+    search.moves()
 }
 
 #[cfg(test)]

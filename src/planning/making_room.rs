@@ -136,18 +136,18 @@ fn make_room<'a>(
         making.places.extend(places);
         return trial;
     }
-    let steps = &trial.steps[before.steps.len()..];
-    let is_reviewed = |step: &problem::Step<'a>| {
-        let planned = policy.reviewed.as_ref().map(|reviewed| reviewed.services.get(problem.name(step.mover)));
+    let moves = &trial.moves[before.moves.len()..];
+    let is_reviewed = |task_move: &problem::TaskMove<'a>| {
+        let planned = policy.reviewed.as_ref().map(|reviewed| reviewed.services.get(problem.name(task_move.mover)));
         planned.is_none_or(|planned| {
-            planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == problem.a_move(step)))
+            planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == problem.a_move(task_move)))
         })
     };
     if made == 0 {
         let needs_steering = LeftAlone::NeedsSteering { tasks: nowhere };
         let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told() };
         leave_alone(making, if policy.steer { reason } else { needs_steering });
-    } else if !steps.iter().all(is_reviewed) {
+    } else if !moves.iter().all(is_reviewed) {
         leave_alone(making, LeftAlone::NotInPlan);
         return before;
     } else {
@@ -156,8 +156,8 @@ fn make_room<'a>(
             tasks: made,
             lacking: nowhere,
             wanted: service.desired_count - (nowhere - made),
-            movers: steps.iter().map(|step| problem.name(step.mover).clone()).collect(),
-            moves: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+            movers: moves.iter().map(|task_move| problem.name(task_move.mover).clone()).collect(),
+            moves: u32::try_from(moves.len()).unwrap_or(u32::MAX),
         });
     }
     making.places.extend(places);
@@ -166,14 +166,14 @@ fn make_room<'a>(
 
 fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
     let mut movers: Vec<(usize, ServiceMoves)> = Vec::new();
-    for step in &trial.steps {
-        let a_move = problem.a_move(step);
-        if let Some((_, movers)) = movers.iter_mut().find(|(mover, _)| *mover == step.mover) {
+    for task_move in &trial.moves {
+        let a_move = problem.a_move(task_move);
+        if let Some((_, movers)) = movers.iter_mut().find(|(mover, _)| *mover == task_move.mover) {
             movers.moves.push(a_move);
         } else {
-            let waits = trial.second.contains(&step.mover);
-            let service = problem.name(step.mover).clone();
-            movers.push((step.mover, ServiceMoves { service, moves: vec![a_move], waits }));
+            let waits = trial.second.contains(&task_move.mover);
+            let service = problem.name(task_move.mover).clone();
+            movers.push((task_move.mover, ServiceMoves { service, moves: vec![a_move], waits }));
         }
     }
     movers.into_iter().map(|(_, movers)| movers).collect()

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::{
     model::{ContainerInstance, ContainerInstanceArn, Service},
-    parts::{Part, tree},
     placement::Index,
+    provider_parts::{ProviderPart, tree},
 };
 
 /// How many of a service's tasks are protected.
@@ -19,7 +19,7 @@ pub fn protected(index: &Index<'_>, service: &Service) -> u32 {
 
 /// How many protected tasks of a part are too many where they are, in the balanced arrangement that has the fewest of them.
 /// Where `zones_stay`, each domain of the first level keeps its number of tasks.
-pub fn kept_misplaced(index: &Index<'_>, service: &Service, part: &Part<'_>, zones_stay: bool) -> u32 {
+pub fn kept_misplaced(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, zones_stay: bool) -> u32 {
     let mut protected: BTreeMap<&ContainerInstanceArn, u32> = BTreeMap::new();
     for (instance, _) in part.placed(index, service).filter(|(_, task)| task.is_protected) {
         *protected.entry(&instance.arn).or_default() += 1;

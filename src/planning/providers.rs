@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     model::{ProviderShare, Service, Task},
-    parts::is_placed,
     placement::Index,
+    provider_parts::is_placed,
     reason::Blocked,
 };
 

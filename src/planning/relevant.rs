@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
-    parts::fullness,
     placement::{Index, Requirement, occupancy::Holding},
+    provider_parts::fullness,
 };
 
 /// Takes away what can change nothing for the service while it has at most `most` tasks: container instances without one, as
@@ -33,7 +33,8 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     let mut kept: BTreeSet<ContainerInstanceArn> =
         cluster.tasks.values().filter_map(|task| task.container_instance.clone()).collect();
     let demand = requirement.demand();
-    let room = |instance: &ContainerInstance| Holding::read(instance, None).room(&demand).min(requirement.limit());
+    let fitting =
+        |instance: &ContainerInstance| Holding::read(instance, None).how_many_fit(&demand).min(requirement.limit());
     for mut class in Index::new(cluster).classes {
         class.retain(|instance| !kept.contains(&instance.arn));
         let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {
@@ -42,8 +43,9 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
             }
             kept.extend(class.iter().take(most).map(|instance| instance.arn.clone()));
         };
-        keep(&|a, b| (Reverse(room(a)), &a.arn).cmp(&(Reverse(room(b)), &b.arn)));
-        let least = |instance: &ContainerInstance| Some(room(instance)).filter(|room| *room > 0).unwrap_or(u32::MAX);
+        keep(&|a, b| (Reverse(fitting(a)), &a.arn).cmp(&(Reverse(fitting(b)), &b.arn)));
+        let least =
+            |instance: &ContainerInstance| Some(fitting(instance)).filter(|fitting| *fitting > 0).unwrap_or(u32::MAX);
         keep(&|a, b| (least(a), &b.arn).cmp(&(least(b), &a.arn)));
         keep(&|a, b| (fullness(a), &a.arn).cmp(&(fullness(b), &b.arn)));
     }

@@ -5,9 +5,9 @@ use std::iter;
 use super::{
     eligibility::{blocked, no_surge, unmeasured},
     model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
-    parts::{Placements, is_placed},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
+    provider_parts::{Placements, is_placed},
     providers::shared_out,
     reason::{Blocked, Fixed, Unmeasured},
     settings::ServiceSettings,

@@ -15,8 +15,8 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition},
-    parts::{Part, Shapes, parts, room},
     placement::{Index, Levels, Requirement},
+    provider_parts::{ProviderPart, Shapes, how_many_fit, provider_parts},
     providers,
     sharing::{self, Cell},
     tasks::Tasks,
@@ -64,7 +64,7 @@ pub fn starts(cluster: &Cluster, service: &ServiceName, barred: &BTreeSet<TaskAr
 /// The same, of a cluster that is indexed already.
 pub fn worthwhile(index: &Index<'_>, service: &Service, barred: &BTreeSet<TaskArn>, most: u32) -> Starts {
     let definition = index.cluster.task_definitions.get(&service.task_definition);
-    let Ok(parts) = parts(index, service, definition, &mut Shapes::default()) else { return Starts::new() };
+    let Ok(parts) = provider_parts(index, service, definition, &mut Shapes::default()) else { return Starts::new() };
     let (Ok(levels), Some(mut next)) = (Levels::of(service), Next::of(index, service, definition, &parts)) else {
         return Starts::new();
     };
@@ -130,7 +130,7 @@ pub fn victims(
     let index = Index::new(cluster);
     let Some(service) = cluster.services.get(service) else { return BTreeSet::new() };
     let definition = cluster.task_definitions.get(&service.task_definition);
-    let Ok(parts) = parts(&index, service, definition, &mut Shapes::default()) else { return BTreeSet::new() };
+    let Ok(parts) = provider_parts(&index, service, definition, &mut Shapes::default()) else { return BTreeSet::new() };
     let is_old = |task: &Task| old.contains(&task.arn);
     let may_go = |task: &Task| !barred.contains(&task.arn) && (!is_old(task) || tasks.ready.contains(&task.arn));
     let cells: Vec<Vec<Cell>> = parts.iter().map(|part| cells_to_go(&index, service, part, &is_old, &may_go)).collect();
@@ -167,7 +167,7 @@ fn misplaced(providers: &[Vec<Cell>]) -> u32 {
 }
 
 /// Where one provider's tasks are and could be. Of empty instances that are alike as many as there are tasks.
-pub fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
+pub fn cells(index: &Index<'_>, part: &ProviderPart<'_>) -> Vec<Cell> {
     let mut cells: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
     let mut empty: BTreeMap<(Vec<&str>, u32), u32> = BTreeMap::new();
     let away = part.away(index).map(|(instance, tasks)| (instance, tasks, tasks));
@@ -197,7 +197,7 @@ pub fn cells(index: &Index<'_>, part: &Part<'_>) -> Vec<Cell> {
 fn cells_to_go(
     index: &Index<'_>,
     service: &Service,
-    part: &Part<'_>,
+    part: &ProviderPart<'_>,
     is_old: &dyn Fn(&Task) -> bool,
     may_go: &dyn Fn(&Task) -> bool,
 ) -> Vec<Cell> {
@@ -241,7 +241,7 @@ impl<'a> Next<'a> {
         index: &Index<'a>,
         service: &Service,
         definition: Option<&'a TaskDefinition>,
-        parts: &[Part<'a>],
+        parts: &[ProviderPart<'a>],
     ) -> Option<Self> {
         let service = index.cluster.services.get(&service.name)?;
         let levels = Levels::of(service).ok()?;
@@ -256,7 +256,7 @@ impl<'a> Next<'a> {
         for share in &service.capacity_provider_strategy {
             let requirement = Requirement::new(service, definition, Some(&share.provider)).ok()?;
             let spot = |instance: &'a ContainerInstance| {
-                (instance, levels.leaf(instance), room(index, service, &requirement, instance))
+                (instance, levels.leaf(instance), how_many_fit(index, service, &requirement, instance))
             };
             spots.insert(share.provider.as_str(), index.eligible(&requirement).into_iter().map(spot).collect());
         }

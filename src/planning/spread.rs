@@ -90,7 +90,7 @@ pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<T
 /// Which of several equal ones it takes is not documented; here it is the one with the most room, then by ARN.
 pub fn placements(cluster: &Cluster, service: &ServiceName, number: u32) -> Vec<ContainerInstanceArn> {
     let placements = |layout: &Layout<'_>| {
-        let places = layout.predict(number, Ties::MostRoom).into_iter();
+        let places = layout.predict(number, Ties::MostFree).into_iter();
         places.map(|place| layout.arn_of(place).clone()).collect()
     };
     asked(cluster, service, number, placements).unwrap_or_default()

@@ -8,8 +8,8 @@ use std::{
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, TaskArn},
     notes::owners_constraints,
-    parts::{Part, room},
     placement::Index,
+    provider_parts::{ProviderPart, how_many_fit},
     spread::{self, ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     view,
 };
@@ -88,7 +88,7 @@ pub fn could_take(cluster: &Cluster, service: &ServiceName, instances: &BTreeSet
     let admits = |instance: &ContainerInstance| instances.contains(&instance.arn);
     service_parts.parts.iter().any(|part| {
         let mut eligible = index.eligible(&part.requirement).into_iter().filter(|instance| admits(instance));
-        eligible.any(|instance| room(&index, service_parts.service, &part.requirement, instance) > 0)
+        eligible.any(|instance| how_many_fit(&index, service_parts.service, &part.requirement, instance) > 0)
     })
 }
 
@@ -114,8 +114,8 @@ pub fn targets(
     let movable = service_parts.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
     let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
     let mut spots = spots(&index, service_parts.service, part);
-    spots.retain(|spot| spot.room > 0 && !taken.contains(&spot.instance.arn));
-    spots.sort_by(|a, b| (b.room, &a.instance.arn).cmp(&(a.room, &b.instance.arn)));
+    spots.retain(|spot| spot.fitting > 0 && !taken.contains(&spot.instance.arn));
+    spots.sort_by(|a, b| (b.fitting, &a.instance.arn).cmp(&(a.fitting, &b.instance.arn)));
     let zones_stay = service_parts.service.availability_zone_rebalancing && part.levels.begin_with_zones();
     let missing = missing(&index, part, &spots, zones_stay);
     let (first, _) = missing.first()?;
@@ -144,9 +144,9 @@ pub fn to(
     let service_parts = ServiceParts::new(&index, service)?;
     let part = steerable_part(cluster, &service_parts)?;
     let mut spots = spots(&index, service_parts.service, part);
-    spots.retain(|spot| spot.room > 0 && wanted.contains_key(&spot.instance.arn));
+    spots.retain(|spot| spot.fitting > 0 && wanted.contains_key(&spot.instance.arn));
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
-    let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room);
+    let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.fitting);
     let alone = vec![spots.iter().rev().max_by_key(wants)?.clone()];
     let mut choices = vec![alone];
     // How ECS chooses among several where it packs, or draws lots, is not foreseen here.
@@ -169,7 +169,7 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
     let (mut number, mut taken) = (0, 0);
     while taken < spots.len().min(MOST_INSTANCES) && number < most {
         let spot = &spots[taken];
-        number += wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.room).min(most - number);
+        number += wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.fitting).min(most - number);
         taken += 1;
     }
     spots.truncate(taken);
@@ -192,7 +192,10 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
 /// The part of a service that can be steered, if it can: its only one, since which capacity provider takes the next task is
 /// ECS's choice, and one without a target would leave it without a place; and with its task definition counted in it may have
 /// one constraint more.
-pub(super) fn steerable_part<'b, 'a>(cluster: &Cluster, service_parts: &'b ServiceParts<'a>) -> Option<&'b Part<'a>> {
+pub(super) fn steerable_part<'b, 'a>(
+    cluster: &Cluster,
+    service_parts: &'b ServiceParts<'a>,
+) -> Option<&'b ProviderPart<'a>> {
     let [part] = service_parts.parts.as_slice() else { return None };
     let definition = cluster.task_definitions.get(&service_parts.service.task_definition);
     let of_definition = definition.map_or(0, |definition| definition.placement_constraints.len());
@@ -203,7 +206,7 @@ pub(super) fn steerable_part<'b, 'a>(cluster: &Cluster, service_parts: &'b Servi
 type Leaf<'a> = (Vec<&'a str>, u32);
 
 /// How many tasks each domain of the last level lacks and has room for, the most first.
-fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_stay: bool) -> Vec<Leaf<'a>> {
+fn missing<'a>(index: &Index<'a>, part: &ProviderPart<'a>, spots: &[Spot<'a>], zones_stay: bool) -> Vec<Leaf<'a>> {
     let tree = tree(index, part, &|_| 0);
     // What zones have is left to ECS's own zone rebalancing, or it and we would undo each other.
     let wanted = if zones_stay { tree.arrange_within_as(&tree) } else { tree.arrange(part.placed) };
@@ -211,7 +214,7 @@ fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_sta
     let mut room: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
     for spot in spots {
         let room = room.entry(part.levels.leaf(spot.instance)).or_default();
-        *room = room.saturating_add(spot.room);
+        *room = room.saturating_add(spot.fitting);
     }
     let mut missing: Vec<Leaf<'a>> = wanted
         .into_iter()
@@ -226,7 +229,7 @@ fn missing<'a>(index: &Index<'a>, part: &Part<'a>, spots: &[Spot<'a>], zones_sta
 }
 
 /// The targets in the first of these domains that lack `most` tasks together; none if ECS would give one more than it lacks.
-fn among(part: &Part<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) -> Option<Targets> {
+fn among(part: &ProviderPart<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) -> Option<Targets> {
     let mut lacks: BTreeMap<&[&str], u32> = BTreeMap::new();
     let mut number = 0;
     for (leaf, missing) in missing {

@@ -88,7 +88,7 @@ impl Report {
         let threshold = policy.threshold;
         let lacks_room =
             |reason: &&LeftAlone| matches!(reason, LeftAlone::NeedsSteering { .. } | LeftAlone::NoRoomToMake { .. });
-        let without_room = plan.left_alone.values().filter(lacks_room).count();
+        let lacking_capacity = plan.left_alone.values().filter(lacks_room).count();
         let mut of_spread = plan.left_alone.values().filter(|reason| !lacks_room(reason));
         let below = of_spread.all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
         if let Some(consolidation) = &self.consolidation {
@@ -102,8 +102,8 @@ impl Report {
                     format!("{instances} would come free, by {} moved{used}", tasks(moves)),
                 );
             }
-        } else if misplaced == 0 && moves == 0 && without_room > 0 {
-            let services = counted(without_room, "service has tasks", "services have tasks");
+        } else if misplaced == 0 && moves == 0 && lacking_capacity > 0 {
+            let services = counted(lacking_capacity, "service has tasks", "services have tasks");
             self.conclude(Outcome::Balanced, format!("no task is misplaced; {services} that fit nowhere"));
         } else if misplaced == 0 && moves == 0 {
             self.conclude(Outcome::Balanced, "no task is misplaced".to_owned());

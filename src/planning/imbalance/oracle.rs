@@ -215,7 +215,7 @@ proptest! {
 
         let with_room = |leaf: &Leaf| leaf.tasks + leaf.room;
         let zones_come_first = STRATEGIES[case.strategy].1.first() == Some(&0);
-        let (between, without_room) = if case.zones_left_to_ecs && zones_come_first {
+        let (between, lacking_capacity) = if case.zones_left_to_ecs && zones_come_first {
             let within = fewest_missing_within_zones(&leaves, &|leaf| leaf.tasks).min(misplaced);
             (misplaced - within, fewest_missing_within_zones(&leaves, &with_room).min(within))
         } else {
@@ -224,11 +224,11 @@ proptest! {
         for (reason, tasks) in &spread.stuck {
             match reason {
                 Blocked::LeftToZoneRebalancing => prop_assert_eq!(*tasks, between, "left to ECS"),
-                Blocked::NoRoom(_) => prop_assert_eq!(*tasks, without_room, "no room"),
+                Blocked::NoRoom(_) => prop_assert_eq!(*tasks, lacking_capacity, "no room"),
                 other => prop_assert!(false, "unexpected: {other}"),
             }
         }
-        prop_assert_eq!(spread.stuck_tasks(), between + without_room, "stuck");
+        prop_assert_eq!(spread.stuck_tasks(), between + lacking_capacity, "stuck");
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::{
 use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, PlacementStrategy, Task},
-    parts::is_placed,
     placement::{
         Index, Levels,
         occupancy::{Demand, Holding, Occupancy, Paths},
     },
+    provider_parts::is_placed,
     relocation::{Relocatable, may_go},
 };
 
@@ -189,7 +189,7 @@ impl<'b, 'a> Mover<'b, 'a> {
 
     /// Whether one more has room there.
     pub(super) fn has_room_on(&self, occupancy: &Occupancy<'a>, instance: usize) -> bool {
-        occupancy.room(self.service, &self.demand, self.one_at_most, instance) > 0
+        occupancy.how_many_fit(self.service, &self.demand, self.one_at_most, instance) > 0
     }
 
     /// Its tasks that were on an instance at first, oldest first.

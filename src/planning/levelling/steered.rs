@@ -44,8 +44,8 @@ const PATIENCE: u32 = 400;
 /// How a plan compares with others: by how much it is above the threshold, then by its moves.
 pub(super) type Cost = (i128, usize);
 
-/// A cluster with the moves that are made so far.
-pub(super) struct State<'b, 'a> {
+/// The search: the cluster with the moves that are made so far.
+pub(super) struct Search<'b, 'a> {
     field: Field<'a>,
     occupancy: Occupancy<'a>,
     movers: Vec<Mover<'b, 'a>>,
@@ -85,7 +85,7 @@ struct Manner {
     blur: u64,
 }
 
-impl<'b, 'a> State<'b, 'a> {
+impl<'b, 'a> Search<'b, 'a> {
     pub(super) fn new(
         index: &'b Index<'a>,
         relocatable: impl Iterator<Item = &'b Relocatable<'a>>,
@@ -109,7 +109,7 @@ impl<'b, 'a> State<'b, 'a> {
     }
 
     /// Makes the moves of the best plan that is found.
-    pub(super) fn search(&mut self) {
+    pub(super) fn find_moves(&mut self) {
         let fewest = self.fewest();
         let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT) / WORTHWHILE_PART;
         let declining = self.best_of_all_weights(worthwhile);
@@ -214,13 +214,13 @@ impl<'b, 'a> State<'b, 'a> {
     fn best_of_all_weights(&mut self, least: i128) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
         let (mut best, mut best_moves) = (None, Vec::new());
-        let mut attempt = |state: &mut Self, leaning: i128| {
-            state.undo_all();
-            state.fill(&Manner { weights: weights(leaning), least, most: state.most_moves, blur: 0 });
-            let cost = (state.cost(), leaning);
+        let mut attempt = |search: &mut Self, leaning: i128| {
+            search.undo_all();
+            search.fill(&Manner { weights: weights(leaning), least, most: search.most_moves, blur: 0 });
+            let cost = (search.cost(), leaning);
             if best.is_none_or(|best| cost < best) {
                 best = Some(cost);
-                best_moves.clone_from(&state.made);
+                best_moves.clone_from(&search.made);
             }
             best.map_or(leaning, |(_, leaning)| leaning)
         };

@@ -8,13 +8,13 @@ use std::{
 
 use crate::planning::{
     model::{ContainerInstance, Service, ServiceName, Task, TaskArn, TaskDefinition, Timestamp},
-    parts::is_placed,
     placement::{
         Index, Levels, Requirement,
         occupancy::{Holding, Occupancy},
     },
     plan::Move,
     policy::Policy,
+    provider_parts::is_placed,
     providers::several,
     reason::Unmeasured,
     relocation::{Relocatable, may_go, relocatable},
@@ -118,10 +118,10 @@ impl<'a> Problem<'a> {
         &self.movers[mover].placing.service.name
     }
 
-    /// A step as the plan has it.
-    pub(super) fn a_move(&self, step: &Step<'a>) -> Move {
+    /// A move as the plan has it.
+    pub(super) fn a_move(&self, task_move: &TaskMove<'a>) -> Move {
         let arn = |number: usize| self.instances[number].arn.clone();
-        Move { task: step.task.clone(), from: arn(step.from), to: arn(step.to) }
+        Move { task: task_move.task.clone(), from: arn(task_move.from), to: arn(task_move.to) }
     }
 
     /// The instances that may take a task of whoever asks, whether they have room or not.
@@ -190,7 +190,7 @@ impl<'a> Problem<'a> {
             return false;
         }
         let has_one = || self.present(trial, placing.service, number) > 0;
-        !(placing.requirement.limit() == 1 && has_one()) && holding.room(&demand) > 0
+        !(placing.requirement.limit() == 1 && has_one()) && holding.how_many_fit(&demand) > 0
     }
 
     /// An instance as it is then.
@@ -232,7 +232,7 @@ pub(super) struct Trial<'a> {
     /// How many tasks of a mover have left an instance.
     gone: BTreeMap<(usize, usize), usize>,
     pub(super) moves_of: BTreeMap<usize, usize>,
-    pub(super) steps: Vec<Step<'a>>,
+    pub(super) moves: Vec<TaskMove<'a>>,
     /// ServiceMoves of whom somebody needs that they have moved first.
     pub(super) first: BTreeSet<usize>,
     /// ServiceMoves that go where others have made room for them.
@@ -248,7 +248,7 @@ impl Trial<'_> {
 
 /// One task that goes.
 #[derive(Clone, Debug)]
-pub(super) struct Step<'a> {
+pub(super) struct TaskMove<'a> {
     pub(super) mover: usize,
     pub(super) task: &'a TaskArn,
     pub(super) from: usize,

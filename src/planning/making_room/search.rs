@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
 };
 
-use super::problem::{Homes, Placing, Problem, Step, Trial};
+use super::problem::{Homes, Placing, Problem, TaskMove, Trial};
 use crate::planning::model::Capacity;
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
@@ -73,7 +73,7 @@ impl<'g, 'a> Search<'g, 'a> {
         if let Some(place) = order.iter().copied().find(|number| self.problem.has_room(trial, self.placing, *number)) {
             return Some(self.found(trial.clone(), place));
         }
-        let left = self.limits.moves.saturating_sub(trial.steps.len());
+        let left = self.limits.moves.saturating_sub(trial.moves.len());
         let candidates = || {
             let candidate = |number: usize| {
                 let movers = self.problem.movable(trial, number).map(|(mover, _)| mover);
@@ -273,7 +273,7 @@ struct Clearing<'s, 'g, 'a> {
     /// Whether one of those that leave goes where another one leaves first.
     chained: bool,
     /// The movers whose tasks leave, one entry for each task.
-    leaving: Vec<Step<'a>>,
+    leaving: Vec<TaskMove<'a>>,
     tries: u32,
 }
 
@@ -300,7 +300,7 @@ impl<'a> Clearing<'_, '_, 'a> {
             }
             let mut after = trial.clone();
             let Some(task) = problem.leave(&mut after, *mover, number) else { continue };
-            self.leaving.push(Step { mover: *mover, task: &task.arn, from: number, to: number });
+            self.leaving.push(TaskMove { mover: *mover, task: &task.arn, from: number, to: number });
             let cleared = self.dig(&after, position, left - 1);
             self.leaving.pop();
             if cleared.is_some() {
@@ -315,40 +315,46 @@ impl<'a> Clearing<'_, '_, 'a> {
         let search = self.search;
         let problem = search.problem;
         self.tries += 1;
-        let Some(step) = self.leaving.get(next).cloned() else { return is_chain_used.then(|| trial.clone()) };
+        let Some(task_move) = self.leaving.get(next).cloned() else { return is_chain_used.then(|| trial.clone()) };
         if self.tries > TRIES_ON_ONE {
             return None;
         }
-        let placing = &problem.movers[step.mover].placing;
+        let placing = &problem.movers[task_move.mover].placing;
         // Those of the same service that have no place yet are there still.
-        let waiting = self.leaving[next..].iter().filter(|other| other.mover == step.mover).count();
+        let waiting = self.leaving[next..].iter().filter(|other| other.mover == task_move.mover).count();
         let from_has =
             problem.present(trial, placing.service, self.number) + i64::try_from(waiting).unwrap_or(i64::MAX);
-        for to in search.homes(trial, step.mover, self.number, from_has) {
+        for to in search.homes(trial, task_move.mover, self.number, from_has) {
             let mut after = trial.clone();
             problem.arrive(&mut after, placing, to);
-            after.steps.push(Step { to, ..step.clone() });
+            after.moves.push(TaskMove { to, ..task_move.clone() });
             if let Some(placed) = self.place(&after, next + 1, is_chain_used) {
                 return Some(placed);
             }
         }
-        if is_chain_used { None } else { self.place_by_chain(trial, next, &step, from_has) }
+        if is_chain_used { None } else { self.place_by_chain(trial, next, &task_move, from_has) }
     }
 
     /// Finds a place where a task of another mover leaves first.
-    fn place_by_chain(&mut self, trial: &Trial<'a>, next: usize, step: &Step<'a>, from_has: i64) -> Option<Trial<'a>> {
+    fn place_by_chain(
+        &mut self,
+        trial: &Trial<'a>,
+        next: usize,
+        task_move: &TaskMove<'a>,
+        from_has: i64,
+    ) -> Option<Trial<'a>> {
         let search = self.search;
         let problem = search.problem;
-        let placing = &problem.movers[step.mover].placing;
-        let domain = problem.domain(step.mover, self.number);
-        if trial.first.contains(&step.mover) {
+        let placing = &problem.movers[task_move.mover].placing;
+        let domain = problem.domain(task_move.mover, self.number);
+        if trial.first.contains(&task_move.mover) {
             return None;
         }
-        let homes = search.second_homes(step.mover);
+        let homes = search.second_homes(task_move.mover);
         for between in homes.get(&domain).map(Vec::as_slice).unwrap_or_default().iter().copied() {
             let is_sound = between != self.number
                 && !trial.is_cleared(between)
-                && search.keeps_spread(trial, step.mover, from_has, between);
+                && search.keeps_spread(trial, task_move.mover, from_has, between);
             if !is_sound {
                 continue;
             }
@@ -357,7 +363,7 @@ impl<'a> Clearing<'_, '_, 'a> {
                 if self.tries > TRIES_ON_ONE {
                     return None;
                 }
-                if other == step.mover || trial.second.contains(&other) || !search.may_move(trial, other) {
+                if other == task_move.mover || trial.second.contains(&other) || !search.may_move(trial, other) {
                     continue;
                 }
                 // Whoever leaves as well is to leave in the second turn only if it goes where others leave.
@@ -369,13 +375,13 @@ impl<'a> Clearing<'_, '_, 'a> {
                     continue;
                 }
                 loosened.first.insert(other);
-                loosened.second.insert(step.mover);
+                loosened.second.insert(task_move.mover);
                 for to in search.homes(&loosened, other, between, has) {
                     let mut after = loosened.clone();
                     problem.arrive(&mut after, others_asker, to);
-                    after.steps.push(Step { mover: other, task: &task.arn, from: between, to });
+                    after.moves.push(TaskMove { mover: other, task: &task.arn, from: between, to });
                     problem.arrive(&mut after, placing, between);
-                    after.steps.push(Step { to: between, ..step.clone() });
+                    after.moves.push(TaskMove { to: between, ..task_move.clone() });
                     if let Some(placed) = self.place(&after, next + 1, true) {
                         return Some(placed);
                     }

@@ -165,16 +165,16 @@ impl<'a> Holding<'a> {
     }
 
     /// How many more such tasks fit.
-    pub fn room(&self, demand: &Demand<'_>) -> u32 {
-        let mut room = if demand.asks_for_ports() { 1 } else { u32::MAX };
+    pub fn how_many_fit(&self, demand: &Demand<'_>) -> u32 {
+        let mut fitting = if demand.asks_for_ports() { 1 } else { u32::MAX };
         for (free, each) in amounts(&self.free()).into_iter().zip(amounts(&demand.reserves)) {
-            room = room.min(free.checked_div(each).unwrap_or(u32::MAX));
+            fitting = fitting.min(free.checked_div(each).unwrap_or(u32::MAX));
         }
-        if room > 0 && demand.takes_interface {
+        if fitting > 0 && demand.takes_interface {
             let taken = u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);
-            room = room.min(self.interface_limit.left(taken));
+            fitting = fitting.min(self.interface_limit.left(taken));
         }
-        if room > 0 && demand.asks_for_ports() && self.taken_port(demand).is_some() { 0 } else { room }
+        if fitting > 0 && demand.asks_for_ports() && self.taken_port(demand).is_some() { 0 } else { fitting }
     }
 
     /// The resource of which the largest part of what is asked is short, that part in thousandths, and how much is short, when
@@ -425,11 +425,11 @@ impl<'a> Occupancy<'a> {
     }
 
     /// How many more of a service's tasks fit on an instance, which may be told to take one at most.
-    pub fn room(&self, service: usize, demand: &Demand<'a>, one_at_most: bool, instance: usize) -> u32 {
+    pub fn how_many_fit(&self, service: usize, demand: &Demand<'a>, one_at_most: bool, instance: usize) -> u32 {
         if !one_at_most {
-            return self.holdings[instance].room(demand);
+            return self.holdings[instance].how_many_fit(demand);
         }
-        if self.held(service, instance) > 0 { 0 } else { self.holdings[instance].room(demand).min(1) }
+        if self.held(service, instance) > 0 { 0 } else { self.holdings[instance].how_many_fit(demand).min(1) }
     }
 
     /// A task comes to an instance.

@@ -203,7 +203,7 @@ impl Between for OnLayout<'_, '_> {
     fn round(&mut self, terms: &Terms<'_>, course: &mut Course) -> bool {
         let surge = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
         let mut new: Vec<TaskArn> = Vec::new();
-        for place in self.layout.predict(surge, Ties::MostRoom) {
+        for place in self.layout.predict(surge, Ties::MostFree) {
             self.number += 1;
             let arn = view::foreseen_arn(&self.service.name, self.number);
             self.layout.put(arn.clone(), place);

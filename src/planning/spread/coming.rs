@@ -1,7 +1,7 @@
 //! A service's tasks as the next ones come, each to where ECS will put it.
 //!
 //! An example: `a: 1 0`, `b: 0 0`, spread over zones and then container instances. The next task goes to zone b, which has none,
-//! and there to the instance with the most room; then each zone has one, and the task after it goes to an empty instance of either.
+//! and there to the instance with the most free capacity; then each zone has one, and the task after it goes to an empty instance of either.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -10,35 +10,35 @@ use std::{
 
 use super::layout::{Layout, Place, Ties};
 
-/// Of the sites of each group with room, the next one comes first.
+/// Of the sites of each group with free capacity, the next one comes first.
 struct Coming {
     crowds: Vec<u32>,
     queues: Vec<BinaryHeap<Reverse<Turn>>>,
     ties: Ties,
 }
 
-/// A site: how many tasks are there where that counts; what decides between equal ones; its place in the group, and its room.
+/// A site: how many tasks are there where that counts; what decides between equal ones; its place in the group, and how many tasks fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     tasks: u32,
     tie: (u32, usize),
     site: usize,
-    room: u32,
+    fitting: u32,
 }
 
 impl Turn {
-    fn new(tasks: u32, number: usize, site: usize, room: u32, ties: Ties) -> Self {
+    fn new(tasks: u32, number: usize, site: usize, fitting: u32, ties: Ties) -> Self {
         let tie = match ties {
-            Ties::MostRoom => (u32::MAX - room, number),
-            Ties::LeastRoom => (room, usize::MAX - number),
+            Ties::MostFree => (u32::MAX - fitting, number),
+            Ties::LeastFree => (fitting, usize::MAX - number),
         };
-        Self { tasks, tie, site, room }
+        Self { tasks, tie, site, fitting }
     }
 }
 
 impl Layout<'_> {
-    /// The places of the next so many tasks, as ECS's documented rules have it: of the instances that may take one and have room,
-    /// those in the domain with the fewest of the service's tasks, level by level. Fewer than asked where room runs out.
+    /// The places of the next so many tasks, as ECS's documented rules have it: of the instances that may take one and have capacity for it,
+    /// those in the domain with the fewest of the service's tasks, level by level. Fewer than asked where capacity runs out.
     pub(in crate::planning) fn predict(&self, number: u32, ties: Ties) -> Vec<Place> {
         let mut coming = Coming::new(self, ties);
         (0..number).map_while(|_| coming.next(self)).collect()
@@ -46,7 +46,7 @@ impl Layout<'_> {
 
     /// The places that are as good as the best for the next task, one of each domain above the instance.
     pub(super) fn equals(&self) -> Vec<Place> {
-        Coming::new(self, Ties::MostRoom).equals(self)
+        Coming::new(self, Ties::MostFree).equals(self)
     }
 }
 
@@ -54,9 +54,9 @@ impl Coming {
     fn new(layout: &Layout<'_>, ties: Ties) -> Self {
         let queues = layout.groups.iter().map(|group| {
             let turns = group.sites.iter().enumerate().filter_map(|(site, it)| {
-                let (room, number) = it.offer();
+                let (fitting, number) = it.offer();
                 let tasks = if layout.is_by_instance() { it.tasks } else { 0 };
-                (room > 0).then(|| Reverse(Turn::new(tasks, number, site, room, ties)))
+                (fitting > 0).then(|| Reverse(Turn::new(tasks, number, site, fitting, ties)))
             });
             turns.collect()
         });
@@ -70,10 +70,10 @@ impl Coming {
         for domain in layout.groups[group].domains.iter() {
             self.crowds[*domain] += 1;
         }
-        if turn.room > 1 {
+        if turn.fitting > 1 {
             let (_, number) = layout.groups[group].sites[turn.site].offer();
             let tasks = turn.tasks + u32::from(layout.is_by_instance());
-            self.queues[group].push(Reverse(Turn::new(tasks, number, turn.site, turn.room - 1, self.ties)));
+            self.queues[group].push(Reverse(Turn::new(tasks, number, turn.site, turn.fitting - 1, self.ties)));
         }
         Some((group, turn.site))
     }
@@ -112,7 +112,7 @@ mod tests {
     #[track_caller]
     fn check(drawing: &str, number: u32, expected: &str) {
         let shown = ask(drawing, number as usize, |layout| {
-            let places = layout.predict(number, Ties::MostRoom).into_iter();
+            let places = layout.predict(number, Ties::MostFree).into_iter();
             places.map(|place| layout.arn_of(place).short().to_owned()).collect::<Vec<_>>().join(" ")
         });
         assert_eq!(shown, expected, "{drawing}");
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn the_next_task_goes_where_there_are_the_fewest_level_by_level() {
         check("a i-1 web\na i-2\nb i-3\nb i-4", 3, "i-3 i-2 i-4");
-        // Of equal ones the one with the most room.
+        // Of equal ones the one with the most free capacity.
         check("a i-1 web web\na i-2\na i-3 cpu=40960 memory=81920", 1, "i-3");
-        // A domain without room is passed over, and where there is none at all the rest of the tasks have no place.
+        // A domain without free capacity is passed over, and where there is none at all the rest of the tasks have no place.
         check("a i-1 web\nb i-2 cpu=1000\nservice web cpu=1000", 5, "i-2 i-1 i-1 i-1");
         let zones = "service web strategy=spread:attribute:ecs.availability-zone";
         check(&format!("a i-1 web web\nb i-2\n{zones}"), 3, "i-2 i-2 i-1");

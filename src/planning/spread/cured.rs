@@ -23,7 +23,7 @@ pub(in crate::planning) fn cures_all_it_could(layout: &Layout<'_>, may_go: MayGo
 
 /// How many of the next tasks land where one is missing, whichever of equal container instances ECS takes.
 pub(super) fn surely_curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
-    let either = [Ties::MostRoom, Ties::LeastRoom].map(|ties| curing_surge(layout, may_go, most, ties));
+    let either = [Ties::MostFree, Ties::LeastFree].map(|ties| curing_surge(layout, may_go, most, ties));
     either.into_iter().min().unwrap_or(0)
 }
 

@@ -20,11 +20,11 @@ use crate::planning::{
     model::{
         ContainerInstance, ContainerInstanceArn, PlacementConstraint, Service, Task, TaskArn, TaskDefinition, Timestamp,
     },
-    parts::{is_placed, nest},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Demand, Holding, Occupancy},
     },
+    provider_parts::{is_placed, nest},
 };
 
 /// A service's tasks, all of which are on one capacity provider, or on none.
@@ -79,7 +79,7 @@ pub(super) struct Site<'a> {
     /// Those that count for the spread.
     pub(super) tasks: u32,
     /// How many more fit now.
-    room: u32,
+    fitting: u32,
     /// How many it could hold beside daemons alone.
     most: u32,
     /// Its agent is disconnected: its tasks count where they are, and neither go nor get company.
@@ -89,10 +89,10 @@ pub(super) struct Site<'a> {
 /// Which of several instances that are equal for ECS is taken to be the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::planning) enum Ties {
-    /// The one with the most room, then by ARN.
-    MostRoom,
+    /// The one with the most free capacity, then by ARN.
+    MostFree,
     /// The other way round: what holds both ways hardly hangs on it.
-    LeastRoom,
+    LeastFree,
 }
 
 /// A container instance of a layout: the numbers of a group and of a site in it.
@@ -219,7 +219,7 @@ impl<'a> Layout<'a> {
                 holding: Holding::read(instance, None),
                 held: tasks,
                 tasks,
-                room: 0,
+                fitting: 0,
                 most: tasks,
                 is_away: true,
             };
@@ -323,7 +323,7 @@ impl<'a> Layout<'a> {
         count(&mut site.tasks);
         count(&mut site.held);
         site.holding.change(demand, comes);
-        site.room = room(&site.holding, site.held, &self.demand, self.limit);
+        site.fitting = how_many_fit(&site.holding, site.held, &self.demand, self.limit);
         let after = (site.tasks, site.most(self.limit));
         exchange(&mut group.alike, before, after);
     }
@@ -452,12 +452,12 @@ impl Site<'_> {
 
     /// How many more tasks fit, and its number in the order of ARNs.
     pub(super) fn offer(&self) -> (u32, usize) {
-        (self.room, self.number)
+        (self.fitting, self.number)
     }
 }
 
-fn room(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
-    if limit == 1 && held > 0 { 0 } else { holding.room(demand).min(limit) }
+fn how_many_fit(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
+    if limit == 1 && held > 0 { 0 } else { holding.how_many_fit(demand).min(limit) }
 }
 
 /// The numbers of the `keep` that have the least keys.
@@ -486,7 +486,7 @@ struct Chooser<'l, 'a> {
     on: &'l BTreeMap<usize, u32>,
 }
 
-/// A container instance without a task of the service: its room, how full it is, and its number.
+/// A container instance without a task of the service: how many tasks fit, how full it is, and its number.
 type Idle = (u32, u64, usize);
 
 impl<'a> Chooser<'_, 'a> {
@@ -499,7 +499,7 @@ impl<'a> Chooser<'_, 'a> {
             if self.on.contains_key(number) {
                 numbers.push(*number);
             } else if holding.instance().registered.holds(&self.demand.reserves) {
-                idle.push((self.room(*number), holding.fullness(), *number));
+                idle.push((self.how_many_fit(*number), holding.fullness(), *number));
             }
         }
         if idle.len() > keep {
@@ -514,10 +514,13 @@ impl<'a> Chooser<'_, 'a> {
 
     fn first(&self, idle: &[Idle], keep: usize) -> Vec<usize> {
         let all = || idle.iter().copied();
-        let mut kept = least(all().map(|(room, _, number)| ((Reverse(room), number), number)), keep);
-        // One without room is the last.
+        let mut kept = least(all().map(|(fitting, _, number)| ((Reverse(fitting), number), number)), keep);
+        // One without free capacity is the last.
         let last_first = all().rev();
-        kept.extend(least(last_first.map(|(room, _, number)| ((room.wrapping_sub(1), Reverse(number)), number)), keep));
+        kept.extend(least(
+            last_first.map(|(fitting, _, number)| ((fitting.wrapping_sub(1), Reverse(number)), number)),
+            keep,
+        ));
         let by_fullness = |(_, fullness, number): Idle| ((fullness, number), number);
         let mut least_full = least(all().map(by_fullness), keep);
         // What daemons fill alone takes part in no arrangement.
@@ -534,15 +537,15 @@ impl<'a> Chooser<'_, 'a> {
             holding: self.ledger.holdings()[number].clone(),
             held: self.ledger.held(self.service, number),
             tasks: self.on.get(&number).copied().unwrap_or(0),
-            room: self.room(number),
+            fitting: self.how_many_fit(number),
             most: self.most(number),
             is_away: false,
         }
     }
 
-    fn room(&self, number: usize) -> u32 {
+    fn how_many_fit(&self, number: usize) -> u32 {
         let held = if self.limit == 1 { self.ledger.held(self.service, number) } else { 0 };
-        room(&self.ledger.holdings()[number], held, &self.demand, self.limit)
+        how_many_fit(&self.ledger.holdings()[number], held, &self.demand, self.limit)
     }
 
     fn most(&self, number: usize) -> u32 {
@@ -639,7 +642,7 @@ pub(super) mod tests {
             for name in cluster.services.keys() {
                 let back = ask_of(&cluster, name.as_str(), 6, |layout| {
                     let mut changed = layout.clone();
-                    let places = changed.predict(number, Ties::MostRoom);
+                    let places = changed.predict(number, Ties::MostFree);
                     let foreseen = changed.missing_after(&places);
                     let placed = changed.placed;
                     for (number, place) in places.iter().enumerate() {
@@ -655,7 +658,7 @@ pub(super) mod tests {
                             && one.groups.iter().zip(&other.groups).all(|(one, other)| {
                                 one.alike == other.alike
                                     && one.sites.iter().zip(&other.sites).all(|(one, other)| {
-                                        one.holding == other.holding && one.room == other.room && one.held == other.held
+                                        one.holding == other.holding && one.fitting == other.fitting && one.held == other.held
                                     })
                             })
                     };

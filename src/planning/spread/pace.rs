@@ -21,7 +21,7 @@ const MANY_DOMAINS: usize = 6;
 
 /// See [`super::worthwhile_surge`].
 pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
-    let number = curing_surge(layout, may_go, most, Ties::MostRoom);
+    let number = curing_surge(layout, may_go, most, Ties::MostFree);
     let misplaced = layout.missing();
     if number > 0 || misplaced == 0 || most == 0 {
         return number;
@@ -62,14 +62,14 @@ fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> bool {
     let may_go = |task: &TaskArn| may_go(task) && !new.contains(task);
     let foreseen = without(&foreseen, &victims(&foreseen, &may_go, number));
     let left = foreseen.missing();
-    [Ties::MostRoom, Ties::LeastRoom].into_iter().all(|ties| curing_surge(&foreseen, &may_go, left, ties) == left)
+    [Ties::MostFree, Ties::LeastFree].into_iter().all(|ties| curing_surge(&foreseen, &may_go, left, ties) == left)
 }
 
 /// The service with its next tasks running where ECS will put them, and these tasks.
 fn started<'a>(layout: &Layout<'a>, number: u32) -> (Layout<'a>, BTreeSet<TaskArn>) {
     let mut foreseen = layout.clone();
     let mut new = BTreeSet::new();
-    for (number, place) in layout.predict(number, Ties::MostRoom).into_iter().enumerate() {
+    for (number, place) in layout.predict(number, Ties::MostFree).into_iter().enumerate() {
         // They go last of those that started at the same time; only while something is tried out.
         let arn = TaskArn::from(format!("tried/{number}").as_str());
         new.insert(arn.clone());

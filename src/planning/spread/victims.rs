@@ -50,7 +50,7 @@ pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, numbe
 fn left_after_next(layout: &Layout<'_>, gone: &BTreeSet<TaskArn>, number: u32) -> u32 {
     let foreseen = without(layout, gone);
     let most = foreseen.missing().min(number);
-    most - curing_surge(&foreseen, &|_| true, most, Ties::MostRoom)
+    most - curing_surge(&foreseen, &|_| true, most, Ties::MostFree)
 }
 
 pub(super) fn without<'a>(layout: &Layout<'a>, gone: &BTreeSet<TaskArn>) -> Layout<'a> {

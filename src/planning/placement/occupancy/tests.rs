@@ -62,7 +62,7 @@ fn told(cluster: &Cluster, ledger: &Occupancy<'_>) -> Vec<String> {
     for (service, (name, of)) in cluster.services.iter().enumerate() {
         let demand = Demand::of(cluster.task_definitions.get(&of.task_definition));
         for (number, holding) in ledger.holdings.iter().enumerate() {
-            let room = holding.room(&demand);
+            let room = holding.how_many_fit(&demand);
             let fits = room > 0 && !(is_alone(name) && ledger.held(service, number) > 0);
             told.push(format!("{name} on {number}: {} there, room for {room}, {fits}", ledger.held(service, number)));
         }
@@ -98,26 +98,29 @@ fn what_comes_is_taken_and_what_goes_is_given_back() {
     let number = |name: &str| ledger.services[&ServiceName::from(name)];
     let (plain, tcp, udp, own) = (number("plain"), number("tcp"), number("udp"), number("own"));
     // Four of 256 CPU units fit into 1,024; a fifth is remembered, though nothing is left for it.
-    assert_eq!(ledger.room(plain, &demand("plain"), false, 0), 4);
+    assert_eq!(ledger.how_many_fit(plain, &demand("plain"), false, 0), 4);
     for _ in 0..5 {
         ledger.add(plain, demand("plain"), 0);
     }
-    assert_eq!((ledger.holdings[0].free().cpu_units, ledger.room(plain, &demand("plain"), false, 0)), (0, 0));
+    assert_eq!((ledger.holdings[0].free().cpu_units, ledger.how_many_fit(plain, &demand("plain"), false, 0)), (0, 0));
     for left in [0, 1, 2, 3, 4] {
         ledger.remove(plain, demand("plain"), 0);
-        assert_eq!(ledger.room(plain, &demand("plain"), false, 0), left);
+        assert_eq!(ledger.how_many_fit(plain, &demand("plain"), false, 0), left);
     }
     // A port is taken for its transport alone.
     ledger.add(tcp, demand("tcp"), 3);
-    assert_eq!((ledger.room(tcp, &demand("tcp"), false, 3), ledger.room(udp, &demand("udp"), false, 3)), (0, 1));
+    assert_eq!(
+        (ledger.how_many_fit(tcp, &demand("tcp"), false, 3), ledger.how_many_fit(udp, &demand("udp"), false, 3)),
+        (0, 1)
+    );
     assert_eq!(ledger.holdings[3].taken_port(&demand("tcp")), Some(80));
     // A c5.large has two network interfaces for tasks.
     ledger.add(own, demand("own"), 2);
-    assert_eq!(ledger.room(own, &demand("own"), false, 2), 1);
+    assert_eq!(ledger.how_many_fit(own, &demand("own"), false, 2), 1);
     ledger.add(own, demand("own"), 2);
-    assert_eq!(ledger.room(own, &demand("own"), false, 2), 0);
+    assert_eq!(ledger.how_many_fit(own, &demand("own"), false, 2), 0);
     assert_eq!(ledger.holdings[2].short(&demand("own"), false, 0).1, Resource::NetworkInterface);
-    assert_eq!(ledger.room(plain, &demand("plain"), true, 2), 1, "one at most");
+    assert_eq!(ledger.how_many_fit(plain, &demand("plain"), true, 2), 1, "one at most");
 }
 
 #[test]
@@ -148,7 +151,7 @@ proptest! {
         let mut tasks: Tasks = Vec::new();
         for (service, instance) in first {
             let demand = Demand::of(nothing.task_definitions.get(&demand(&nothing, service)));
-            if filling.room(service, &demand, is_alone(names[service]), instance) > 0 {
+            if filling.how_many_fit(service, &demand, is_alone(names[service]), instance) > 0 {
                 filling.add(service, demand, instance);
                 tasks.push((service, instance));
             }
@@ -161,7 +164,7 @@ proptest! {
         for (what, service, instance) in changes {
             let asked = Demand::of(cluster.task_definitions.get(&demand(&cluster, service)));
             match what {
-                0..=3 if ledger_now.room(service, &asked, is_alone(names[service]), instance) > 0 => {
+                0..=3 if ledger_now.how_many_fit(service, &asked, is_alone(names[service]), instance) > 0 => {
                     ledger_now.add(service, asked, instance);
                     tasks.push((service, instance));
                 }

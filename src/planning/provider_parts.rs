@@ -14,7 +14,7 @@ use super::{
 
 /// A service's tasks on one capacity provider, or on none.
 #[derive(Debug)]
-pub struct Part<'a> {
+pub struct ProviderPart<'a> {
     /// What they spread over.
     pub levels: Levels,
     /// What they ask.
@@ -29,14 +29,14 @@ pub struct Part<'a> {
     pub placed: u32,
 }
 
-impl Part<'_> {
+impl ProviderPart<'_> {
     /// An eligible instance that tasks of the part sit on.
     pub fn instance<'a>(&self, index: &Index<'a>, arn: &ContainerInstanceArn) -> Option<&'a ContainerInstance> {
         self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten().map(AsRef::as_ref)
     }
 }
 
-impl<'a> Part<'a> {
+impl<'a> ProviderPart<'a> {
     /// The part's tasks on eligible instances, and these instances.
     pub fn placed<'b>(
         &'b self,
@@ -67,7 +67,7 @@ pub struct Placements<'a> {
     pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> ProviderPart<'a> {
     /// Without its domains.
     pub fn placements(self) -> Placements<'a> {
         let Self { levels, requirement, tasks, .. } = self;
@@ -103,26 +103,26 @@ pub fn is_placed(task: &Task) -> bool {
 ///
 /// # Errors
 /// Why the service can't be measured.
-pub fn parts<'a>(
+pub fn provider_parts<'a>(
     index: &Index<'a>,
     service: &Service,
     definition: Option<&'a TaskDefinition>,
     shapes: &mut Shapes,
-) -> Result<Vec<Part<'a>>, Unmeasured> {
-    parts_over(&Levels::of(service)?, index, service, definition, shapes)
+) -> Result<Vec<ProviderPart<'a>>, Unmeasured> {
+    provider_parts_over(&Levels::of(service)?, index, service, definition, shapes)
 }
 
 /// A service's parts over levels of our choice.
 ///
 /// # Errors
 /// A constraint that can't be understood.
-pub fn parts_over<'a>(
+pub fn provider_parts_over<'a>(
     levels: &Levels,
     index: &Index<'a>,
     service: &Service,
     definition: Option<&'a TaskDefinition>,
     shapes: &mut Shapes,
-) -> Result<Vec<Part<'a>>, Unmeasured> {
+) -> Result<Vec<ProviderPart<'a>>, Unmeasured> {
     let mut tasks_by_provider: BTreeMap<Option<&str>, BTreeMap<&ContainerInstanceArn, u32>> = BTreeMap::new();
     for task in index.tasks_of(service).iter().filter(|task| is_placed(task)) {
         let tasks = tasks_by_provider.entry(task.capacity_provider.as_deref()).or_default();
@@ -146,7 +146,7 @@ fn part<'a>(
     requirement: Requirement<'a>,
     mut tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
     shapes: &mut Shapes,
-) -> Part<'a> {
+) -> ProviderPart<'a> {
     let fresh;
     // A task definition's own demands are nobody else's; the rest is shared by most services.
     let shape = if requirement.has_definition() {
@@ -196,7 +196,7 @@ fn part<'a>(
     let known = classes.paths.iter().cloned().zip(known).filter(|(_, domains)| !domains.is_empty());
     let last = known.chain(others).collect();
     let placed = tasks.values().chain(away.values()).fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
-    Part { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed }
+    ProviderPart { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed }
 }
 
 /// Puts a domain of an instance beside others of its path; where instances are not told apart, into the one that they are.
@@ -208,7 +208,12 @@ pub fn put<Id: Clone>(domains: &mut Vec<Domain<Id>>, domain: Domain<Id>, tells_i
 }
 
 /// How many more tasks of a service that ask that fit on an instance now.
-pub fn room(index: &Index<'_>, service: &Service, requirement: &Requirement<'_>, instance: &ContainerInstance) -> u32 {
+pub fn how_many_fit(
+    index: &Index<'_>,
+    service: &Service,
+    requirement: &Requirement<'_>,
+    instance: &ContainerInstance,
+) -> u32 {
     if requirement.limit() == 1 {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&service.name);
         if index.tasks_on(&instance.arn).iter().any(of_it) {
@@ -216,15 +221,15 @@ pub fn room(index: &Index<'_>, service: &Service, requirement: &Requirement<'_>,
         }
     }
     let demand = requirement.demand();
-    let room = holding(index, &demand, instance).room(&demand);
-    room.min(requirement.limit())
+    let fitting = holding(index, &demand, instance).how_many_fit(&demand);
+    fitting.min(requirement.limit())
 }
 
 /// The part's domains with each instance told apart, and with other tasks on them: so many as `tasks` says of an instance and of
 /// how many are there. Among equal choices the emptier instance gets more.
 pub fn tree<'a>(
     index: &Index<'a>,
-    part: &Part<'a>,
+    part: &ProviderPart<'a>,
     tasks: &dyn Fn(&ContainerInstance, u32) -> u32,
 ) -> Domain<Vec<&'a str>> {
     let mut last: BTreeMap<Vec<&str>, Vec<Domain<Vec<&'a str>>>> = BTreeMap::new();

@@ -1,16 +1,16 @@
-//! Room: which of the missing tasks would find a place now, and what is short where one doesn't.
+//! Shortage: which of the missing tasks would find a place now, and what is short where one doesn't.
 
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     domains::Domain,
     model::{ContainerInstance, Service},
-    parts::{Part, holding, nest, room},
     placement::Index,
+    provider_parts::{ProviderPart, holding, how_many_fit, nest},
     reason::{Resource, Shortage},
 };
 
-/// A domain of the last level, with room counted as tasks.
+/// A domain of the last level, with free capacity counted as tasks.
 #[derive(Clone, Debug)]
 pub struct Place<'a> {
     could_have: u32,
@@ -18,12 +18,12 @@ pub struct Place<'a> {
 }
 
 /// How many of a part's tasks have no place in a balanced arrangement although they are missing there, and what is short. A
-/// target's domain can come as far as its room allows without anything else moving; what is missing then has no place. Where
+/// target's domain can come as far as its free capacity allows without anything else moving; what is missing then has no place. Where
 /// `zones_stay` each domain of the first level keeps its number of tasks.
-pub fn without_room(
+pub fn lacking_capacity(
     index: &Index<'_>,
     service: &Service,
-    part: &Part<'_>,
+    part: &ProviderPart<'_>,
     zones_stay: bool,
 ) -> Option<(u32, Shortage)> {
     let could_have = with_room(index, service, part);
@@ -40,19 +40,19 @@ pub fn without_room(
     Some((missing, shortage(index, service, part, &lacking)))
 }
 
-/// The domains with room counted as tasks: how many a domain could have without anything else moving.
+/// The domains with free capacity counted as tasks: how many a domain could have without anything else moving.
 ///
 /// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
-fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domain<Place<'a>> {
+fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) -> Domain<Place<'a>> {
     let classes = index.domains(&part.levels);
     let mut groups: Vec<Group<'a>> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
     let mut others: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
     for (arn, there) in &part.tasks {
         if let (Some(instance), Some(class)) = (index.cluster.container_instances.get(*arn), index.class_of(arn)) {
             let most = index.most(&part.requirement, instance, *there);
-            let could_have = there.saturating_add(room(index, service, &part.requirement, instance));
+            let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, instance));
             let group = &mut groups[classes.path_of(class)];
             *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
             group.add(Spot { instance, could_have, most }, part.levels.instance);
@@ -82,7 +82,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &Part<'a>) -> Domai
             if group.enough_for > part.placed {
                 break;
             }
-            let could_have = room(index, service, &part.requirement, instance).min(most);
+            let could_have = how_many_fit(index, service, &part.requirement, instance).min(most);
             if could_have > 0 {
                 *group.number.entry(most).or_default() -= 1;
                 group.add(Spot { instance, could_have, most }, part.levels.instance);
@@ -111,7 +111,7 @@ struct Group<'a> {
     with: Vec<Spot<'a>>,
     /// How many others there are, by how many tasks each could hold beside daemons alone.
     number: BTreeMap<u32, i64>,
-    /// Of these, those that have no room, as far as they were looked at; also some that have tasks already.
+    /// Of these, those that have no free capacity, as far as they were looked at; also some that have tasks already.
     without: BTreeMap<u32, Vec<&'a ContainerInstance>>,
     /// A number of tasks that they could have for sure, one on each where instances are the last level.
     enough_for: u32,
@@ -152,14 +152,15 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What is short on that of their instances that comes closest to taking one task more than it has room for; of equal ones
+/// What is short on that of their instances that comes closest to taking one task more than it has capacity for; of equal ones
 /// the first in the order of their classes and ARNs.
-fn shortage(index: &Index<'_>, service: &Service, part: &Part<'_>, lacking: &[&Place<'_>]) -> Shortage {
+fn shortage(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, lacking: &[&Place<'_>]) -> Shortage {
     let demand = part.requirement.demand();
     let mut closest: Option<((u64, Resource, u32), &ContainerInstance)> = None;
     for place in lacking {
         for instance in place.instances.iter().copied() {
-            let fitting = if place.could_have == 0 { 0 } else { room(index, service, &part.requirement, instance) };
+            let fitting =
+                if place.could_have == 0 { 0 } else { how_many_fit(index, service, &part.requirement, instance) };
             let short = holding(index, &demand, instance).short(&demand, part.requirement.limit() == 1, fitting);
             let is_closer = closest.is_none_or(|(least, _)| short < least);
             if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance.arn)) {
