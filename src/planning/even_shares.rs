@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
     placement::Index,
-    spread::{ServiceParts, tree},
+    provider_parts::{ServiceParts, tree},
     view,
 };
 
@@ -21,7 +21,7 @@ pub fn even_shares(cluster: &Cluster, service: &ServiceName) -> BTreeMap<Contain
         for instance in index.eligible(&part.requirement) {
             by_leaf.entry(part.levels.leaf(instance)).or_default().push(instance);
         }
-        for (leaf, wanted) in tree(&index, part, &|_| 0).arrange(part.placed) {
+        for (leaf, wanted) in tree(&index, part, &|_, there| there).arrange(part.placed) {
             let instances = by_leaf.get(&leaf).map(Vec::as_slice).unwrap_or_default();
             let has = |instance: &ContainerInstance| u64::from(part.tasks.get(&instance.arn).copied().unwrap_or(0));
             let have: u64 = instances.iter().map(|instance| has(instance)).sum();

@@ -24,6 +24,7 @@ pub mod load;
 pub mod making_room;
 pub mod model;
 pub mod moves;
+pub mod next_task;
 pub mod notes;
 pub mod placement;
 pub mod plan;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     domains::Domain,
-    model::{ContainerInstance, ContainerInstanceArn, Service, Task, TaskDefinition, TaskStatus},
+    model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskDefinition, TaskStatus},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Demand, Holding},
@@ -72,6 +72,30 @@ impl<'a> ProviderPart<'a> {
     pub fn placements(self) -> Placements<'a> {
         let Self { levels, requirement, tasks, .. } = self;
         Placements { levels, requirement, tasks }
+    }
+}
+
+/// A service with its parts.
+pub struct ServiceParts<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// One for each capacity provider.
+    pub parts: Vec<ProviderPart<'a>>,
+}
+
+impl<'a> ServiceParts<'a> {
+    /// Of a service whose tasks may be sent elsewhere; none where it can't be measured.
+    pub fn new(index: &Index<'a>, service: &ServiceName) -> Option<Self> {
+        let service = index.cluster.services.get(service)?;
+        let definition = index.cluster.task_definitions.get(&service.task_definition);
+        let levels = Levels::of_movable(service)?;
+        let parts = provider_parts_over(&levels, index, service, definition, &mut Shapes::default()).ok()?;
+        Some(Self { service, parts })
+    }
+
+    /// All its tasks.
+    pub fn service_tasks<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = &'a Task> + 'b {
+        index.tasks_of(self.service).iter().copied()
     }
 }
 
@@ -245,6 +269,17 @@ pub fn tree<'a>(
         add(instance, there, there, u64::MAX);
     }
     nest(last, part.levels.instance)
+}
+
+/// The part's tasks by domain of the last level.
+pub fn tasks_by_leaf<'a>(index: &Index<'a>, part: &ProviderPart<'a>) -> BTreeMap<Vec<&'a str>, u32> {
+    let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
+    for (arn, tasks) in part.tasks.iter().chain(&part.away) {
+        if let Some(instance) = index.cluster.container_instances.get(*arn) {
+            *tasks_by_leaf.entry(part.levels.leaf(instance)).or_default() += tasks;
+        }
+    }
+    tasks_by_leaf
 }
 
 /// How full an instance is, in millionths, by the resource that is reserved the most.

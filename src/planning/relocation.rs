@@ -7,11 +7,10 @@ use super::{
     model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
-    provider_parts::{Placements, is_placed},
+    provider_parts::{Placements, ServiceParts, is_placed},
     providers::shared_out,
     reason::{Blocked, Fixed, Unmeasured},
     settings::ServiceSettings,
-    spread::ServiceParts,
     steering::steerable_part,
     view::is_foreseen,
 };

@@ -15,8 +15,9 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition},
+    next_task::{self, Crowds, Spot},
     placement::{Index, Levels, Requirement},
-    provider_parts::{ProviderPart, Shapes, how_many_fit, provider_parts},
+    provider_parts::{ProviderPart, Shapes, provider_parts},
     providers,
     sharing::{self, Cell},
     tasks::Tasks,
@@ -222,18 +223,13 @@ fn names(path: &[&str]) -> Vec<String> {
     path.iter().map(|domain| (*domain).to_owned()).collect()
 }
 
-/// An instance, its domains, and how many more tasks fit there.
-type Spot<'a> = (&'a ContainerInstance, Vec<&'a str>, u32);
-
-/// Foresees where one task after another lands: on the provider that comes next by `base` and `weight`, and there on the instance in
-/// the domains with the fewest tasks of the service, of all providers. Of equal ones, on the one with the most capacity, then by ARN.
+/// Foresees where one task after another lands: on the provider that comes next by `base` and `weight`, and there by the tasks of
+/// the service on all providers.
 struct Next<'a> {
     service: &'a Service,
     counts: BTreeMap<&'a str, u32>,
     /// Of each provider.
     spots: BTreeMap<&'a str, Vec<Spot<'a>>>,
-    /// The tasks in each domain.
-    crowds: BTreeMap<Vec<&'a str>, u32>,
 }
 
 impl<'a> Next<'a> {
@@ -245,38 +241,27 @@ impl<'a> Next<'a> {
     ) -> Option<Self> {
         let service = index.cluster.services.get(&service.name)?;
         let levels = Levels::of(service).ok()?;
-        let mut crowds: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-        for (arn, tasks) in parts.iter().flat_map(|part| part.tasks.iter().chain(&part.away)) {
-            let path = levels.leaf(index.cluster.container_instances.get(*arn)?);
-            for depth in 1..=path.len() {
-                *crowds.entry(path[..depth].to_vec()).or_default() += tasks;
-            }
+        let mut crowds = Crowds::new();
+        for part in parts {
+            next_task::count(&mut crowds, index, &levels, part);
         }
         let mut spots = BTreeMap::new();
         for share in &service.capacity_provider_strategy {
             let requirement = Requirement::new(service, definition, Some(&share.provider)).ok()?;
-            let spot = |instance: &'a ContainerInstance| {
-                (instance, levels.leaf(instance), how_many_fit(index, service, &requirement, instance))
-            };
-            spots.insert(share.provider.as_str(), index.eligible(&requirement).into_iter().map(spot).collect());
+            let of_it = next_task::spots_among(index, service, &levels, &requirement, &crowds);
+            spots.insert(share.provider.as_str(), of_it);
         }
-        Some(Self { service, counts: providers::counts(index.tasks_of(service)), spots, crowds })
+        Some(Self { service, counts: providers::counts(index.tasks_of(service)), spots })
     }
 
     fn place(&mut self) -> Option<(&'a str, &'a ContainerInstance)> {
         let provider = providers::next(&self.service.capacity_provider_strategy, &self.counts)?;
-        let crowds = &self.crowds;
-        let crowd = |path: &[&'a str]| -> Vec<u32> {
-            (1..=path.len()).map(|depth| crowds.get(&path[..depth]).copied().unwrap_or(0)).collect()
-        };
         let spots = self.spots.get_mut(provider)?;
-        let with_room = spots.iter_mut().filter(|(_, _, room)| *room > 0);
-        let (instance, path, room) =
-            with_room.min_by_key(|(instance, path, room)| (crowd(path), Reverse(*room), &instance.arn))?;
-        *room -= 1;
-        let (instance, path) = (*instance, path.clone());
-        for depth in 1..=path.len() {
-            *self.crowds.entry(path[..depth].to_vec()).or_default() += 1;
+        let chosen = next_task::next_spot(spots)?;
+        spots[chosen].fitting -= 1;
+        let (instance, path) = (spots[chosen].instance, spots[chosen].path().to_vec());
+        for spots in self.spots.values_mut() {
+            next_task::arrive(spots, &path);
         }
         *self.counts.entry(provider).or_default() += 1;
         Some((provider, instance))

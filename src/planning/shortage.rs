@@ -55,18 +55,18 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
             let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, instance));
             let group = &mut groups[classes.path_of(class)];
             *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
-            group.add(Spot { instance, could_have, most }, part.levels.instance);
+            group.add(Taker { instance, could_have, most }, part.levels.instance);
         }
     }
     for (arn, there) in &part.away {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            let spot = Spot { instance, could_have: *there, most: *there };
+            let taker = Taker { instance, could_have: *there, most: *there };
             let path = part.levels.path(instance);
             let group = match classes.number_of(&path) {
                 Some(path) => &mut groups[path],
                 None => others.entry(path).or_default(),
             };
-            group.add(spot, part.levels.instance);
+            group.add(taker, part.levels.instance);
         }
     }
     for class in index.eligible_classes(&part.requirement) {
@@ -85,7 +85,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
             let could_have = how_many_fit(index, service, &part.requirement, instance).min(most);
             if could_have > 0 {
                 *group.number.entry(most).or_default() -= 1;
-                group.add(Spot { instance, could_have, most }, part.levels.instance);
+                group.add(Taker { instance, could_have, most }, part.levels.instance);
             } else {
                 group.without.entry(most).or_default().push(instance);
             }
@@ -97,7 +97,7 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
 }
 
 /// An instance that could have tasks.
-struct Spot<'a> {
+struct Taker<'a> {
     instance: &'a ContainerInstance,
     /// How many, without anything else moving.
     could_have: u32,
@@ -108,7 +108,7 @@ struct Spot<'a> {
 /// Instances of one path.
 #[derive(Default)]
 struct Group<'a> {
-    with: Vec<Spot<'a>>,
+    with: Vec<Taker<'a>>,
     /// How many others there are, by how many tasks each could hold beside daemons alone.
     number: BTreeMap<u32, i64>,
     /// Of these, those that have no free capacity, as far as they were looked at; also some that have tasks already.
@@ -118,10 +118,10 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn add(&mut self, spot: Spot<'a>, one_each: bool) {
-        let counts = if one_each { spot.could_have.min(1) } else { spot.could_have };
+    fn add(&mut self, taker: Taker<'a>, one_each: bool) {
+        let counts = if one_each { taker.could_have.min(1) } else { taker.could_have };
         self.enough_for = self.enough_for.saturating_add(counts);
-        self.with.push(spot);
+        self.with.push(taker);
     }
 
     /// Whether no instance was looked at.
@@ -132,16 +132,16 @@ impl<'a> Group<'a> {
     fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place<'a>>> {
         let number = |number: i64| u32::try_from(number).unwrap_or(0);
         if !tells_instances_apart {
-            let sum = |of: &dyn Fn(&Spot<'a>) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
-            let (could_have, with) = (sum(&|spot| spot.could_have), sum(&|spot| spot.most));
+            let sum = |of: &dyn Fn(&Taker<'a>) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
+            let (could_have, with) = (sum(&|taker| taker.could_have), sum(&|taker| taker.most));
             let others = self.number.iter().map(|(most, others)| most.saturating_mul(number(*others)));
             let most = others.fold(with, u32::saturating_add);
             let without = self.without.into_values().flatten();
-            let instances = self.with.iter().map(|spot| spot.instance).chain(without).collect();
+            let instances = self.with.iter().map(|taker| taker.instance).chain(without).collect();
             return vec![Domain::last(Place { could_have, instances }, could_have, most, 0)];
         }
         let mut domains: Vec<Domain<Place<'a>>> = Vec::new();
-        for Spot { instance, could_have, most } in self.with {
+        for Taker { instance, could_have, most } in self.with {
             domains.push(Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, most, 0));
         }
         for (most, others) in self.number {

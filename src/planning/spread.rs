@@ -7,7 +7,6 @@ mod coming;
 mod cured;
 mod layout;
 mod pace;
-mod spots;
 mod victims;
 
 use std::collections::BTreeSet;
@@ -16,7 +15,6 @@ pub(super) use self::{
     cured::cures_all_it_could as cures_all_it_could_in,
     layout::{Eligible, Layout, Ties},
     pace::paced_surge as paced_surge_in,
-    spots::{ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
     victims::victims as victims_in,
 };
 use super::{

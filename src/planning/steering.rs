@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, TaskArn},
+    next_task::{Spot, equal_spots, fill, spots, take},
     notes::owners_constraints,
     placement::Index,
-    provider_parts::{ProviderPart, how_many_fit},
-    spread::{self, ServiceParts, Spot, equal_spots, fill, spots, take, tasks_by_leaf, tree},
-    view,
+    provider_parts::{ProviderPart, ServiceParts, how_many_fit, tasks_by_leaf, tree},
+    spread, view,
 };
 
 /// A task has at most so many constraints, those of its task definition included [API, UpdateService].
@@ -207,7 +207,7 @@ type Leaf<'a> = (Vec<&'a str>, u32);
 
 /// How many tasks each domain of the last level lacks and has room for, the most first.
 fn missing<'a>(index: &Index<'a>, part: &ProviderPart<'a>, spots: &[Spot<'a>], zones_stay: bool) -> Vec<Leaf<'a>> {
-    let tree = tree(index, part, &|_| 0);
+    let tree = tree(index, part, &|_, there| there);
     // What zones have is left to ECS's own zone rebalancing, or it and we would undo each other.
     let wanted = if zones_stay { tree.arrange_within_as(&tree) } else { tree.arrange(part.placed) };
     let have = tasks_by_leaf(index, part);

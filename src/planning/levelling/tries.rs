@@ -24,9 +24,9 @@ use crate::planning::{
     placement::{Index, occupancy::Occupancy},
     plan::Move,
     policy::{Percent, Policy},
+    provider_parts::ServiceParts,
     relocation::{Relocatable, relocatable},
     reviewed::Reviewed,
-    spread::ServiceParts,
     tasks::Tasks,
 };
 

@@ -466,8 +466,8 @@ fn least<Key: Ord>(all: impl Iterator<Item = (Key, usize)>, keep: usize) -> Vec<
     for next in all {
         if kept.len() < keep {
             kept.push(next);
-        } else if let Some(mut last) = kept.peek_mut()
-            && next < *last
+        } else if kept.peek().is_some_and(|last| next < *last)
+            && let Some(mut last) = kept.peek_mut()
         {
             *last = next;
         }
@@ -493,10 +493,13 @@ impl<'a> Chooser<'_, 'a> {
     /// Of these container instances those with tasks, and of the others as many as can matter while `keep` tasks are given.
     fn sites(&self, instances: &[usize], keep: usize) -> Vec<Site<'a>> {
         let holdings = self.ledger.holdings();
-        let (mut numbers, mut idle): (Vec<usize>, Vec<Idle>) = (Vec::new(), Vec::new());
+        let (mut numbers, mut idle): (Vec<usize>, Vec<Idle>) = (Vec::new(), Vec::with_capacity(instances.len()));
+        // Both are in order, so that they are gone through side by side.
+        let mut with_tasks = self.on.keys().peekable();
         for number in instances {
+            while with_tasks.next_if(|with_tasks| *with_tasks < number).is_some() {}
             let holding = &holdings[*number];
-            if self.on.contains_key(number) {
+            if with_tasks.peek() == Some(&number) {
                 numbers.push(*number);
             } else if holding.instance().registered.holds(&self.demand.reserves) {
                 idle.push((self.how_many_fit(*number), holding.fullness(), *number));
