@@ -106,7 +106,19 @@ impl Coming {
 
 #[cfg(test)]
 mod tests {
-    use crate::planning::spread::layout::{Ties, tests::ask};
+    use proptest::prelude::*;
+
+    use crate::planning::{
+        next_task,
+        placement::Index,
+        planner,
+        provider_parts::ServiceParts,
+        spread::layout::{
+            Ties,
+            tests::{ask, ask_of},
+        },
+        testing,
+    };
 
     /// Where the next tasks of `web` go, as `i-3 i-4`.
     #[track_caller]
@@ -137,5 +149,29 @@ mod tests {
         // Of several zones that hold equally many each may be taken, instances told apart or not.
         let zones = "service web strategy=spread:attribute:ecs.availability-zone";
         assert_eq!(equals(&format!("a i-1 web\nb i-2 web\nc i-3 web web\n{zones}")), 2);
+    }
+
+    proptest! {
+        /// [`next_task`] goes through all container instances for each task.
+        #[test]
+        fn tasks_come_where_the_rule_has_them_as_it_is_told_in_one_file(
+            drawing in planner::tests::drawing(), number in 1..9_u32,
+        ) {
+            let cluster = testing::cluster(&drawing);
+            let index = Index::new(&cluster);
+            for name in cluster.services.keys() {
+                let foreseen = ask_of(&cluster, name.as_str(), number as usize, |layout| {
+                    let places = layout.predict(number, Ties::MostFree);
+                    places.into_iter().map(|place| layout.arn_of(place).clone()).collect::<Vec<_>>()
+                });
+                let parts = ServiceParts::new(&index, name);
+                if let (Some(foreseen), Some(ServiceParts { service, parts })) = (foreseen, parts)
+                    && let [part] = &parts[..]
+                {
+                    let told = next_task::fill(next_task::spots(&index, service, part), number);
+                    prop_assert_eq!(foreseen, told.iter().map(|it| it.arn.clone()).collect::<Vec<_>>(), "{}", name);
+                }
+            }
+        }
     }
 }

@@ -572,7 +572,7 @@ pub(super) mod tests {
         ask_of(&testing::cluster(drawing), "web", more, ask).unwrap()
     }
 
-    fn ask_of<Answer>(
+    pub(in crate::planning::spread) fn ask_of<Answer>(
         cluster: &Cluster,
         service: &str,
         more: usize,
