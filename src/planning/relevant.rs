@@ -79,11 +79,14 @@ mod tests {
                 keep_relevant(&mut relevant, name, whole.tasks.len() + 2);
                 let on = |cluster: &Cluster| {
                     let tasks = Tasks::all_ready(cluster, name);
+                    let (spared, taken) = (&none, &BTreeSet::new());
+                    let round =
+                        steering::NextRound { cluster, service: name, spared, most: 2, is_careful: false, taken };
                     (
                         imbalance::misplaced(cluster, name),
                         spread::placements(cluster, name, 2),
                         spread::paced_surge(cluster, name, &none, 2),
-                        steering::targets(cluster, name, &none, 2, false, &BTreeSet::new()),
+                        round.targets(),
                         spread::victims(cluster, name, &tasks, &none, 2),
                     )
                 };

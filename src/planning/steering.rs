@@ -40,36 +40,79 @@ pub enum Way {
     UnsteeredLater,
 }
 
-/// Which way cures the most misplaced tasks in one round of at most `most`; of equal ones ECS's own choice, as long as that cures
-/// one with each task, whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to.
-/// Whoever `is_careful` saw that ECS chose otherwise, and steers; and so does a service without a placement strategy, of which
-/// ECS's documents say in three ways where its next task goes.
-///
-/// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is spared.
-pub fn way(
-    cluster: &Cluster,
-    service: &ServiceName,
-    spared: &BTreeSet<TaskArn>,
-    most: u32,
-    is_careful: bool,
-    taken: &BTreeSet<ContainerInstanceArn>,
-    may_take_from_others: bool,
-) -> Way {
-    let steered = || targets(cluster, service, spared, most, is_careful, taken);
-    let without = if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered };
-    if is_careful || !is_foreseen(cluster, service) {
-        return steered().map_or(without, Way::Steered);
+/// A round of a service that is to begin: what its way is asked of.
+#[derive(Clone, Copy, Debug)]
+pub struct NextRound<'r> {
+    /// The cluster as it is.
+    pub cluster: &'r Cluster,
+    /// The service.
+    pub service: &'r ServiceName,
+    /// Tasks of it that may not go.
+    pub spared: &'r BTreeSet<TaskArn>,
+    /// At most so many tasks start.
+    pub most: u32,
+    /// Whether ECS was seen to choose otherwise than foreseen.
+    pub is_careful: bool,
+    /// The targets of other services: an instance is one service's target at a time.
+    pub taken: &'r BTreeSet<ContainerInstanceArn>,
+}
+
+impl NextRound<'_> {
+    /// Which way cures the most misplaced tasks; of equal ones ECS's own choice, as long as that cures one with each task,
+    /// whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to. A round that
+    /// is careful is steered; and so is that of a service without a placement strategy, of which ECS's documents say in three
+    /// ways where its next task goes.
+    ///
+    /// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is
+    /// spared.
+    pub fn way(&self, may_take_from_others: bool) -> Way {
+        let without = if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered };
+        if self.is_careful || !is_foreseen(self.cluster, self.service) {
+            return self.targets().map_or(without, Way::Steered);
+        }
+        let (unsteered, are_all_it_could) =
+            spread::surely_curing_surge(self.cluster, self.service, self.spared, self.most);
+        // The targets cost more to find, and are found only where they could do better.
+        if are_all_it_could && !may_take_from_others {
+            return without;
+        }
+        let Some(targets) = self.targets() else { return without };
+        match (unsteered as usize).cmp(&targets.places.len()) {
+            Ordering::Less => Way::Steered(targets),
+            Ordering::Equal if may_take_from_others => Way::Steered(targets),
+            Ordering::Equal | Ordering::Greater => without,
+        }
     }
-    let (unsteered, are_all_it_could) = spread::surely_curing_surge(cluster, service, spared, most);
-    // The targets cost more to find, and are found only where they could do better.
-    if are_all_it_could && !may_take_from_others {
-        return without;
-    }
-    let Some(targets) = steered() else { return without };
-    match (unsteered as usize).cmp(&targets.places.len()) {
-        Ordering::Less => Way::Steered(targets),
-        Ordering::Equal if may_take_from_others => Way::Steered(targets),
-        Ordering::Equal | Ordering::Greater => without,
+
+    /// The targets of the next tasks, each of which cures a misplaced one; none where the service can't be steered, or where no
+    /// instance on which a task is missing has capacity for it.
+    ///
+    /// Among the targets it is ECS that chooses, by the service's strategy. So there are several domains among them only where
+    /// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
+    /// most missing, then that one. A round that is careful begins with the last, which leaves ECS no choice.
+    pub fn targets(&self) -> Option<Targets> {
+        let cluster = &*view::alone(self.cluster, self.service);
+        let index = Index::new(cluster);
+        let service_parts = ServiceParts::new(&index, self.service)?;
+        let part = steerable_part(cluster, &service_parts)?;
+        let movable = service_parts.service_tasks(&index).filter(|task| !self.spared.contains(&task.arn)).count();
+        let most = self.most.min(u32::try_from(movable).unwrap_or(u32::MAX));
+        let mut spots = spots(&index, service_parts.service, part);
+        spots.retain(|spot| spot.fitting > 0 && !self.taken.contains(&spot.instance.arn));
+        spots.sort_by(|a, b| (b.fitting, &a.instance.arn).cmp(&(a.fitting, &b.instance.arn)));
+        let zones_stay = service_parts.service.availability_zone_rebalancing && part.levels.begin_with_zones();
+        let missing = missing(&index, part, &spots, zones_stay);
+        let (first, _) = missing.first()?;
+        let neighbours = &first[..first.len().saturating_sub(1)];
+        let all: &dyn Fn(&[&str]) -> bool = &|_| true;
+        let beside: &dyn Fn(&[&str]) -> bool = &|leaf| leaf.starts_with(neighbours);
+        let alone: &dyn Fn(&[&str]) -> bool = &|leaf| leaf == first.as_slice();
+        let choices = [all, beside, alone];
+        let choices = if self.is_careful { &choices[2..] } else { &choices[..] };
+        choices.iter().find_map(|admits| {
+            let chosen: Vec<_> = missing.iter().filter(|(leaf, _)| admits(leaf)).collect();
+            among(part, &spots, &chosen, most)
+        })
     }
 }
 
@@ -89,45 +132,6 @@ pub fn could_take(cluster: &Cluster, service: &ServiceName, instances: &BTreeSet
     service_parts.parts.iter().any(|part| {
         let mut eligible = index.eligible(&part.requirement).into_iter().filter(|instance| admits(instance));
         eligible.any(|instance| how_many_fit(&index, service_parts.service, &part.requirement, instance) > 0)
-    })
-}
-
-/// The targets of at most `most` next tasks, each of which cures a misplaced one; none where the service can't be steered, or
-/// nowhere where a task is missing is room.
-///
-/// Among the targets it is ECS that chooses, by the service's strategy. So there are several domains among them only where
-/// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
-/// most missing, then that one. Whoever `is_careful` begins with the last, which leaves ECS no choice. None of those that are
-/// `taken`: an instance is one service's target at a time.
-pub fn targets(
-    cluster: &Cluster,
-    service: &ServiceName,
-    spared: &BTreeSet<TaskArn>,
-    most: u32,
-    is_careful: bool,
-    taken: &BTreeSet<ContainerInstanceArn>,
-) -> Option<Targets> {
-    let cluster = &*view::alone(cluster, service);
-    let index = Index::new(cluster);
-    let service_parts = ServiceParts::new(&index, service)?;
-    let part = steerable_part(cluster, &service_parts)?;
-    let movable = service_parts.service_tasks(&index).filter(|task| !spared.contains(&task.arn)).count();
-    let most = most.min(u32::try_from(movable).unwrap_or(u32::MAX));
-    let mut spots = spots(&index, service_parts.service, part);
-    spots.retain(|spot| spot.fitting > 0 && !taken.contains(&spot.instance.arn));
-    spots.sort_by(|a, b| (b.fitting, &a.instance.arn).cmp(&(a.fitting, &b.instance.arn)));
-    let zones_stay = service_parts.service.availability_zone_rebalancing && part.levels.begin_with_zones();
-    let missing = missing(&index, part, &spots, zones_stay);
-    let (first, _) = missing.first()?;
-    let neighbours = &first[..first.len().saturating_sub(1)];
-    let all: &dyn Fn(&[&str]) -> bool = &|_| true;
-    let beside: &dyn Fn(&[&str]) -> bool = &|leaf| leaf.starts_with(neighbours);
-    let alone: &dyn Fn(&[&str]) -> bool = &|leaf| leaf == first.as_slice();
-    let choices = [all, beside, alone];
-    let choices = if is_careful { &choices[2..] } else { &choices[..] };
-    choices.iter().find_map(|admits| {
-        let chosen: Vec<_> = missing.iter().filter(|(leaf, _)| admits(leaf)).collect();
-        among(part, &spots, &chosen, most)
     })
 }
 
@@ -260,15 +264,26 @@ mod tests {
     use super::*;
     use crate::planning::testing::cluster;
 
+    /// Asks something of a round of service `web`.
+    fn of_web<Answer>(
+        cluster: &Cluster,
+        most: u32,
+        is_careful: bool,
+        ask: impl FnOnce(&NextRound<'_>) -> Answer,
+    ) -> Answer {
+        let (service, spared, taken) = ("web".into(), BTreeSet::new(), BTreeSet::new());
+        ask(&NextRound { cluster, service: &service, spared: &spared, most, is_careful, taken: &taken })
+    }
+
     /// Where at most `most` of service `web`'s next tasks are steered to, as `i-2 i-3*2`, the number where it isn't one.
     fn check(drawing: &str, most: u32, is_careful: bool, expected: &str) {
         let cluster = cluster(drawing);
-        let targets = targets(&cluster, &"web".into(), &BTreeSet::new(), most, is_careful, &BTreeSet::new());
-        let mut places: BTreeMap<&str, u32> = BTreeMap::new();
-        for place in targets.iter().flat_map(|targets| &targets.places) {
-            *places.entry(place.short()).or_default() += 1;
+        let places = of_web(&cluster, most, is_careful, |round| round.targets().map(|targets| targets.places));
+        let mut tasks_on: BTreeMap<&str, u32> = BTreeMap::new();
+        for place in places.iter().flatten() {
+            *tasks_on.entry(place.short()).or_default() += 1;
         }
-        let shown: Vec<String> = places
+        let shown: Vec<String> = tasks_on
             .iter()
             .map(|(place, tasks)| if *tasks == 1 { (*place).to_owned() } else { format!("{place}*{tasks}") })
             .collect();
@@ -290,10 +305,7 @@ mod tests {
 
     /// How at most nine of service `web`'s next tasks come to where they are missing; as `check` shows it, where they are steered.
     fn check_way(drawing: &str, may_take_from_others: bool, expected: &str) {
-        let cluster = cluster(drawing);
-        let nothing = (BTreeSet::new(), BTreeSet::new());
-        let way = way(&cluster, &"web".into(), &nothing.0, 9, false, &nothing.1, may_take_from_others);
-        let shown = match way {
+        let shown = match of_web(&cluster(drawing), 9, false, |round| round.way(may_take_from_others)) {
             Way::Steered(targets) => format!("{} steered", targets.places.len()),
             Way::Unsteered => "unsteered".to_owned(),
             Way::UnsteeredLater => "unsteered later".to_owned(),

@@ -18,7 +18,7 @@ use crate::planning::{
     relevant::keep_relevant,
     several,
     spread::{self, Eligible, Layout, Ties},
-    steering::{self, Way},
+    steering::{self, NextRound, Way},
     tasks::Tasks,
     view,
 };
@@ -363,7 +363,8 @@ impl Between for OnCluster<'_> {
             return self.shared_round(&barred, most, course);
         }
         let way = if self.steers {
-            steering::way(cluster, name, &barred, most, terms.is_careful, &BTreeSet::new(), false)
+            let (spared, taken) = (&barred, &BTreeSet::new());
+            NextRound { cluster, service: name, spared, most, is_careful: terms.is_careful, taken }.way(false)
         } else {
             Way::Unsteered
         };

@@ -44,7 +44,7 @@ use crate::planning::{
     notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
     plan::PATIENCE,
     several, spread,
-    steering::{self, Targets, Way},
+    steering::{self, NextRound, Targets, Way},
     view,
 };
 
@@ -443,7 +443,8 @@ impl Surge {
         } else {
             // What is promised to others stands in `crowded` already; ECS knows nothing of it.
             let may_take = steering::could_take(seen.cluster, name, taken);
-            match steering::way(crowded, name, barred, most, is_careful, taken, may_take) {
+            let round = NextRound { cluster: crowded, service: name, spared: barred, most, is_careful, taken };
+            match round.way(may_take) {
                 Way::Steered(targets) => Some(targets),
                 Way::Unsteered => None,
                 Way::UnsteeredLater => return Err(Turn::Take(Step::Wait(None))),
