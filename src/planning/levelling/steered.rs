@@ -112,10 +112,10 @@ impl<'b, 'a> Search<'b, 'a> {
     pub(super) fn find_moves(&mut self) {
         let fewest = self.fewest();
         let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT) / WORTHWHILE_PART;
-        let declining = self.best_of_all_weights(worthwhile);
+        let declining = self.best_of_all_weights(worthwhile, fewest);
         if self.cost() > (0, 0) && !self.field.is_even() && self.made.len() < self.most_moves {
             // What is worth next to nothing is worth it where it brings the cluster under the threshold.
-            self.best_of_all_weights(1);
+            self.best_of_all_weights(1, fewest);
         }
         self.improve(fewest);
         if !self.field.is_even() {
@@ -210,11 +210,17 @@ impl<'b, 'a> Search<'b, 'a> {
         (self.field.above(), self.made.len())
     }
 
-    /// Makes the best of the plans by all weights, and gives it.
-    fn best_of_all_weights(&mut self, least: i128) -> Vec<Made> {
+    /// Makes the best of the plans by all weights, and gives it. Once one needs no more than the `fewest` moves that could be
+    /// enough, none is better.
+    fn best_of_all_weights(&mut self, least: i128, fewest: usize) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
         let (mut best, mut best_moves) = (None, Vec::new());
         let mut attempt = |search: &mut Self, leaning: i128| {
+            if let Some(((0, moves), best)) = best
+                && moves <= fewest
+            {
+                return best;
+            }
             search.undo_all();
             search.fill(&Manner { weights: weights(leaning), least, most: search.most_moves, blur: 0 });
             let cost = (search.cost(), leaning);
