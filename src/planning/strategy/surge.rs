@@ -393,7 +393,15 @@ impl Surge {
             several::at_once(service, &several::tasks_of(crowded, &service.name), surge).min(limits.moves).min(above);
         // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
         let is_careful = misplaced >= self.misplaced;
-        let targets = self.targets_of_round(crowded, service, &barred, most, is_careful, seen, limits)?;
+        let round = NextRound {
+            cluster: crowded,
+            service: &service.name,
+            spared: &barred,
+            most,
+            is_careful,
+            taken: &limits.others_targets,
+        };
+        let targets = self.targets_of_round(&round, seen, limits)?;
         let (surge, targets, steer) = match targets {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
@@ -423,27 +431,21 @@ impl Surge {
     }
 
     /// Where a round is steered to, if it is; else that it has to wait for others, whose tasks have no place yet.
-    #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
     fn targets_of_round(
         &self,
-        crowded: &Cluster,
-        service: &Service,
-        barred: &BTreeSet<TaskArn>,
-        most: u32,
-        is_careful: bool,
+        round: &NextRound<'_>,
         seen: &Seen<'_>,
         limits: &Limits,
     ) -> Result<Option<Targets>, Turn> {
         if !limits.steers || self.goal.level().is_some() {
             return Ok(None);
         }
-        let (name, taken) = (&service.name, &limits.others_targets);
         let targets = if let Some(relocations) = self.goal.moves() {
-            steering::to(crowded, name, &relocations.wanted(crowded, barred, taken), most)
+            let wanted = relocations.wanted(round.cluster, round.spared, round.taken);
+            steering::to(round.cluster, round.service, &wanted, round.most)
         } else {
-            // What is promised to others stands in `crowded` already; ECS knows nothing of it.
-            let may_take = steering::could_take(seen.cluster, name, taken);
-            let round = NextRound { cluster: crowded, service: name, spared: barred, most, is_careful, taken };
+            // What is promised to others stands in the round's cluster already; ECS knows nothing of it.
+            let may_take = steering::could_take(seen.cluster, round.service, round.taken);
             match round.way(may_take) {
                 Way::Steered(targets) => Some(targets),
                 Way::Unsteered => None,
