@@ -60,6 +60,7 @@ fn cost(cluster: &Cluster, planned: &ServicePlan, policy: &Policy) -> (u32, Dura
     let Some(service) = cluster.services.get(&planned.name) else { return (0, Duration::ZERO) };
     let desired = service.desired_count;
     let moves = planned.restarts();
+    let in_vain = planned.in_vain_hundredths.div_ceil(100);
     let (restarts, at_a_time) = match planned.strategy {
         Strategy::Redeploy | Strategy::Revision => (desired, desired),
         Strategy::Auto | Strategy::Surge => (moves, policy.surge.of_at_least_one(desired)),
@@ -69,7 +70,8 @@ fn cost(cluster: &Cluster, planned: &ServicePlan, policy: &Policy) -> (u32, Dura
         Strategy::Redeploy | Strategy::Revision if !service.target_groups.is_empty() => DRAINS,
         _ => Duration::ZERO,
     };
-    (restarts, round(cluster, service) * restarts.div_ceil(at_a_time.max(1)) + drains)
+    let starts = restarts.saturating_add(in_vain);
+    (restarts, round(cluster, service) * starts.div_ceil(at_a_time.max(1)) + drains)
 }
 
 /// How long one round takes. ECS looks at the service and starts the new tasks, they become healthy, this job looks and protects

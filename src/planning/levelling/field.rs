@@ -118,6 +118,15 @@ impl<'a> Field<'a> {
         change
     }
 
+    /// How much CPU and memory count beside each other, so much together: that counts more which is farther above its threshold,
+    /// so that both come under it at about the same time.
+    pub(super) fn weights(&self, together: i128) -> Weights {
+        let needs = [0, 1].map(|kind| scaled(self.resources[kind].needs(), self.factors[kind], 1));
+        let squares = needs.map(|need| need * need);
+        let all = squares[0] + squares[1];
+        if all == 0 { [together / 2; 2] } else { squares.map(|square| together * square / all) }
+    }
+
     /// What a change is worth: the part of all reservations that it evens out, as far as that is needed still.
     pub(super) fn worth(&self, change: Change, weights: Weights) -> i128 {
         let of = |kind: usize| {
@@ -167,7 +176,7 @@ impl<'a> Field<'a> {
     }
 
     /// What an instance holds beyond its share, of the resource of which that is more.
-    fn fullness(&self, number: usize) -> i128 {
+    pub(super) fn fullness(&self, number: usize) -> i128 {
         let [cpu, memory] = self.beyond[number];
         scaled(cpu, self.factors[0], 1).max(scaled(memory, self.factors[1], 1))
     }

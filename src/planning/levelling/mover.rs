@@ -181,6 +181,12 @@ impl<'b, 'a> Mover<'b, 'a> {
         places
     }
 
+    /// Whether as many of its tasks are on one instance, and in the domains around it, as on another and around that.
+    pub(super) fn is_as_crowded(&self, occupancy: &Occupancy<'a>, one: usize, other: usize) -> bool {
+        let crowds = |place: usize| self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain));
+        crowds(one).eq(crowds(other))
+    }
+
     /// The domain that an instance lies in, instances not told apart.
     pub(super) fn domain_of(&self, instance: usize) -> &[u32] {
         let path = self.paths.of(instance);
@@ -208,6 +214,12 @@ impl<'b, 'a> Mover<'b, 'a> {
         self.movable.retain(|_, movable| *movable > 0);
         occupancy.depart(self.service, from);
         occupancy.add(self.service, self.demand, to);
+    }
+
+    /// One more of its tasks stays on an instance for now.
+    pub(super) fn stay(&mut self, occupancy: &mut Occupancy<'a>, on: usize) {
+        self.barren.clear();
+        occupancy.add(self.service, self.demand, on);
     }
 
     /// Takes that move back.

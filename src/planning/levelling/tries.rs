@@ -14,11 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use super::{
-    FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN,
-    field::{Field, Weights},
-    mover::Mover,
-};
+use super::{FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, field::Field, mover::Mover};
 use crate::planning::{
     model::{Cluster, ContainerInstance, ServiceName, Task, TaskArn, Timestamp},
     placement::{Index, occupancy::Occupancy},
@@ -30,8 +26,8 @@ use crate::planning::{
     tasks::Tasks,
 };
 
-/// CPU and memory count alike.
-const WEIGHTS: Weights = [64, 64];
+/// So much CPU and memory count together.
+const WEIGHT: i128 = 128;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
 const WORTHWHILE_PART: i128 = 4;
 /// At least one of so many container instances that ECS may choose must be a good one, whatever landed well before.
@@ -171,12 +167,19 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
             let service = mover.relocatable.service.name.clone();
             (order, Levelled { service, moves: Vec::new(), in_vain_hundredths: 0 })
         });
+        // Where others have left, ECS may place the next one too. That is foreseen, but doesn't decide: those that are started at once
+        // are placed before any leaves.
+        let vacated = of_it.moves.iter().filter_map(|a_move| instances.occupancy.instance(&a_move.from));
+        let vacated = vacated.filter(|place| {
+            mover.is_as_crowded(&instances.occupancy, *place, to) && !mover.has_room_on(&instances.occupancy, *place)
+        });
+        let in_vain = prospect.in_vain_of_a_move(vacated.count());
         let gone: BTreeSet<&TaskArn> = of_it.moves.iter().map(|a_move| &a_move.task).collect();
         let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
         let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && is_reviewed(task, policy));
         let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
         of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
-        of_it.in_vain_hundredths += u32::try_from(a_move.in_vain).unwrap_or(u32::MAX);
+        of_it.in_vain_hundredths += u32::try_from(in_vain).unwrap_or(u32::MAX);
         tally = tally.with(a_move);
         moves_left -= 1;
         others += u32::from(is_another);
@@ -199,13 +202,18 @@ fn is_reviewed(task: &Task, policy: &Policy) -> bool {
     policy.reviewed.as_ref().is_none_or(of_it)
 }
 
-/// How many tasks of a service, at most `most`, are worth starting on top now. None of its tasks that are `barred` can go. The
-/// run's tries have come to the tally so far; without one, just those are that are worth it whatever came of others.
+/// How many tasks of a service are worth starting on top now: at most `most`, and so many that `wanted` of them are expected to
+/// land well. None of its tasks that are `barred` can go. The run's tries have come to the tally so far; without one, just those
+/// are that are worth it whatever came of others.
+///
+/// It is better to start many at once than one after another. Those that landed badly keep ECS from choosing the same container
+/// instances again until all are placed, and no instance is vacated before.
 pub fn worthwhile_starts(
     cluster: &Cluster,
     service: &ServiceName,
     barred: &BTreeSet<TaskArn>,
     most: u32,
+    wanted: u32,
     load_threshold: Percent,
     mut tally: Option<Tally>,
 ) -> u32 {
@@ -216,16 +224,22 @@ pub fn worthwhile_starts(
         return 0;
     };
     instances.restrict(&mut mover, |task| !barred.contains(&task.arn));
-    let mut starts = 0;
-    while starts < most {
+    let (mut starts, mut landed) = (0, 0);
+    while starts < most && landed < u64::from(wanted) * 100 {
         let Some(prospect) = instances.prospect(&mover) else { break };
         let a_start = prospect.of_a_start();
         if !tally.map_or(a_start.pays_for_itself(), |tally| tally.permits(a_start)) {
             break;
         }
         tally = tally.map(|tally| tally.with(a_start));
-        instances.shift(&mut mover, prospect.from, prospect.to);
+        let well_before = to_the_nearest(landed);
+        landed += a_start.landed;
         starts += 1;
+        if to_the_nearest(landed) > well_before {
+            instances.shift(&mut mover, prospect.from, prospect.to);
+        } else if let Some(bad) = prospect.bad {
+            mover.stay(&mut instances.occupancy, bad);
+        }
     }
     starts
 }
@@ -300,6 +314,8 @@ struct Prospect {
     /// One of them, in the middle by worth; and from where a task goes then.
     to: usize,
     from: usize,
+    /// One of those where it doesn't stay.
+    bad: Option<usize>,
 }
 
 impl Prospect {
@@ -317,8 +333,18 @@ impl Prospect {
 
     /// What comes of as many starts as it takes until one lands well.
     fn of_a_move(&self) -> Tally {
-        Tally { landed: 100, in_vain: part_of(self.places - self.good, self.good) }
+        Tally { landed: 100, in_vain: self.in_vain_of_a_move(0) }
     }
+
+    /// How many are started in vain, in hundredths, until one lands well, with so many more places where landing is no good.
+    fn in_vain_of_a_move(&self, more_places: usize) -> u64 {
+        part_of(self.places - self.good + more_places, self.good)
+    }
+}
+
+/// So many tasks, of hundredths of them.
+fn to_the_nearest(hundredths: u64) -> u64 {
+    (hundredths + 50) / 100
 }
 
 fn part_of(part: usize, whole: usize) -> u64 {
@@ -339,7 +365,7 @@ impl<'a> Instances<'a> {
     fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
         let field = Field::new(index, load_threshold);
         let may_fill = field.instances.iter().map(|instance| may_fill(index, instance)).collect();
-        let least = Field::average_worth(index.cluster.tasks.len(), WEIGHTS[0]) / WORTHWHILE_PART;
+        let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
         Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1) }
     }
 
@@ -377,7 +403,9 @@ impl<'a> Instances<'a> {
         good.sort_unstable();
         let worth = good.iter().map(|(worth, ..)| worth).sum();
         let (_, from, to) = good[good.len() / 2];
-        Some(Prospect { places: places.len(), good: good.len(), worth, from, to })
+        let are_good: BTreeSet<usize> = good.iter().map(|(.., to)| *to).collect();
+        let bad = places.iter().copied().find(|place| !are_good.contains(place));
+        Some(Prospect { places: places.len(), good: good.len(), worth, from, to, bad })
     }
 
     /// From where a task may go when a new one stays on that instance, the best first.
@@ -385,20 +413,21 @@ impl<'a> Instances<'a> {
         let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
         let mut origins: Vec<usize> = mover.movable.keys().copied().filter(keeps_spread).collect();
         let key =
-            |from: &usize| (self.worth_of_leaving(mover, *from), self.is_a_place_anyway(mover, *from), Reverse(*from));
+            |from: &usize| (self.worth_of_leaving(mover, *from), self.stays_a_good_place(mover, *from), Reverse(*from));
         origins.sort_by_cached_key(|from| Reverse(key(from)));
         origins.truncate(MOST_ORIGINS);
         origins
     }
 
-    /// Whether ECS may choose an instance whether or not a task leaves it. From one that is full up to now ECS keeps away: with a
-    /// task less it is one more place where landing is no good.
-    fn is_a_place_anyway(&self, mover: &Mover<'_, 'a>, from: usize) -> bool {
-        self.occupancy.holdings()[from].free().holds(&mover.size)
+    /// How little an instance becomes one more place where landing is no good, once a task has left it. One that is hardly above
+    /// its share is a good place, or nearly one, as soon as one or two have left it, and ECS may choose it anyway. From one that is
+    /// full up to now ECS keeps away until a task leaves it.
+    fn stays_a_good_place(&self, mover: &Mover<'_, 'a>, from: usize) -> (Reverse<i128>, bool) {
+        (Reverse(self.field.fullness(from)), self.occupancy.holdings()[from].free().holds(&mover.size))
     }
 
     fn worth_of_leaving(&self, mover: &Mover<'_, 'a>, from: usize) -> i128 {
-        self.field.worth(self.field.change(from, &mover.size, false), WEIGHTS)
+        self.field.worth(self.field.change(from, &mover.size, false), self.field.weights(WEIGHT))
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then.
@@ -411,14 +440,15 @@ impl<'a> Instances<'a> {
             return None;
         }
         let comes = self.field.change(to, &mover.size, true);
+        let weights = self.field.weights(WEIGHT);
         let worth = |from: &usize| {
             let leaves = self.field.change(*from, &mover.size, false);
             let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
-            let worth = self.field.worth(change, WEIGHTS);
+            let worth = self.field.worth(change, weights);
             let is_worth_it = worth >= self.least || worth > 0 && self.field.is_even_after(change);
             (*from != to && is_worth_it && self.field.is_sound(change)).then_some((worth, *from))
         };
-        let key = |(worth, from): &(i128, usize)| (*worth, self.is_a_place_anyway(mover, *from), Reverse(*from));
+        let key = |(worth, from): &(i128, usize)| (*worth, self.stays_a_good_place(mover, *from), Reverse(*from));
         origins.iter().filter_map(worth).max_by_key(key)
     }
 }
@@ -513,6 +543,46 @@ mod tests {
             ),
             "web:i-2>i-4 web:i-1>i-3 100",
         );
+    }
+
+    #[test]
+    fn so_many_are_started_at_once_that_as_many_as_wanted_are_expected_to_land_well() {
+        let others = "tag.ecs-rebalancer:enabled=false";
+        // Four tasks on full instances. ECS may place the next one on any of four idle instances and four busy ones.
+        let mut drawing = String::new();
+        for number in 1..=4 {
+            drawing += &format!("a i-{number} web full\na i-1{number}\na i-2{number} busy\n");
+        }
+        drawing += &format!(
+            "service web cpu=1000 memory=2000\nservice full cpu=3000 memory=6000 {others}\n\
+             service busy cpu=2900 memory=5800 {others}"
+        );
+        let cluster = cluster(&drawing);
+        let starts = |most, wanted, tally| {
+            worthwhile_starts(
+                &cluster,
+                &"web".into(),
+                &BTreeSet::new(),
+                most,
+                wanted,
+                Percent::from_hundredths(1_000),
+                tally,
+            )
+        };
+        let earned = Some(Tally::new(100, 0, 0));
+        assert_eq!([1, 2, 4].map(|wanted| starts(10, wanted, earned)), [3, 4, 8]);
+        assert_eq!(starts(3, 4, earned), 3, "no more than may be");
+        assert_eq!(starts(10, 4, None), 0, "each for itself is not worth it");
+    }
+
+    #[test]
+    fn what_needs_it_more_is_levelled_first() {
+        // Memory is farther from even than CPU: of two tasks that weigh as much together, the one goes that reserves more of it.
+        let drawing = "a i-1 cpu-heavy memory-heavy x\na i-2 y\n\
+            service cpu-heavy desired=1 cpu=150 memory=100\nservice memory-heavy desired=1 cpu=20 memory=650\n\
+            service x desired=1 cpu=1130 memory=5650 tag.ecs-rebalancer:enabled=false\n\
+            service y desired=1 cpu=100 memory=100 tag.ecs-rebalancer:enabled=false";
+        check(drawing, "memory-heavy:i-1>i-2 cpu-heavy:i-1>i-2 0");
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Level {
         most: u32,
         limits: &Limits,
     ) -> u32 {
-        let most = most.min(self.left()).min(limits.in_vain);
+        let most = most.min(limits.in_vain);
         let tally = (!self.has_just_landed).then_some(limits.tally);
-        levelling::worthwhile_starts(crowded, name, barred, most, limits.load_threshold, tally)
+        levelling::worthwhile_starts(crowded, name, barred, most, self.left(), limits.load_threshold, tally)
     }
 }
