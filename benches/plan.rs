@@ -45,7 +45,7 @@ fn fleets(criterion: &mut Criterion) {
         // Per task, so that what grows faster than the cluster shows.
         group.throughput(Throughput::Elements(cluster.tasks.len() as u64));
         group.bench_with_input(BenchmarkId::new("definitions_needed", &name), &cluster, |bencher, cluster| {
-            bencher.iter(|| definitions_needed(black_box(cluster), usize::MAX));
+            bencher.iter(|| definitions_needed(black_box(cluster), &policy, NOW, usize::MAX));
         });
         group.bench_with_input(BenchmarkId::new("measure", &name), &cluster, |bencher, cluster| {
             bencher.iter(|| measure(black_box(cluster), &policy, NOW));

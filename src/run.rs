@@ -549,7 +549,9 @@ impl OneRun<'_> {
 
     async fn read(&self, report: &mut Report) -> Result<Cluster> {
         let Self { edge, target, .. } = self;
-        let reading = read::cluster(target.clients, target.cluster, edge.own_task.as_ref(), &edge.progress).await?;
+        let (own_task, policy) = (edge.own_task.as_ref(), &self.config.policy);
+        let reading =
+            read::cluster(target.clients, target.cluster, own_task, policy, self.now(), &edge.progress).await?;
         report.met(&reading.vanished, reading.oddities);
         self.read_at.set(edge.clock.elapsed());
         Ok(reading.cluster)

@@ -18,8 +18,9 @@ use crate::{
     planning::{
         imbalance,
         interfaces::{self, Interfaces},
-        model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn},
+        model::{Cluster, ContainerInstance, Service, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp},
         placement::Index,
+        policy::Policy,
         providers, words,
     },
     progress::{Counter, Kind, Progress},
@@ -59,7 +60,8 @@ pub struct Vanished {
     pub reason: String,
 }
 
-/// Reads all that the measure needs. `own_task` is the job's own, which is kept out.
+/// Reads all that the measure needs; of more task definitions than one run reads, those of services that may be moved by this policy
+/// come first. `own_task` is the job's own, which is kept out.
 ///
 /// # Errors
 /// Names what was being read of which cluster, and ECS's answer.
@@ -67,6 +69,8 @@ pub async fn cluster(
     clients: &Clients,
     name: &str,
     own_task: Option<&TaskArn>,
+    policy: &Policy,
+    now: Timestamp,
     progress: &Progress,
 ) -> Result<Reading> {
     let shared = Shared::default();
@@ -81,7 +85,7 @@ pub async fn cluster(
     if let Some(own_task) = own_task {
         cluster.tasks.remove(own_task);
     }
-    let needed = imbalance::definitions_needed(&cluster, MOST_DEFINITIONS);
+    let needed = imbalance::definitions_needed(&cluster, policy, now, MOST_DEFINITIONS);
     let (definitions, gone_definitions) = task_definitions(clients, needed.read, progress).await?;
     cluster.unread_definitions = needed.left_out;
     cluster.task_definitions = definitions.into_iter().map(|definition| (definition.arn.clone(), definition)).collect();

@@ -8,7 +8,7 @@ use std::{
 use super::{
     bounds::on_top,
     domains::Domain,
-    eligibility::{blocked, by_deploying, may_surge, no_surge, only_by_surge, unmeasured},
+    eligibility::{blocked, by_deploying, may_surge, no_surge, only_by_surge, unmeasured, would_be_blocked},
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
     placement::Index,
@@ -105,8 +105,9 @@ pub struct DefinitionsNeeded {
     pub left_out: BTreeSet<TaskDefinitionArn>,
 }
 
-/// The task definitions that have to be read before `measure` can be exact, at most `most` of them, and some daemons' more: those of
-/// the services with the most misplaced tasks, as far as that can be told without them.
+/// The task definitions that have to be read before `measure` can be exact, at most `most` of them, and some daemons' more: first
+/// those of services that may be moved, and of these the ones with the most misplaced tasks, as far as that can be told without
+/// them.
 ///
 /// Without its task definition a service is taken to be able to run on every instance that its own constraints admit. A task
 /// definition can only narrow that down: instances fall away, and those that stay may be limited to one task. If the service
@@ -114,24 +115,26 @@ pub struct DefinitionsNeeded {
 /// matter: at each level the domains have either q or q + 1 tasks, or are full. If q is at least one, all of them hold tasks
 /// and none falls away; if q is nothing, those that fall away are empty and the rest still differ by one at most. A limit
 /// makes more domains full, which asks for less.
-pub fn definitions_needed(cluster: &Cluster, most: usize) -> DefinitionsNeeded {
+pub fn definitions_needed(cluster: &Cluster, policy: &Policy, now: Timestamp, most: usize) -> DefinitionsNeeded {
     let index = Index::new(cluster);
     let mut shapes = Shapes::default();
-    let mut uneven: Vec<(u32, &Service)> = Vec::new();
+    let mut uneven: Vec<(bool, Reverse<u32>, &Service)> = Vec::new();
     for service in cluster.services.values() {
-        if unmeasured(service, index.tasks_of(service)).is_some() {
+        let tasks = index.tasks_of(service);
+        if unmeasured(service, tasks).is_some() {
             continue;
         }
         let Ok(parts) = provider_parts(&index, service, None, &mut shapes) else { continue };
         let misplaced = missing(&index, &parts);
         // With several providers the argument above doesn't hold: what is full decides what others get.
         if parts.len() > 1 || misplaced > 0 {
-            uneven.push((misplaced, service));
+            let is_blocked = would_be_blocked(service, tasks, policy, now).is_some();
+            uneven.push((is_blocked, Reverse(misplaced), service));
         }
     }
-    uneven.sort_by_key(|(misplaced, service)| (Reverse(*misplaced), &service.name));
+    uneven.sort_by_key(|(is_blocked, misplaced, service)| (*is_blocked, *misplaced, &service.name));
     let mut needed = DefinitionsNeeded::default();
-    for (_, service) in uneven {
+    for (.., service) in uneven {
         let definition = &service.task_definition;
         let has_place = needed.read.len() < most || needed.read.contains(definition);
         let which = if has_place { &mut needed.read } else { &mut needed.left_out };
@@ -237,7 +240,8 @@ fn stuck(
 ) -> BTreeMap<Blocked, u32> {
     let definition = index.cluster.task_definitions.get(&service.task_definition);
     if definition.is_none() && index.cluster.unread_definitions.contains(&service.task_definition) {
-        return BTreeMap::from([(Blocked::DefinitionNotRead, misplaced)]);
+        let reason = would_be_blocked(service, index.tasks_of(service), policy, now);
+        return BTreeMap::from([(reason.unwrap_or(Blocked::DefinitionNotRead), misplaced)]);
     }
     if let Some(reason) = blocked(service, definition, index.tasks_of(service), policy, now) {
         return BTreeMap::from([(reason, misplaced)]);

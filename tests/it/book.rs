@@ -86,7 +86,8 @@ fn a_dry_run_of_forty_services_is_shown() {
     };
     let snapshot = Snapshot::from_json(&text).unwrap();
     let cluster = snapshot.cluster_name();
-    let config = Config { clusters: Clusters::Named(vec![cluster.to_owned()]), ..config("DRY_RUN=true MAX_SERVICES=40") };
+    let config =
+        Config { clusters: Clusters::Named(vec![cluster.to_owned()]), ..config("DRY_RUN=true MAX_SERVICES=40") };
     let report = in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot, Options::default()).unwrap();
         rehearsal.run(&config, cluster, "rehearsal").await

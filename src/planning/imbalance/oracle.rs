@@ -246,7 +246,7 @@ proptest! {
         let cluster = testing::cluster(&case.drawing());
         let mut unread = cluster.clone();
         unread.task_definitions.clear();
-        if definitions_needed(&unread, usize::MAX).read.is_empty() {
+        if definitions_needed(&unread, &Policy::default(), NOW, usize::MAX).read.is_empty() {
             let misplaced = |cluster: &Cluster| spread_of_web(cluster).unwrap().misplaced_tasks;
             prop_assert_eq!((misplaced(&unread), misplaced(&cluster)), (0, 0));
         }

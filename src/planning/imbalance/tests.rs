@@ -353,19 +353,31 @@ fn of_more_definitions_than_are_read_those_of_the_worst_services_come_first_and_
         (2, vec!["log", "three", "two"], vec!["one"]),
         (1, vec!["log", "three"], vec!["one", "two"]),
     ] {
-        let needed = definitions_needed(&cluster, most);
+        let needed = definitions_needed(&cluster, &Policy::default(), NOW, most);
         assert_eq!(
             (short(&needed.read), short(&needed.left_out)),
             (read.iter().map(|it| (*it).to_owned()).collect(), left_out.iter().map(|it| (*it).to_owned()).collect())
         );
     }
-    let needed = definitions_needed(&cluster, 1);
+    let needed = definitions_needed(&cluster, &Policy::default(), NOW, 1);
     cluster.task_definitions.retain(|arn, _| needed.read.contains(arn));
     cluster.unread_definitions = needed.left_out;
     let found = measure(&cluster, &Policy::default(), NOW);
     assert_eq!((found.misplaced_tasks, found.stuck_tasks), (6, 3));
     let not_read = BTreeMap::from([(Blocked::DefinitionNotRead, 2)]);
     assert_eq!(found.services[&"two".into()].spread.as_ref().unwrap().stuck, not_read);
+    // What its owner has taken out comes last, and that is the reason which is told of it.
+    let service = cluster.services.get_mut(&"three".into()).unwrap();
+    service.tags.insert("ecs-rebalancer:enabled".to_owned(), "false".to_owned());
+    let needed = definitions_needed(&cluster, &Policy::default(), NOW, 1);
+    assert_eq!(short(&needed.read), ["log", "two"]);
+    cluster.unread_definitions = needed.left_out;
+    cluster.task_definitions.retain(|arn, _| needed.read.contains(arn));
+    let found = measure(&cluster, &Policy::default(), NOW);
+    assert_eq!(
+        found.services[&"three".into()].spread.as_ref().unwrap().stuck,
+        BTreeMap::from([(Blocked::OptedOut, 3)])
+    );
 }
 
 #[test]
@@ -379,7 +391,7 @@ fn nothing_is_an_answer_too() {
 #[test]
 fn the_production_fleet_measures_as_counted_apart() {
     let Some(cluster) = testing::production() else { return };
-    assert_eq!(definitions_needed(&cluster, usize::MAX).read.len(), 2);
+    assert_eq!(definitions_needed(&cluster, &Policy::default(), NOW, usize::MAX).read.len(), 2);
     let measure = measure(&cluster, &Policy::default(), NOW);
     assert_eq!(measure.services.len(), 87);
     assert_eq!((measure.container_instances, measure.empty_instances), (1523, 577));

@@ -184,7 +184,7 @@ fn a_guard_s_reason_is_the_plan_s() {
 #[test]
 fn the_production_fleet_is_planned_to_the_end_when_nothing_limits_it() {
     let Some(cluster) = testing::production() else { return };
-    assert!(!definitions_needed(&cluster, usize::MAX).read.is_empty());
+    assert!(!definitions_needed(&cluster, &Policy::default(), NOW, usize::MAX).read.is_empty());
     let policy = Policy { max_moves: u32::MAX, max_services: u32::MAX, ..threshold(0) };
     let (found, plan) = planned(&cluster, &policy);
     verify(&cluster, &found, &policy, &plan);

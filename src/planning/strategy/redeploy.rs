@@ -156,8 +156,12 @@ impl Redeploy {
             return self.end(ending, service, seen);
         }
         // A deployment that makes no progress is taken back, as far as that can be: to the task definition from before.
-        let is_stuck =
-            failed.is_some() || (waited >= limits.task_timeout && service.running_count <= service.desired_count);
+        let is_late = waited >= limits.task_timeout && service.running_count <= service.desired_count;
+        let is_stuck = failed.is_some()
+            || is_late && {
+                let Some(tasks) = seen.tasks else { return Step::See(Need::Tasks) };
+                !self.only_drains(tasks, service)
+            };
         let why = failed
             .map_or_else(|| format!("the deployment did not complete within {} s", waited.as_secs()), str::to_owned);
         let is_changed = service.task_definition.as_str() != definition;
@@ -176,6 +180,13 @@ impl Redeploy {
             }
             None | Some(Stop::Moves | Stop::InVain | Stop::Distrust) => Step::Wait(None),
         }
+    }
+
+    /// Whether all of the service's tasks are new and ready: then the deployment waits for nothing but the old ones' connections,
+    /// which a load balancer drains for five minutes unless it is told otherwise.
+    fn only_drains(&self, tasks: &Tasks, service: &Service) -> bool {
+        let is_new = |task: &TaskArn| !self.old.contains_key(task) && tasks.ready.contains(task);
+        tasks.all.len() >= service.desired_count as usize && tasks.all.keys().all(is_new)
     }
 
     /// Notes how it went, where that says something, and ends.

@@ -696,7 +696,13 @@ impl Surge {
         let is_over = tasks.all.len() <= note.from as usize;
         let stayed = victims.iter().filter(|task| tasks.all.contains_key(*task)).count();
         let gone = before.keys().filter(|task| !tasks.all.contains_key(*task));
-        let others_gone: BTreeSet<TaskArn> = gone.filter(|task| !victims.contains(*task)).cloned().collect();
+        // What drained was not protected, for it is ECS's own to move: see [`Self::choose`].
+        let drained = |task: &TaskArn| {
+            let instance = before.get(task).and_then(|arn| seen.cluster.container_instances.get(arn));
+            instance.is_none_or(|instance| instance.status != ContainerInstanceStatus::Active)
+        };
+        let others_gone: BTreeSet<TaskArn> =
+            gone.filter(|task| !victims.contains(*task) && !drained(task)).cloned().collect();
         if !others_gone.is_empty() && stayed > 0 {
             let untold: BTreeSet<TaskArn> =
                 others_gone.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();

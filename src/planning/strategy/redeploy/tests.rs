@@ -1,12 +1,12 @@
 //! The table of `redeploy` and `revision`: what is remembered, what is shown, and the step that follows.
 
 use super::*;
-use crate::planning::strategy::testing::{Shown, ago, told};
+use crate::planning::strategy::testing::{Shown, ago, numbers, told};
 
 const TWO: &str = "a i-1 web web\nb i-2";
 const SPREAD: &str = "a i-1 web\nb i-2 web";
 
-/// `begin`, or `deploying=SECONDS` (ago) `failed` `new` (the deployment before was another).
+/// `begin`, or `deploying=SECONDS` (ago) `failed` `new` (the deployment before was another) `old=1` (tasks from before it).
 fn memory(kind: Kind, words: &str) -> Redeploy {
     let mut redeploy = Redeploy::new(kind);
     for word in words.split_whitespace() {
@@ -29,6 +29,7 @@ fn memory(kind: Kind, words: &str) -> Redeploy {
             ("in-doubt", Phase::Deploying { in_doubt, .. }) => {
                 *in_doubt = Some(std::time::Duration::from_secs(value.parse().unwrap()));
             }
+            ("old", _) => redeploy.old = numbers(value).into_iter().map(|task| (task, "i-1".into())).collect(),
             ("failed", Phase::Deploying { failed, .. }) => *failed = Some("the deployment failed".to_owned()),
             _ => panic!("{word} says nothing"),
         }
@@ -74,6 +75,20 @@ fn it_deploys_once_and_judges_what_came_of_it() {
     check(Revision, TWO, "deploying=60 new", "deployments=2 failed=10", "deploy the old revision");
     check(Redeploy, TWO, "deploying=60 new failed", "deployments=2", "wait");
     check(Redeploy, TWO, "begin", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
+}
+
+#[test]
+fn a_deployment_is_taken_back_where_it_stands_still_and_not_where_it_drains() {
+    let late = |remembered: &str, shown: &str, expected: &str| {
+        let shown = format!("deployments=2 desired=2 running=2 {shown}");
+        check(Kind::Revision, TWO, &format!("deploying=300 new {remembered}"), &shown, expected);
+    };
+    late("old=1", "", "deploy the old revision");
+    late("", "unready=1", "deploy the old revision");
+    // All are new and ready: what is left is the draining of the old ones' connections.
+    late("old=8,9", "", "wait");
+    late("old=8,9", "tasks=unseen", "see tasks");
+    late("old=8,9", "stop=deadline", "note last, misses 1");
 }
 
 #[test]

@@ -242,6 +242,12 @@ fn who_went_is_compared_with_who_was_meant() {
     surge.next(&shown.seen(), &shown.limits);
     let Phase::Clearing(ending) = &surge.phase else { panic!("{surge:?}") };
     assert!(matches!(ending, Ending::Distrust(Distrust::WrongTasksStopped(_))), "{ending}");
+    // What drains is ECS's own to move, and was never protected: that it went says nothing against ECS.
+    let drains = THREE.replacen("i-1", "i-1 status=DRAINING", 1);
+    let mut surge = memory("lowered victims=2");
+    let shown = Shown::new(&drains, &format!("{lowered} gone=1 scaled-in=1"));
+    surge.next(&shown.seen(), &shown.limits);
+    assert!(!matches!(surge.phase, Phase::Clearing(Ending::Distrust(_))), "{surge:?}");
     check(THREE, "lowered victims=2 since=180", &lowered, "clear note");
 }
 
