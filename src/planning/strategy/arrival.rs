@@ -1,7 +1,13 @@
 //! Arrival: whether the tasks start for which room was made. Nothing is done to their service; ECS places them.
 
+use std::time::Duration;
+
 use super::{Action, Done, Ending, Failure, Limits, Need, Record, Seen, Step, Strategy, Tasks};
 use crate::planning::model::{Service, Timestamp};
+
+/// What made way holds its capacity until its connections are drained; a load balancer drains for so long unless it is told
+/// otherwise [API elbv2, `deregistration_delay.timeout_seconds`]. Only then does a task have its time to become healthy.
+const USUAL_DRAIN: Duration = Duration::from_mins(5);
 
 /// What a run remembers of a service that it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +50,12 @@ impl Strategy for Arrival {
         if let Some(stop) = limits.stop {
             return Step::Done(Ending::Limit(stop));
         }
-        if seen.since(since) < limits.task_timeout {
+        let longest = limits.task_timeout.saturating_add(USUAL_DRAIN);
+        if seen.since(since) < longest {
             return Step::Wait(None);
         }
         let told = service.newest_failure.as_ref().map(|event| event.message.clone());
-        let why = told.unwrap_or_else(|| format!("not healthy within {} s", limits.task_timeout.as_secs()));
+        let why = told.unwrap_or_else(|| format!("not healthy within {} s", longest.as_secs()));
         let ending = Ending::NotStarted { tasks: self.tasks, why };
         // Where room was made in vain, it is not to be made again and again.
         match super::last_note(&ending, false, service, seen.now) {

@@ -527,7 +527,7 @@ impl fmt::Display for Ending {
             Self::RoomNotMade(why) => write!(formatter, "no capacity was made: {why}"),
             Self::NoHelp { misplaced } => {
                 let left = words::counted(*misplaced, "task is", "tasks are");
-                write!(formatter, "moving did not help as foreseen; {left} still to be moved")
+                write!(formatter, "no further move would help now; {left} still misplaced")
             }
             Self::Limit(stop) => write!(formatter, "{stop}"),
             Self::Undone(why) => write!(formatter, "the last step was undone: {why}"),

@@ -53,10 +53,10 @@ fn as_many_are_stopped_as_the_minimum_permits_and_never_a_protected_one() {
         "a i-1 web web web web\nb i-2\nc i-3\nservice web min=100",
         "between",
         "",
-        "done: moving did not help as foreseen; 2 tasks are still to be moved",
+        "done: no further move would help now; 2 tasks are still misplaced",
     );
     check(FOUR, "between", "protected=1,2", "stop 3,4");
-    check(FOUR, "between", "protected=1,2,3,4", "done: moving did not help as foreseen; 2 tasks are still to be moved");
+    check(FOUR, "between", "protected=1,2,3,4", "done: no further move would help now; 2 tasks are still misplaced");
     check(FOUR, "between", "protections=unseen", "see protections 1,2,3,4");
     check(FOUR, "between", "tasks=unseen", "see tasks");
     check(FOUR, "between", "moves=1", "stop 1");

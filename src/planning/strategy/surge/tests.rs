@@ -106,10 +106,10 @@ fn a_round_begins_with_a_note_unless_something_stands_against_it() {
     );
     // Rounds that don't help end: the third without a cure is not begun.
     check(TWO, "between idle=1", "", "note 2 to 3");
-    check(TWO, "between idle=2", "", "done: moving did not help as foreseen; 1 task is still to be moved");
+    check(TWO, "between idle=2", "", "done: no further move would help now; 1 task is still misplaced");
     // maximumPercent leaves no capacity for one more.
     let full = "a i-1 web web\nb i-2\nservice web max=100";
-    check(full, "between", "", "done: moving did not help as foreseen; 1 task is still to be moved");
+    check(full, "between", "", "done: no further move would help now; 1 task is still misplaced");
     // A task that somebody stopped before and that drains still counts: two run, one stops, and three are allowed.
     let three = "a i-1 web web\nb i-2\nservice web max=150";
     check(three, "between", "stopping=unseen", "see who is stopping");
@@ -117,7 +117,7 @@ fn a_round_begins_with_a_note_unless_something_stands_against_it() {
     check(three, "between", "stopping=9 died=9", "note 2 to 3");
     check(three, "between leaving=9", "stops-still=9", "wait");
     // Both are protected by the application: nobody could go.
-    check(TWO, "between", "protected=1,2", "done: moving did not help as foreseen; 1 task is still to be moved");
+    check(TWO, "between", "protected=1,2", "done: no further move would help now; 1 task is still misplaced");
     check(TWO, "between unsettled=30", "", "wait");
     check(TWO, "between unsettled=60", "", "note 2 to 3");
     check(TWO, "between", "stale=5", "wait");
