@@ -189,6 +189,13 @@ pub fn only_by_surge(service: &Service, policy: &Policy) -> bool {
     }
 }
 
+/// Why no task of a service that is to be moved by stopping first may be stopped: its owner wants all of them healthy.
+pub fn no_slack(service: &Service, policy: &Policy) -> Option<Blocked> {
+    let stops = strategy(service, policy) == Strategy::Stop;
+    (stops && bounds::floor(service) >= service.desired_count)
+        .then_some(Blocked::NoSlack(service.minimum_healthy_percent))
+}
+
 /// By which strategy a service is moved: its owner's tag says so, or else the run's settings.
 fn strategy(service: &Service, policy: &Policy) -> Strategy {
     ServiceSettings::of(service, policy).map_or(policy.strategy, |settings| settings.strategy)

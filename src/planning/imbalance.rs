@@ -8,7 +8,7 @@ use std::{
 use super::{
     bounds::on_top,
     domains::Domain,
-    eligibility::{blocked, by_deploying, may_surge, no_surge, only_by_surge, unmeasured, would_be_blocked},
+    eligibility::{blocked, by_deploying, may_surge, no_slack, no_surge, only_by_surge, unmeasured, would_be_blocked},
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
     placement::Index,
@@ -254,6 +254,9 @@ fn stuck(
     }
     if let Some(reason) = no_surge.filter(|_| only_by_surge(service, policy)) {
         return BTreeMap::from([(reason.clone(), misplaced)]);
+    }
+    if let Some(reason) = no_slack(service, policy) {
+        return BTreeMap::from([(reason, misplaced)]);
     }
     let protected = protected(index, service);
     if protected > 0 && by_deploying(service, policy) {

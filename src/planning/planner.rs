@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    bounds::{floor, may_stop_first},
+    bounds::may_stop_first,
     consolidate::{self, consolidation},
     eligibility::by_deploying,
     imbalance::{Measure, Spread, measure},
@@ -326,9 +326,6 @@ fn candidate(
         Strategy::Auto if !is_stuck => Ok((settings, Strategy::Surge)),
         Strategy::Auto if may_stop_first(service) => Ok((settings, Strategy::Stop)),
         Strategy::Auto | Strategy::Surge if is_stuck => Err(no_room()),
-        Strategy::Stop if floor(service) >= service.desired_count => {
-            Err(LeftAlone::Blocked(Blocked::NoSlack(service.minimum_healthy_percent)))
-        }
         strategy => Ok((settings, strategy)),
     }
 }

@@ -7,7 +7,7 @@ use crate::planning::{
     imbalance::Measure,
     levelling,
     model::{Cluster, Timestamp},
-    plan::Plan,
+    plan::{Aim, Plan},
     planner::{definitions_needed, plan},
     policy::{Mode, Policy},
     reason::LeftAlone,
@@ -36,22 +36,30 @@ pub(super) fn of(
     .collect()
 }
 
-/// The load is uneven, and a limit of the run keeps a service from being spread, which comes first.
+/// The load is uneven, and services are to be spread first: a limit of the run leaves some for later, or they are steered, and then
+/// what comes after them is planned by the run that finds them spread.
 fn levelling_waits(planned: &Plan, policy: &Policy) -> Option<Hint> {
+    if !levelling::is_due(&planned.predicted, policy) {
+        return None;
+    }
+    let uneven = format!(
+        "LoadImbalance is {:.1} %, at or above its threshold of {} %. The load is evened out once every service is spread; ",
+        planned.predicted.load_imbalance.percent(),
+        policy.load_threshold
+    );
+    let is_limit = |reason: &LeftAlone| matches!(reason, LeftAlone::MaxServices(_) | LeftAlone::MaxMoves(_));
+    let spreads = planned.services.iter().any(|service| service.aim == Aim::Spread);
+    if policy.steer && spreads && !planned.left_alone.values().any(is_limit) {
+        let sentence = format!("{uneven}with REBALANCER_STEER=true that is left to the next run");
+        return Some(Hint { setting: "REBALANCER_STEER=true".to_owned(), sentence });
+    }
     let (waits_for, limit) = planned.left_alone.values().find_map(|reason| match reason {
         LeftAlone::MaxServices(services) => Some(("REBALANCER_MAX_SERVICES", services)),
         LeftAlone::MaxMoves(moves) => Some(("REBALANCER_MAX_MOVES", moves)),
         _ => None,
     })?;
-    levelling::is_due(&planned.predicted, policy).then(|| Hint {
-        setting: waits_for.to_owned(),
-        sentence: format!(
-            "LoadImbalance is {:.1} %, at or above its threshold of {} %. The load is evened out once every service is spread; \
-             {waits_for}, which is {limit}, leaves that to a later run",
-            planned.predicted.load_imbalance.percent(),
-            policy.load_threshold
-        ),
-    })
+    let sentence = format!("{uneven}{waits_for}, which is {limit}, leaves that to a later run");
+    Some(Hint { setting: waits_for.to_owned(), sentence })
 }
 
 /// Full and idle container instances, or tasks that fit nowhere, which only steering cures.
@@ -93,8 +101,11 @@ fn steering(cluster: &Cluster, found: &Measure, planned: &Plan, policy: &Policy,
             counted(found.empty_instances as usize, "idle container instance", "idle container instances")
         ),
         Some(more) => format!("{setting} would move {more} more {}", if more == 1 { "task" } else { "tasks" }),
-        None if over => format!("{setting} would move tasks from full to idle container instances"),
-        None => format!("{setting} would move tasks of other services so that they fit"),
+        // Nothing was planned with it, so nothing is promised.
+        None if over => {
+            format!("{setting} may move tasks from full to idle container instances; a dry run with it tells")
+        }
+        None => format!("{setting} may move tasks of other services so that they fit; a dry run with it tells"),
     };
     Some(Hint { setting: setting.to_owned(), sentence })
 }
@@ -149,4 +160,37 @@ fn more_moves(cluster: &Cluster, found: &Measure, planned: &Plan, policy: &Polic
     }
     let other = plan(cluster, found, policy, now);
     Some(other.moves().count().saturating_sub(planned.moves().count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::{
+        imbalance::measure,
+        testing::{self, NOW},
+    };
+
+    /// The hints for a plan of the cluster as it is drawn.
+    fn hints(drawing: &str, policy: &Policy) -> Vec<String> {
+        let cluster = testing::cluster(drawing);
+        let found = measure(&cluster, policy, NOW);
+        let planned = plan(&cluster, &found, policy, NOW);
+        of(&cluster, Some(&found), &planned, policy, Some(NOW)).into_iter().map(|hint| hint.sentence).collect()
+    }
+
+    #[test]
+    fn a_steered_run_that_spreads_says_that_the_load_is_left_to_the_next() {
+        let uneven = "a i-1 web web one two six\na i-2\nservice web cpu=64 memory=128\nservice one cpu=512\nservice two cpu=512\n\
+                      service six cpu=512";
+        let steered = Policy { steer: true, ..Policy::default() };
+        let told = hints(uneven, &steered);
+        let [hint] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            hint.ends_with("once every service is spread; with REBALANCER_STEER=true that is left to the next run"),
+            "{hint}"
+        );
+        // Nothing is to be spread, so the load is evened out now.
+        let spread = uneven.replacen("web web", "web", 1);
+        assert_eq!(hints(&spread, &steered), Vec::<String>::new());
+    }
 }

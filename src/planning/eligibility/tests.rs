@@ -237,12 +237,17 @@ fn what_cannot_be_started_on_top_of_the_others() {
     };
     assert_eq!(blocked_after(may_stop), None);
     for strategy in ["stop", "redeploy", "revision"] {
-        let other = |cluster: &mut Cluster, _: &mut Policy| {
-            web(cluster).maximum_percent = 100;
+        let other = |cluster: &mut Cluster, policy: &mut Policy| {
+            may_stop(cluster, policy);
             tagged("ecs-rebalancer:strategy", strategy)(web(cluster));
         };
         assert_eq!(blocked_after(other), None, "{strategy}");
     }
+    check_service(
+        "no-slack",
+        "strategy stop, and its minimumHealthyPercent of 100 allows no task fewer",
+        tagged("ecs-rebalancer:strategy", "stop"),
+    );
     check("at-maximum", at_maximum, |cluster, policy| {
         may_stop(cluster, policy);
         tagged("ecs-rebalancer:strategy", "surge")(web(cluster));

@@ -268,6 +268,18 @@ fn the_zones_are_left_to_ecs_where_it_evens_them_out() {
 }
 
 #[test]
+fn those_of_a_service_that_is_to_stop_first_and_may_lack_none_are_stuck() {
+    check(
+        "a i-1 web web web\nb i-2\nservice web tag.ecs-rebalancer:strategy=stop",
+        "web: 1 of 3 misplaced, skew 3, 2 domains; 1 stuck: strategy stop, and its minimumHealthyPercent of 100 allows no task fewer",
+    );
+    check(
+        "a i-1 web web web\nb i-2\nservice web min=50 tag.ecs-rebalancer:strategy=stop",
+        "web: 1 of 3 misplaced, skew 3, 2 domains",
+    );
+}
+
+#[test]
 fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
     let full =
         |setting: &str| format!("a i-1 web web web gpus=3\na i-2 big {setting}\nservice big cpu=2000 memory=4000");
