@@ -9,6 +9,10 @@ const UNTIL_RUNNING: Duration = Duration::from_mins(1);
 /// What a step needs beside its start: ECS decides within this who goes.
 const STEP_ENDS: Duration = Duration::from_mins(1);
 
+/// Elastic Load Balancing's default deregistration delay: so long what made way drains its connections and holds its capacity, and a
+/// deployment is completed only after it. A scale-in needs no wait for it [API elbv2, `deregistration_delay.timeout_seconds`].
+pub const DRAINS: Duration = Duration::from_mins(5);
+
 /// The fewest healthy tasks that the service's owner allows: ⌈desired × minimumHealthyPercent⌉ [API, DeploymentConfiguration].
 pub fn floor(service: &Service) -> u32 {
     let tasks = u64::from(service.desired_count) * u64::from(service.minimum_healthy_percent);

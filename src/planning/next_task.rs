@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    model::{ContainerInstance, ContainerInstanceArn, Service},
+    model::{ContainerInstance, Service},
     placement::{Index, Levels, Requirement},
     provider_parts::{ProviderPart, how_many_fit},
 };
@@ -37,8 +37,7 @@ pub fn spots<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
 
 /// Adds a part's tasks to those in their domains.
 pub fn count<'a>(crowds: &mut Crowds<'a>, index: &Index<'a>, levels: &Levels, part: &ProviderPart<'a>) {
-    let on = |arn: &ContainerInstanceArn| index.cluster.container_instances.get(arn);
-    for (instance, tasks) in part.tasks.iter().chain(&part.away).filter_map(|(arn, tasks)| Some((on(arn)?, tasks))) {
+    for (instance, tasks) in part.counts(index) {
         let path = levels.leaf(instance);
         for depth in 1..=path.len() {
             *crowds.entry(path[..depth].to_vec()).or_default() += tasks;

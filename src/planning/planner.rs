@@ -307,11 +307,7 @@ fn candidate(
     found: &Measure,
     policy: &Policy,
 ) -> Result<(ServiceSettings, Strategy), LeftAlone> {
-    // As long as its zones are uneven, ECS puts the next task where it evens them out: a round of ours would move tasks from zone
-    // to zone, which is left to ECS.
-    let is_for_ecs = |reason: &Blocked| *reason == Blocked::LeftToZoneRebalancing;
-    let is_of_all = |reason: &Blocked| is_for_ecs(reason) || reason.is_of_whole_service(by_deploying(service, policy));
-    if let Some(reason) = spread.stuck.keys().find(|reason| is_of_all(reason)) {
+    if let Some(reason) = spread.stuck.keys().find(|reason| reason.is_of_whole_service(by_deploying(service, policy))) {
         return Err(LeftAlone::Blocked(reason.clone()));
     }
     let settings =

@@ -49,6 +49,13 @@ impl<'a> ProviderPart<'a> {
         tasks.filter_map(|task| Some((self.instance(index, task.container_instance.as_ref()?)?, *task)))
     }
 
+    /// All instances that its tasks count on, each with how many.
+    pub fn counts<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
+        let instances = &index.cluster.container_instances;
+        let all = self.tasks.iter().chain(&self.away);
+        all.filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks)))
+    }
+
     /// The instances whose agent is disconnected, each with its tasks of the part.
     pub fn away<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
         let instances = &index.cluster.container_instances;
@@ -274,10 +281,8 @@ pub fn tree<'a>(
 /// The part's tasks by domain of the last level.
 pub fn tasks_by_leaf<'a>(index: &Index<'a>, part: &ProviderPart<'a>) -> BTreeMap<Vec<&'a str>, u32> {
     let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for (arn, tasks) in part.tasks.iter().chain(&part.away) {
-        if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            *tasks_by_leaf.entry(part.levels.leaf(instance)).or_default() += tasks;
-        }
+    for (instance, tasks) in part.counts(index) {
+        *tasks_by_leaf.entry(part.levels.leaf(instance)).or_default() += tasks;
     }
     tasks_by_leaf
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Estimate;
 use crate::planning::{
-    bounds::floor,
+    bounds::{DRAINS, floor},
     model::{Cluster, Service},
     plan::{Plan, ServicePlan},
     policy::{Policy, Strategy},
@@ -24,9 +24,6 @@ const CONTAINER_CHECK: Duration = Duration::from_secs(30);
 
 /// Elastic Load Balancing's default health check: five in a row, every 30 s.
 const TARGET_CHECKS: Duration = Duration::from_secs(5 * 30);
-
-/// Elastic Load Balancing's default deregistration delay. A deployment is completed only after it; a scale-in needs no wait for it.
-const DRAINS: Duration = Duration::from_mins(5);
 
 /// What a plan costs.
 pub(super) fn of(cluster: &Cluster, plan: &Plan, policy: &Policy) -> Estimate {

@@ -42,11 +42,7 @@ fn levelling_waits(planned: &Plan, policy: &Policy) -> Option<Hint> {
     if !levelling::is_due(&planned.predicted, policy) {
         return None;
     }
-    let uneven = format!(
-        "LoadImbalance is {:.1} %, at or above its threshold of {} %. The load is evened out once every service is spread; ",
-        planned.predicted.load_imbalance.percent(),
-        policy.load_threshold
-    );
+    let uneven = format!("{}. The load is evened out once every service is spread; ", uneven_load(planned, policy));
     let is_limit = |reason: &LeftAlone| matches!(reason, LeftAlone::MaxServices(_) | LeftAlone::MaxMoves(_));
     let spreads = planned.services.iter().any(|service| service.aim == Aim::Spread);
     if policy.steer && spreads && !planned.left_alone.values().any(is_limit) {
@@ -60,6 +56,11 @@ fn levelling_waits(planned: &Plan, policy: &Policy) -> Option<Hint> {
     })?;
     let sentence = format!("{uneven}{waits_for}, which is {limit}, leaves that to a later run");
     Some(Hint { setting: waits_for.to_owned(), sentence })
+}
+
+fn uneven_load(planned: &Plan, policy: &Policy) -> String {
+    let percent = planned.predicted.load_imbalance.percent();
+    format!("LoadImbalance is {percent:.1} %, at or above its threshold of {} %", policy.load_threshold)
 }
 
 /// Full and idle container instances, or tasks that fit nowhere, which only steering cures.
@@ -82,11 +83,7 @@ fn steering(cluster: &Cluster, found: &Measure, planned: &Plan, policy: &Policy,
     }
     let mut sentence = String::new();
     if over {
-        sentence += &format!(
-            "LoadImbalance is {:.1} %, at or above its threshold of {} %; ",
-            planned.predicted.load_imbalance.percent(),
-            policy.load_threshold
-        );
+        sentence += &format!("{}; ", uneven_load(planned, policy));
     }
     if lacking > 0 {
         sentence += &format!("{} on no container instance; ", counted(lacking as usize, "task fits", "tasks fit"));

@@ -412,8 +412,9 @@ impl<'a> Instances<'a> {
     fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<usize> {
         let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
         let mut origins: Vec<usize> = mover.movable.keys().copied().filter(keeps_spread).collect();
-        let key =
-            |from: &usize| (self.worth_of_leaving(mover, *from), self.stays_a_good_place(mover, *from), Reverse(*from));
+        let weights = self.field.weights(WEIGHT);
+        let worth_of_leaving = |from: usize| self.field.worth(self.field.change(from, &mover.size, false), weights);
+        let key = |from: &usize| (worth_of_leaving(*from), self.stays_a_good_place(mover, *from), Reverse(*from));
         origins.sort_by_cached_key(|from| Reverse(key(from)));
         origins.truncate(MOST_ORIGINS);
         origins
@@ -424,10 +425,6 @@ impl<'a> Instances<'a> {
     /// full up to now ECS keeps away until a task leaves it.
     fn stays_a_good_place(&self, mover: &Mover<'_, 'a>, from: usize) -> (Reverse<i128>, bool) {
         (Reverse(self.field.fullness(from)), self.occupancy.holdings()[from].free().holds(&mover.size))
-    }
-
-    fn worth_of_leaving(&self, mover: &Mover<'_, 'a>, from: usize) -> i128 {
-        self.field.worth(self.field.change(from, &mover.size, false), self.field.weights(WEIGHT))
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then.

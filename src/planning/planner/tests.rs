@@ -179,6 +179,17 @@ fn a_guard_s_reason_is_the_plan_s() {
         &Policy::default(),
         "web: its tag ecs-rebalancer:enabled is false",
     );
+    // The zones are uneven, and ECS evens them out itself; then what is uneven inside a zone is ours.
+    check(
+        "a i-1 web web web\na i-2 web\nb i-3\nservice web azrebalancing=true",
+        &Policy::default(),
+        "web: between zones: left to ECS's own zone rebalancing",
+    );
+    check(
+        "a i-1 web web\na i-2\nb i-3 web web\nservice web azrebalancing=true",
+        &Policy::default(),
+        "web: Surge i-1 to i-2",
+    );
 }
 
 #[test]

@@ -155,10 +155,11 @@ impl Blocked {
         )
     }
 
-    /// Whether it holds for each of a service's tasks, however many it counts. A deployment replaces all of them at once.
+    /// Whether none of a service's tasks is moved as long as it holds, however many it counts. A deployment replaces all of them at
+    /// once. While zones are uneven, ECS puts the next task where it evens them out: a round of ours would move tasks between zones.
     pub fn is_of_whole_service(&self, by_deploying: bool) -> bool {
         match self {
-            Self::NoRoom(_) | Self::LeftToZoneRebalancing => false,
+            Self::NoRoom(_) => false,
             Self::Protected(_) => by_deploying,
             _ => true,
         }

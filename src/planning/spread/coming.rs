@@ -1,7 +1,8 @@
 //! A service's tasks as the next ones come, each to where ECS will put it.
 //!
 //! An example: `a: 1 0`, `b: 0 0`, spread over zones and then container instances. The next task goes to zone b, which has none,
-//! and there to the instance with the most free capacity; then each zone has one, and the task after it goes to an empty instance of either.
+//! and there to the instance with the most free capacity; then each zone has one, and the task after it goes to an empty instance
+//! of either.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -17,7 +18,8 @@ struct Coming {
     ties: Ties,
 }
 
-/// A site: how many tasks are there where that counts; what decides between equal ones; its place in the group, and how many tasks fit.
+/// A site: how many tasks are there where that counts; what decides between equal ones; its place in the group, and how many tasks
+/// fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     tasks: u32,
@@ -37,8 +39,8 @@ impl Turn {
 }
 
 impl Layout<'_> {
-    /// The places of the next so many tasks, as ECS's documented rules have it: of the instances that may take one and have capacity for it,
-    /// those in the domain with the fewest of the service's tasks, level by level. Fewer than asked where capacity runs out.
+    /// The places of the next so many tasks, as ECS's documented rules have it: of the instances that may take one and have capacity
+    /// for it, those in the domain with the fewest of the service's tasks, level by level. Fewer than asked where capacity runs out.
     pub(in crate::planning) fn predict(&self, number: u32, ties: Ties) -> Vec<Place> {
         let mut coming = Coming::new(self, ties);
         (0..number).map_while(|_| coming.next(self)).collect()

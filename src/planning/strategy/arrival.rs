@@ -1,13 +1,10 @@
 //! Arrival: whether the tasks start for which room was made. Nothing is done to their service; ECS places them.
 
-use std::time::Duration;
-
 use super::{Action, Done, Ending, Failure, Limits, Need, Record, Seen, Step, Strategy, Tasks};
-use crate::planning::model::{Service, Timestamp};
-
-/// What made way holds its capacity until its connections are drained; a load balancer drains for so long unless it is told
-/// otherwise [API elbv2, `deregistration_delay.timeout_seconds`]. Only then does a task have its time to become healthy.
-const USUAL_DRAIN: Duration = Duration::from_mins(5);
+use crate::planning::{
+    bounds::DRAINS,
+    model::{Service, Timestamp},
+};
 
 /// What a run remembers of a service that it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +47,8 @@ impl Strategy for Arrival {
         if let Some(stop) = limits.stop {
             return Step::Done(Ending::Limit(stop));
         }
-        let longest = limits.task_timeout.saturating_add(USUAL_DRAIN);
+        // Only once what made way has drained does a task have its time to become healthy.
+        let longest = limits.task_timeout.saturating_add(DRAINS);
         if seen.since(since) < longest {
             return Step::Wait(None);
         }

@@ -413,7 +413,7 @@ pub enum Ending {
     },
     /// What was to make room for it did not go as planned.
     RoomNotMade(String),
-    /// Moves did not help as foreseen.
+    /// No further move would help now.
     NoHelp {
         /// Misplaced tasks that are left.
         misplaced: u32,

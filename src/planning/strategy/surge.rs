@@ -613,10 +613,7 @@ impl Surge {
         if !unprotect.is_empty() {
             return Turn::Take(Step::Act(Action::Unprotect(unprotect)));
         }
-        let stays = |task: &&Task| {
-            let instance = task.container_instance.as_ref().and_then(|arn| seen.cluster.container_instances.get(arn));
-            instance.is_some_and(|instance| instance.status == ContainerInstanceStatus::Active)
-        };
+        let stays = |task: &&Task| is_on_active(seen.cluster, task.container_instance.as_ref());
         let unprotected: Vec<TaskArn> = tasks
             .all
             .values()
@@ -697,12 +694,9 @@ impl Surge {
         let stayed = victims.iter().filter(|task| tasks.all.contains_key(*task)).count();
         let gone = before.keys().filter(|task| !tasks.all.contains_key(*task));
         // What drained was not protected, for it is ECS's own to move: see [`Self::choose`].
-        let drained = |task: &TaskArn| {
-            let instance = before.get(task).and_then(|arn| seen.cluster.container_instances.get(arn));
-            instance.is_none_or(|instance| instance.status != ContainerInstanceStatus::Active)
-        };
+        let was_protected = |task: &TaskArn| is_on_active(seen.cluster, before.get(task));
         let others_gone: BTreeSet<TaskArn> =
-            gone.filter(|task| !victims.contains(*task) && !drained(task)).cloned().collect();
+            gone.filter(|task| !victims.contains(*task) && was_protected(task)).cloned().collect();
         if !others_gone.is_empty() && stayed > 0 {
             let untold: BTreeSet<TaskArn> =
                 others_gone.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
@@ -1276,6 +1270,12 @@ impl Surge {
 fn scale_in(note: &SurgeNote, service: &Service) -> Action {
     let is_steered = note.steer.is_some() || service.placement_constraints.iter().any(is_steering);
     Action::SetDesiredCount(note.from, is_steered.then(|| owners_constraints(&service.placement_constraints)))
+}
+
+/// Whether a task's container instance is ACTIVE: on any other it is ECS's own to move, and is not protected.
+fn is_on_active(cluster: &Cluster, instance: Option<&ContainerInstanceArn>) -> bool {
+    let instance = instance.and_then(|arn| cluster.container_instances.get(arn));
+    instance.is_some_and(|instance| instance.status == ContainerInstanceStatus::Active)
 }
 
 /// What somebody else is doing to the service, if they are.
