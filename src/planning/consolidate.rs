@@ -44,7 +44,7 @@ pub fn consolidation(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Cons
     }
     let problem = Problem::new(&index, relocatable, policy);
     let best = best(&problem);
-    Consolidation { freed: freed(&problem, &best), kept: kept(&best), fixed }
+    Consolidation { freed: freed(&problem, &best), kept: kept(best), fixed }
 }
 
 /// The emptied instances with their moves, in the order of emptying.
@@ -63,14 +63,13 @@ fn freed(problem: &Problem<'_>, emptying: &Emptying<'_, '_>) -> Vec<Freed> {
 }
 
 /// Why the rest stays: what stands in the way of each alone.
-fn kept(emptying: &Emptying<'_, '_>) -> BTreeMap<Kept, u32> {
+fn kept(mut emptying: Emptying<'_, '_>) -> BTreeMap<Kept, u32> {
     let mut kept = BTreeMap::new();
-    // A copy for each would be as many copies of the whole cluster; what is refused leaves no trace.
-    let mut trial = emptying.clone();
-    for site in emptying.open_sites() {
-        match trial.empty(site) {
+    for site in emptying.open_sites().collect::<Vec<_>>() {
+        let before = emptying.mark();
+        match emptying.empty(site) {
             Err(why) => *kept.entry(why).or_default() += 1,
-            Ok(()) => trial = emptying.clone(),
+            Ok(()) => emptying.go_back(before),
         }
     }
     kept

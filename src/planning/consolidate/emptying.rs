@@ -1,7 +1,5 @@
 //! The container instances as they are emptied one after another, and what must hold meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
     largest::{Largest, RESOURCES},
     problem::{Item, Problem},
@@ -21,10 +19,20 @@ pub(super) struct Emptying<'f, 'a> {
     /// What is left. What leaves is not given back.
     holdings: Vec<Holding<'a>>,
     /// The open sites of each zone, and of all together at last, by how much each has free: the fullest come first.
-    by_free: Vec<BTreeSet<(u64, usize)>>,
-    /// Tasks that are to come.
+    by_free: Vec<Vec<(u64, usize)>>,
+    /// Tasks that are to come, in no order.
     guests: Vec<Vec<usize>>,
     target: Vec<Option<usize>>,
+    counts: Counts,
+    /// What was changed, one after another, to be taken back.
+    log: Vec<Change>,
+    /// How many sites were tried to be emptied, or looked at for a task: it bounds the search.
+    pub(super) probes: u64,
+}
+
+/// What follows from the changes and is small, so that it is copied and not changed back.
+#[derive(Clone)]
+struct Counts {
     emptied: Vec<usize>,
     opened: usize,
     /// Of open sites: what they register, and what of it is reserved.
@@ -38,8 +46,21 @@ pub(super) struct Emptying<'f, 'a> {
     price: i64,
     /// For each of the largest tasks, the site on which room for it is kept.
     kept_for: Vec<Option<usize>>,
-    /// How many sites were tried to be emptied, or looked at for a task: it bounds the search.
-    pub(super) probes: u64,
+}
+
+/// One change, as it is remembered to be taken back.
+#[derive(Clone, Copy)]
+enum Change {
+    /// A site is open no longer, or again.
+    IsOpen { site: usize, before: bool },
+    /// An item goes elsewhere than before.
+    Target { item: usize, before: Option<usize> },
+}
+
+/// How things were, to come back to that.
+pub(super) struct Mark {
+    changes: usize,
+    counts: Counts,
 }
 
 impl<'f, 'a> Emptying<'f, 'a> {
@@ -49,41 +70,44 @@ impl<'f, 'a> Emptying<'f, 'a> {
             problem,
             is_open,
             holdings: problem.holdings.clone(),
-            by_free: vec![BTreeSet::new(); problem.zones + 1],
+            by_free: vec![Vec::new(); problem.zones + 1],
             guests: vec![Vec::new(); problem.sites.len()],
             target: vec![None; problem.items.len()],
-            emptied: Vec::new(),
-            opened: 0,
-            registered: [0; 2],
-            reserved: [0; 2],
-            open_of_provider: vec![0; problem.providers.len()],
-            moves_of_mover: vec![0; problem.movers.len()],
-            moves: 0,
-            price: 0,
-            kept_for: Vec::new(),
+            counts: Counts {
+                emptied: Vec::new(),
+                opened: 0,
+                registered: [0; 2],
+                reserved: [0; 2],
+                open_of_provider: vec![0; problem.providers.len()],
+                moves_of_mover: vec![0; problem.movers.len()],
+                moves: 0,
+                price: 0,
+                kept_for: Vec::new(),
+            },
+            log: Vec::new(),
             probes: 0,
         };
         for site in (0..problem.sites.len()).filter(|site| emptying.is_open[*site]).collect::<Vec<_>>() {
             emptying.count_in(site, reserved(problem.sites[site].instance));
             emptying.list(site, true);
         }
-        emptying.kept_for = problem.largest.iter().map(|largest| emptying.room_for(largest, None)).collect();
+        emptying.counts.kept_for = problem.largest.iter().map(|largest| emptying.room_for(largest, None)).collect();
         emptying
     }
 
     /// How good it is: instances freed, their price, moves saved.
     pub(super) fn worth(&self) -> (usize, i64, std::cmp::Reverse<usize>) {
-        (self.freed(), self.price, std::cmp::Reverse(self.moves))
+        (self.freed(), self.counts.price, std::cmp::Reverse(self.counts.moves))
     }
 
     /// Instances emptied, less those that were free and are no longer.
     pub(super) fn freed(&self) -> usize {
-        self.emptied.len().saturating_sub(self.opened)
+        self.counts.emptied.len().saturating_sub(self.counts.opened)
     }
 
     /// Those that were free and are to hold tasks.
     pub(super) fn opened_sites(&self) -> Vec<usize> {
-        if self.opened == 0 {
+        if self.counts.opened == 0 {
             return Vec::new();
         }
         self.open_sites().filter(|site| self.was_empty(*site)).collect()
@@ -94,11 +118,15 @@ impl<'f, 'a> Emptying<'f, 'a> {
     }
 
     pub(super) fn moves(&self) -> usize {
-        self.moves
+        self.counts.moves
     }
 
     pub(super) fn emptied(&self) -> &[usize] {
-        &self.emptied
+        &self.counts.emptied
+    }
+
+    pub(super) fn is_open(&self, site: usize) -> bool {
+        self.is_open[site]
     }
 
     pub(super) fn open_sites(&self) -> impl Iterator<Item = usize> + '_ {
@@ -127,11 +155,11 @@ impl<'f, 'a> Emptying<'f, 'a> {
     fn count_in(&mut self, site: usize, reserved: [u64; 2]) {
         let registered = registered(self.problem.sites[site].instance);
         for resource in 0..2 {
-            self.registered[resource] += registered[resource];
-            self.reserved[resource] += reserved[resource];
+            self.counts.registered[resource] += registered[resource];
+            self.counts.reserved[resource] += reserved[resource];
         }
         if let Some(provider) = self.problem.sites[site].provider {
-            self.open_of_provider[provider] += 1;
+            self.counts.open_of_provider[provider] += 1;
         }
     }
 
@@ -140,16 +168,16 @@ impl<'f, 'a> Emptying<'f, 'a> {
         let it = &self.problem.sites[site];
         if self.was_empty(site) {
             self.count_in(site, reserved(it.instance));
-            self.opened += 1;
+            self.counts.opened += 1;
         } else {
             self.count_in(site, it.daemons);
-            self.emptied.retain(|emptied| *emptied != site);
+            self.counts.emptied.retain(|emptied| *emptied != site);
         }
-        self.price -= it.price;
+        self.counts.price -= it.price;
         self.set_open(site, true);
         for (number, largest) in self.problem.largest.iter().enumerate() {
-            if self.kept_for[number].is_none() {
-                self.kept_for[number] = self.room_for(largest, None);
+            if self.counts.kept_for[number].is_none() {
+                self.counts.kept_for[number] = self.room_for(largest, None);
             }
         }
     }
@@ -180,21 +208,20 @@ impl<'f, 'a> Emptying<'f, 'a> {
             .iter()
             .copied()
             .filter(|item| self.target[*item].is_none())
-            .chain(self.guests[site].clone())
+            .chain(self.guests[site].iter().copied())
             .collect();
         self.check_limits(site, &leaving)?;
         leaving.sort_by_key(|item| (std::cmp::Reverse(problem.volume_of_item(*item)), *item));
-        self.set_open(site, false);
-        let kept_for = self.kept_for.clone();
+        let kept_for = self.counts.kept_for.clone();
         for (number, largest) in problem.largest.iter().enumerate() {
-            if self.kept_for[number].is_none_or(|kept| kept == site) {
-                self.kept_for[number] = self.room_for(largest, Some(site));
+            if self.counts.kept_for[number].is_none_or(|kept| kept == site) {
+                self.counts.kept_for[number] = self.room_for(largest, Some(site));
             }
         }
         let mut placed: Vec<(usize, Option<usize>)> = Vec::new();
-        let mut why = if self.kept_for.contains(&None) { Err(Kept::LargestTask) } else { Ok(()) };
+        let mut why = if self.counts.kept_for.contains(&None) { Err(Kept::LargestTask) } else { Ok(()) };
         for item in leaving {
-            let Some(to) = self.best_target(item) else {
+            let Some(to) = self.best_target(item, site) else {
                 why = Err(Kept::NoRoom);
                 break;
             };
@@ -208,24 +235,24 @@ impl<'f, 'a> Emptying<'f, 'a> {
             for (item, before) in placed.into_iter().rev() {
                 self.send(item, before);
             }
-            self.set_open(site, true);
-            self.kept_for = kept_for;
+            self.counts.kept_for = kept_for;
             return why;
         }
+        self.set_open(site, false);
         let (registered, reserved) = (registered(it.instance), self.stays_on(site));
         for resource in 0..2 {
-            self.registered[resource] -= registered[resource];
-            self.reserved[resource] = self.reserved[resource].saturating_sub(reserved[resource]);
+            self.counts.registered[resource] -= registered[resource];
+            self.counts.reserved[resource] = self.counts.reserved[resource].saturating_sub(reserved[resource]);
         }
         if let Some(provider) = it.provider {
-            self.open_of_provider[provider] -= 1;
+            self.counts.open_of_provider[provider] -= 1;
         }
         if self.was_empty(site) {
-            self.opened -= 1;
+            self.counts.opened -= 1;
         } else {
-            self.emptied.push(site);
+            self.counts.emptied.push(site);
         }
-        self.price += it.price;
+        self.counts.price += it.price;
         Ok(())
     }
 
@@ -233,7 +260,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
     fn check_minimum(&self, site: usize) -> Result<(), Kept> {
         let Some(number) = self.problem.sites[site].provider else { return Ok(()) };
         let provider = &self.problem.providers[number];
-        if self.open_of_provider[number] > provider.minimum {
+        if self.counts.open_of_provider[number] > provider.minimum {
             return Ok(());
         }
         Err(Kept::Minimum(provider.name.clone(), provider.minimum))
@@ -246,34 +273,53 @@ impl<'f, 'a> Emptying<'f, 'a> {
         let (registered, stays) = (registered(self.problem.sites[site].instance), self.stays_on(site));
         let used = 10_000_u64.saturating_sub(self.problem.headroom_hundredths);
         let keeps = |resource: usize| {
-            let reserved = self.reserved[resource].saturating_sub(stays[resource]);
+            let reserved = self.counts.reserved[resource].saturating_sub(stays[resource]);
             u128::from(reserved) * 10_000
-                <= u128::from(self.registered[resource] - registered[resource]) * u128::from(used)
+                <= u128::from(self.counts.registered[resource] - registered[resource]) * u128::from(used)
         };
         if keeps(0) && keeps(1) { Ok(()) } else { Err(Kept::Headroom) }
     }
 
     fn check_limits(&self, site: usize, leaving: &[usize]) -> Result<(), Kept> {
         let problem = self.problem;
-        let mut more: BTreeMap<usize, usize> = BTreeMap::new();
-        for item in leaving.iter().filter(|item| problem.items[**item].home == site) {
-            *more.entry(problem.items[*item].mover).or_default() += 1;
-        }
-        if self.moves + more.values().sum::<usize>() > problem.max_moves {
+        let of_it = leaving.iter().map(|item| &problem.items[*item]).filter(|item| item.home == site);
+        let mut movers: Vec<usize> = of_it.map(|item| item.mover).collect();
+        movers.sort_unstable();
+        let is_beyond = |of_it: &[usize]| {
+            self.counts.moves_of_mover[of_it[0]] + of_it.len() > problem.movers[of_it[0]].relocatable.max_moves
+        };
+        if self.counts.moves + movers.len() > problem.max_moves || movers.chunk_by(usize::eq).any(is_beyond) {
             return Err(Kept::MaxMoves);
         }
-        if more
-            .iter()
-            .any(|(mover, more)| self.moves_of_mover[*mover] + more > problem.movers[*mover].relocatable.max_moves)
-        {
-            return Err(Kept::MaxMoves);
-        }
-        let changed = self.moves_of_mover.iter().filter(|moves| **moves > 0).count();
-        let new = more.keys().filter(|mover| self.moves_of_mover[**mover] == 0).count();
+        movers.dedup();
+        let changed = self.counts.moves_of_mover.iter().filter(|moves| **moves > 0).count();
+        let new = movers.iter().filter(|mover| self.counts.moves_of_mover[**mover] == 0).count();
         if changed + new > problem.max_services { Err(Kept::MaxServices) } else { Ok(()) }
     }
 
+    /// How things are now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { changes: self.log.len(), counts: self.counts.clone() }
+    }
+
+    /// Takes back all that was changed since then.
+    pub(super) fn go_back(&mut self, mark: Mark) {
+        while self.log.len() > mark.changes {
+            match self.log.pop() {
+                Some(Change::IsOpen { site, before }) => self.apply_open(site, before),
+                Some(Change::Target { item, before }) => self.apply_target(item, before),
+                None => break,
+            }
+        }
+        self.counts = mark.counts;
+    }
+
     fn set_open(&mut self, site: usize, is_open: bool) {
+        self.log.push(Change::IsOpen { site, before: !is_open });
+        self.apply_open(site, is_open);
+    }
+
+    fn apply_open(&mut self, site: usize, is_open: bool) {
         self.is_open[site] = is_open;
         self.list(site, is_open);
     }
@@ -282,38 +328,41 @@ impl<'f, 'a> Emptying<'f, 'a> {
     fn list(&mut self, site: usize, is_open: bool) {
         let key = (self.problem.volume(&self.holdings[site].free()), site);
         for list in [self.problem.sites[site].zone, self.problem.zones] {
-            if is_open {
-                self.by_free[list].insert(key);
-            } else {
-                self.by_free[list].remove(&key);
+            let list = &mut self.by_free[list];
+            match list.binary_search(&key) {
+                Ok(place) if !is_open => drop(list.remove(place)),
+                Err(place) if is_open => list.insert(place, key),
+                Ok(_) | Err(_) => {}
             }
         }
     }
 
     /// A task comes to a site, or goes again.
     fn change(&mut self, site: usize, demand: &Demand<'_>, comes: bool) {
-        let is_listed = self.is_open[site];
-        if is_listed {
-            self.list(site, false);
-        }
+        let before = self.problem.volume(&self.holdings[site].free());
         self.holdings[site].change(demand, comes);
-        if is_listed {
-            self.list(site, true);
+        let after = self.problem.volume(&self.holdings[site].free());
+        if self.is_open[site] {
+            for list in [self.problem.sites[site].zone, self.problem.zones] {
+                relist(&mut self.by_free[list], (before, site), (after, site));
+            }
         }
     }
 
     /// The open sites of a zone, or of all, that may have so much free; the fullest first, of equal ones the first.
     fn with_free(&self, zone: Option<usize>, least: &Capacity) -> impl Iterator<Item = usize> + '_ {
         let list = &self.by_free[zone.unwrap_or(self.problem.zones)];
-        list.range((self.problem.volume(least), 0)..).map(|(_, site)| *site)
+        let least = self.problem.volume(least);
+        let first = list.partition_point(|(free, _)| *free < least);
+        list[first..].iter().map(|(_, site)| *site)
     }
 
-    /// The open site that an item fills up the most; its home, if that is open.
-    fn best_target(&mut self, item: usize) -> Option<usize> {
+    /// The open site, other than `not`, that an item fills up the most; its home, if that is one.
+    fn best_target(&mut self, item: usize, not: usize) -> Option<usize> {
         let problem = self.problem;
         let Item { mover, home, .. } = &problem.items[item];
         let demand = &problem.movers[*mover].demand;
-        if self.is_open[*home] {
+        if self.is_open[*home] && *home != not {
             return Some(*home);
         }
         let zone = problem.movers[*mover].stays_in_zone.then(|| problem.sites[*home].zone);
@@ -322,7 +371,8 @@ impl<'f, 'a> Emptying<'f, 'a> {
         // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
         let best = self.with_free(zone, &demand.reserves).find(|site| {
             looks += 1;
-            wished.is_none_or(|wished| wished == Some(*site))
+            *site != not
+                && wished.is_none_or(|wished| wished == Some(*site))
                 && self.holdings[*site].free_after(demand).is_some_and(|left| self.keeps_room(*site, &left))
                 && self.admits(*site, *mover)
         });
@@ -369,21 +419,26 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// Points an item at a site; at none, or its home, where it stays.
     fn send(&mut self, item: usize, to: Option<usize>) {
-        let problem = self.problem;
-        let Item { mover, home, .. } = &problem.items[item];
-        let demand = &problem.movers[*mover].demand;
-        if let Some(before) = self.target[item].take() {
+        let Item { mover, home, .. } = &self.problem.items[item];
+        let (before, to) = (self.target[item], to.filter(|to| to != home));
+        self.log.push(Change::Target { item, before });
+        self.apply_target(item, to);
+        let changed = |moves: usize| moves + usize::from(to.is_some()) - usize::from(before.is_some());
+        self.counts.moves = changed(self.counts.moves);
+        self.counts.moves_of_mover[*mover] = changed(self.counts.moves_of_mover[*mover]);
+    }
+
+    fn apply_target(&mut self, item: usize, to: Option<usize>) {
+        let demand = &self.problem.movers[self.problem.items[item].mover].demand;
+        if let Some(before) = self.target[item] {
             self.guests[before].retain(|guest| *guest != item);
             self.change(before, demand, false);
-            self.moves -= 1;
-            self.moves_of_mover[*mover] -= 1;
         }
-        let Some(to) = to.filter(|to| to != home) else { return };
-        self.change(to, demand, true);
-        self.guests[to].push(item);
-        self.target[item] = Some(to);
-        self.moves += 1;
-        self.moves_of_mover[*mover] += 1;
+        if let Some(to) = to {
+            self.guests[to].push(item);
+            self.change(to, demand, true);
+        }
+        self.target[item] = to;
     }
 
     /// What is reserved on a site by what doesn't leave it.
@@ -394,7 +449,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// Whether what is left there is enough for what room is kept for.
     fn keeps_room(&self, site: usize, left: &Capacity) -> bool {
-        let kept = self.kept_for.iter().zip(&self.problem.largest);
+        let kept = self.counts.kept_for.iter().zip(&self.problem.largest);
         kept.filter(|(kept, _)| **kept == Some(site)).all(|(_, largest)| left.holds(&largest.size))
     }
 
@@ -408,6 +463,19 @@ impl<'f, 'a> Emptying<'f, 'a> {
         };
         self.with_free(None, &largest.size).find(admits)
     }
+}
+
+/// Gives an entry of a list in order another key, and the place that goes with it.
+fn relist(list: &mut [(u64, usize)], before: (u64, usize), after: (u64, usize)) {
+    let (Ok(from), Err(to)) = (list.binary_search(&before), list.binary_search(&after)) else { return };
+    let to = if from < to {
+        list[from..to].rotate_left(1);
+        to - 1
+    } else {
+        list[to..=from].rotate_right(1);
+        to
+    };
+    list[to] = after;
 }
 
 fn registered(instance: &ContainerInstance) -> [u64; 2] {

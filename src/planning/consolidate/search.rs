@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{emptying::Emptying, problem::Problem};
 
-/// How many sites may be copied, tried and looked at in all while an outcome is bettered: about a second's work. A count, so that
+/// How many sites may be tried and looked at in all while an outcome is bettered: about a second's work. A count, so that
 /// the same cluster gives the same plan on any machine.
 const BUDGET: u64 = 20_000_000;
 
@@ -41,30 +41,39 @@ impl Order {
         };
         (key, Reverse(it.price))
     }
+
+    /// The sites that may be emptied at all, in this order.
+    fn of(self, problem: &Problem<'_>) -> Vec<usize> {
+        let mut sites: Vec<usize> = (0..problem.sites.len()).filter(|site| problem.can_empty(*site)).collect();
+        sites.sort_by_cached_key(|site| (self.key(problem, *site), *site));
+        sites
+    }
 }
 
 /// The best that is found.
 pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
-    let mut best = Emptying::new(problem);
+    let start = Emptying::new(problem);
+    let mut best = start.clone();
     if let Some(wished) = &problem.wished {
         for site in wished.values() {
             if best.was_empty(*site) && best.holds(*site) == 0 && best.closed_sites().any(|closed| closed == *site) {
                 best.open(*site);
             }
         }
-        best.empty_all(Order::FewestTasks, None);
+        best.empty_all(&Order::FewestTasks.of(problem), None);
         best.close_idle();
         return best;
     }
     for order in Order::ALL {
-        let mut emptying = Emptying::new(problem);
-        emptying.empty_all(order, None);
+        let mut emptying = start.clone();
+        emptying.empty_all(&order.of(problem), None);
         take_better(&mut best, emptying);
     }
+    let least_first = Order::LeastReserved.of(problem);
     // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open.
-    for least in sizes_to_open(problem) {
-        for order in [Order::Smallest, Order::LeastReserved] {
-            let mut emptying = Emptying::new(problem);
+    for least in sizes_to_open(&start) {
+        for order in [&Order::Smallest.of(problem), &least_first] {
+            let mut emptying = start.clone();
             let large: Vec<usize> =
                 emptying.closed_sites().filter(|site| problem.volume_of_site(*site) >= least).collect();
             for site in &large {
@@ -76,25 +85,22 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
         }
     }
     let mut budget = BUDGET;
-    while let Some(next) = bettered(&best, &mut budget) {
-        best = next;
-    }
+    while best.better(&least_first, &mut budget) {}
     loop {
         best.save_moves();
-        let mut next = best.clone();
-        next.empty_all(Order::LeastReserved, None);
-        next.close(next.opened_sites());
-        if next.freed() <= best.freed() {
+        let (before, freed) = (best.mark(), best.freed());
+        best.empty_all(&least_first, None);
+        best.close(best.opened_sites());
+        if best.freed() <= freed {
+            best.go_back(before);
             return best;
         }
-        best = next;
     }
 }
 
 /// Some of the sizes that free instances have, from the smallest on.
-fn sizes_to_open(problem: &Problem<'_>) -> Vec<u64> {
-    let start = Emptying::new(problem);
-    let mut sizes: Vec<u64> = start.closed_sites().map(|site| problem.volume_of_site(site)).collect();
+fn sizes_to_open(start: &Emptying<'_, '_>) -> Vec<u64> {
+    let mut sizes: Vec<u64> = start.closed_sites().map(|site| start.problem.volume_of_site(site)).collect();
     sizes.sort_unstable();
     sizes.dedup();
     let mut places: Vec<usize> = (0..4).map(|quarter| sizes.len() * quarter / 4).collect();
@@ -108,41 +114,41 @@ fn take_better<'f, 'a>(best: &mut Emptying<'f, 'a>, other: Emptying<'f, 'a>) {
     }
 }
 
-/// Opens one instance that is free where two others come free by that.
-fn bettered<'f, 'a>(best: &Emptying<'f, 'a>, budget: &mut u64) -> Option<Emptying<'f, 'a>> {
-    // One of each kind: they are all alike.
-    let mut closed: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-    for site in best.closed_sites() {
-        closed.entry(best.problem.likeness(site)).or_insert(site);
-    }
-    let mut closed: Vec<usize> = closed.into_values().collect();
-    closed.sort_by_key(|site| (Reverse(best.problem.volume_of_site(*site)), *site));
-    for site in closed {
-        if *budget == 0 {
-            return None;
-        }
-        let mut next = best.clone();
-        next.probes = best.problem.sites.len() as u64;
-        next.open(site);
-        next.empty_all(Order::LeastReserved, Some(site));
-        next.close(vec![site]);
-        *budget = budget.saturating_sub(next.probes);
-        if next.freed() > best.freed() {
-            return Some(next);
-        }
-    }
-    None
-}
-
 impl Emptying<'_, '_> {
+    /// Opens one instance that is free where two others come free by that; tells whether there is one.
+    fn better(&mut self, order: &[usize], budget: &mut u64) -> bool {
+        // One of each kind: they are all alike.
+        let mut closed: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for site in self.closed_sites() {
+            closed.entry(self.problem.likeness(site)).or_insert(site);
+        }
+        let mut closed: Vec<usize> = closed.into_values().collect();
+        closed.sort_by_key(|site| (Reverse(self.problem.volume_of_site(*site)), *site));
+        for site in closed {
+            if *budget == 0 {
+                return false;
+            }
+            let (before, freed) = (self.mark(), self.freed());
+            self.probes = self.problem.sites.len() as u64;
+            self.open(site);
+            self.empty_all(order, Some(site));
+            self.close(vec![site]);
+            *budget = budget.saturating_sub(self.probes);
+            if self.freed() > freed {
+                return true;
+            }
+            self.go_back(before);
+        }
+        false
+    }
+
     /// Empties as many as can be, in that order; not the one that is kept.
-    fn empty_all(&mut self, order: Order, kept: Option<usize>) {
-        let mut sites: Vec<usize> =
-            self.open_sites().filter(|site| Some(*site) != kept && self.problem.can_empty(*site)).collect();
-        sites.sort_by_cached_key(|site| (order.key(self.problem, *site), *site));
-        for site in sites {
-            // Why one stays is told when all is decided.
-            drop(self.empty(site));
+    fn empty_all(&mut self, order: &[usize], kept: Option<usize>) {
+        for site in order.iter().copied().filter(|site| Some(*site) != kept) {
+            if self.is_open(site) {
+                // Why one stays is told when all is decided.
+                drop(self.empty(site));
+            }
         }
     }
 
@@ -177,16 +183,15 @@ impl Emptying<'_, '_> {
                 if !self.emptied().contains(&home) {
                     continue;
                 }
-                let mut other = self.clone();
-                other.restore(home);
-                if other.empty(opened).is_err() {
-                    continue;
+                let (before, freed, moves) = (self.mark(), self.freed(), self.moves());
+                self.restore(home);
+                if self.empty(opened).is_ok() {
+                    self.close_idle();
+                    if self.freed() == freed && self.moves() < moves {
+                        break;
+                    }
                 }
-                other.close_idle();
-                if other.freed() == self.freed() && other.moves() < self.moves() {
-                    *self = other;
-                    break;
-                }
+                self.go_back(before);
             }
         }
     }
