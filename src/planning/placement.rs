@@ -242,13 +242,16 @@ fn is_in(zones: Option<&BTreeSet<&str>>, instance: &ContainerInstance) -> bool {
 }
 
 /// What the daemons on each instance take.
-fn daemons(cluster: &Cluster) -> BTreeMap<&ContainerInstanceArn, Daemons> {
+fn daemons<'a>(
+    cluster: &'a Cluster,
+    tasks_by_service: &BTreeMap<&str, Vec<&'a Task>>,
+) -> BTreeMap<&'a ContainerInstanceArn, Daemons> {
     let mut daemons: BTreeMap<&ContainerInstanceArn, Daemons> = BTreeMap::new();
-    for task in cluster.tasks.values() {
-        let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
-        let is_daemon = service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon);
+    let is_daemon = |service: &&Service| service.scheduling_strategy == SchedulingStrategy::Daemon;
+    let services = cluster.services.values().filter(is_daemon);
+    for task in services.filter_map(|service| tasks_by_service.get(service.name.as_str())).flatten() {
         let definition = cluster.task_definitions.get(&task.task_definition);
-        if let (true, Some(instance), Some(definition)) = (is_daemon, &task.container_instance, definition) {
+        if let (Some(instance), Some(definition)) = (&task.container_instance, definition) {
             let there = daemons.entry(instance).or_default();
             let (sum, more) = (&mut there.reserved, definition.reserves);
             sum.cpu_units = sum.cpu_units.saturating_add(more.cpu_units);
@@ -416,7 +419,7 @@ impl<'a> Index<'a> {
                 tasks_by_service.entry(service.as_str()).or_default().push(task);
             }
         }
-        let daemons = daemons(cluster);
+        let daemons = daemons(cluster, &tasks_by_service);
         let takes_interfaces = cluster.task_definitions.values().any(|definition| definition.takes_network_interface);
         // Some attributes differ on every instance; what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);

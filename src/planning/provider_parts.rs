@@ -188,25 +188,28 @@ fn part<'a>(
         let key = (levels.clone(), service.placement_constraints.clone(), provider, service.subnets.clone());
         shapes.0.entry(key).or_insert_with(|| Shape::new(index, &levels, &requirement))
     };
-    let is_away = |arn: &ContainerInstanceArn| {
-        let instance = index.cluster.container_instances.get(arn).filter(|instance| instance.is_away());
-        instance.is_some_and(|instance| index.would_admit(&requirement, instance))
-    };
-    let away: BTreeMap<_, _> =
-        tasks.iter().filter(|(arn, _)| is_away(arn)).map(|(arn, tasks)| (*arn, *tasks)).collect();
-    tasks.retain(|instance, _| shape.admits(index, instance));
     let classes = index.domains(&levels);
     let mut known: Vec<Vec<Domain<()>>> = vec![Vec::new(); classes.paths.len()];
     let mut empty = shape.instances.clone();
-    for (arn, there) in &tasks {
-        let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
-        let Some(path) = index.class_of(arn).map(|class| classes.path_of(class)) else { continue };
-        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, instance, 0))) {
+    let mut away: BTreeMap<&ContainerInstanceArn, u32> = BTreeMap::new();
+    tasks.retain(|arn, there| {
+        let Some(class) = index.class_of(arn) else {
+            let instance = index.cluster.container_instances.get(*arn).filter(|instance| instance.is_away());
+            if instance.is_some_and(|instance| index.would_admit(&requirement, instance)) {
+                away.insert(arn, *there);
+            }
+            return false;
+        };
+        // All of a class could hold equally many.
+        let Some(like_it) = index.classes[class].first().filter(|_| shape.admits(class, arn)) else { return false };
+        let path = classes.path_of(class);
+        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, like_it, 0))) {
             *number = number.saturating_sub(1);
         }
-        let domain = Domain::last((), *there, index.most(&requirement, instance, *there), 0);
+        let domain = Domain::last((), *there, index.most(&requirement, like_it, *there), 0);
         put(&mut known[path], domain, levels.instance);
-    }
+        true
+    });
     let mut others: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
     for (arn, there) in &away {
         let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
@@ -341,9 +344,9 @@ impl Shape {
         Self { eligible, instances }
     }
 
-    fn admits(&self, index: &Index<'_>, instance: &ContainerInstanceArn) -> bool {
+    fn admits(&self, class: usize, instance: &ContainerInstanceArn) -> bool {
         match &self.eligible {
-            Eligible::Classes(admitted) => index.class_of(instance).is_some_and(|class| admitted[class]),
+            Eligible::Classes(admitted) => admitted[class],
             Eligible::Instances(instances) => instances.contains(instance),
         }
     }

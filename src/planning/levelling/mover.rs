@@ -34,8 +34,10 @@ pub(super) struct Mover<'b, 'a> {
     zones_stay: bool,
     /// How many of those that were there at first may go, on each instance that has any.
     pub(super) movable: BTreeMap<usize, u32>,
-    /// From where a task has nowhere to go, as long as none of the service's tasks moves: see [`Mover::origin`].
-    pub(super) barren: BTreeSet<Vec<u32>>,
+    /// The first container instance, from the emptiest on, that a task can go to from an origin, and how full it was; none where
+    /// there is none. As long as none of the service's tasks moves, no other becomes one, since what leaves an instance gives no
+    /// capacity back: see [`Mover::origin`].
+    pub(super) first_takers: BTreeMap<Vec<u32>, Option<(i128, usize)>>,
     /// See [`Mover::domains_below`].
     domains_below: OnceCell<BTreeMap<u32, u32>>,
 }
@@ -86,7 +88,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             eligible,
             zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
             movable,
-            barren: BTreeSet::new(),
+            first_takers: BTreeMap::new(),
             domains_below: OnceCell::new(),
             paths,
         })
@@ -207,7 +209,7 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// made in any order.
     pub(super) fn shift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left -= 1;
-        self.barren.clear();
+        self.first_takers.clear();
         if let Some(movable) = self.movable.get_mut(&from) {
             *movable -= 1;
         }
@@ -218,14 +220,14 @@ impl<'b, 'a> Mover<'b, 'a> {
 
     /// One more of its tasks stays on an instance for now.
     pub(super) fn stay(&mut self, occupancy: &mut Occupancy<'a>, on: usize) {
-        self.barren.clear();
+        self.first_takers.clear();
         occupancy.add(self.service, self.demand, on);
     }
 
     /// Takes that move back.
     pub(super) fn unshift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left += 1;
-        self.barren.clear();
+        self.first_takers.clear();
         *self.movable.entry(from).or_default() += 1;
         occupancy.remove(self.service, self.demand, to);
         occupancy.come_back(self.service, from);

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::{
@@ -55,6 +55,8 @@ pub(super) struct Search<'b, 'a> {
     most_services: usize,
     tasks: usize,
     looks: u64,
+    /// The container instances that a task has left since a plan was begun, the emptiest first.
+    left: BTreeSet<(i128, usize)>,
 }
 
 /// A move that is made, by the numbers of service and instances.
@@ -105,6 +107,7 @@ impl<'b, 'a> Search<'b, 'a> {
             most_services: policy.max_services as usize,
             tasks: index.cluster.tasks.len(),
             looks: 0,
+            left: BTreeSet::new(),
         }
     }
 
@@ -296,18 +299,23 @@ impl<'b, 'a> Search<'b, 'a> {
 
     /// One after another the move that is worth the most.
     fn fill(&mut self, manner: &Manner) {
-        let mut queue: BinaryHeap<(i128, Reverse<(usize, usize)>)> = BinaryHeap::new();
+        let tasks = self.movers.iter().map(|mover| mover.movable.len()).sum();
+        let mut queue: Vec<(i128, Reverse<(usize, usize)>)> = Vec::with_capacity(tasks);
+        self.left.clear();
         for (number, mover) in self.movers.iter_mut().enumerate() {
             // What was taken back since may have made room.
-            mover.barren.clear();
+            mover.first_takers.clear();
             for from in mover.movable.keys() {
                 self.looks = self.looks.saturating_sub(1);
-                let worth = self.field.worth(self.field.change(*from, &mover.size, false), manner.weights);
+                let change = self.field.change(*from, &mover.size, false);
+                // Most container instances hold no more than their share.
+                let worth = if change == [0, 0] { 0 } else { self.field.worth(change, manner.weights) };
                 if worth > 0 {
                     queue.push((manner.blurred(worth, number, *from), Reverse((number, *from))));
                 }
             }
         }
+        let mut queue = BinaryHeap::from(queue);
         let mut made = 0;
         while let Some((_, Reverse((number, from)))) = queue.pop() {
             if made >= manner.most || self.looks == 0 || self.field.is_even() {
@@ -344,8 +352,8 @@ impl<'b, 'a> Search<'b, 'a> {
     /// Whether one of its tasks may go from one instance to another, and fits there.
     fn is_open(&self, mover: &Mover<'_, '_>, from: usize, to: usize) -> bool {
         to != from
-            && self.occupancy.holdings()[to].free_after(&mover.demand).is_some()
             && mover.may_be_on(&self.field, to)
+            && self.occupancy.holdings()[to].free_after(&mover.demand).is_some()
             && mover.keeps_spread(&self.field, &self.occupancy, from, to)
             && mover.has_room_on(&self.occupancy, to)
     }
@@ -354,17 +362,22 @@ impl<'b, 'a> Search<'b, 'a> {
     fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
         let (mover, field) = (&self.movers[number], &self.field);
         let origin = mover.origin(&self.occupancy, from);
-        if origin.as_ref().is_some_and(|origin| mover.barren.contains(origin)) {
+        let known = origin.as_ref().and_then(|origin| mover.first_takers.get(origin)).copied();
+        if known == Some(None) {
             return None;
         }
+        // Before the first one only those can have come that a task has left since.
+        let first = known.flatten().unwrap_or((i128::MIN, 0));
+        let places = self.left.range(..first).chain(field.by_emptiness.range(first..));
         let leaves = field.change(from, &mover.size, false);
         let mut best: Option<Best> = None;
-        let mut looked = 0;
-        for (_, to) in &field.by_emptiness {
+        let (mut first_taker, mut looked) = (None, 0);
+        for place @ (_, to) in places {
             self.looks = self.looks.saturating_sub(1);
             if !self.is_open(mover, from, *to) {
                 continue;
             }
+            first_taker.get_or_insert(*place);
             looked += 1;
             let comes = field.change(*to, &mover.size, true);
             let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
@@ -378,8 +391,8 @@ impl<'b, 'a> Search<'b, 'a> {
                 break;
             }
         }
-        if let (0, Some(origin)) = (looked, origin) {
-            self.movers[number].barren.insert(origin);
+        if let Some(origin) = origin {
+            self.movers[number].first_takers.insert(origin, first_taker);
         }
         best
     }
@@ -400,7 +413,12 @@ impl<'b, 'a> Search<'b, 'a> {
         self.looks = self.looks.saturating_sub(LOOKS_OF_A_MOVE);
         let mover = &mut self.movers[made.mover];
         mover.shift(&mut self.occupancy, made.from, made.to);
+        let place = |field: &Field<'_>, number: usize| (field.fullness(number), number);
+        self.left.remove(&place(&self.field, made.from));
+        let is_left = self.left.remove(&place(&self.field, made.to));
         self.field.shift(&mover.size, made.from, made.to);
+        self.left.insert(place(&self.field, made.from));
+        self.left.extend(is_left.then(|| place(&self.field, made.to)));
         *self.moves_of.entry(made.mover).or_default() += 1;
         self.made.push(made);
     }
