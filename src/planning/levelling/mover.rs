@@ -12,7 +12,7 @@ use crate::planning::{
     model::{Capacity, ContainerInstance, PlacementStrategy, Task},
     placement::{
         Index, Levels,
-        occupancy::{Demand, Holding, Occupancy, Paths},
+        occupancy::{Demand, Holding, Occupancy, Paths, count},
     },
     provider_parts::is_placed,
     relocation::{Relocatable, may_go},
@@ -210,10 +210,7 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn shift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left -= 1;
         self.first_takers.clear();
-        if let Some(movable) = self.movable.get_mut(&from) {
-            *movable -= 1;
-        }
-        self.movable.retain(|_, movable| *movable > 0);
+        count(&mut self.movable, from, false);
         occupancy.depart(self.service, from);
         occupancy.add(self.service, self.demand, to);
     }
@@ -228,7 +225,7 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn unshift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left += 1;
         self.first_takers.clear();
-        *self.movable.entry(from).or_default() += 1;
+        count(&mut self.movable, from, true);
         occupancy.remove(self.service, self.demand, to);
         occupancy.come_back(self.service, from);
     }

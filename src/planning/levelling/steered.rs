@@ -225,7 +225,12 @@ impl<'b, 'a> Search<'b, 'a> {
                 return best;
             }
             search.undo_all();
-            search.fill(&Manner { weights: weights(leaning), least, most: search.most_moves, blur: 0 });
+            // One that needs more moves than the best is none.
+            let most = match best {
+                Some(((0, moves), _)) => moves,
+                _ => search.most_moves,
+            };
+            search.fill(&Manner { weights: weights(leaning), least, most, blur: 0 });
             let cost = (search.cost(), leaning);
             if best.is_none_or(|best| cost < best) {
                 best = Some(cost);

@@ -134,12 +134,9 @@ impl<'a> Holding<'a> {
 
     /// What is free once one more such task has come, if it fits as far as CPU, memory and GPUs go.
     pub fn free_after(&self, demand: &Demand<'_>) -> Option<Capacity> {
-        let mut left = self.free;
-        for (free, amount) in left.iter_mut().zip(amounts(&demand.reserves)) {
-            *free -= i64::from(amount);
-        }
-        let fits = left.iter().zip(amounts(&demand.reserves)).all(|(free, amount)| *free >= 0 || amount == 0);
-        fits.then(|| capacity(left))
+        let asked = amounts(&demand.reserves).map(i64::from);
+        let fits = self.free.iter().zip(asked).all(|(free, amount)| *free >= amount || amount == 0);
+        fits.then(|| capacity([0, 1, 2].map(|resource| self.free[resource] - asked[resource])))
     }
 
     /// How much of what a task asks is not free.
@@ -261,16 +258,14 @@ impl Paths {
     pub fn new<'i>(instances: impl Iterator<Item = &'i ContainerInstance>, levels: &Levels) -> Self {
         let mut number_of: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
         let depth = levels.attributes.len() + usize::from(levels.instance);
-        let mut numbers = Vec::new();
+        let (mut numbers, mut next) = (Vec::new(), 0..);
         for instance in instances {
-            let mut path = levels.path(instance);
-            if levels.instance {
-                path.push(instance.arn.as_str());
-            }
+            let path = levels.path(instance);
             for depth in 1..=path.len() {
-                let next = u32::try_from(number_of.len()).unwrap_or(u32::MAX);
-                numbers.push(*number_of.entry(path[..depth].to_vec()).or_insert(next));
+                let number = number_of.entry(path[..depth].to_vec()).or_insert_with(|| next.next().unwrap_or(u32::MAX));
+                numbers.push(*number);
             }
+            numbers.extend(levels.instance.then(|| next.next().unwrap_or(u32::MAX)));
         }
         Self { depth, numbers }
     }
@@ -481,7 +476,7 @@ impl<'a> Occupancy<'a> {
 }
 
 /// One more, or one less; nothing where none is left.
-fn count<Key: Ord>(counts: &mut BTreeMap<Key, u32>, key: Key, comes: bool) {
+pub(in crate::planning) fn count<Key: Ord>(counts: &mut BTreeMap<Key, u32>, key: Key, comes: bool) {
     if comes {
         *counts.entry(key).or_default() += 1;
     } else if let Some(count) = counts.get_mut(&key) {

@@ -28,13 +28,14 @@ pub(super) enum Order {
 
 /// See [`super::victims`].
 pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> BTreeSet<TaskArn> {
-    let even = choose(layout, may_go, number, Order::Even);
+    let going = Going::new(layout, may_go, number);
+    let even = going.choose(layout, number, Order::Even);
     if number == 0 {
         return even;
     }
     let left = left_after_next(layout, &even, number);
     if left > 0 {
-        let expecting = choose(layout, may_go, number, Order::Expecting);
+        let expecting = going.choose(layout, number, Order::Expecting);
         if left_after_next(layout, &expecting, number) < left && goes_on_after(layout, &expecting) {
             return expecting;
         }
@@ -42,7 +43,7 @@ pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, numbe
     if goes_on_after(layout, &even) {
         return even;
     }
-    let needy = choose(layout, may_go, number, Order::Needy);
+    let needy = going.choose(layout, number, Order::Needy);
     if goes_on_after(layout, &needy) { needy } else { even }
 }
 
@@ -75,8 +76,7 @@ fn next_one_cures(layout: &Layout<'_>) -> bool {
 
 /// So many of the tasks that may go, one after another.
 pub(super) fn choose(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32, order: Order) -> BTreeSet<TaskArn> {
-    let mut queues = Queues::new(layout, may_go, number, order);
-    (0..number).map_while(|_| queues.next(layout)).cloned().collect()
+    Going::new(layout, may_go, number).choose(layout, number, order)
 }
 
 /// The tasks of a service against a balanced arrangement.
@@ -130,20 +130,17 @@ struct Head<'l> {
     place: Place,
 }
 
-/// The tasks that may go, by group and domain of the last level.
-struct Queues<'l> {
+/// The tasks that may go, in whatever order domains come.
+struct Going<'l> {
     /// Of each domain of the last level, by its number, those that may go: the one that goes first at the end.
     leaves: Vec<Vec<Candidate<'l>>>,
-    heads: Vec<BinaryHeap<Head<'l>>>,
-    /// The tasks in each domain above the instance, and what is expected to come there.
-    crowds: Vec<u32>,
-    /// The tasks on each container instance, where that is the last level, and what is expected to come there.
-    on_instances: Vec<u32>,
+    /// How many are missing in each domain of the first level.
     needs: BTreeMap<FirstDomain, u32>,
 }
 
-impl<'l> Queues<'l> {
-    fn new(layout: &'l Layout<'_>, may_go: MayGo<'_>, number: u32, order: Order) -> Self {
+impl<'l> Going<'l> {
+    /// Against a balanced arrangement of the tasks that are left when `number` of them have gone.
+    fn new(layout: &'l Layout<'_>, may_go: MayGo<'_>, number: u32) -> Self {
         let Balance { surplus, needs } = Balance::of(layout, layout.placed.saturating_sub(number));
         let mut leaves: Vec<Vec<Candidate<'l>>> = vec![Vec::new(); layout.leaves()];
         for (arn, placed) in layout.tasks.iter().filter(|(arn, _)| may_go(arn)) {
@@ -158,14 +155,46 @@ impl<'l> Queues<'l> {
                 candidate.is_surplus = true;
             }
         }
+        Self { leaves, needs }
+    }
+
+    fn choose(&self, layout: &Layout<'_>, number: u32, order: Order) -> BTreeSet<TaskArn> {
+        let mut queues = Queues::new(self, layout, order);
+        (0..number).map_while(|_| queues.next(layout)).cloned().collect()
+    }
+}
+
+/// The tasks that may go as they take their turns, by group and domain of the last level.
+struct Queues<'g, 'l> {
+    going: &'g Going<'l>,
+    order: Order,
+    /// How many of each domain of the last level have not gone.
+    left: Vec<usize>,
+    heads: Vec<BinaryHeap<Head<'l>>>,
+    /// The tasks in each domain above the instance, and what is expected to come there.
+    crowds: Vec<u32>,
+    /// The tasks on each container instance, where that is the last level, and what is expected to come there.
+    on_instances: Vec<u32>,
+}
+
+impl<'g, 'l> Queues<'g, 'l> {
+    fn new(going: &'g Going<'l>, layout: &Layout<'_>, order: Order) -> Self {
         let mut queues = Self {
-            leaves,
+            going,
+            order,
+            left: going.leaves.iter().map(Vec::len).collect(),
             heads: layout.groups.iter().map(|_| BinaryHeap::new()).collect(),
             crowds: layout.crowds.clone(),
             on_instances: vec![0; layout.leaves()],
-            needs: BTreeMap::new(),
         };
-        queues.expect(needs, order);
+        if order == Order::Expecting {
+            for (domain, missing) in &going.needs {
+                match domain {
+                    FirstDomain::Above(domain) => queues.crowds[*domain] += missing,
+                    FirstDomain::Instance(leaf) => queues.on_instances[*leaf] += missing,
+                }
+            }
+        }
         for (number, group) in layout.groups.iter().enumerate() {
             let sites = if layout.is_by_instance() { group.sites.len() } else { 1 };
             for place in (0..sites).map(|site| (number, site)) {
@@ -178,26 +207,12 @@ impl<'l> Queues<'l> {
         queues
     }
 
-    fn expect(&mut self, needs: BTreeMap<FirstDomain, u32>, order: Order) {
-        match order {
-            Order::Even => {}
-            Order::Needy => self.needs = needs,
-            Order::Expecting => {
-                for (domain, missing) in needs {
-                    match domain {
-                        FirstDomain::Above(domain) => self.crowds[domain] += missing,
-                        FirstDomain::Instance(leaf) => self.on_instances[leaf] += missing,
-                    }
-                }
-            }
-        }
-    }
-
     /// The next task that may go from a domain of the last level takes its turn among those of its group.
     fn line_up(&mut self, layout: &Layout<'_>, place: Place) {
         let leaf = layout.leaf(place);
-        let Some(candidate) = self.leaves[leaf].last().copied() else { return };
-        let need = layout.first_domain(place).and_then(|domain| self.needs.get(&domain)).copied().unwrap_or(0);
+        let Some(candidate) = self.going.leaves[leaf][..self.left[leaf]].last().copied() else { return };
+        let needs = layout.first_domain(place).filter(|_| self.order == Order::Needy);
+        let need = needs.and_then(|domain| self.going.needs.get(&domain)).copied().unwrap_or(0);
         let (is_surplus, on_instance) = (candidate.is_surplus, self.on_instances[leaf]);
         self.heads[place.0].push(Head { is_surplus, need, on_instance, candidate, place });
     }
@@ -214,7 +229,7 @@ impl<'l> Queues<'l> {
         })?;
         let Head { candidate, place, .. } = self.heads[group].pop()?;
         let leaf = layout.leaf(place);
-        self.leaves[leaf].pop();
+        self.left[leaf] -= 1;
         for domain in layout.groups[group].domains.iter() {
             self.crowds[*domain] -= 1;
         }
