@@ -106,11 +106,8 @@ impl<'f, 'a> Emptying<'f, 'a> {
     }
 
     /// Those that were free and are to hold tasks.
-    pub(super) fn opened_sites(&self) -> Vec<usize> {
-        if self.counts.opened == 0 {
-            return Vec::new();
-        }
-        self.open_sites().filter(|site| self.was_empty(*site)).collect()
+    pub(super) fn opened_sites(&self) -> impl Iterator<Item = usize> + '_ {
+        self.problem.free.iter().copied().filter(|site| self.is_open[*site])
     }
 
     pub(super) fn was_empty(&self, site: usize) -> bool {
@@ -389,10 +386,10 @@ impl<'f, 'a> Emptying<'f, 'a> {
         self.probes += problem.items.len() as u64;
         let may_go = |item: &usize| {
             let Item { mover, home, .. } = &problem.items[*item];
-            let left = self.holdings[idle].free_after(&problem.movers[*mover].demand);
+            let left = || self.holdings[idle].free_after(&problem.movers[*mover].demand);
             self.target[*item].is_some_and(|site| self.holds(site) > 1 || !self.was_empty(site))
                 && (!problem.movers[*mover].stays_in_zone || problem.sites[*home].zone == problem.sites[idle].zone)
-                && left.is_some_and(|left| self.admits(idle, *mover) && self.keeps_room(idle, &left))
+                && left().is_some_and(|left| self.admits(idle, *mover) && self.keeps_room(idle, &left))
         };
         let smallest = (0..problem.items.len()).filter(may_go).min_by_key(|item| problem.volume_of_item(*item));
         if let Some(item) = smallest {

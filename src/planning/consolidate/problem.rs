@@ -20,6 +20,8 @@ use crate::planning::{
 /// What doesn't change: instances, services, tasks, limits.
 pub(super) struct Problem<'a> {
     pub(super) sites: Vec<Site<'a>>,
+    /// The sites without a task but those of daemons.
+    pub(super) free: Vec<usize>,
     /// The sites as they were read.
     pub(super) holdings: Vec<Holding<'a>>,
     pub(super) movers: Vec<Mover<'a>>,
@@ -159,6 +161,7 @@ impl<'a> Problem<'a> {
             max_moves: policy.max_moves as usize,
             max_services: policy.max_services as usize,
             holdings: sites.iter().map(|site| holding(index, site.instance)).collect(),
+            free: (0..sites.len()).filter(|site| !sites[*site].is_fixed && sites[*site].items.is_empty()).collect(),
             sites,
             movers,
             items,

@@ -90,7 +90,7 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
         best.save_moves();
         let (before, freed) = (best.mark(), best.freed());
         best.empty_all(&least_first, None);
-        best.close(best.opened_sites());
+        best.close(best.opened_sites().collect());
         if best.freed() <= freed {
             best.go_back(before);
             return best;
@@ -165,7 +165,7 @@ impl Emptying<'_, '_> {
     /// the tasks that go elsewhere; rather less is emptied.
     fn close_idle(&mut self) {
         loop {
-            let Some(idle) = self.opened_sites().into_iter().find(|site| self.holds(*site) == 0) else { return };
+            let Some(idle) = self.opened_sites().find(|site| self.holds(*site) == 0) else { return };
             if self.empty(idle).is_ok() || self.seat(idle) {
                 continue;
             }
@@ -176,7 +176,7 @@ impl Emptying<'_, '_> {
 
     /// Where one instance was emptied into one that was free, nothing is won, and all its moves are saved.
     fn save_moves(&mut self) {
-        for opened in self.opened_sites() {
+        for opened in self.opened_sites().collect::<Vec<_>>() {
             let mut homes = self.homes_of_guests(opened);
             homes.dedup();
             for home in homes {

@@ -312,9 +312,7 @@ impl<'b, 'a> Search<'b, 'a> {
             mover.first_takers.clear();
             for from in mover.movable.keys() {
                 self.looks = self.looks.saturating_sub(1);
-                let change = self.field.change(*from, &mover.size, false);
-                // Most container instances hold no more than their share.
-                let worth = if change == [0, 0] { 0 } else { self.field.worth(change, manner.weights) };
+                let worth = self.field.worth(self.field.change(*from, &mover.size, false), manner.weights);
                 if worth > 0 {
                     queue.push((manner.blurred(worth, number, *from), Reverse((number, *from))));
                 }

@@ -356,11 +356,10 @@ impl<'a> Occupancy<'a> {
         let services: BTreeMap<&ServiceName, usize> =
             cluster.services.keys().enumerate().map(|(number, name)| (name, number)).collect();
         let mut held = vec![BTreeMap::new(); services.len()];
-        for task in cluster.tasks.values() {
-            let service = task.service.as_ref().and_then(|name| services.get(name));
-            let instance = task.container_instance.as_ref().and_then(|arn| number_of.get(arn));
-            if let (Some(service), Some(instance)) = (service, instance) {
-                *held[*service].entry(*instance).or_default() += 1;
+        for (service, held) in cluster.services.values().zip(&mut held) {
+            let instances = index.tasks_of(service).iter().filter_map(|task| task.container_instance.as_ref());
+            for instance in instances.filter_map(|arn| number_of.get(arn)) {
+                *held.entry(*instance).or_default() += 1;
             }
         }
         let spread = vec![Counts::default(); services.len()];

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::{
     cured::{MayGo, curing_surge},
     layout::{Layout, Ties},
-    victims::{Order, choose, goes_on_after, victims, without},
+    victims::{Order, choose, goes_on, victims, without},
 };
 use crate::planning::model::TaskArn;
 
@@ -35,7 +35,7 @@ pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32
     let victims = choose(&foreseen, &|task| may_go(task) && !new.contains(task), placed, Order::Needy);
     // Where too few may go, a task that was started would have to go again itself.
     let all_go = victims.len() == new.len();
-    if all_go && goes_on_after(&foreseen, &victims) { placed } else { 0 }
+    if all_go && goes_on(&without(&foreseen, &victims)) { placed } else { 0 }
 }
 
 /// See [`super::paced_surge`].

@@ -33,27 +33,29 @@ pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, numbe
     if number == 0 {
         return even;
     }
-    let left = left_after_next(layout, &even, number);
+    let after_even = without(layout, &even);
+    let left = left_after_next(&after_even, number);
     if left > 0 {
         let expecting = going.choose(layout, number, Order::Expecting);
-        if left_after_next(layout, &expecting, number) < left && goes_on_after(layout, &expecting) {
+        let after_expecting = without(layout, &expecting);
+        if left_after_next(&after_expecting, number) < left && goes_on(&after_expecting) {
             return expecting;
         }
     }
-    if goes_on_after(layout, &even) {
+    if goes_on(&after_even) {
         return even;
     }
     let needy = going.choose(layout, number, Order::Needy);
-    if goes_on_after(layout, &needy) { needy } else { even }
+    if goes_on(&without(layout, &needy)) { needy } else { even }
 }
 
-/// How many of the misplaced tasks that a round of `number` could cure, once these are gone, it will not.
-fn left_after_next(layout: &Layout<'_>, gone: &BTreeSet<TaskArn>, number: u32) -> u32 {
-    let foreseen = without(layout, gone);
-    let most = foreseen.missing().min(number);
-    most - curing_surge(&foreseen, &|_| true, most, Ties::MostFree)
+/// How many of the misplaced tasks that a round of `number` could cure it will not.
+fn left_after_next(layout: &Layout<'_>, number: u32) -> u32 {
+    let most = layout.missing().min(number);
+    most - curing_surge(layout, &|_| true, most, Ties::MostFree)
 }
 
+/// The service once these are gone.
 pub(super) fn without<'a>(layout: &Layout<'a>, gone: &BTreeSet<TaskArn>) -> Layout<'a> {
     let mut foreseen = layout.clone();
     for task in gone {
@@ -62,10 +64,9 @@ pub(super) fn without<'a>(layout: &Layout<'a>, gone: &BTreeSet<TaskArn>) -> Layo
     foreseen
 }
 
-/// Whether nothing is misplaced once these are gone, or the next task will land where one is missing.
-pub(super) fn goes_on_after(layout: &Layout<'_>, gone: &BTreeSet<TaskArn>) -> bool {
-    let foreseen = without(layout, gone);
-    foreseen.missing() == 0 || next_one_cures(&foreseen)
+/// Whether nothing is misplaced, or the next task will land where one is missing.
+pub(super) fn goes_on(layout: &Layout<'_>) -> bool {
+    layout.missing() == 0 || next_one_cures(layout)
 }
 
 /// Whether the next task cures a misplaced one, whichever of several equal instances ECS takes: that choice is its own.
