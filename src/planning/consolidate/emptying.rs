@@ -18,7 +18,7 @@ pub(super) struct Emptying<'f, 'a> {
     is_open: Vec<bool>,
     /// What is left. What leaves is not given back.
     holdings: Vec<Holding<'a>>,
-    /// The open sites of each zone, and of all together at last, by how much each has free: the fullest come first.
+    /// The open sites of each zone, by how much each has free: the fullest come first.
     by_free: Vec<Vec<(u64, usize)>>,
     /// Tasks that are to come, in no order.
     guests: Vec<Vec<usize>>,
@@ -70,7 +70,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
             problem,
             is_open,
             holdings: problem.holdings.clone(),
-            by_free: vec![Vec::new(); problem.zones + 1],
+            by_free: vec![Vec::new(); problem.zones],
             guests: vec![Vec::new(); problem.sites.len()],
             target: vec![None; problem.items.len()],
             counts: Counts {
@@ -324,13 +324,11 @@ impl<'f, 'a> Emptying<'f, 'a> {
     /// Enters a site among the open ones by what it has free now, or takes it out.
     fn list(&mut self, site: usize, is_open: bool) {
         let key = (self.problem.volume(&self.holdings[site].free()), site);
-        for list in [self.problem.sites[site].zone, self.problem.zones] {
-            let list = &mut self.by_free[list];
-            match list.binary_search(&key) {
-                Ok(place) if !is_open => drop(list.remove(place)),
-                Err(place) if is_open => list.insert(place, key),
-                Ok(_) | Err(_) => {}
-            }
+        let list = &mut self.by_free[self.problem.sites[site].zone];
+        match list.binary_search(&key) {
+            Ok(place) if !is_open => drop(list.remove(place)),
+            Err(place) if is_open => list.insert(place, key),
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -340,18 +338,20 @@ impl<'f, 'a> Emptying<'f, 'a> {
         self.holdings[site].change(demand, comes);
         let after = self.problem.volume(&self.holdings[site].free());
         if self.is_open[site] {
-            for list in [self.problem.sites[site].zone, self.problem.zones] {
-                relist(&mut self.by_free[list], (before, site), (after, site));
-            }
+            relist(&mut self.by_free[self.problem.sites[site].zone], (before, site), (after, site));
         }
     }
 
-    /// The open sites of a zone, or of all, that may have so much free; the fullest first, of equal ones the first.
-    fn with_free(&self, zone: Option<usize>, least: &Capacity) -> impl Iterator<Item = usize> + '_ {
-        let list = &self.by_free[zone.unwrap_or(self.problem.zones)];
+    /// The fullest open site of a zone, or of all, that may have so much free and is as asked; of equal ones the first.
+    fn fullest(&self, zone: Option<usize>, least: &Capacity, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
         let least = self.problem.volume(least);
-        let first = list.partition_point(|(free, _)| *free < least);
-        list[first..].iter().map(|(_, site)| *site)
+        let zones = zone.map_or(0..self.problem.zones, |zone| zone..zone + 1);
+        let fullest = zones.filter_map(|zone| {
+            let list = &self.by_free[zone];
+            let first = list.partition_point(|(free, _)| *free < least);
+            list[first..].iter().find(|(_, site)| is_it(*site))
+        });
+        fullest.min().map(|(_, site)| *site)
     }
 
     /// The open site, other than `not`, that an item fills up the most; its home, if that is one.
@@ -366,12 +366,12 @@ impl<'f, 'a> Emptying<'f, 'a> {
         let wished = problem.wished.as_ref().map(|wished| wished.get(&item).copied());
         let mut looks = 0;
         // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
-        let best = self.with_free(zone, &demand.reserves).find(|site| {
+        let best = self.fullest(zone, &demand.reserves, |site| {
             looks += 1;
-            *site != not
-                && wished.is_none_or(|wished| wished == Some(*site))
-                && self.holdings[*site].free_after(demand).is_some_and(|left| self.keeps_room(*site, &left))
-                && self.admits(*site, *mover)
+            site != not
+                && wished.is_none_or(|wished| wished == Some(site))
+                && self.holdings[site].free_after(demand).is_some_and(|left| self.keeps_room(site, &left))
+                && self.admits(site, *mover)
         });
         self.probes += looks;
         best
@@ -452,13 +452,12 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// The open site, other than `not`, that has room for the largest task and the least beyond.
     fn room_for(&self, largest: &Largest, not: Option<usize>) -> Option<usize> {
-        let admits = |site: &usize| {
-            let class = self.problem.sites[*site].class;
-            Some(*site) != not
+        self.fullest(None, &largest.size, |site| {
+            let class = self.problem.sites[site].class;
+            Some(site) != not
                 && largest.admitted.get(class).is_some_and(|is_admitted| *is_admitted)
-                && self.holdings[*site].free().holds(&largest.size)
-        };
-        self.with_free(None, &largest.size).find(admits)
+                && self.holdings[site].free().holds(&largest.size)
+        })
     }
 }
 
