@@ -198,6 +198,44 @@ fn where_ecs_chooses_badly_it_is_seen_and_given_up() {
     });
 }
 
+/// Hourly runs beside managed scaling. Without the job, it takes idle container instances away until the group has its minimum size.
+/// With it, just as many are left at any time: none was filled that would have gone, and those at the minimum are put to work.
+#[test]
+fn beside_managed_scaling_no_instance_is_kept_that_would_have_gone() {
+    let drawing = |minimum: u32| {
+        let settings = |line: &str| if line.contains("i-") { format!("{line} provider=od") } else { line.to_owned() };
+        let instances: Vec<String> = SINGLES.lines().map(|line| settings(line.trim())).collect();
+        let services = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "t0", "t1"];
+        let services = services.map(|name| format!("service {name} desired=1 provider=od"));
+        format!("provider od minimum={minimum}\n{}\n{}", instances.join("\n"), services.join("\n"))
+    };
+    // How many container instances there are at the start of each run, and what the load imbalance is after the last.
+    let play = |minimum: u32, settings: &str| {
+        in_simulated_time(async {
+            let faults = options(1, &[], &["managed-scaling=900"]);
+            let rehearsal = Rehearsal::new(&snapshot(&drawing(minimum)), faults).unwrap();
+            let mut instances = Vec::new();
+            let mut imbalance = 0.0;
+            for run in 0..6 {
+                let report = rehearsal.run(&config(settings), CLUSTER, &format!("run-{run}")).await;
+                assert_eq!(report.errors, Vec::<String>::new(), "{minimum} {run}");
+                let before = report.before.as_ref().unwrap();
+                instances.push(before.container_instances);
+                imbalance = before.load_imbalance_percent;
+                tokio::time::sleep(Duration::from_hours(1)).await;
+            }
+            (instances, imbalance)
+        })
+    };
+    for minimum in [0, 6, 8, 12] {
+        let (alone, before) = play(minimum, "DRY_RUN=true");
+        let (beside, after) = play(minimum, "MAX_MOVES=100 MAX_SERVICES=100 DEADLINE=30m");
+        assert_eq!(beside, alone, "of at least {minimum}");
+        assert_eq!(alone[5], minimum.max(3), "of at least {minimum}");
+        assert!(if minimum > 3 { after < before } else { after <= before }, "{minimum}: {before} {after}");
+    }
+}
+
 #[test]
 fn a_second_run_after_levelling_starts_nothing() {
     in_simulated_time(async {

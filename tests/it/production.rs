@@ -335,6 +335,40 @@ fn its_idle_instances_are_put_to_work_without_steering() {
     });
 }
 
+/// What the schedule does to it: hourly runs with the limits that hold by default, until a day goes by in which nothing moves. The
+/// load ends above the threshold: each run has to earn its starts in vain by its own moves. Played only with the whole fleet's
+/// other rehearsals.
+#[test]
+fn its_idle_instances_are_put_to_work_by_hourly_runs_with_usual_limits() {
+    let Some(snapshot) = snapshot().filter(|_| plays_all()) else { return };
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot, options(1, &[], &[])).unwrap();
+        let (mut runs, mut quiet, mut moved, mut in_vain) = (0_u32, 0, 0, 0);
+        let after = loop {
+            let report = rehearsal.run(&config(&[]), "production", &format!("run-{runs}")).await;
+            assert_eq!(report.errors, Vec::<String>::new(), "run {runs}");
+            let of_it: u32 = report.services.iter().map(|service| service.moved).sum();
+            runs += 1;
+            quiet = if of_it == 0 { quiet + 1 } else { 0 };
+            moved += of_it;
+            in_vain += report.starts_in_vain;
+            let measured = report.after.or(report.before).unwrap();
+            if measured.load_imbalance_percent <= 25.0 || quiet == 24 || runs == MOST_RUNS {
+                break measured;
+            }
+            tokio::time::sleep(std::time::Duration::from_hours(1)).await;
+        };
+        let last = runs - quiet;
+        println!("{last} hourly runs, then {quiet} quiet ones: {after:?}, {moved} moved, {in_vain} in vain");
+        assert!(after.load_imbalance_percent <= 27.5 && after.empty_instances <= 200, "{after:?}");
+        assert!(in_vain <= moved / 2, "{moved} moved, {in_vain} in vain");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    });
+}
+
+/// Hourly runs of a fortnight.
+const MOST_RUNS: u32 = 14 * 24;
+
 fn check_levelling(settings: &[(&str, &str)], seed: u64, ties: &str, most: f64) {
     let behaviour = format!("ties={ties}");
     let Some((report, rehearsal)) = run(settings, options(seed, &[&behaviour], &[])) else { return };
