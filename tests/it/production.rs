@@ -336,8 +336,7 @@ fn its_idle_instances_are_put_to_work_without_steering() {
 }
 
 /// What the schedule does to it: hourly runs with the limits that hold by default, until a day goes by in which nothing moves. The
-/// load ends above the threshold: each run has to earn its starts in vain by its own moves. Played only with the whole fleet's
-/// other rehearsals.
+/// load ends somewhat above the threshold. Played only with the whole fleet's other rehearsals.
 #[test]
 fn its_idle_instances_are_put_to_work_by_hourly_runs_with_usual_limits() {
     let Some(snapshot) = snapshot().filter(|_| plays_all()) else { return };
