@@ -8,7 +8,7 @@ use ecs_rebalancer::{
 };
 
 use crate::support::{
-    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
+    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
     steerable_behaviours,
 };
 
@@ -16,10 +16,6 @@ use crate::support::{
 const HALF_EMPTY: &str = "a i-1 web web api log\na i-2 web log\nb i-3 web web log\nb i-4 api log web\n\
                           service web\nservice api\nservice log daemon=true";
 const SETTINGS: &str = "MODE=consolidate STEER=true";
-
-fn moved(report: &Report) -> u32 {
-    report.services.iter().map(|service| service.moved).sum()
-}
 
 /// As `i-2 i-4`, those that came free; `i-2?` where a task is still there.
 fn freed(report: &Report) -> String {

@@ -5,23 +5,20 @@ use std::{fs, time::Duration};
 use ecs_rebalancer::{
     config::Config,
     rehearsal::Rehearsal,
-    report::{Outcome, Report, json},
+    report::{Outcome, json},
 };
 
 use crate::{
     snapshot::folder,
     support::{
-        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
+        CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
+        steerable_behaviours,
     },
 };
 
 /// Four services of one task each: spread wherever that is, and all on one instance.
 const ONE_FULL: &str = "a i-1 s0 s1 s2 s3\na i-2\na i-3\nservice s0 desired=1\nservice s1 desired=1\nservice s2 desired=1\n\
                         service s3 desired=1";
-
-fn moved(report: &Report) -> u32 {
-    report.services.iter().map(|service| service.moved).sum()
-}
 
 #[test]
 fn idle_instances_get_tasks_until_the_threshold_is_met_with_one_restart_each() {

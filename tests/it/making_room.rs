@@ -12,7 +12,8 @@ use ecs_simulator::Options;
 use crate::{
     snapshot::folder,
     support::{
-        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
+        CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
+        steerable_behaviours,
     },
 };
 
@@ -26,10 +27,6 @@ const CHAIN: &str = "a i-1 api cpu=1024\na i-2 big cpu=1024\na i-3 db cpu=512\na
                      service web desired=1 cpu=1024\nservice api desired=1 cpu=512\nservice db desired=1 cpu=256\n\
                      service big desired=1 cpu=1024";
 const CASES: [(&str, u32); 3] = [(ONE_MOVE, 1), (TWO_MOVES, 2), (CHAIN, 2)];
-
-fn moved(report: &Report) -> u32 {
-    report.services.iter().map(|service| service.moved).sum()
-}
 
 fn web(report: &Report) -> &ServiceReport {
     report.services.iter().find(|service| service.name == "web").unwrap()

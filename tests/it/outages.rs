@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use ecs_rebalancer::{
-    rehearsal::Rehearsal,
-    report::{Outcome, Report},
-};
+use ecs_rebalancer::{rehearsal::Rehearsal, report::Outcome};
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot};
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot};
 
 /// A strategy or a mode, on the smallest cluster that shows it.
 struct Case {
@@ -78,10 +75,6 @@ fn desired(rehearsal: &Rehearsal) -> Vec<(String, u32)> {
     let simulator = rehearsal.simulator();
     let names = simulator.service_names();
     names.into_iter().map(|name| (name.clone(), simulator.service(&name).unwrap().desired_count)).collect()
-}
-
-fn moved(report: &Report) -> u32 {
-    report.services.iter().map(|service| service.moved).sum()
 }
 
 /// A run whose answers are bad from `from` on, for so many seconds.
