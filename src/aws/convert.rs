@@ -536,7 +536,7 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-fn timestamp(moment: &DateTime) -> Timestamp {
+pub(super) fn timestamp(moment: &DateTime) -> Timestamp {
     Timestamp(moment.to_millis().unwrap_or(i64::MAX))
 }
 

@@ -87,6 +87,26 @@ impl Target<'_> {
         Ok(stopped.into_iter().filter(|(_, stopped)| !stopped.is_over).map(|(task, _)| task).collect())
     }
 
+    /// When the tasks that were told to stop on a container instance had stopped: `now` for one that still stops. ECS forgets a
+    /// stopped task after an hour [API, ListTasks].
+    ///
+    /// # Errors
+    /// Names the container instance, and ECS's answer.
+    pub async fn stops_on(
+        self,
+        instance: &ContainerInstanceArn,
+        now: Timestamp,
+    ) -> Result<BTreeSet<Timestamp>, Failure> {
+        let whose = format!("container instance {}", instance.short());
+        let listed = self.list_tasks(&whose, None, Some(instance.as_str()), DesiredStatus::Stopped).await?;
+        let listed: Vec<TaskArn> = listed.into_iter().collect();
+        let answers = self.describe_tasks(&listed).await?;
+        // Its containers have stopped a moment before the task, and their capacity is free from then on.
+        let ended = |task: &types::Task| task.execution_stopped_at().or(task.stopped_at()).map(convert::timestamp);
+        let stopped_at = |task| if has_stopped(task) { ended(task) } else { Some(now) };
+        Ok(answers.iter().flat_map(|(found, _)| found).filter_map(stopped_at).collect())
+    }
+
     /// The ARNs of the tasks on a container instance whose desired status is RUNNING.
     ///
     /// # Errors
@@ -152,7 +172,7 @@ impl Target<'_> {
             for task in found {
                 let Some(arn) = task.task_arn() else { continue };
                 let told = Stopped {
-                    is_over: matches!(task.last_status(), Some("STOPPED" | "DELETED")),
+                    is_over: has_stopped(task),
                     code: task.stop_code().map_or_else(String::new, |code| code.as_str().to_owned()),
                     reason: task.stopped_reason().unwrap_or_default().to_owned(),
                 };
@@ -267,4 +287,9 @@ impl Target<'_> {
         let tags = found.tags().iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned())));
         Ok((found.cluster_arn().unwrap_or_default().to_owned(), tags.collect()))
     }
+}
+
+/// Whether a task has stopped altogether, so that it takes nothing any more.
+fn has_stopped(task: &types::Task) -> bool {
+    matches!(task.last_status(), Some("STOPPED" | "DELETED"))
 }

@@ -61,6 +61,7 @@ struct Asked {
     protections: BTreeMap<TaskArn, Option<Timestamp>>,
     stopped: BTreeMap<TaskArn, Stopped>,
     stopping: Option<BTreeSet<TaskArn>>,
+    freed: BTreeMap<ContainerInstanceArn, BTreeSet<Timestamp>>,
     fresh_instances: BTreeSet<ContainerInstanceArn>,
 }
 
@@ -267,6 +268,7 @@ impl ServiceInHand {
             protections: asked.protections.clone(),
             stopped: asked.stopped.clone(),
             stopping: asked.stopping.clone(),
+            freed: asked.freed.clone(),
             fresh_instances: asked.fresh_instances.clone(),
             cluster: &cluster,
             promised: &promised,
@@ -336,6 +338,12 @@ impl ServiceInHand {
                 asked.stopped.extend(target.stopped(&listed).await?);
             }
             Need::Stopping => asked.stopping = Some(target.stopping(&service.name).await?),
+            Need::Freed(instances) => {
+                for instance in instances {
+                    let freed = target.stops_on(&instance, shared.bounds.clock.now()).await?;
+                    asked.freed.insert(instance, freed);
+                }
+            }
             Need::Instances(instances) => {
                 let listed: Vec<ContainerInstanceArn> = instances.iter().cloned().collect();
                 let seen = target.container_instances(&listed).await?;

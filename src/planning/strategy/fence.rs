@@ -68,6 +68,7 @@ mod tests {
             protections: BTreeMap::new(),
             stopped: BTreeMap::new(),
             stopping: None,
+            freed: BTreeMap::new(),
             fresh_instances: std::collections::BTreeSet::new(),
             cluster: &cluster,
             promised: &[],

@@ -12,6 +12,7 @@ pub mod arrival;
 pub mod fence;
 pub mod promised;
 pub mod redeploy;
+mod start_wait;
 pub mod stop;
 pub mod surge;
 #[cfg(test)]
@@ -110,6 +111,9 @@ pub struct Seen<'a> {
     pub stopped: BTreeMap<TaskArn, Stopped>,
     /// The tasks whose desired status is STOPPED and that have not stopped yet; none where they were not asked for.
     pub stopping: Option<BTreeSet<TaskArn>>,
+    /// When the tasks that were told to stop on these container instances in the last hour had stopped, as far as that was asked
+    /// for: now, where one still stops.
+    pub freed: BTreeMap<ContainerInstanceArn, BTreeSet<Timestamp>>,
     /// The container instances that were looked at since the service was.
     pub fresh_instances: BTreeSet<ContainerInstanceArn>,
     /// The cluster, with this service's tasks as they are now.
@@ -222,6 +226,8 @@ pub enum Need {
     Stopped(BTreeSet<TaskArn>),
     /// Which tasks are stopping, whoever asked for that.
     Stopping,
+    /// When the tasks that were told to stop on these container instances had stopped, whosever they were.
+    Freed(BTreeSet<ContainerInstanceArn>),
 }
 
 /// One change to the cluster.

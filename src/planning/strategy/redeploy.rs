@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
-    Strategy, Tasks, fence, last_note,
+    Strategy, Tasks, fence, last_note, start_wait,
 };
 use crate::planning::{
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
@@ -130,8 +130,8 @@ impl Redeploy {
         if failed.is_none() {
             *failed = failure(service, *since);
         }
-        let (definition, is_taken_back, failed) = (definition.clone(), *is_taken_back, failed.clone());
-        self.judge(service, seen, &definition, is_taken_back, failed.as_deref(), waited, limits)
+        let (since, definition, is_taken_back, failed) = (*since, definition.clone(), *is_taken_back, failed.clone());
+        self.judge(service, seen, &definition, is_taken_back, failed.as_deref(), since, limits)
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that is known of one deployment")]
@@ -142,7 +142,7 @@ impl Redeploy {
         definition: &str,
         is_taken_back: bool,
         failed: Option<&str>,
-        waited: Duration,
+        since: Timestamp,
         limits: &Limits,
     ) -> Step {
         let is_over = service.deployments.len() == 1
@@ -155,22 +155,22 @@ impl Redeploy {
             let ending = if misplaced == 0 { Ending::Spread } else { Ending::NoHelp { misplaced } };
             return self.end(ending, service, seen);
         }
-        // A deployment that makes no progress is taken back, as far as that can be: to the task definition from before.
-        let is_late = waited >= limits.task_timeout && service.running_count <= service.desired_count;
-        let is_stuck = failed.is_some()
-            || is_late && {
-                let Some(tasks) = seen.tasks else { return Step::See(Need::Tasks) };
-                !self.only_drains(tasks, service)
-            };
-        let why = failed
-            .map_or_else(|| format!("the deployment did not complete within {} s", waited.as_secs()), str::to_owned);
+        let late = || format!("the deployment did not complete within {} s", seen.since(since).as_secs());
+        let why = failed.map_or_else(late, str::to_owned);
         let is_changed = service.task_definition.as_str() != definition;
         if is_over && failed.is_some() && !is_changed {
             let ending = Ending::DeploymentFailed(format!("{why}; the service is back at {definition}"));
             return self.end(ending, service, seen);
         }
-        if is_stuck && is_changed && !is_taken_back && self.kind == Kind::Revision && limits.holds_lease {
-            return Step::Act(Action::Deploy(definition.to_owned()));
+        // A deployment that makes no progress is taken back, as far as that can be: to the task definition from before.
+        if is_changed && !is_taken_back && self.kind == Kind::Revision && limits.holds_lease {
+            let is_stuck = match self.makes_no_progress(since, service, seen, limits) {
+                Err(unseen) if failed.is_none() => return Step::See(unseen),
+                is_stuck => failed.is_some() || is_stuck == Ok(true),
+            };
+            if is_stuck {
+                return Step::Act(Action::Deploy(definition.to_owned()));
+            }
         }
         match limits.stop {
             // Nobody knows that it fails, and ECS carries it to its end.
@@ -180,6 +180,22 @@ impl Redeploy {
             }
             None | Some(Stop::Moves | Stop::InVain | Stop::Distrust) => Step::Wait(None),
         }
+    }
+
+    /// Whether its new tasks have had their time, and it still waits for one of them.
+    fn makes_no_progress(
+        &self,
+        since: Timestamp,
+        service: &Service,
+        seen: &Seen<'_>,
+        limits: &Limits,
+    ) -> Result<bool, Need> {
+        let is_new = |task: &TaskArn| !self.old.contains_key(task);
+        if service.running_count > service.desired_count || !start_wait::is_over(since, is_new, seen, limits)? {
+            return Ok(false);
+        }
+        let tasks = seen.tasks.ok_or(Need::Tasks)?;
+        Ok(!self.only_drains(tasks, service))
     }
 
     /// Whether all of the service's tasks are new and ready: then the deployment waits for nothing but the old ones' connections,

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Action, CONSISTENCY, Done, Ending, Failure, FailureKind, Limits, Need, REFUSALS, Record, Seen, Step, Stop,
-    Strategy, Tasks, fence, last_note,
+    Strategy, Tasks, fence, last_note, start_wait,
 };
 use crate::planning::{
     bounds::floor,
@@ -164,11 +164,11 @@ impl StopTasks {
         if let Some(failure) = service.newest_failure.as_ref().filter(|failure| failure.at >= *since) {
             return self.end(Ending::Undone(failure.message.clone()), service, seen);
         }
-        if seen.since(*since) >= limits.task_timeout {
-            let why = format!("the new tasks were not healthy within {} s", limits.task_timeout.as_secs());
-            return self.end(Ending::Undone(why), service, seen);
+        match start_wait::is_over(*since, |task| !self.old.contains_key(task), seen, limits) {
+            Ok(false) => Step::Wait(None),
+            Ok(true) => self.end(Ending::Undone(start_wait::told(seen.since(*since))), service, seen),
+            Err(unseen) => Step::See(unseen),
         }
-        Step::Wait(None)
     }
 
     /// Records which tasks went and where their replacements are.

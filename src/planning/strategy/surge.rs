@@ -32,6 +32,7 @@ use super::{
     fence::{self, Whose, Written},
     last_note,
     promised::{self, Promised, with_promised},
+    start_wait,
 };
 use crate::planning::{
     bounds::ceiling,
@@ -532,7 +533,10 @@ impl Surge {
             let ending = Some(Ending::OthersChanged(what));
             return Turn::Go(Phase::Chosen { since, victims: BTreeSet::new(), ending });
         }
-        let mut trouble = self.trouble(note, since, service, seen, limits);
+        let mut trouble = match self.trouble(note, since, service, seen, limits) {
+            Ok(trouble) => trouble,
+            Err(unseen) => return Turn::Take(Step::See(unseen)),
+        };
         let counted = service.running_count.saturating_add(service.pending_count);
         if note.steer.is_some() && self.constrained && trouble.is_none() {
             if counted < note.to {
@@ -890,9 +894,9 @@ impl Surge {
         service: &Service,
         seen: &Seen<'_>,
         limits: &Limits,
-    ) -> Option<Ending> {
+    ) -> Result<Option<Ending>, Need> {
         if let Some(stop) = limits.stop {
-            return Some(Ending::Limit(stop));
+            return Ok(Some(Ending::Limit(stop)));
         }
         // A new attribute takes a moment until ECS places by it, and capacity that others leave until it is free: a first failure
         // to place says nothing yet.
@@ -902,11 +906,13 @@ impl Surge {
             && failure.at >= note.at
             && !may_be_early
         {
-            return Some(Ending::Undone(failure.message.clone()));
+            return Ok(Some(Ending::Undone(failure.message.clone())));
         }
-        let timeout = limits.task_timeout;
-        (seen.since(since) >= timeout)
-            .then(|| Ending::Undone(format!("the new tasks were not healthy within {} s", timeout.as_secs())))
+        if seen.tasks.is_some_and(|tasks| tasks.ready.len() >= note.to as usize) {
+            return Ok(None);
+        }
+        let is_over = start_wait::is_over(since, |task| !self.old_tasks.contains(task), seen, limits)?;
+        Ok(is_over.then(|| Ending::Undone(start_wait::told(seen.since(since)))))
     }
 
     /// Until when tasks are protected: as was read now, and else as this run protected them.

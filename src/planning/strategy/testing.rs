@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Action, Limits, Need, Seen, Step, Stop, Stopped, Tasks, promised::Promised};
 use crate::planning::{
     levelling::Tally,
-    model::{Cluster, Service, ServiceEvent, ServiceName, ServiceStatus, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceEvent, ServiceName, ServiceStatus, TaskArn, Timestamp},
     notes::steering_constraint,
     policy::Policy,
     testing::{self, NOW},
@@ -19,6 +19,7 @@ pub(super) struct Shown {
     protections: BTreeMap<TaskArn, Option<Timestamp>>,
     stopped: BTreeMap<TaskArn, Stopped>,
     stopping: Option<BTreeSet<TaskArn>>,
+    freed: BTreeMap<ContainerInstanceArn, BTreeSet<Timestamp>>,
     stale_seconds: Option<i64>,
     slow_seconds: i64,
     promised: Vec<Promised>,
@@ -43,9 +44,11 @@ pub(super) fn ago(seconds: i64) -> Timestamp {
 impl Shown {
     /// A drawing's service `web`, with these words over what the drawing says:
     ///
-    /// `desired= running= pending=` (counts), `unready=1,2` `protected=1` (by anybody, until in an hour) `ends=1` (protected until
-    /// in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone), `stops-still=1` (it drains),
-    /// `stopping=7,8|unseen` (asked to stop by somebody before), `tasks=unseen protections=unseen`,
+    /// `desired= running= pending=` (counts), `unready=1,2` (and nobody says since when they run) `protected=1` (by anybody, until
+    /// in an hour) `ends=1` (protected until in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone),
+    /// `stops-still=1` (it drains),
+    /// `stopping=7,8|unseen` (asked to stop by somebody before), `freed=i-2:SECONDS,SECONDS|unseen` (tasks that were told to
+    /// stop there had stopped so long ago, else nothing was), `tasks=unseen protections=unseen`,
     /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
     /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`, and of others
@@ -53,31 +56,15 @@ impl Shown {
     pub(super) fn new(drawing: &str, words: &str) -> Self {
         let mut cluster = testing::cluster(drawing);
         let name = ServiceName::from("web");
-        let policy = Policy::default();
-        let mut limits = Limits {
-            moves: 50,
-            surge: policy.surge,
-            task_timeout: policy.task_timeout,
-            protect_minutes: 20,
-            stop: None,
-            fits: true,
-            is_last_chance: false,
-            holds_lease: true,
-            steers: false,
-            others_targets: BTreeSet::new(),
-            load_threshold: policy.load_threshold,
-            in_vain: 4,
-            tally: Tally::default(),
-            others_try: false,
-            reviewed: None,
-            is_enabled: true,
-        };
+        let mut limits = unlimited();
         let mut service = cluster.services[&name].clone();
         let (mut sees_tasks, mut sees_protections, mut is_there) = (true, true, true);
         let (mut unready, mut stopped, mut stale_seconds) = (BTreeSet::new(), BTreeMap::new(), None);
         let mut slow_seconds = 0;
         let mut promised = Vec::new();
         let mut stopping = Some(BTreeSet::new());
+        let mut freed: BTreeMap<_, _> =
+            cluster.container_instances.keys().map(|arn| (arn.clone(), BTreeSet::new())).collect();
         let mut protected: BTreeMap<TaskArn, Timestamp> = BTreeMap::new();
         for word in words.split_whitespace() {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -102,6 +89,13 @@ impl Shown {
                     (task, Stopped { is_over: true, code: "ServiceSchedulerInitiated".to_owned(), reason })
                 })),
                 "stopping" => stopping = (value != "unseen").then(|| numbers(value)),
+                "freed" => match value.split_once(':') {
+                    Some((place, seconds)) => {
+                        let stops = seconds.split(',').map(|seconds| ago(seconds.parse().unwrap()));
+                        freed.insert(place.into(), stops.collect());
+                    }
+                    None => freed.clear(),
+                },
                 "tasks" => sees_tasks = false,
                 "protections" => sees_protections = false,
                 "tag" => drop(service.tags.insert("ecs-rebalancer:surge".to_owned(), value.replace('_', " "))),
@@ -118,31 +112,35 @@ impl Shown {
                 "stale" => stale_seconds = Some(i64::from(number())),
                 "slow" => slow_seconds = i64::from(number()),
                 "gone-service" => is_there = false,
-                "stop" => limits.stop = Some(if value == "signal" { Stop::Signal } else { Stop::Deadline }),
-                "moves" => limits.moves = number(),
-                "lease" => limits.holds_lease = false,
-                "enabled" => limits.is_enabled = false,
-                "last-chance" => limits.is_last_chance = true,
-                "steer" => limits.steers = true,
-                "others-target" => drop(limits.others_targets.insert(value.into())),
                 "promised" => {
                     let (name, tasks) = value.split_once(':').unwrap();
                     let (name, tasks) = (name.into(), tasks.parse().unwrap());
                     promised.push(Promised { name, tasks, targets: BTreeSet::new() });
                 }
-                "in-vain" => limits.in_vain = number(),
-                "fits" => limits.fits = false,
-                "others-try" => limits.others_try = true,
-                _ => panic!("{word} says nothing"),
+                _ => limit(&mut limits, key, value),
             }
         }
         cluster.services.insert(name.clone(), service.clone());
         let mut tasks = Tasks::all_ready(&cluster, &name);
         tasks.ready.retain(|task| !unready.contains(task));
+        let late = tasks.all.values_mut().filter(|task| unready.contains(&task.arn));
+        late.for_each(|task| task.started_at = None);
         let of_it = if sees_protections { tasks.all.keys().cloned().collect() } else { BTreeSet::new() };
         let protections = of_it.into_iter().map(|task| (task.clone(), protected.get(&task).copied())).collect();
         let (tasks, service) = (sees_tasks.then_some(tasks), is_there.then_some(service));
-        Self { cluster, service, tasks, protections, stopped, stopping, stale_seconds, slow_seconds, promised, limits }
+        Self {
+            cluster,
+            service,
+            tasks,
+            protections,
+            stopped,
+            stopping,
+            freed,
+            stale_seconds,
+            slow_seconds,
+            promised,
+            limits,
+        }
     }
 
     /// What a strategy is shown.
@@ -156,10 +154,51 @@ impl Shown {
             protections: self.protections.clone(),
             stopped: self.stopped.clone(),
             stopping: self.stopping.clone(),
+            freed: self.freed.clone(),
             fresh_instances: self.cluster.container_instances.keys().cloned().collect(),
             cluster: &self.cluster,
             promised: &self.promised,
         }
+    }
+}
+
+/// What limits a step where a table says nothing of that.
+fn unlimited() -> Limits {
+    let policy = Policy::default();
+    Limits {
+        moves: 50,
+        surge: policy.surge,
+        task_timeout: policy.task_timeout,
+        protect_minutes: 20,
+        stop: None,
+        fits: true,
+        is_last_chance: false,
+        holds_lease: true,
+        steers: false,
+        others_targets: BTreeSet::new(),
+        load_threshold: policy.load_threshold,
+        in_vain: 4,
+        tally: Tally::default(),
+        others_try: false,
+        reviewed: None,
+        is_enabled: true,
+    }
+}
+
+/// Takes over a limit that a table names.
+fn limit(limits: &mut Limits, key: &str, value: &str) {
+    match key {
+        "stop" => limits.stop = Some(if value == "signal" { Stop::Signal } else { Stop::Deadline }),
+        "moves" => limits.moves = value.parse().unwrap(),
+        "lease" => limits.holds_lease = false,
+        "enabled" => limits.is_enabled = false,
+        "last-chance" => limits.is_last_chance = true,
+        "steer" => limits.steers = true,
+        "others-target" => drop(limits.others_targets.insert(value.into())),
+        "in-vain" => limits.in_vain = value.parse().unwrap(),
+        "fits" => limits.fits = false,
+        "others-try" => limits.others_try = true,
+        _ => panic!("{key} says nothing"),
     }
 }
 
@@ -173,6 +212,7 @@ pub(super) fn told(step: &Step) -> String {
         Step::See(Need::Protections(asked)) => format!("see protections {}", tasks(&mut asked.iter())),
         Step::See(Need::Stopped(asked)) => format!("see why {} stopped", tasks(&mut asked.iter())),
         Step::See(Need::Stopping) => "see who is stopping".to_owned(),
+        Step::See(Need::Freed(_)) => "see when others have stopped there".to_owned(),
         Step::See(Need::Instances(_)) => "see instances".to_owned(),
         Step::Wait(None) => "wait".to_owned(),
         Step::Wait(Some(span)) => format!("wait {} s", span.as_secs()),

@@ -85,6 +85,9 @@ fn a_deployment_is_taken_back_where_it_stands_still_and_not_where_it_drains() {
     };
     late("old=1", "", "deploy the old revision");
     late("", "unready=1", "deploy the old revision");
+    // A new task that stands beside one that still stops can't start before.
+    late("old=1", "unready=2 freed=i-1:10", "wait");
+    late("old=1", "unready=2 freed=unseen", "see when others have stopped there");
     // All are new and ready: what is left is the draining of the old ones' connections.
     late("old=8,9", "", "wait");
     late("old=8,9", "tasks=unseen", "see tasks");

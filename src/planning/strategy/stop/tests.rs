@@ -87,6 +87,8 @@ fn the_replacements_are_waited_for_with_patience_for_reads_that_lag() {
     check(REPLACED, "stopped=40 victims=5,6", "", "note last, misses 0");
     check(FOUR, "stopped=40 victims=3,4", "running=2 failed=10", "note last, misses 1");
     check(FOUR, "stopped=300 victims=3,4", "running=2", "note last, misses 1");
+    check(REPLACED, "stopped=300 victims=5,6", "unready=3 freed=i-2:10", "wait");
+    check(REPLACED, "stopped=300 victims=5,6", "unready=3", "note last, misses 0");
     check(FOUR, "stopped=40 victims=3,4", "running=2 stop=signal", "done: the run was told to end (SIGTERM)");
 }
 

@@ -179,6 +179,13 @@ fn what_was_raised_waits_for_healthy_tasks_and_no_longer_than_it_may() {
     // The time is up, a task found no place, or the run is to end: the new ones go, the old ones are protected.
     check(THREE, "raised since=299", &format!("{raised} unready=3"), "wait");
     check(THREE, "raised since=300", &format!("{raised} unready=3"), "protect 1,2");
+    // It stands beside a task that still stops, and can't start before; all are healthy by now; nobody has looked yet.
+    check(THREE, "raised since=300", &format!("{raised} unready=3 freed=i-2:0"), "wait");
+    check(THREE, "raised since=600", &format!("{raised} unready=3 freed=i-2:0"), "protect 1,2");
+    check(THREE, "raised since=600", &raised, "protect 2,3");
+    check(THREE, "raised since=300", &format!("{raised} tasks=unseen"), "see tasks");
+    let unseen = "see when others have stopped there";
+    check(THREE, "raised since=300", &format!("{raised} unready=3 freed=unseen"), unseen);
     check(THREE, "raised", &format!("{raised} unready=3 failed=10"), "protect 1,2");
     check(THREE, "raised", &format!("{raised} unready=3 failed=100"), "wait");
     check(THREE, "raised", &format!("{raised} unready=3 stop=signal"), "protect 1,2");
