@@ -273,7 +273,8 @@ pub const VARIABLES: [Setting; 25] = [
         name: "REBALANCER_TASK_TIMEOUT",
         group: Group::Limits,
         shown: |config| values::duration_text(config.policy.task_timeout),
-        meaning: "how long a replacement may take until it is healthy; then the step is undone",
+        meaning: "how long a replacement may take until it is healthy; then the step is undone. Beside a task that still stops its \
+                  time counts from when that has stopped, for five minutes more at most",
         set: |config, text| {
             config.policy.task_timeout = TASK_TIMEOUT.read(text)?;
             Ok(())
