@@ -5,6 +5,7 @@ mod consolidation;
 mod contract;
 mod done;
 mod estimate;
+mod far;
 mod hints;
 pub mod html;
 mod instances;
@@ -24,6 +25,7 @@ use self::contract::shown;
 pub use self::contract::{
     Action, Estimate, Hint, LeftRaised, MadeMove, Outcome, Place, PlannedMove, ServiceReport, Summary,
 };
+pub use self::far::{FarFromMean, FarInstance};
 pub use self::pictures::{Configured, InstanceReport, Pictures, TasksOfService};
 pub use self::played::{COMPARED, Comparison, Lowest, Moment, Played, PlayedService, WatchedService, compared};
 use crate::{
@@ -87,6 +89,9 @@ pub struct Report {
     pub predicted: Option<Summary>,
     /// What is left.
     pub after: Option<Summary>,
+    /// Which container instances are left far from the mean, and why; none in mode `consolidate`, and where the run did not see what
+    /// it left.
+    pub far_from_mean: Option<FarFromMean>,
     /// Every service, by name.
     pub services: Vec<ServiceReport>,
     /// For people's pictures only: JSON has what the contract lists.
@@ -171,6 +176,7 @@ impl Report {
             before: None,
             predicted: None,
             after: None,
+            far_from_mean: None,
             services: Vec::new(),
             pictures: Pictures { configuration: facts.configuration, ..Pictures::default() },
             plan: Vec::new(),

@@ -346,7 +346,11 @@ impl OneRun<'_> {
         // After a signal nothing is read any more but what must be.
         let Some(after) = self.edge.shutdown.unless_asked(self.read(report)).await else { return Ok(()) };
         match after {
-            Ok(after) => report.looked_again(&after, &measure(&after, policy, self.now())),
+            Ok(mut after) => {
+                let measured = measure(&after, policy, self.now());
+                carry_over(cluster, &mut after);
+                report.looked_again(&after, &measured, policy, self.now());
+            }
             Err(error) => report.fail(&error.context("what was moved is reported, but not what came of it")),
         }
         Ok(())
@@ -662,6 +666,17 @@ impl Leftovers {
     fn is_empty(&self) -> bool {
         self.services.is_empty() && self.instances.is_empty()
     }
+}
+
+/// Takes over what planning read of a cluster beside the measure, and what a later reading did not.
+fn carry_over(cluster: &Cluster, after: &mut Cluster) {
+    for (arn, definition) in &cluster.task_definitions {
+        after.task_definitions.entry(arn.clone()).or_insert_with(|| definition.clone());
+    }
+    for (name, provider) in &cluster.capacity_providers {
+        after.capacity_providers.entry(name.clone()).or_insert_with(|| provider.clone());
+    }
+    after.consolidated_at = after.consolidated_at.or(cluster.consolidated_at);
 }
 
 fn ended_reading() -> String {

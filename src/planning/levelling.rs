@@ -9,6 +9,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+mod far;
 mod field;
 mod mover;
 mod steered;
@@ -22,6 +23,7 @@ use super::{
     policy::{Mode, Percent, Policy},
     relocation::{Relocatable, relocatable},
 };
+pub use far::{FarFromMean, FarInstance, far_from_mean};
 use steered::Search;
 pub use tries::{BestToGo, Levelled, SoFar, Tally, best_to_go, tries, worthwhile_starts};
 

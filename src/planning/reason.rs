@@ -5,13 +5,17 @@
 //!   be read, [`DataKept`] where its tasks keep data;
 //! - [`Fixed`]: why its tasks can't be sent to a container instance of our choice;
 //! - [`LeftAlone`]: why a plan leaves a service alone, [`Outdated`] why a reviewed plan no longer holds;
-//! - [`Kept`]: why a container instance doesn't come free.
+//! - [`Kept`]: why a container instance doesn't come free, [`Unlevelled`] why one stays far from the mean.
 
 mod blocked;
+mod unlevelled;
 
 use std::fmt;
 
-pub use self::blocked::{Blocked, DataKept, Resource, Shortage, TagProblem};
+pub use self::{
+    blocked::{Blocked, DataKept, Resource, Shortage, TagProblem},
+    unlevelled::Unlevelled,
+};
 use super::{
     model::{ContainerInstanceArn, Devices},
     policy::{Percent, Strategy},

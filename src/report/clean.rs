@@ -1,6 +1,6 @@
 //! A report whose texts can be shown: what comes from outside may hold characters that move a terminal's cursor, or turn text round.
 
-use super::{Comparison, Played, Report};
+use super::{Comparison, Place, Played, Report};
 use crate::report::InstanceReport;
 
 /// The same report, each control and each bidirectional character of its texts shown as `\u{..}`.
@@ -27,6 +27,10 @@ pub(super) fn clean(report: &Report) -> Report {
     }
     for hint in &mut report.hints {
         escape(&mut hint.sentence);
+    }
+    for far in report.far_from_mean.iter_mut().flat_map(|far| far.under_half.iter_mut().chain(&mut far.over_twice)) {
+        let Place { ec2_instance_id, container_instance } = &mut far.place;
+        [ec2_instance_id, container_instance, &mut far.reason].into_iter().for_each(escape);
     }
     if let Some(consolidation) = &mut report.consolidation {
         for freed in &mut consolidation.freed {

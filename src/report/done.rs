@@ -10,8 +10,8 @@ use crate::{
     execute::{Finished, Watched},
     planning::{
         imbalance::Measure,
-        model::{Cluster, ContainerInstanceArn},
-        policy::Strategy,
+        model::{Cluster, ContainerInstanceArn, Timestamp},
+        policy::{Policy, Strategy},
         strategy::{Ending, Stop},
     },
 };
@@ -105,8 +105,9 @@ impl Report {
     }
 
     /// Takes over how the cluster is after the run.
-    pub fn looked_again(&mut self, cluster: &Cluster, after: &Measure) {
+    pub fn looked_again(&mut self, cluster: &Cluster, after: &Measure, policy: &Policy, now: Timestamp) {
         self.after = Some(Summary::of(after));
+        self.left_far_from_mean(cluster, after, policy, now);
         self.pictures.after = instances::of(cluster, after);
         let moved: u32 = self.services.iter().map(|service| service.moved).sum();
         let left = after.misplaced_tasks;

@@ -66,12 +66,12 @@ fn most_uneven(measure: &Measure) -> impl Iterator<Item = &ServiceName> {
     uneven.into_iter().map(|(name, _)| name).take(PICTURED)
 }
 
-/// The same once the plan's moves are made, each replacement where it is expected.
-pub(super) fn after(cluster: &Cluster, plan: &Plan) -> Vec<InstanceReport> {
+/// The cluster once the plan's moves are made, each replacement where it is expected.
+pub(super) fn foreseen(cluster: &Cluster, plan: &Plan) -> Cluster {
     let mut foreseen = cluster.clone();
     for (number, (_, a_move)) in plan.moves().enumerate() {
         view::relocate(&mut foreseen, &a_move.task, &a_move.to, number);
     }
     view::start(&mut foreseen, &plan.places);
-    of(&foreseen, &plan.predicted)
+    foreseen
 }

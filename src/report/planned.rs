@@ -29,7 +29,8 @@ impl Report {
     pub fn planned(&mut self, cluster: &Cluster, plan: &Plan, policy: &Policy) {
         self.without_a_match(policy);
         self.predicted = Some(Summary::of(&plan.predicted));
-        self.pictures.predicted = instances::after(cluster, plan);
+        let foreseen = instances::foreseen(cluster, plan);
+        self.pictures.predicted = instances::of(&foreseen, &plan.predicted);
         self.plan = plan
             .moves()
             .map(|(service, a_move)| PlannedMove {
@@ -83,6 +84,10 @@ impl Report {
             self.hints = hints::of(cluster, self.measure.as_ref(), plan, policy, self.began);
         }
         self.consolidation = ConsolidationReport::planned(cluster, plan);
+        if self.dry_run || plan.services.is_empty() {
+            let now = self.began.unwrap_or(Timestamp(0));
+            self.left_far_from_mean(&foreseen, &plan.predicted, policy, now);
+        }
         let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
         let moves = self.plan.len();
         let threshold = policy.threshold;
@@ -151,7 +156,7 @@ impl Report {
     }
 }
 
-fn place(cluster: &Cluster, arn: &ContainerInstanceArn) -> Place {
+pub(super) fn place(cluster: &Cluster, arn: &ContainerInstanceArn) -> Place {
     let instance = cluster.container_instances.get(arn);
     Place {
         ec2_instance_id: instance.map(|instance| instance.ec2_instance_id.clone()).unwrap_or_default(),

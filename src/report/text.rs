@@ -13,7 +13,7 @@ use console::Style;
 
 pub(super) use self::consolidation::{freed_number, then};
 use self::layout::{width, wrapped};
-pub(super) use self::moves::cost;
+pub(super) use self::{moves::cost, services::some};
 use super::{Outcome, Report, Summary, clean, compared, counted};
 use crate::line::iso_8601;
 

@@ -1,11 +1,11 @@
 //! Clusters as people have them, beside the project in `../shared/cases`: each with what its README says is right.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use ecs_rebalancer::{
     config::{Clusters, Config},
     rehearsal::Rehearsal,
-    report::{Outcome, Report, ServiceReport, Summary},
+    report::{InstanceReport, Outcome, Report, ServiceReport, Summary},
 };
 use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
 
@@ -236,8 +236,30 @@ fn forty_services_are_evened_out_by_any_luck() {
         let after = report.after.as_ref().unwrap();
         assert_eq!((report.outcome, &report.errors[..]), (Outcome::Rebalanced, &[][..]), "seed {seed}");
         assert!(after.load_imbalance_percent < 25.0 && after.empty_instances == 0, "seed {seed}: {after:?}");
+        assert_eq!(far_from_mean(&report), far_in_pictures(&report), "seed {seed}");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "seed {seed}");
     }
+}
+
+/// The container instances that the report names as far from the mean, each of which has a reason.
+fn far_from_mean(report: &Report) -> BTreeSet<String> {
+    let far = report.far_from_mean.as_ref().unwrap();
+    let instances = far.under_half.iter().chain(&far.over_twice);
+    let named = instances.map(|it| {
+        assert_eq!(it.reason_code, "below-threshold", "{it:?}");
+        it.place.name().to_owned()
+    });
+    named.collect()
+}
+
+/// Those that the picture shows with less than half or more than twice of what all have on average. There each percent is rounded
+/// up, and no instance of this case is near enough to a bound for that to matter.
+fn far_in_pictures(report: &Report) -> BTreeSet<String> {
+    let instances = &report.pictures.after;
+    let share = |it: &InstanceReport| u64::from(it.reserved_cpu_percent.max(it.reserved_memory_percent));
+    let (all, number) = (instances.iter().map(share).sum::<u64>(), instances.len() as u64);
+    let far = instances.iter().filter(|it| share(it) * number * 2 < all || share(it) * number > all * 2);
+    far.map(|it| it.name.clone()).collect()
 }
 
 #[test]

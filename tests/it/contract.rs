@@ -8,7 +8,7 @@ use ecs_rebalancer::{
     config::VARIABLES,
     planning::{
         policy::Policy,
-        reason::{Blocked, LeftAlone, Outdated, Unmeasured},
+        reason::{Blocked, LeftAlone, Outdated, Unlevelled, Unmeasured},
     },
     rehearsal::Rehearsal,
     report::text,
@@ -53,6 +53,7 @@ fn pages_are_what_the_code_does() {
     check("README.md", "picture", &picture());
     check("docs/src/variables.md", "variables", &variables());
     check("docs/src/reasons.md", "reasons", &reasons());
+    check("docs/src/reasons.md", "instances", &reasons_of_instances());
     let terraform = fs::read_to_string(root().join("schedule.tf")).unwrap();
     check("docs/src/deploying.md", "inputs", &inputs(&terraform));
     check("docs/src/deploying.md", "outputs", &outputs(&terraform));
@@ -168,8 +169,14 @@ fn reasons() -> String {
     let left_alone = blocked.map(|reason| (reason.code(), reason.to_string()));
     let unmeasured =
         Unmeasured::examples().into_iter().map(|reason| (reason.code(), format!("not measured: {reason}")));
-    let rows = left_alone
-        .chain(unmeasured)
-        .map(|(code, sentence)| format!("| `{code}` | {} |\n", sentence.replace('|', "\\|")));
+    table_of_reasons(left_alone.chain(unmeasured))
+}
+
+fn reasons_of_instances() -> String {
+    table_of_reasons(Unlevelled::examples().into_iter().map(|reason| (reason.code(), reason.to_string())))
+}
+
+fn table_of_reasons(reasons: impl Iterator<Item = (&'static str, String)>) -> String {
+    let rows = reasons.map(|(code, sentence)| format!("| `{code}` | {} |\n", sentence.replace('|', "\\|")));
     format!("| code | for example |\n| --- | --- |\n{}", rows.collect::<String>())
 }

@@ -21,6 +21,7 @@ use crate::planning::{
     plan::Move,
     policy::{Percent, Policy},
     provider_parts::ServiceParts,
+    reason::Unlevelled,
     relocation::{Relocatable, relocatable},
     reviewed::Reviewed,
     tasks::Tasks,
@@ -69,7 +70,7 @@ impl Tally {
 
     /// Whether so much more leaves it at one start in vain for two moves, or nearer to that. Where a good landing is as likely as a
     /// bad one, the first few in vain are allowed in any case.
-    fn permits(self, more: Self) -> bool {
+    pub(super) fn permits(self, more: Self) -> bool {
         let after = self.with(more);
         more.pays_for_itself()
             || after.pays_for_itself()
@@ -295,7 +296,7 @@ pub struct BestToGo {
 }
 
 /// A service in hand, whatever would keep it from being taken now.
-fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'a>> {
+pub(super) fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'a>> {
     let mut service_parts = ServiceParts::new(index, service)?;
     let part = service_parts.parts.pop().filter(|_| service_parts.parts.is_empty())?.placements();
     let definition = index.cluster.task_definitions.get(&service_parts.service.task_definition)?;
@@ -304,7 +305,7 @@ fn in_hand<'a>(index: &Index<'a>, service: &ServiceName) -> Option<Relocatable<'
 
 /// What may come of one more task of a service.
 #[derive(Clone, Copy, Debug)]
-struct Prospect {
+pub(super) struct Prospect {
     /// On how many container instances ECS may place it.
     places: usize,
     /// On how many of them it stays, since another task goes.
@@ -332,7 +333,7 @@ impl Prospect {
     }
 
     /// What comes of as many starts as it takes until one lands well.
-    fn of_a_move(&self) -> Tally {
+    pub(super) fn of_a_move(&self) -> Tally {
         Tally { landed: 100, in_vain: self.in_vain_of_a_move(0) }
     }
 
@@ -352,9 +353,9 @@ fn part_of(part: usize, whole: usize) -> u64 {
 }
 
 /// The container instances, and what the tasks on them reserve.
-struct Instances<'a> {
-    field: Field<'a>,
-    occupancy: Occupancy<'a>,
+pub(super) struct Instances<'a> {
+    pub(super) field: Field<'a>,
+    pub(super) occupancy: Occupancy<'a>,
     /// Whether a task may stay on each.
     may_fill: Vec<bool>,
     /// The least that a move has to be worth.
@@ -362,9 +363,9 @@ struct Instances<'a> {
 }
 
 impl<'a> Instances<'a> {
-    fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
+    pub(super) fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
         let field = Field::new(index, load_threshold);
-        let may_fill = field.instances.iter().map(|instance| may_fill(index, instance)).collect();
+        let may_fill = field.instances.iter().map(|instance| not_filled(index, instance).is_none()).collect();
         let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
         Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1) }
     }
@@ -384,7 +385,7 @@ impl<'a> Instances<'a> {
     }
 
     /// What may come of one more task; none where that isn't worth a try.
-    fn prospect(&self, mover: &Mover<'_, 'a>) -> Option<Prospect> {
+    pub(super) fn prospect(&self, mover: &Mover<'_, 'a>) -> Option<Prospect> {
         if mover.moves_left == 0 || mover.movable.is_empty() || self.field.is_even() {
             return None;
         }
@@ -428,11 +429,11 @@ impl<'a> Instances<'a> {
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then.
-    fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
+    pub(super) fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
         self.best_of(mover, &self.origins(mover, to), to)
     }
 
-    fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[usize], to: usize) -> Option<(i128, usize)> {
+    pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[usize], to: usize) -> Option<(i128, usize)> {
         if !self.may_fill[to] {
             return None;
         }
@@ -450,17 +451,20 @@ impl<'a> Instances<'a> {
     }
 }
 
-/// Whether a task may stay on a container instance. Not on one that ECS calls impaired; nor on an empty one that managed scaling
+/// Why no task may stay on a container instance. Not on one that ECS calls impaired; nor on an empty one that managed scaling
 /// would take away: filling it would keep it for ever.
-fn may_fill(index: &Index<'_>, instance: &ContainerInstance) -> bool {
+pub(super) fn not_filled(index: &Index<'_>, instance: &ContainerInstance) -> Option<Unlevelled> {
     if instance.is_impaired {
-        return false;
+        return Some(Unlevelled::Impaired);
     }
-    let Some(name) = instance.capacity_provider.as_deref().filter(|_| index.is_empty(instance)) else { return true };
-    let Some(provider) = index.cluster.capacity_providers.get(name) else { return false };
+    let name = instance.capacity_provider.as_deref().filter(|_| index.is_empty(instance))?;
+    let provider = index.cluster.capacity_providers.get(name);
     let of_it = index.cluster.container_instances.values();
-    let of_it = || of_it.clone().filter(|instance| instance.capacity_provider.as_deref() == Some(name));
-    !provider.managed_scaling || provider.minimum_instances.is_some_and(|minimum| of_it().count() <= minimum as usize)
+    let of_it = || of_it.clone().filter(|instance| instance.capacity_provider.as_deref() == Some(name)).count();
+    let stays = provider.is_some_and(|provider| {
+        !provider.managed_scaling || provider.minimum_instances.is_some_and(|minimum| of_it() <= minimum as usize)
+    });
+    (!stays).then(|| Unlevelled::ManagedScaling(name.to_owned()))
 }
 
 #[cfg(test)]

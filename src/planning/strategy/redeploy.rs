@@ -164,10 +164,11 @@ impl Redeploy {
         }
         // A deployment that makes no progress is taken back, as far as that can be: to the task definition from before.
         if is_changed && !is_taken_back && self.kind == Kind::Revision && limits.holds_lease {
-            let is_stuck = match self.makes_no_progress(since, service, seen, limits) {
-                Err(unseen) if failed.is_none() => return Step::See(unseen),
-                is_stuck => failed.is_some() || is_stuck == Ok(true),
-            };
+            let is_stuck = failed.is_some()
+                || match self.makes_no_progress(since, service, seen, limits) {
+                    Ok(makes_none) => makes_none,
+                    Err(unseen) => return Step::See(unseen),
+                };
             if is_stuck {
                 return Step::Act(Action::Deploy(definition.to_owned()));
             }

@@ -46,10 +46,9 @@ impl Shown {
     ///
     /// `desired= running= pending=` (counts), `unready=1,2` (and nobody says since when they run) `protected=1` (by anybody, until
     /// in an hour) `ends=1` (protected until in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone),
-    /// `stops-still=1` (it drains),
-    /// `stopping=7,8|unseen` (asked to stop by somebody before), `freed=i-2:SECONDS,SECONDS|unseen` (tasks that were told to
-    /// stop there had stopped so long ago, else nothing was), `tasks=unseen protections=unseen`,
-    /// `tag=VALUE` (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
+    /// `stops-still=1` (it drains), `stopping=7,8|unseen` (asked to stop by somebody before), `freed=i-2:SECONDS,SECONDS|unseen`
+    /// (tasks that were told to stop there had stopped so long ago, else nothing was), `tasks=unseen protections=unseen`, `tag=VALUE`
+    /// (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
     /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`, and of others
     /// `others-target=i-2` (another service is steered there) and `promised=SERVICE:TASKS` (so many are asked for, unsteered).

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{EACH, afterwards, counted, grouped, scrolled, section};
-use crate::report::{InstanceReport, Report};
+use crate::report::{FarFromMean, InstanceReport, Report};
 
 /// The degrees of fullness, beside empty: an upper bound in percent, and its name.
 const DEGREES: [(u32, &str); 5] =
@@ -43,6 +43,9 @@ pub(super) fn render(report: &Report) -> Markup {
                     (scrolled(&format!("Container instances of {zone}"), &table(&instances, after, false)))
                 }
             }
+        }
+        @for (side, told) in report.far_from_mean.iter().flat_map(FarFromMean::lines) {
+            p { "Instances " b { (side) } ": " (told) "." }
         }
     };
     section("instances", "How full the container instances are", &content)

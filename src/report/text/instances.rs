@@ -6,7 +6,7 @@ use super::{
     layout::{pad, width, wrapped},
     percent,
 };
-use crate::report::{InstanceReport, Report, Summary, container_instances};
+use crate::report::{FarFromMean, InstanceReport, Report, Summary, container_instances};
 
 /// More than this many bars are no picture any more.
 const BARS: usize = 24;
@@ -40,7 +40,10 @@ pub(super) fn render(report: &Report, summary: &Summary, paint: &Paint) -> Strin
     let later = Some(after).filter(is_told).or(Some(predicted).filter(is_told));
     let states: Vec<State<'_>> = [("found", &*report.pictures.found)].into_iter().chain(later).collect();
     let fits = states.iter().all(|(_, instances)| instances.len() <= BARS);
-    wrapped("", &head, paint) + &if fits { each(&states, paint) } else { by_fullness(&states, paint) }
+    let picture = if fits { each(&states, paint) } else { by_fullness(&states, paint) };
+    let far = report.far_from_mean.iter().flat_map(FarFromMean::lines);
+    let far: String = far.map(|(side, told)| wrapped("  ", &format!("{side}: {told}"), paint)).collect();
+    wrapped("", &head, paint) + &picture + &far
 }
 
 /// As wide as the bars of so many columns can be behind what a line begins with.

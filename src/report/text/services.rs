@@ -97,9 +97,9 @@ fn row(service: &ServiceReport, report: &Report) -> Row {
 }
 
 /// The first few names.
-pub(super) fn some(names: &[&str]) -> String {
+pub(crate) fn some<T: AsRef<str>>(names: &[T]) -> String {
     const SHOWN: usize = 5;
-    let mut text = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
