@@ -264,7 +264,7 @@ async fn level_on(
             *so_far.moved.entry(done.name.clone()).or_default() += done.record.moves.len();
         }
         let before = Spent::on(finished);
-        so_far.tally = Tally::new(before.moved, before.in_vain, 0);
+        so_far.tally = Tally::new(before.moved, before.in_vain, 0).after(cluster.unspent_moves);
         let planned = level_again(cluster, bounds.policy, bounds.clock.now(), before.starts(), &so_far);
         let queue =
             planned.iter().filter_map(|service| ServiceInHand::planned(service, cluster, finished, bounds)).collect();

@@ -235,6 +235,11 @@ impl Report {
         self.error(told);
     }
 
+    /// How many tasks were moved.
+    pub fn moved(&self) -> u32 {
+        self.services.iter().map(|service| service.moved).sum()
+    }
+
     /// Services with misplaced tasks, or with tasks in the way of a consolidation, that were left alone.
     pub fn left_alone(&self) -> u32 {
         let is_left_alone = |service: &&ServiceReport| {

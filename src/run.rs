@@ -252,12 +252,23 @@ impl OneRun<'_> {
     /// Acts, with the lease, on what was seen.
     async fn act_under(&self, lease: &Held, looked: &mut Looked, report: &mut Report) -> Result<()> {
         if self.config.policy.mode == Mode::Consolidate && !looked.planned.services.is_empty() {
-            let note = ModeNote { consolidated_at: self.now() };
+            let note = ModeNote::Consolidated(self.now());
             if let Err(failure) = lease.note_mode(self.target, note).await {
                 report.warn(vec![format!("{failure}; a run in mode spread may undo what is packed now")]);
             }
         }
-        Box::pin(self.act(looked, report)).await
+        let acted = Box::pin(self.act(looked, report)).await;
+        let has_tried = report.moved() > 0 || report.starts_in_vain > 0;
+        if let Some(unspent_moves) = looked.cluster.unspent_moves
+            && has_tried
+            && !self.edge.shutdown.is_asked()
+        {
+            let note = ModeNote::Levelled { at: self.now(), unspent_moves };
+            if let Err(failure) = lease.note_mode(self.target, note).await {
+                report.warn(vec![format!("{failure}; the next run doesn't know how many moves this one made")]);
+            }
+        }
+        acted
     }
 
     /// Gives the lease back, whatever became of the work.
@@ -338,6 +349,8 @@ impl OneRun<'_> {
         self.planned(cluster, planned, report);
         let finished = execute::execute(self.target, cluster, planned, &bounds).await;
         report.did(&finished);
+        let (moved, in_vain) = (report.moved(), report.starts_in_vain);
+        cluster.unspent_moves = cluster.unspent_moves.map(|earlier| levelling::unspent_moves(earlier, moved, in_vain));
         self.edge.progress.done();
         report.watched(&watched.borrow());
         if finished.is_empty() {
@@ -529,7 +542,13 @@ impl OneRun<'_> {
             }
         };
         match ModeNote::of(&tags, self.now()) {
-            Ok(note) => cluster.consolidated_at = note.map(|note| note.consolidated_at),
+            Ok(note) => {
+                cluster.consolidated_at = match note {
+                    Some(ModeNote::Consolidated(at)) => Some(at),
+                    Some(ModeNote::Levelled { .. }) | None => None,
+                };
+                cluster.unspent_moves = Some(levelling::still_unspent(note, self.now()));
+            }
             Err(impossible) => report.warn(vec![format!(
                 "the cluster's tag {MODE_TAG} is no note of a run: {impossible}; it is ignored, take it off"
             )]),
@@ -597,7 +616,7 @@ impl OneRun<'_> {
 
     async fn publish(&self, found: &Measure, report: &Report) -> Result<()> {
         let done = Done {
-            tasks_moved: report.services.iter().map(|service| service.moved).sum(),
+            tasks_moved: report.moved(),
             services_rebalanced: count(report.services.iter().filter(|service| service.moved > 0).count()),
             services_skipped: report.left_alone(),
             failures: count(report.errors.len()) + u32::from(report.differs_unexplained),
@@ -676,7 +695,8 @@ fn carry_over(cluster: &Cluster, after: &mut Cluster) {
     for (name, provider) in &cluster.capacity_providers {
         after.capacity_providers.entry(name.clone()).or_insert_with(|| provider.clone());
     }
-    after.consolidated_at = after.consolidated_at.or(cluster.consolidated_at);
+    after.consolidated_at = cluster.consolidated_at;
+    after.unspent_moves = cluster.unspent_moves;
 }
 
 fn ended_reading() -> String {

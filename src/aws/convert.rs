@@ -32,6 +32,7 @@ pub(super) fn cluster(
         task_definitions: BTreeMap::new(),
         unread_definitions: BTreeSet::new(),
         consolidated_at: None,
+        unspent_moves: None,
         capacity_providers: BTreeMap::new(),
     };
     for task in tasks {

@@ -307,7 +307,7 @@ impl ServiceInHand {
             others_targets: board.targets_of_others(&self.name),
             load_threshold: bounds.policy.load_threshold,
             in_vain: board.may_be_in_vain(shared.before),
-            tally: board.tally(shared.before),
+            tally: board.tally(shared.before).after(shared.cluster.borrow().unspent_moves),
             others_try: board.others_try(&self.name),
             reviewed: bounds.policy.reviewed.clone(),
             is_enabled: settings.is_some_and(|settings| settings.enabled),

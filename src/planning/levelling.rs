@@ -18,6 +18,7 @@ mod tries;
 use super::{
     imbalance::Measure,
     model::{Cluster, ServiceName, Timestamp},
+    notes::{MOST_UNSPENT_MOVES, ModeNote, milliseconds},
     placement::Index,
     plan::Move,
     policy::{Mode, Percent, Policy},
@@ -38,6 +39,9 @@ pub const FEWEST_IN_VAIN: u32 = 4;
 /// And more, one for so many that are moved.
 pub const MOVES_FOR_ONE_IN_VAIN: u32 = 2;
 
+/// What earlier runs have earned is forgotten so long after the last of them: the cluster may be another by then.
+const EARNED_LASTS: Duration = Duration::from_hours(7 * 24);
+
 /// So long after a run in mode `consolidate` nothing is levelled: by turns, each would undo what the other did.
 const AFTER_CONSOLIDATION: Duration = Duration::from_hours(24);
 
@@ -45,6 +49,26 @@ const AFTER_CONSOLIDATION: Duration = Duration::from_hours(24);
 pub fn waits_until(cluster: &Cluster, now: Timestamp) -> Option<Timestamp> {
     let until = cluster.consolidated_at?.0.saturating_add(i64::try_from(AFTER_CONSOLIDATION.as_millis()).unwrap_or(0));
     (until > now.0).then_some(Timestamp(until))
+}
+
+/// What a run leaves to later ones, beside what earlier runs left to it: moves against which no start in vain has been set yet.
+///
+/// A run may start one task in vain for two moves. Near its threshold a cluster has few sure tries left, and a run with usual limits
+/// makes few moves: by itself it would earn no less sure try, and the load would stay where it is. An example: 40 moves and 12 starts
+/// in vain leave 16 moves, so the next run may make a less sure try, of which 8 starts in vain are to be expected, at once.
+pub fn unspent_moves(earlier: u32, moved: u32, in_vain: u32) -> u32 {
+    let earned = earlier.saturating_add(moved);
+    earned.saturating_sub(in_vain.saturating_mul(MOVES_FOR_ONE_IN_VAIN)).min(MOST_UNSPENT_MOVES)
+}
+
+/// So many of them count still.
+pub fn still_unspent(note: Option<ModeNote>, now: Timestamp) -> u32 {
+    match note {
+        Some(ModeNote::Levelled { at, unspent_moves }) if now.milliseconds_since(at) < milliseconds(EARNED_LASTS) => {
+            unspent_moves
+        }
+        _ => 0,
+    }
 }
 
 /// The capacity providers whose empty container instances levelling may fill or not: it must be known what they do with these.

@@ -116,6 +116,8 @@ pub struct Cluster {
     pub unread_definitions: BTreeSet<TaskDefinitionArn>,
     /// When a run last packed tasks, as far as that is known; only a run that levels reads it.
     pub consolidated_at: Option<Timestamp>,
+    /// Moves of earlier runs against which no start in vain has been set yet; only a run that levels reads how many.
+    pub unspent_moves: Option<u32>,
     /// The capacity providers that container instances name, by name; only a run that consolidates reads all of them, and one
     /// that levels those of empty instances.
     pub capacity_providers: BTreeMap<String, CapacityProvider>,

@@ -37,6 +37,9 @@ pub const SPARED_TASKS: usize = 19;
 /// A note of a surge younger than this may be finished even if not all of its tasks were started.
 const A_DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
 
+/// More moves than this are not remembered: see [`unspent_moves`](super::levelling::unspent_moves).
+pub const MOST_UNSPENT_MOVES: u32 = 500;
+
 /// Why a tag's value can't be a note that a run wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Impossible {
@@ -231,11 +234,18 @@ impl fmt::Display for LastNote {
     }
 }
 
-/// Which mode moved a cluster's tasks last, and when. Only `consolidate` is noted: what it packed, levelling would undo.
+/// Which mode moved a cluster's tasks last, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModeNote {
-    /// When a run in mode `consolidate` last began to move tasks.
-    pub consolidated_at: Timestamp,
+pub enum ModeNote {
+    /// Mode `consolidate`, when it last began to move tasks: what it packed, levelling would undo.
+    Consolidated(Timestamp),
+    /// Mode `spread`, when it last levelled the load.
+    Levelled {
+        /// When.
+        at: Timestamp,
+        /// Moves against which no start in vain has been set yet: see [`unspent_moves`](super::levelling::unspent_moves).
+        unspent_moves: u32,
+    },
 }
 
 impl ModeNote {
@@ -247,22 +257,35 @@ impl ModeNote {
         let Some(value) = tags.get(MODE_TAG) else { return Ok(None) };
         let impossible = |why| Impossible { value: value.clone(), why };
         let note = Self::parse(value).ok_or_else(|| impossible("it is not in the words of a note"))?;
-        if note.consolidated_at.milliseconds_since(now) > milliseconds(CLOCKS_APART) {
+        let (Self::Consolidated(at) | Self::Levelled { at, .. }) = note;
+        if at.milliseconds_since(now) > milliseconds(CLOCKS_APART) {
             return Err(impossible("its time has not come yet"));
+        }
+        if matches!(note, Self::Levelled { unspent_moves, .. } if unspent_moves > MOST_UNSPENT_MOVES) {
+            return Err(impossible("no run leaves so many moves unspent"));
         }
         Ok(Some(note))
     }
 
     fn parse(value: &str) -> Option<Self> {
         let words = words(value)?;
-        (words.get("mode") == Some(&"consolidate")).then_some(())?;
-        Some(Self { consolidated_at: seconds(words.get("at")?)? })
+        let at = seconds(words.get("at")?)?;
+        match *words.get("mode")? {
+            "consolidate" => Some(Self::Consolidated(at)),
+            "spread" => Some(Self::Levelled { at, unspent_moves: words.get("unspent")?.parse().ok()? }),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for ModeNote {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "mode=consolidate at={}", self.consolidated_at.0 / 1000)
+        match self {
+            Self::Consolidated(at) => write!(formatter, "mode=consolidate at={}", at.0 / 1000),
+            Self::Levelled { at, unspent_moves } => {
+                write!(formatter, "mode=spread at={} unspent={unspent_moves}", at.0 / 1000)
+            }
+        }
     }
 }
 
@@ -436,6 +459,26 @@ mod tests {
         assert_eq!(last.to_string(), "at=1764000000 misses=2");
         assert_eq!(LastNote::parse("at=1764000000 misses=2"), Some(last));
         assert_eq!(LastNote::parse("someone else's"), None);
+    }
+
+    #[test]
+    fn a_mode_s_note_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let read = |value: &str| ModeNote::of(&[(MODE_TAG.to_owned(), value.to_owned())].into(), NOW);
+        for note in [ModeNote::Consolidated(NOW), ModeNote::Levelled { at: NOW, unspent_moves: MOST_UNSPENT_MOVES }] {
+            assert_eq!(read(&note.to_string()), Ok(Some(note)));
+        }
+        assert_eq!(ModeNote::of(&BTreeMap::new(), NOW), Ok(None));
+        for (value, why) in [
+            ("mode=spread at=1800000000", "words of a note"),
+            ("mode=spread at=1800000000 unspent=-1", "words of a note"),
+            ("mode=spread at=1800000000 unspent=501", "so many moves"),
+            ("mode=consolidate at=1800000301", "not come yet"),
+            ("mode=sideways at=1800000000", "words of a note"),
+            ("somebody else's", "words of a note"),
+        ] {
+            let told = read(value).unwrap_err().to_string();
+            assert!(told.contains(why) && told.contains(value), "{told}");
+        }
     }
 
     #[test]

@@ -210,7 +210,8 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
     let moved = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
     let spent = u32::try_from(spent).unwrap_or(u32::MAX);
-    let so_far = SoFar { moved, tally: Tally::new(spent, 0, 0), given_up: BTreeSet::new() };
+    let so_far =
+        SoFar { moved, tally: Tally::new(spent, 0, 0).after(foreseen.unspent_moves), given_up: BTreeSet::new() };
     try_to_level(foreseen, policy, now, spent, &so_far)
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn cluster(drawing: &str) -> Cluster {
         task_definitions: BTreeMap::new(),
         unread_definitions: BTreeSet::new(),
         consolidated_at: None,
+        unspent_moves: None,
         capacity_providers: BTreeMap::new(),
     };
     let nothing = Settings::new();

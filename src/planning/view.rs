@@ -32,6 +32,7 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
         task_definitions: BTreeMap::new(),
         unread_definitions: cluster.unread_definitions.clone(),
         consolidated_at: None,
+        unspent_moves: None,
         capacity_providers: BTreeMap::new(),
         container_instances: BTreeMap::new(),
     };

@@ -109,7 +109,7 @@ impl Report {
         self.after = Some(Summary::of(after));
         self.left_far_from_mean(cluster, after, policy, now);
         self.pictures.after = instances::of(cluster, after);
-        let moved: u32 = self.services.iter().map(|service| service.moved).sum();
+        let moved = self.moved();
         let left = after.misplaced_tasks;
         let predicted = self.predicted.as_ref().map_or(left, |predicted| predicted.misplaced_tasks);
         if left > predicted && !self.is_explained {

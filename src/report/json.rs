@@ -101,7 +101,7 @@ fn summary(report: &Report, origin: Origin<'_>) -> String {
         "predicted": figures(&report.predicted),
         "after": figures(&report.after),
         "planned_moves": report.plan.len(),
-        "moved": report.services.iter().map(|service| service.moved).sum::<u32>(),
+        "moved": report.moved(),
         "services_moved": report.services.iter().filter(|service| service.moved > 0).count(),
         "services_left_alone": report.left_alone(),
         "left_raised": report.left_raised.len(),

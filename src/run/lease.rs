@@ -123,7 +123,7 @@ pub(super) async fn take(
 }
 
 impl Held {
-    /// Notes on the cluster that tasks are packed.
+    /// Notes on the cluster which mode moved tasks.
     ///
     /// # Errors
     /// When the cluster can't be tagged.

@@ -11,7 +11,7 @@ use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
 
 use crate::{
     snapshot,
-    support::{config, in_simulated_time, leftovers, moved, options, rehearse, spread_of},
+    support::{config, in_simulated_time, leftovers, options, rehearse, spread_of},
 };
 
 /// A case's cluster; none where the folder is absent, which is said.
@@ -345,7 +345,7 @@ fn constraints_that_take_effect_late_end_the_steering() {
     let told = "ECS placed a task elsewhere than the placement constraint asks, so this run steers no more";
     assert!(report.errors.iter().any(|error| error.contains(told)), "{:?}", report.errors);
     // What landed where it was meant by chance stays; those on the way then are undone, and none is begun after.
-    let moved = moved(&report);
+    let moved = report.moved();
     let most = moved + config("").policy.parallel;
     assert!(rehearsal.simulator().timeline().tasks_started() <= most, "{report:#?}");
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());

@@ -8,7 +8,7 @@ use ecs_rebalancer::{
 };
 
 use crate::support::{
-    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
+    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
     steerable_behaviours,
 };
 
@@ -29,7 +29,7 @@ fn whole_instances_come_free_with_one_restart_a_task_and_each_zone_keeps_its_tas
     let (report, rehearsal) = rehearse(HALF_EMPTY, SETTINGS, options(0, &[], &[]));
     assert_eq!(report.outcome, Outcome::Rebalanced, "{report:#?}");
     assert_eq!(freed(&report), "i-2 i-3", "{report:#?}");
-    assert_eq!(moved(&report), 3, "{report:#?}");
+    assert_eq!(report.moved(), 3, "{report:#?}");
     let figures =
         |summary: &Summary| (summary.empty_instances, summary.misplaced_tasks, summary.load_imbalance_percent.round());
     assert_eq!(report.after.as_ref().map(figures), report.predicted.as_ref().map(figures), "what was predicted came");

@@ -11,8 +11,7 @@ use ecs_rebalancer::{
 use crate::{
     snapshot::folder,
     support::{
-        CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
-        steerable_behaviours,
+        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
     },
 };
 
@@ -27,7 +26,7 @@ fn idle_instances_get_tasks_until_the_threshold_is_met_with_one_restart_each() {
     let (before, after) = (report.before.as_ref().unwrap(), report.after.as_ref().unwrap());
     assert!(before.load_imbalance_percent > 66.0 && after.load_imbalance_percent < 25.0, "{after:?}");
     assert_eq!(Some(after), report.predicted.as_ref(), "what was predicted came");
-    assert_eq!((moved(&report), after.misplaced_tasks), (2, 0), "{report:#?}");
+    assert_eq!((report.moved(), after.misplaced_tasks), (2, 0), "{report:#?}");
     let simulator = rehearsal.simulator();
     assert_eq!((simulator.timeline().tasks_started(), simulator.timeline().tasks_stopped()), (2, 2));
     for (name, history) in simulator.timeline().services() {
@@ -43,7 +42,7 @@ fn below_the_threshold_or_where_it_is_turned_off_instances_are_left_as_they_are(
         ["LOAD_THRESHOLD=100", "LOAD_THRESHOLD=70", "STEER=true LOAD_THRESHOLD=70", "STEER=true STRATEGY=stop"]
     {
         let (report, _) = rehearse(ONE_FULL, settings, options(0, &[], &[]));
-        assert_eq!((report.outcome, moved(&report)), (Outcome::Balanced, 0), "{settings}: {report:#?}");
+        assert_eq!((report.outcome, report.moved()), (Outcome::Balanced, 0), "{settings}: {report:#?}");
     }
 }
 
@@ -64,7 +63,7 @@ fn reviewed(name: &str, before: &str, after: &str) -> (u32, Vec<String>, Vec<Str
     let (report, rehearsal) = run(after, &Config { plan: Some(file), ..settings }.ready().unwrap());
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
     let places = ["s0", "s1", "s2"].map(|service| format!("{service} {}", spread_of(&rehearsal, service)));
-    (moved(&report), report.warnings, places.to_vec())
+    (report.moved(), report.warnings, places.to_vec())
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn idle_instances_get_tasks_by_ecs_s_own_choice() {
                 let what = format!("{ties} {run}: {:?} {:?}", report.after, report.services);
                 assert!(report.errors.is_empty(), "{:?} {what}", report.errors);
                 assert!(
-                    report.starts_in_vain <= 4.max(moved(&report) / 2),
+                    report.starts_in_vain <= 4.max(report.moved() / 2),
                     "{} in vain: {what}",
                     report.starts_in_vain
                 );
@@ -186,12 +185,12 @@ fn where_ecs_chooses_badly_it_is_seen_and_given_up() {
         let rehearsal = Rehearsal::new(&snapshot(drawing), options(1, &["ties=fullest"], &[])).unwrap();
         let report = rehearsal.run(&config("LOAD_THRESHOLD=10"), CLUSTER, "run-1").await;
         let what = format!("{:?} {:?}", report.services, report.after);
-        assert_eq!((report.outcome, moved(&report), report.starts_in_vain), (Outcome::Unchanged, 0, 2), "{what}");
+        assert_eq!((report.outcome, report.moved(), report.starts_in_vain), (Outcome::Unchanged, 0, 2), "{what}");
         assert_eq!(report.errors, Vec::<String>::new());
         assert_eq!(spread_of(&rehearsal, "s0"), "i-1=1");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
         let again = rehearsal.run(&config("LOAD_THRESHOLD=10"), CLUSTER, "run-2").await;
-        assert_eq!((again.starts_in_vain, moved(&again)), (0, 0), "it is tried again at once: {:?}", again.services);
+        assert_eq!((again.starts_in_vain, again.moved()), (0, 0), "it is tried again at once: {:?}", again.services);
     });
 }
 
@@ -240,11 +239,11 @@ fn a_second_run_after_levelling_starts_nothing() {
         let settings = config("MAX_MOVES=100 MAX_SERVICES=100 COOLDOWN=0 DEADLINE=2h LOAD_THRESHOLD=50");
         let first = rehearsal.run(&settings, CLUSTER, "run-1").await;
         let after = first.after.as_ref().unwrap();
-        assert!(moved(&first) > 0 && after.load_imbalance_percent < 50.0, "{after:?}");
+        assert!(first.moved() > 0 && after.load_imbalance_percent < 50.0, "{after:?}");
         tokio::time::sleep(Duration::from_mins(10)).await;
         let started = rehearsal.simulator().timeline().tasks_started();
         let second = rehearsal.run(&settings, CLUSTER, "run-2").await;
-        assert_eq!(moved(&second), 0, "{:?}", second.services);
+        assert_eq!(second.moved(), 0, "{:?}", second.services);
         assert_eq!(rehearsal.simulator().timeline().tasks_started(), started);
     });
 }
@@ -255,10 +254,10 @@ fn within_a_day_after_packing_nothing_is_levelled() {
         let drawing = "a i-1 s0 s1\na i-2 s2\na i-3\nservice s0 desired=1\nservice s1 desired=1\nservice s2 desired=1";
         let rehearsal = Rehearsal::new(&snapshot(drawing), options(3, &[], &[])).unwrap();
         let packed = rehearsal.run(&config("MODE=consolidate STEER=true"), CLUSTER, "run-1").await;
-        assert!(moved(&packed) > 0, "{packed:#?}");
+        assert!(packed.moved() > 0, "{packed:#?}");
         let settings = config("COOLDOWN=0");
         let report = rehearsal.run(&settings, CLUSTER, "run-2").await;
-        assert_eq!(moved(&report), 0, "{:?}", report.services);
+        assert_eq!(report.moved(), 0, "{:?}", report.services);
         assert!(
             report.warnings.iter().any(|it| it.contains("a run in mode consolidate packed tasks less than a day ago")),
             "{:?}",
@@ -266,6 +265,30 @@ fn within_a_day_after_packing_nothing_is_levelled() {
         );
         tokio::time::sleep(Duration::from_hours(25)).await;
         let report = rehearsal.run(&settings, CLUSTER, "run-3").await;
-        assert!(moved(&report) > 0, "{:?}", report.services);
+        assert!(report.moved() > 0, "{:?}", report.services);
+    });
+}
+
+#[test]
+fn what_a_run_has_earned_is_left_to_the_next() {
+    in_simulated_time(async {
+        let drawing = "a i-1 s0 s1 s2 s3 s4 s5\na i-2\na i-3\nservice s0 desired=1\nservice s1 desired=1\n\
+                       service s2 desired=1\nservice s3 desired=1\nservice s4 desired=1\nservice s5 desired=1";
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(1, &[], &[])).unwrap();
+        let mut unspent = 0;
+        for run in ["run-1", "run-2"] {
+            let report = rehearsal.run(&config("MAX_MOVES=1"), CLUSTER, run).await;
+            assert_eq!((report.moved(), &report.warnings[..]), (1, &[][..]), "{report:#?}");
+            unspent += 1 - 2 * report.starts_in_vain;
+            let tag = rehearsal.simulator().cluster_tags()["ecs-rebalancer:mode"].clone();
+            assert!(tag.starts_with("mode=spread at=") && tag.ends_with(&format!(" unspent={unspent}")), "{tag}");
+            tokio::time::sleep(Duration::from_hours(1)).await;
+        }
+        // What nobody can have written is told, and stays.
+        assert!(rehearsal.simulator().set_cluster_tag("ecs-rebalancer:mode", Some("mode=spread at=0 unspent=9999")));
+        let report = rehearsal.run(&config("MAX_MOVES=1"), CLUSTER, "run-3").await;
+        assert_eq!(report.moved(), 1, "{report:#?}");
+        assert!(report.warnings.iter().any(|it| it.contains("no run leaves so many moves unspent")), "{report:#?}");
+        assert_eq!(rehearsal.simulator().cluster_tags()["ecs-rebalancer:mode"], "mode=spread at=0 unspent=9999");
     });
 }

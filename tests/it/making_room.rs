@@ -12,8 +12,7 @@ use ecs_simulator::Options;
 use crate::{
     snapshot::folder,
     support::{
-        CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot, spread_of,
-        steerable_behaviours,
+        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
     },
 };
 
@@ -38,7 +37,7 @@ fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
     let what = format!("{drawing}\n{settings} {options:?}");
     let (report, rehearsal) = rehearse(drawing, &format!("STEER=true {settings}"), options);
     assert_eq!(report.outcome, Outcome::Rebalanced, "{what}\n{report:#?}");
-    assert_eq!((moved(&report), report.plan.len()), (moves, moves as usize), "{what}\n{report:#?}");
+    assert_eq!((report.moved(), report.plan.len()), (moves, moves as usize), "{what}\n{report:#?}");
     assert_eq!(web(&report).action, Action::MakeRoom, "{what}");
     assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{what}");
     assert!(report.outcome_reason.ends_with("; made capacity for web: 1 task started"), "{}", report.outcome_reason);
@@ -92,7 +91,7 @@ fn without_steering_or_where_nobody_may_move_it_is_left_with_its_reason() {
         [("", "needs-steering"), (excluded, "no-room-to-make"), ("STEER=true EXCLUDE=web", "not-included")]
     {
         let (report, rehearsal) = rehearse(ONE_MOVE, settings, options(0, &[], &[]));
-        assert_eq!((web(&report).reason_code, moved(&report)), (code, 0), "{settings}: {report:#?}");
+        assert_eq!((web(&report).reason_code, report.moved()), (code, 0), "{settings}: {report:#?}");
         assert_eq!(rehearsal.simulator().requests().get("ecs:UpdateService"), None, "{settings}");
         let shown = text::render(&report, false);
         assert_eq!(shown.contains("1 of its tasks fits"), code != "not-included", "{settings}\n{shown}");
@@ -112,7 +111,7 @@ fn a_dry_run_says_what_it_would_move_and_a_reviewed_plan_is_followed() {
         let with_plan = Config { plan: Some(file), ..config("STEER=true") }.ready().unwrap();
         let report = rehearsal.run(&with_plan, CLUSTER, "run-2").await;
         assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{report:#?}");
-        assert_eq!((moved(&report), &report.warnings), (moves, &Vec::new()), "{report:#?}");
+        assert_eq!((report.moved(), &report.warnings), (moves, &Vec::new()), "{report:#?}");
     });
 }
 
@@ -125,7 +124,7 @@ fn to_consolidate_too_room_is_made_first() {
         let rehearsal = Rehearsal::new(&snapshot(&drawing), options(0, &[], &[])).unwrap();
         let report = rehearsal.run(&config(settings), CLUSTER, "run-1").await;
         assert_eq!(web(&report).reason, "capacity was made: 1 task started", "{report:#?}");
-        assert_eq!((moved(&report), report.consolidation.is_none()), (1, true), "{report:#?}");
+        assert_eq!((report.moved(), report.consolidation.is_none()), (1, true), "{report:#?}");
         text::render(&report, false);
         let report = rehearsal.run(&config(settings), CLUSTER, "run-2").await;
         assert!(report.consolidation.is_some(), "{report:#?}");
@@ -193,7 +192,7 @@ fn a_task_that_does_not_start_though_it_has_room_is_an_error() {
         rehearse(ONE_MOVE, "STEER=true TASK_TIMEOUT=2m", options(0, &[], &[&fault]))
     };
     let runs = (1..300).map(broken_from);
-    let (report, rehearsal) = runs.into_iter().find(|(report, _)| moved(report) == 1).unwrap();
+    let (report, rehearsal) = runs.into_iter().find(|(report, _)| report.moved() == 1).unwrap();
     assert_eq!(report.outcome, Outcome::Failed, "{report:#?}");
     let expected = "web: capacity was made, but 1 of its tasks was not seen to start: ";
     assert!(report.errors[0].starts_with(expected), "{:?}", report.errors);

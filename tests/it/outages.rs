@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecs_rebalancer::{rehearsal::Rehearsal, report::Outcome};
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, moved, options, rehearse, snapshot};
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot};
 
 /// A strategy or a mode, on the smallest cluster that shows it.
 struct Case {
@@ -97,9 +97,9 @@ fn play(case: &Case, trouble: &str, from: u64, seconds: u64) {
         if case.has_moves && !case.settings.contains("redeploy") {
             // `big` starts by itself once it has a place.
             let own = u32::from(case.drawing.contains("big"));
-            let told = moved(&report) + report.starts_in_vain;
+            let told = report.moved() + report.starts_in_vain;
             assert!((told..=told + own).contains(&started), "{started} were started, {told} are told: {what}");
-            assert!(stopped >= moved(&report), "{stopped} were stopped: {what}");
+            assert!(stopped >= report.moved(), "{stopped} were stopped: {what}");
         }
     });
 }

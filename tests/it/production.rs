@@ -11,7 +11,7 @@ use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot, timeline::
 
 use crate::{
     book::{check, shown},
-    support::{in_simulated_time, leftovers, moved, options},
+    support::{in_simulated_time, leftovers, options},
 };
 
 fn snapshot() -> Option<Snapshot> {
@@ -163,7 +163,7 @@ fn where_the_time_of_a_rebalancing_goes_is_shown() {
     let Some((report, rehearsal)) = run(&lifted, options(0, &[], &[])) else { return };
     let simulator = rehearsal.simulator();
     let (_, history) = simulator.timeline().services().iter().max_by_key(|(_, history)| history.started).unwrap();
-    let moved = moved(&report);
+    let moved = report.moved();
     let requests: u64 = report.api_calls.values().sum();
     let text = format!(
         "{moved} tasks moved by {requests} requests in {:.0} s; {} requests were throttled\n\n{}",
@@ -299,7 +299,7 @@ fn its_machines_are_evened_out_once_it_is_spread() {
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         assert_eq!(after.misplaced_tasks, 0);
         assert!(after.load_imbalance_percent < 26.0, "{after:?}");
-        let moved = moved(&report);
+        let moved = report.moved();
         assert!(moved as usize <= report.plan.len(), "{moved}");
         println!("{moved} moved: {after:?}");
     }
@@ -335,8 +335,8 @@ fn its_idle_instances_are_put_to_work_without_steering() {
     });
 }
 
-/// What the schedule does to it: hourly runs with the limits that hold by default, until a day goes by in which nothing moves. The
-/// load ends somewhat above the threshold. Played only with the whole fleet's other rehearsals.
+/// What the schedule does to it: hourly runs with the limits that hold by default, until the load is under the threshold. Near it
+/// less sure tries are needed, which the moves of earlier runs earn. Played only with the whole fleet's other rehearsals.
 #[test]
 fn its_idle_instances_are_put_to_work_by_hourly_runs_with_usual_limits() {
     let Some(snapshot) = snapshot().filter(|_| plays_all()) else { return };
@@ -346,7 +346,7 @@ fn its_idle_instances_are_put_to_work_by_hourly_runs_with_usual_limits() {
         let after = loop {
             let report = rehearsal.run(&config(&[]), "production", &format!("run-{runs}")).await;
             assert_eq!(report.errors, Vec::<String>::new(), "run {runs}");
-            let of_it = moved(&report);
+            let of_it = report.moved();
             runs += 1;
             quiet = if of_it == 0 { quiet + 1 } else { 0 };
             moves += of_it;
@@ -359,7 +359,7 @@ fn its_idle_instances_are_put_to_work_by_hourly_runs_with_usual_limits() {
         };
         let last = runs - quiet;
         println!("{last} hourly runs, then {quiet} quiet ones: {after:?}, {moves} moved, {in_vain} in vain");
-        assert!(after.load_imbalance_percent <= 27.5 && after.empty_instances <= 200, "{after:?}");
+        assert!(after.load_imbalance_percent <= 25.0 && after.empty_instances <= 180, "{after:?}");
         assert!(in_vain <= moves / 2, "{moves} moved, {in_vain} in vain");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
     });
@@ -372,7 +372,7 @@ fn check_levelling(settings: &[(&str, &str)], seed: u64, ties: &str, most: f64) 
     let behaviour = format!("ties={ties}");
     let Some((report, rehearsal)) = run(settings, options(seed, &[&behaviour], &[])) else { return };
     let after = report.after.as_ref().unwrap();
-    let moved = moved(&report);
+    let moved = report.moved();
     let what = format!(
         "{ties} {seed}: load imbalance {} %, {} empty, {moved} moved, {} in vain, {} s",
         after.load_imbalance_percent, after.empty_instances, report.starts_in_vain, report.duration_seconds

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ecs_rebalancer::rehearsal::Rehearsal;
 use ecs_simulator::Simulator;
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, moved, options, snapshot, spread_of};
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of};
 
 /// What has become of two tasks on one of three instances, where this happens 15 s after the run's begin.
 fn after(what: fn(&mut Simulator, &str) -> bool) -> (u32, String, u32) {
@@ -22,7 +22,7 @@ fn after(what: fn(&mut Simulator, &str) -> bool) -> (u32, String, u32) {
         let (report, ()) = tokio::join!(rehearsal.run(&settings, CLUSTER, "run-1"), happens);
         assert_eq!(report.errors, Vec::<String>::new());
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
-        let moved = moved(&report);
+        let moved = report.moved();
         let started = rehearsal.simulator().timeline().tasks_started();
         (moved, spread_of(&rehearsal, "web"), started)
     })

@@ -96,7 +96,7 @@ fn after_a_run_each_provider_s_share_is_as_base_and_weight_give_it() {
         let before = report.before.as_ref().unwrap().misplaced_tasks;
         let after = report.after.as_ref().map_or(before, |after| after.misplaced_tasks);
         assert!(after <= before, "{after} misplaced after {before}, {what}");
-        moved += report.services.iter().map(|service| service.moved).sum::<u32>();
+        moved += report.moved();
         cured += before - after;
     }
     println!("{cured} misplaced tasks cured by {moved} moves");

@@ -2,7 +2,7 @@
 
 use ecs_rebalancer::report::{Outcome, Report};
 
-use crate::support::{leftovers, moved, options, rehearse, spread_of};
+use crate::support::{leftovers, options, rehearse, spread_of};
 
 struct Case {
     drawing: &'static str,
@@ -76,7 +76,7 @@ fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
             let own = if drawing.contains("azrebalancing") { *restarts } else { 0 };
             assert!((*restarts..=restarts + own).contains(&history.started), "{what}");
             assert_eq!(history.started, history.stopped, "{what}");
-            let moved = moved(&report);
+            let moved = report.moved();
             assert!((restarts - own..=*restarts).contains(&moved), "{what}");
             assert_eq!(report.after.as_ref().unwrap().misplaced_tasks, 0, "{what}");
             assert!(history.lowest_healthy >= simulator.service("web").unwrap().desired_count, "{what}");

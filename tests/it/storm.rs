@@ -11,7 +11,7 @@ use ecs_simulator::behaviour::SWITCHES;
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, moved, options, snapshot};
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot};
 
 /// What a developer waits for; CI plays more.
 const SEEDS: u64 = 200;
@@ -142,7 +142,7 @@ fn play(seed: u64) {
             first.await
         };
         assert!(report.duration_seconds <= 600.0 + LAST_CALLS_SECONDS, "took {} s\n{what}", report.duration_seconds);
-        let moved = moved(&report);
+        let moved = report.moved();
         assert!(moved <= 20, "{moved} moved\n{what}");
         check_floor(&rehearsal, &case, &desired, &what);
         rehearsal.simulator().calm();

@@ -18,11 +18,6 @@ use ecs_simulator::{
 /// The name of every drawn cluster.
 pub(crate) const CLUSTER: &str = "test";
 
-/// How many tasks a run has moved.
-pub(crate) fn moved(report: &Report) -> u32 {
-    report.services.iter().map(|service| service.moved).sum()
-}
-
 /// Settings of the environment, `NAME=VALUE` with blanks between, without the prefix.
 pub(crate) fn config(settings: &str) -> Config {
     let ours = settings.split_whitespace().map(|word| {

@@ -120,6 +120,8 @@ struct Chances<'a> {
     have_movable: BTreeSet<&'a ContainerInstanceArn>,
     /// The services of whose tasks nobody knows how large they are, since their definitions were not read.
     unread: BTreeSet<&'a ServiceName>,
+    /// What earlier runs have left to the next one.
+    unspent_moves: Option<u32>,
     /// Those with tasks of such services.
     have_unread: BTreeSet<&'a ContainerInstanceArn>,
 }
@@ -132,7 +134,7 @@ impl<'a> Chances<'a> {
         idle: &[(&'a ContainerInstance, u32)],
         full: &[(&'a ContainerInstance, u32)],
     ) -> Self {
-        let mut chances = Self::default();
+        let mut chances = Self { unspent_moves: index.cluster.unspent_moves, ..Self::default() };
         let mut movable: Vec<Relocatable<'a>> = Vec::new();
         for service in index.cluster.services.values() {
             match one_relocatable(index, service, policy, now) {
@@ -172,8 +174,9 @@ impl<'a> Chances<'a> {
     ) {
         let (field, occupancy) = (&instances.field, &instances.occupancy);
         let number = |instance: &ContainerInstance| occupancy.instance(&instance.arn);
+        let tally = Tally::default().after(self.unspent_moves);
         let may_come = |to: usize| mover.may_be_on(field, to) && mover.has_room_on(occupancy, to);
-        let is_worth_a_try = instances.prospect(mover).is_some_and(|it| Tally::default().permits(it.of_a_move()));
+        let is_worth_a_try = instances.prospect(mover).is_some_and(|it| tally.permits(it.of_a_move()));
         let places = if is_worth_a_try { mover.next_places(field, occupancy) } else { Vec::new() };
         let is_settled = |chances: &BTreeMap<&ContainerInstanceArn, bool>, arn| {
             chances.get(arn).is_some_and(|is_likely| *is_likely || !is_worth_a_try)

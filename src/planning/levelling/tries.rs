@@ -58,6 +58,8 @@ pub struct Levelled {
 pub struct Tally {
     landed: u64,
     in_vain: u64,
+    /// Moves of earlier runs against which no start in vain has been set.
+    unspent: u64,
 }
 
 impl Tally {
@@ -65,10 +67,17 @@ impl Tally {
     /// what is usual.
     pub fn new(landed: u32, in_vain: u32, under_way: u32) -> Self {
         let [landed, in_vain, under_way] = [landed, in_vain, under_way].map(u64::from);
-        Self { landed: landed * 100 + under_way * USUAL_LANDED, in_vain: in_vain * 100 + under_way * USUAL_IN_VAIN }
+        let (landed, in_vain) = (landed * 100 + under_way * USUAL_LANDED, in_vain * 100 + under_way * USUAL_IN_VAIN);
+        Self { landed, in_vain, unspent: 0 }
     }
 
-    /// Whether so much more leaves it at one start in vain for two moves, or nearer to that. Where a good landing is as likely as a
+    /// The same where earlier runs have left so many moves against which no start in vain has been set.
+    #[must_use]
+    pub fn after(self, unspent_moves: Option<u32>) -> Self {
+        Self { unspent: u64::from(unspent_moves.unwrap_or(0)) * 100, ..self }
+    }
+
+    /// Whether so much more leaves it at one start in vain for two moves, those that earlier runs left included. Where a good landing is as likely as a
     /// bad one, the first few in vain are allowed in any case.
     pub(super) fn permits(self, more: Self) -> bool {
         let after = self.with(more);
@@ -79,11 +88,11 @@ impl Tally {
 
     /// Whether there are two moves for one start in vain, or more.
     fn pays_for_itself(self) -> bool {
-        self.in_vain * u64::from(MOVES_FOR_ONE_IN_VAIN) <= self.landed
+        self.in_vain * u64::from(MOVES_FOR_ONE_IN_VAIN) <= self.landed + self.unspent
     }
 
     fn with(self, more: Self) -> Self {
-        Self { landed: self.landed + more.landed, in_vain: self.in_vain + more.in_vain }
+        Self { landed: self.landed + more.landed, in_vain: self.in_vain + more.in_vain, ..self }
     }
 }
 
@@ -329,12 +338,12 @@ impl Prospect {
     /// What comes of one start, each place being as likely as any other.
     fn of_a_start(&self) -> Tally {
         let landed = part_of(self.good, self.places);
-        Tally { landed, in_vain: 100 - landed }
+        Tally { landed, in_vain: 100 - landed, unspent: 0 }
     }
 
     /// What comes of as many starts as it takes until one lands well.
     pub(super) fn of_a_move(&self) -> Tally {
-        Tally { landed: 100, in_vain: self.in_vain_of_a_move(0) }
+        Tally { landed: 100, in_vain: self.in_vain_of_a_move(0), unspent: 0 }
     }
 
     /// How many are started in vain, in hundredths, until one lands well, with so many more places where landing is no good.
@@ -530,6 +539,11 @@ mod tests {
         // Two starts in vain are to be expected until one lands well: that leaves one for two moves, and then no more.
         assert_eq!([planned(0, 0, &[]), planned(3, 0, &[]), planned(3, 1, &[]), planned(5, 1, &[])], [0, 1, 0, 1]);
         assert_eq!(planned(5, 1, &["web"]), 0, "what was given up is not planned again");
+        let after = |unspent| {
+            let so_far = SoFar { tally: Tally::default().after(unspent), ..SoFar::default() };
+            tries(&cluster(&third), &Policy::default(), NOW, &so_far).len()
+        };
+        assert_eq!([None, Some(2), Some(3)].map(after), [0, 0, 1], "what earlier runs earned counts as well");
     }
 
     #[test]

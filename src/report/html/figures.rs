@@ -75,7 +75,7 @@ pub(super) fn render(report: &Report) -> Markup {
 /// What was moved, and in a rehearsal what was restarted for it.
 fn moved(report: &Report) -> Option<(String, Option<String>)> {
     report.after.as_ref()?;
-    let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+    let moved = report.moved();
     let restarted = report
         .rehearsal
         .as_ref()
