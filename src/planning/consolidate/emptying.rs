@@ -18,6 +18,8 @@ pub(super) struct Emptying<'f, 'a> {
     is_open: Vec<bool>,
     /// What is left. What leaves is not given back.
     holdings: Vec<Holding<'a>>,
+    /// What these have free, side by side: most looks are at sites that lack one resource.
+    free: Vec<Capacity>,
     /// The open sites of each zone, by how much each has free: the fullest come first.
     by_free: Vec<Vec<(u64, usize)>>,
     /// Tasks that are to come, in no order.
@@ -70,6 +72,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
             problem,
             is_open,
             holdings: problem.holdings.clone(),
+            free: problem.holdings.iter().map(Holding::free).collect(),
             by_free: vec![Vec::new(); problem.zones],
             guests: vec![Vec::new(); problem.sites.len()],
             target: vec![None; problem.items.len()],
@@ -264,7 +267,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
     }
 
     fn check_headroom(&self, site: usize) -> Result<(), Kept> {
-        if self.open_sites().nth(1).is_none() {
+        if self.by_free.iter().map(Vec::len).sum::<usize>() < 2 {
             return Err(Kept::NoRoom);
         }
         let (registered, stays) = (registered(self.problem.sites[site].instance), self.stays_on(site));
@@ -323,7 +326,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// Enters a site among the open ones by what it has free now, or takes it out.
     fn list(&mut self, site: usize, is_open: bool) {
-        let key = (self.problem.volume(&self.holdings[site].free()), site);
+        let key = (self.problem.volume(&self.free[site]), site);
         let list = &mut self.by_free[self.problem.sites[site].zone];
         match list.binary_search(&key) {
             Ok(place) if !is_open => drop(list.remove(place)),
@@ -334,11 +337,12 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// A task comes to a site, or goes again.
     fn change(&mut self, site: usize, demand: &Demand<'_>, comes: bool) {
-        let before = self.problem.volume(&self.holdings[site].free());
+        let before = self.free[site];
         self.holdings[site].change(demand, comes);
-        let after = self.problem.volume(&self.holdings[site].free());
+        self.free[site] = self.holdings[site].free();
         if self.is_open[site] {
-            relist(&mut self.by_free[self.problem.sites[site].zone], (before, site), (after, site));
+            let [before, after] = [before, self.free[site]].map(|free| (self.problem.volume(&free), site));
+            relist(&mut self.by_free[self.problem.sites[site].zone], before, after);
         }
     }
 
@@ -364,11 +368,12 @@ impl<'f, 'a> Emptying<'f, 'a> {
         }
         let zone = problem.movers[*mover].stays_in_zone.then(|| problem.sites[*home].zone);
         let wished = problem.wished.as_ref().map(|wished| wished.get(&item).copied());
-        let mut looks = 0;
+        let (mut looks, free) = (0, &self.free[..]);
         // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
         let best = self.fullest(zone, &demand.reserves, |site| {
             looks += 1;
-            site != not
+            free[site].holds(&demand.reserves)
+                && site != not
                 && wished.is_none_or(|wished| wished == Some(site))
                 && self.holdings[site].free_after(demand).is_some_and(|left| self.keeps_room(site, &left))
                 && self.admits(site, *mover)
@@ -456,7 +461,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
             let class = self.problem.sites[site].class;
             Some(site) != not
                 && largest.admitted.get(class).is_some_and(|is_admitted| *is_admitted)
-                && self.holdings[site].free().holds(&largest.size)
+                && self.free[site].holds(&largest.size)
         })
     }
 }
