@@ -9,7 +9,7 @@ use crate::planning::{
 };
 
 /// How much an evenness of CPU and one of memory count beside each other.
-pub(super) type Weights = [i128; 2];
+pub(super) type Weights = [i64; 2];
 
 /// All that is reserved, in the unit in which worth is counted.
 const WHOLE: i128 = 1 << 40;
@@ -53,11 +53,18 @@ pub(super) struct Field<'a> {
     pub(super) class_of: Vec<Option<usize>>,
     /// What each holds beyond its share, CPU and memory; below nothing where it holds less.
     beyond: Vec<[i128; 2]>,
+    /// The same in the unit in which worth is counted; nothing where it holds less.
+    surplus: Vec<Parts>,
+    /// By how much each excess has to shrink, in that unit.
+    needs: Parts,
     resources: [Resource; 2],
     factors: [i128; 2],
     /// The numbers of all instances, the emptiest first.
     pub(super) by_emptiness: BTreeSet<(i128, usize)>,
 }
+
+/// Of CPU and of memory, a part of all that is reserved, in the unit in which worth is counted.
+pub(super) type Parts = [i64; 2];
 
 /// How the excesses shrink; grow, where less than nothing.
 pub(super) type Change = [i128; 2];
@@ -87,7 +94,10 @@ impl<'a> Field<'a> {
         }
         let class_of = instances.iter().map(|instance| index.class_of(&instance.arn)).collect();
         let factors = resources.map(|resource| resource.worth());
-        let mut field = Self { instances, class_of, beyond, resources, factors, by_emptiness: BTreeSet::new() };
+        let surplus = beyond.iter().map(|beyond| parts(*beyond, factors)).collect();
+        let needs = parts(resources.map(|resource| resource.needs()), factors);
+        let by_emptiness = BTreeSet::new();
+        let mut field = Self { instances, class_of, beyond, surplus, needs, resources, factors, by_emptiness };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field
     }
@@ -103,7 +113,7 @@ impl<'a> Field<'a> {
 
     /// By how much it is above the threshold, both resources together; nothing where it is under it.
     pub(super) fn above(&self) -> i128 {
-        self.resources.iter().zip(self.factors).map(|(resource, factor)| scaled(resource.needs(), factor, 1)).sum()
+        self.resources.iter().zip(self.factors).map(|(resource, factor)| scaled(resource.needs(), factor)).sum()
     }
 
     /// How the excesses shrink when a task of that size leaves, or comes.
@@ -121,18 +131,33 @@ impl<'a> Field<'a> {
     /// How much CPU and memory count beside each other, so much together: that counts more which is farther above its threshold,
     /// so that both come under it at about the same time.
     pub(super) fn weights(&self, together: i128) -> Weights {
-        let needs = [0, 1].map(|kind| scaled(self.resources[kind].needs(), self.factors[kind], 1));
+        let needs = [0, 1].map(|kind| scaled(self.resources[kind].needs(), self.factors[kind]));
         let squares = needs.map(|need| need * need);
         let all = squares[0] + squares[1];
-        if all == 0 { [together / 2; 2] } else { squares.map(|square| together * square / all) }
+        let weights = if all == 0 { [together / 2; 2] } else { squares.map(|square| together * square / all) };
+        weights.map(|weight| i64::try_from(weight).unwrap_or(i64::MAX))
     }
 
     /// What a change is worth: the part of all reservations that it evens out, as far as that is needed still.
     pub(super) fn worth(&self, change: Change, weights: Weights) -> i128 {
         let of = |kind: usize| {
             let needs = self.resources[kind].needs();
-            if needs == 0 { 0 } else { scaled(change[kind].min(needs), self.factors[kind], weights[kind]) }
+            if needs == 0 { 0 } else { scaled(change[kind].min(needs), self.factors[kind]) * i128::from(weights[kind]) }
         };
+        of(0) + of(1)
+    }
+
+    /// What of all that is reserved a task of that size has.
+    pub(super) fn parts(&self, size: &Capacity) -> Parts {
+        let amounts = [0, 1].map(|kind| i128::from(RESOURCES[kind](size)) * self.resources[kind].registered);
+        parts(amounts, self.factors)
+    }
+
+    /// What it is worth that a task of which these are the parts leaves: see [`Field::change`] and [`Field::worth`]. An excess
+    /// shrinks by no more than the task has and the instance holds beyond its share.
+    pub(super) fn worth_of_leaving(&self, number: usize, task: Parts, weights: Weights) -> i64 {
+        let surplus = self.surplus[number];
+        let of = |kind: usize| task[kind].min(surplus[kind]).min(self.needs[kind]) * weights[kind];
         of(0) + of(1)
     }
 
@@ -158,7 +183,7 @@ impl<'a> Field<'a> {
     }
 
     fn imbalance(&self, resources: &[Resource; 2]) -> i128 {
-        scaled(resources[0].excess, self.factors[0], 1).max(scaled(resources[1].excess, self.factors[1], 1))
+        scaled(resources[0].excess, self.factors[0]).max(scaled(resources[1].excess, self.factors[1]))
     }
 
     /// Moves a task.
@@ -171,14 +196,16 @@ impl<'a> Field<'a> {
                 self.beyond[number][kind] += if comes { moved } else { -moved };
                 self.resources[kind].excess -= change[kind];
             }
+            self.surplus[number] = parts(self.beyond[number], self.factors);
             self.by_emptiness.insert((self.fullness(number), number));
         }
+        self.needs = parts(self.resources.map(|resource| resource.needs()), self.factors);
     }
 
     /// What an instance holds beyond its share, of the resource of which that is more.
     pub(super) fn fullness(&self, number: usize) -> i128 {
         let [cpu, memory] = self.beyond[number];
-        scaled(cpu, self.factors[0], 1).max(scaled(memory, self.factors[1], 1))
+        scaled(cpu, self.factors[0]).max(scaled(memory, self.factors[1]))
     }
 
     /// The fewest moves that could bring both excesses under their limits, if each of these changes were open, and none made
@@ -199,6 +226,11 @@ impl<'a> Field<'a> {
     }
 }
 
-fn scaled(amount: i128, factor: i128, weight: i128) -> i128 {
-    ((amount * factor) >> SHIFT) * weight
+/// What is above nothing of two amounts, as parts of all that is reserved.
+fn parts(amounts: [i128; 2], factors: [i128; 2]) -> Parts {
+    [0, 1].map(|kind| i64::try_from(scaled(amounts[kind].max(0), factors[kind])).unwrap_or(i64::MAX))
+}
+
+fn scaled(amount: i128, factor: i128) -> i128 {
+    (amount * factor) >> SHIFT
 }

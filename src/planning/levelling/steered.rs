@@ -21,9 +21,9 @@ use crate::planning::{
 
 /// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights
 /// from memory alone, nearly, to CPU alone, nearly, are tried; then those on both sides of the best, at shorter and shorter steps.
-const LEANINGS: [i128; 5] = [64, 32, 96, 16, 112];
-const STEPS: [i128; 3] = [8, 4, 2];
-const MOST_WEIGHT: i128 = 64;
+const LEANINGS: [i64; 5] = [64, 32, 96, 16, 112];
+const STEPS: [i64; 3] = [8, 4, 2];
+const MOST_WEIGHT: i64 = 64;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
 const WORTHWHILE_PART: i128 = 4;
 /// So many instances with room are looked at for one task, from the emptiest on, unless one is found that it makes no fuller
@@ -114,7 +114,7 @@ impl<'b, 'a> Search<'b, 'a> {
     /// Makes the moves of the best plan that is found.
     pub(super) fn find_moves(&mut self) {
         let fewest = self.fewest();
-        let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT) / WORTHWHILE_PART;
+        let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT.into()) / WORTHWHILE_PART;
         let declining = self.best_of_all_weights(worthwhile, fewest);
         if self.cost() > (0, 0) && !self.field.is_even() && self.made.len() < self.most_moves {
             // What is worth next to nothing is worth it where it brings the cluster under the threshold.
@@ -218,7 +218,7 @@ impl<'b, 'a> Search<'b, 'a> {
     fn best_of_all_weights(&mut self, least: i128, fewest: usize) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
         let (mut best, mut best_moves) = (None, Vec::new());
-        let mut attempt = |search: &mut Self, leaning: i128| {
+        let mut attempt = |search: &mut Self, leaning: i64| {
             if let Some(((0, moves), best)) = best
                 && moves <= fewest
             {
@@ -305,14 +305,15 @@ impl<'b, 'a> Search<'b, 'a> {
     /// One after another the move that is worth the most.
     fn fill(&mut self, manner: &Manner) {
         let tasks = self.movers.iter().map(|mover| mover.movable.len()).sum();
-        let mut queue: Vec<(i128, Reverse<(usize, usize)>)> = Vec::with_capacity(tasks);
+        let mut queue: Vec<(i64, Reverse<(usize, usize)>)> = Vec::with_capacity(tasks);
         self.left.clear();
         for (number, mover) in self.movers.iter_mut().enumerate() {
             // What was taken back since may have made room.
             mover.first_takers.clear();
+            let parts = self.field.parts(&mover.size);
             for from in mover.movable.keys() {
                 self.looks = self.looks.saturating_sub(1);
-                let worth = self.field.worth(self.field.change(*from, &mover.size, false), manner.weights);
+                let worth = self.field.worth_of_leaving(*from, parts, manner.weights);
                 if worth > 0 {
                     queue.push((manner.blurred(worth, number, *from), Reverse((number, *from))));
                 }
@@ -332,7 +333,7 @@ impl<'b, 'a> Search<'b, 'a> {
                 continue;
             }
             // What others moved since may have made it worth less: then another may come first. It never makes it worth more.
-            let worth = manner.blurred(best.worth, number, from);
+            let worth = manner.blurred(i64::try_from(best.worth).unwrap_or(i64::MIN), number, from);
             if queue.peek().is_some_and(|(next, _)| worth < *next) {
                 queue.push((worth, Reverse((number, from))));
                 continue;
@@ -442,18 +443,18 @@ impl<'b, 'a> Search<'b, 'a> {
 }
 
 /// From memory alone, at nothing, to CPU alone.
-fn weights(leaning: i128) -> Weights {
+fn weights(leaning: i64) -> Weights {
     [leaning.min(MOST_WEIGHT), (2 * MOST_WEIGHT - leaning).min(MOST_WEIGHT)]
 }
 
 impl Manner {
     /// From a half to one and a half of the worth, always the same for the same task in one plan.
-    fn blurred(&self, worth: i128, mover: usize, from: usize) -> i128 {
+    fn blurred(&self, worth: i64, mover: usize, from: usize) -> i64 {
         if self.blur == 0 {
             return worth;
         }
         let mut chance = Chance(self.blur ^ ((mover as u64) << 32 | from as u64));
-        worth * (512 + i128::from(chance.next() % 1024)) / 1024
+        worth.saturating_mul(512 + i64::try_from(chance.next() % 1024).unwrap_or_default()) / 1024
     }
 }
 
