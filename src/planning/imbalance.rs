@@ -277,7 +277,7 @@ fn stuck(
     }
     // Over several providers a part's own arrangement says nothing about the whole.
     let parts = if shared_out.is_some() { &[] } else { parts };
-    for part in parts {
+    for part in parts.iter().filter(|_| protected > 0) {
         let kept = kept_misplaced(index, service, part, zones_stay).min(rest);
         if kept > 0 {
             *stuck.entry(Blocked::Protected(protected)).or_default() += kept;

@@ -309,6 +309,8 @@ pub struct Index<'a> {
     most_remaining: Vec<Capacity>,
     /// Usable instances whose agent can't protect tasks from scale-in.
     old_agents: Vec<&'a ContainerInstance>,
+    /// Whether any task has, or may get, a network interface of its instance's.
+    takes_interfaces: bool,
     /// What daemons take, by instance that has one.
     daemons: BTreeMap<&'a ContainerInstanceArn, Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
@@ -452,6 +454,7 @@ impl<'a> Index<'a> {
             usable.filter_map(|instance| Some((instance.attribute(SUBNET)?, instance.availability_zone()))).collect();
         Self {
             cluster,
+            takes_interfaces: takes_interfaces || cluster.tasks.values().any(|task| task.takes_network_interface),
             tasks_by_service,
             tasks_by_instance,
             class_of,
@@ -557,6 +560,9 @@ impl<'a> Index<'a> {
 
     /// How many network interfaces tasks have on an instance.
     pub fn interfaces_on(&self, instance: &ContainerInstanceArn) -> u32 {
+        if !self.takes_interfaces {
+            return 0;
+        }
         let takes = |task: &&&Task| {
             Demand::of_task(task, self.cluster.task_definitions.get(&task.task_definition)).takes_interface
         };
