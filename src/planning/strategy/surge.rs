@@ -9,12 +9,20 @@
 //! - A request that was not answered may take effect later. Until it can't any more, the note stays and the service is looked at.
 //! - A failed look changes nothing: the service is looked at again. Only where the run's time is over without a fresh look, the
 //!   last one, at most a minute old, is ground for taking the constraint off and for a scale-in that was ready.
+//!
+//! Every change to a count, a constraint, an attribute or a protection is made in this file. The modules below decide what it is
+//! to be: `round` how many tasks are started and where, `replacements` how long they are waited for, `victims` who goes; and
+//! `answers` remembers what came of each change.
 
+mod answers;
 mod goal;
 mod recovery;
 mod relocations;
+mod replacements;
+mod round;
 #[cfg(test)]
 mod tests;
+mod victims;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,26 +35,20 @@ use self::{
     relocations::Relocations,
 };
 use super::{
-    Action, CONSISTENCY, Distrust, Done, Ending, Failure, FailureKind, LANDS_WITHIN, Limits, Need, OLDEST_LOOK,
-    REFUSALS, Record, SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
+    Action, CONSISTENCY, Distrust, Done, Ending, Failure, LANDS_WITHIN, Limits, Need, OLDEST_LOOK, Record,
+    SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
     fence::{self, Whose, Written},
     last_note,
-    promised::{self, Promised, with_promised},
-    start_wait,
+    promised::{Promised, with_promised},
 };
 use crate::planning::{
-    bounds::ceiling,
-    levelling::BestToGo,
     model::{
         Cluster, ContainerInstanceArn, ContainerInstanceStatus, Service, ServiceName, ServiceStatus, Task, TaskArn,
-        TaskStatus, Timestamp,
+        Timestamp,
     },
     moves::Move,
-    notes::{SPARED_TASKS, SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
-    plan::PATIENCE,
-    several, spread,
-    steering::{self, NextRound, Targets, Way},
-    view,
+    notes::{SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
+    spread,
 };
 
 /// How long after a scale-in its victims may still be listed, before that is given up on.
@@ -217,11 +219,6 @@ impl Surge {
         }
     }
 
-    /// The tasks that this run didn't protect for sure: whether anybody did must be read.
-    fn not_ours<'a>(&'a self, tasks: &'a Tasks) -> impl Iterator<Item = &'a TaskArn> {
-        tasks.all.keys().filter(|task| !matches!(self.ours.get(*task), Some(Some(_))))
-    }
-
     fn turn(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
         match &self.phase {
             Phase::Between => self.begin(service, seen, limits),
@@ -287,208 +284,6 @@ impl Surge {
         }
     }
 
-    /// Begins a round, or ends it all.
-    fn begin(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
-        self.proposed = None;
-        let end = |ending| Turn::Go(Phase::Clearing(ending));
-        if self.is_taken_off {
-            return end(Ending::OthersChanged(taken_off()));
-        }
-        if let Some(stop) = limits.stop {
-            return end(Ending::Limit(stop));
-        }
-        if !limits.fits {
-            return end(Ending::Limit(Stop::Deadline));
-        }
-        if !limits.is_enabled {
-            return end(Ending::OptedOut);
-        }
-        if let Some(what) = change_by_others(service) {
-            return end(Ending::OthersChanged(what));
-        }
-        // A request of the round before that was not answered must not take effect in this one.
-        if self.is_unsettled(seen) {
-            return Turn::Take(Step::Wait(None));
-        }
-        if let Some(relocations) = self.goal.moves()
-            && relocations.wait_for_others(seen.cluster, &limits.others_targets)
-        {
-            return Turn::Take(Step::Wait(None));
-        }
-        let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
-        let crowded = with_promised(seen.cluster, seen.promised);
-        let misplaced = self.left(&crowded, &service.name);
-        if misplaced == 0 {
-            return end(self.goal.reached());
-        }
-        if self.goal.level().is_some_and(Level::is_given_up) {
-            return end(Ending::LandedBadly);
-        }
-        if self.goal.level().is_some() && limits.in_vain == 0 {
-            // Tries of others that are under way may land well, and then more may be tried.
-            let waits = limits.others_try;
-            return if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::Limit(Stop::InVain)) };
-        }
-        if self.goal.level().is_none() && misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
-            return end(Ending::NoHelp { misplaced });
-        }
-        if limits.moves == 0 {
-            return end(Ending::Limit(Stop::Moves));
-        }
-        if let Some(unread) = seen.unread(self.not_ours(tasks)) {
-            return Turn::Take(Step::See(unread));
-        }
-        if !self.knows_leaving {
-            let Some(stopping) = &seen.stopping else { return Turn::Take(Step::See(Need::Stopping)) };
-            self.record.leaving.extend(stopping.iter().cloned());
-            self.knows_leaving = true;
-        }
-        let leaving: BTreeSet<TaskArn> =
-            self.record.leaving.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
-        if !leaving.is_empty() {
-            return Turn::Take(Step::See(Need::Stopped(leaving)));
-        }
-        match self.next_round(&crowded, service, tasks, seen, limits, misplaced) {
-            Ok((note, targets)) => {
-                let to_look_at: BTreeSet<ContainerInstanceArn> =
-                    targets.difference(&seen.fresh_instances).cloned().collect();
-                if !to_look_at.is_empty() {
-                    return Turn::Take(Step::See(Need::Instances(to_look_at)));
-                }
-                self.proposed = Some((note.clone(), targets));
-                Turn::Take(Step::Act(Action::Note(note)))
-            }
-            Err(turn) => turn,
-        }
-    }
-
-    /// How many tasks a round starts, and where they are steered to; or why there is none.
-    fn next_round(
-        &self,
-        crowded: &Cluster,
-        service: &Service,
-        tasks: &Tasks,
-        seen: &Seen<'_>,
-        limits: &Limits,
-        misplaced: u32,
-    ) -> Result<(SurgeNote, BTreeSet<ContainerInstanceArn>), Turn> {
-        let end = |ending| Turn::Go(Phase::Clearing(ending));
-        let protections = self.protections(seen);
-        let spared: BTreeSet<TaskArn> =
-            protections.keys().filter(|task| !self.ours.contains_key(*task)).cloned().collect();
-        if spared.len() > SPARED_TASKS {
-            let why = format!("{} tasks are protected by the application, too many to note", spared.len());
-            return Err(end(Ending::Undone(why)));
-        }
-        let barred = self.barred(crowded, limits, service, tasks, &spared);
-        let is_stopping = |task: &&TaskArn| seen.stopped.get(*task).is_none_or(|it| !it.is_over);
-        let stopping = self.record.leaving.iter().filter(is_stopping).count();
-        let above = ceiling(service).saturating_sub(count(tasks.all.len())).saturating_sub(count(stopping));
-        if above == 0 {
-            // What goes still counts for maximumPercent.
-            let waits = stopping > 0;
-            return Err(if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::NoHelp { misplaced }) });
-        }
-        let surge = limits.surge.of_at_least_one(service.desired_count);
-        let most =
-            several::at_once(service, &several::tasks_of(crowded, &service.name), surge).min(limits.moves).min(above);
-        // What the last round did not cure, ECS chose otherwise than foreseen: now it is left no choice.
-        let is_careful = misplaced >= self.misplaced;
-        let round = NextRound {
-            cluster: crowded,
-            service: &service.name,
-            spared: &barred,
-            most,
-            is_careful,
-            taken: &limits.others_targets,
-        };
-        let targets = self.targets_of_round(&round, seen, limits)?;
-        let (surge, targets, steer) = match targets {
-            Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
-            // Left to ECS, none of these would go where it is to.
-            None if self.goal.moves().is_some() => return Err(end(Ending::NoHelp { misplaced })),
-            None if let Some(level) = self.goal.level() => {
-                let starts = level.starts(crowded, &service.name, &barred, most, limits);
-                if starts == 0 {
-                    return Err(end(Ending::Levelled));
-                }
-                (starts, BTreeSet::new(), None)
-            }
-            None => (spread::paced_surge(crowded, &service.name, &barred, most), BTreeSet::new(), None),
-        };
-        if surge == 0 || !self.can_help(crowded, service, &barred, &spared, surge, misplaced) {
-            return Err(end(Ending::NoHelp { misplaced }));
-        }
-        let note = SurgeNote {
-            from: service.desired_count,
-            to: service.desired_count.saturating_add(surge),
-            run_id: self.run_id.clone(),
-            at: seen.now,
-            protect_minutes: limits.protect_minutes,
-            spared: spared.iter().map(SurgeNote::beginning_of).collect(),
-            steer,
-        };
-        Ok((note, targets))
-    }
-
-    /// Where a round is steered to, if it is; else that it has to wait for others, whose tasks have no place yet.
-    fn targets_of_round(
-        &self,
-        round: &NextRound<'_>,
-        seen: &Seen<'_>,
-        limits: &Limits,
-    ) -> Result<Option<Targets>, Turn> {
-        if !limits.steers || self.goal.level().is_some() {
-            return Ok(None);
-        }
-        let targets = if let Some(relocations) = self.goal.moves() {
-            let wanted = relocations.wanted(round.cluster, round.spared, round.taken);
-            steering::to(round.cluster, round.service, &wanted, round.most)
-        } else {
-            // What is promised to others stands in the round's cluster already; ECS knows nothing of it.
-            let may_take = steering::could_take(seen.cluster, round.service, round.taken);
-            match round.way(may_take) {
-                Way::Steered(targets) => Some(targets),
-                Way::Unsteered => None,
-                Way::UnsteeredLater => return Err(Turn::Take(Step::Wait(None))),
-            }
-        };
-        // What ECS places for others by its own choice may take the very capacity that is steered to: it comes first.
-        let waits = |targets: &Targets| promised::may_come_to(seen.cluster, seen.promised, &targets.instances);
-        if targets.as_ref().is_some_and(waits) { Err(Turn::Take(Step::Wait(None))) } else { Ok(targets) }
-    }
-
-    /// Whether after such a round fewer are misplaced, where the application protects tasks: what would have to go may be just
-    /// those.
-    fn can_help(
-        &self,
-        crowded: &Cluster,
-        service: &Service,
-        barred: &BTreeSet<TaskArn>,
-        spared: &BTreeSet<TaskArn>,
-        surge: u32,
-        misplaced: u32,
-    ) -> bool {
-        // Over several capacity providers that is part of the question how many are worth starting.
-        if spared.is_empty() || !matches!(self.goal, Goal::Spread) || several::is_shared_out(crowded, &service.name) {
-            return true;
-        }
-        let mut foreseen = crowded.clone();
-        let mut barred = barred.clone();
-        for (number, place) in spread::placements(crowded, &service.name, surge).iter().enumerate() {
-            if let Some(task) = view::foreseen(&foreseen, &service.name, place, number) {
-                barred.insert(task.arn.clone());
-                view::insert(&mut foreseen, task);
-            }
-        }
-        let tasks = Tasks::all_ready(&foreseen, &service.name);
-        let victims = spread::victims(&foreseen, &service.name, &tasks, &barred, surge);
-        for victim in &victims {
-            view::remove(&mut foreseen, victim);
-        }
-        victims.len() == surge as usize && spread::misplaced(&foreseen, &service.name) < misplaced
-    }
-
     /// Raises the desired count; before that, where it steers, puts the attribute on the container instances.
     fn raise(&self, targets: &BTreeSet<ContainerInstanceArn>, service: &Service, limits: &Limits) -> Turn {
         let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
@@ -514,70 +309,6 @@ impl Surge {
                 constraints.push(steering_constraint(value));
                 Turn::Take(Step::Act(Action::SetDesiredCount(note.to, Some(constraints))))
             }
-        }
-    }
-
-    fn wait_for_replacements(&self, since: Timestamp, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Turn {
-        let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
-        if service.desired_count != note.to {
-            if service.desired_count == note.from && seen.since(since) < CONSISTENCY {
-                return Turn::Take(Step::Wait(None));
-            }
-            return Turn::Go(Phase::Clearing(others_raised(service.desired_count, note)));
-        }
-        if let Some(what) = change_by_others(service) {
-            if service.status != ServiceStatus::Active {
-                return Turn::Go(Phase::Clearing(Ending::OthersChanged(what)));
-            }
-            // A deployment replaces the tasks anyway; what is this run's is the count.
-            let ending = Some(Ending::OthersChanged(what));
-            return Turn::Go(Phase::Chosen { since, victims: BTreeSet::new(), ending });
-        }
-        let mut trouble = match self.trouble(note, since, service, seen, limits) {
-            Ok(trouble) => trouble,
-            Err(unseen) => return Turn::Take(Step::See(unseen)),
-        };
-        let counted = service.running_count.saturating_add(service.pending_count);
-        if note.steer.is_some() && self.constrained && trouble.is_none() {
-            if counted < note.to {
-                return Turn::Take(Step::Wait(None));
-            }
-            let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
-            if tasks.placed() < note.to as usize {
-                return Turn::Take(Step::Wait(None));
-            }
-            trouble = self.landed_elsewhere(tasks);
-            if trouble.is_none() {
-                // All have a place: what outlives a killed run is to be the exception.
-                return self.unsteer(service, seen).map_or(Turn::Take(Step::Wait(None)), Turn::Take);
-            }
-        }
-        if service.running_count < note.to && trouble.is_none() {
-            return Turn::Take(Step::Wait(None));
-        }
-        let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
-        if trouble.is_none() {
-            if let Some(step) = self.unsteer(service, seen) {
-                return Turn::Take(step);
-            }
-            if tasks.ready.len() < note.to as usize && !self.all_landed_badly(tasks, service, seen, limits) {
-                return Turn::Take(Step::Wait(tasks.settled_in(seen.now)));
-            }
-        }
-        self.choose(since, note, trouble, service, tasks, seen, limits)
-    }
-
-    /// Whether each new task runs where it is no better: then none of them has to become healthy before it goes again.
-    fn all_landed_badly(&self, tasks: &Tasks, service: &Service, seen: &Seen<'_>, limits: &Limits) -> bool {
-        let Some(note) = self.note() else { return false };
-        let new: Vec<&Task> = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn)).collect();
-        let run = |task: &&Task| task.last_status == TaskStatus::Running;
-        let are_all_there = new.len() >= note.added() as usize && new.iter().all(run);
-        let old_are_ready = self.old_tasks.iter().all(|task| tasks.ready.contains(task));
-        self.goal.level().is_some() && are_all_there && old_are_ready && {
-            // What the application protects is read later; it makes no landing better.
-            let barred = self.barred(seen.cluster, limits, service, tasks, &BTreeSet::new());
-            Level::best_to_go(seen.cluster, &self.name, tasks, &self.old_tasks, &barred, limits).old.is_empty()
         }
     }
 
@@ -796,153 +527,6 @@ impl Surge {
         self.unsettled.is_some_and(|at| seen.since(at) < LANDS_WITHIN)
     }
 
-    /// Whether a new task sits on a container instance that was not meant.
-    fn landed_elsewhere(&self, tasks: &Tasks) -> Option<Ending> {
-        let is_elsewhere = |task: &&Task| {
-            !self.old_tasks.contains(&task.arn)
-                && task.container_instance.as_ref().is_some_and(|instance| !self.targets.contains(instance))
-        };
-        let astray: Vec<&TaskArn> = tasks.all.values().filter(is_elsewhere).map(|task| &task.arn).collect();
-        (!self.old_tasks.is_empty() && !astray.is_empty())
-            .then(|| Ending::Distrust(Distrust::SteeringMissed(format!("task {}", names(&astray)))))
-    }
-
-    /// What is not to go: what the application protects, what a reviewed plan doesn't name, and where tasks are to go elsewhere
-    /// one by one, all but those for which there is a place now.
-    fn barred(
-        &self,
-        cluster: &Cluster,
-        limits: &Limits,
-        service: &Service,
-        tasks: &Tasks,
-        spared: &BTreeSet<TaskArn>,
-    ) -> BTreeSet<TaskArn> {
-        let mut barred = spared.clone();
-        if let (Some(reviewed), false) = (&limits.reviewed, self.recovery) {
-            barred.extend(reviewed.barred(&service.name, tasks));
-        }
-        if let Some(relocations) = self.goal.moves() {
-            let in_a_round = !matches!(self.phase, Phase::Between);
-            let go = relocations.may_go(cluster, tasks, &self.old_tasks, in_a_round);
-            barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
-        }
-        barred
-    }
-
-    /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
-    #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
-    fn victims(
-        &self,
-        cluster: &Cluster,
-        service: &Service,
-        tasks: &Tasks,
-        spared: &BTreeSet<TaskArn>,
-        barred: &BTreeSet<TaskArn>,
-        note: &SurgeNote,
-        limits: &Limits,
-    ) -> BTreeSet<TaskArn> {
-        let excess = tasks.all.len().saturating_sub(note.from as usize);
-        let youngest_first = |a: &&Task, b: &&Task| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn));
-        let mut unready: Vec<&Task> =
-            tasks.all.values().filter(|task| !tasks.ready.contains(&task.arn) && !spared.contains(&task.arn)).collect();
-        unready.sort_by(youngest_first);
-        let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
-        let more = count(excess - victims.len());
-        let is_shared_out = several::is_shared_out(cluster, &service.name);
-        if self.goal.level().is_some() {
-            let best = Level::best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
-            let still = |goes: &TaskArn| !victims.contains(goes);
-            let best = BestToGo {
-                old: best.old.into_iter().filter(still).collect(),
-                new: best.new.into_iter().filter(still).collect(),
-            };
-            victims.extend(Level::victims(best, spared, more));
-        } else if is_shared_out {
-            let old = self.old_of(tasks, note);
-            victims.extend(several::victims(cluster, &service.name, tasks, &old, barred, more));
-        } else {
-            victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
-        }
-        // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
-        let is_chosen = barred.len() > spared.len() || self.goal.level().is_some() || is_shared_out;
-        let mut newest: Vec<&Task> =
-            tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
-        newest.sort_by(youngest_first);
-        for task in newest {
-            if victims.len() >= excess {
-                break;
-            }
-            victims.insert(task.arn.clone());
-        }
-        victims
-    }
-
-    /// The tasks that were there before a round. Of a dead run's round only its beginning is known.
-    fn old_of(&self, tasks: &Tasks, note: &SurgeNote) -> BTreeSet<TaskArn> {
-        if !self.recovery {
-            return self.old_tasks.clone();
-        }
-        let is_old = |task: &&Task| task.created_at.is_none_or(|created| created < note.at);
-        tasks.all.values().filter(is_old).map(|task| task.arn.clone()).collect()
-    }
-
-    /// Why the replacements are waited for no longer.
-    fn trouble(
-        &self,
-        note: &SurgeNote,
-        since: Timestamp,
-        service: &Service,
-        seen: &Seen<'_>,
-        limits: &Limits,
-    ) -> Result<Option<Ending>, Need> {
-        if let Some(stop) = limits.stop {
-            return Ok(Some(Ending::Limit(stop)));
-        }
-        // A new attribute takes a moment until ECS places by it, and capacity that others leave until it is free: a first failure
-        // to place says nothing yet.
-        let may_be_early = self.goal.moves().is_some_and(|it| it.room_comes_later)
-            || note.steer.is_some() && seen.since(since) < CONSISTENCY;
-        if let Some(failure) = &service.newest_failure
-            && failure.at >= note.at
-            && !may_be_early
-        {
-            return Ok(Some(Ending::Undone(failure.message.clone())));
-        }
-        if seen.tasks.is_some_and(|tasks| tasks.ready.len() >= note.to as usize) {
-            return Ok(None);
-        }
-        let is_over = start_wait::is_over(since, |task| !self.old_tasks.contains(task), seen, limits)?;
-        Ok(is_over.then(|| Ending::Undone(start_wait::told(seen.since(since)))))
-    }
-
-    /// Until when tasks are protected: as was read now, and else as this run protected them.
-    fn protections(&self, seen: &Seen<'_>) -> BTreeMap<TaskArn, Timestamp> {
-        let known = |(task, until): (&TaskArn, &Option<Timestamp>)| Some((task.clone(), (*until)?));
-        let mut protections: BTreeMap<TaskArn, Timestamp> = self.ours.iter().filter_map(known).collect();
-        for (task, until) in &seen.protections {
-            match until {
-                Some(until) => protections.insert(task.clone(), *until),
-                None => protections.remove(task),
-            };
-        }
-        protections
-    }
-
-    /// Which protections are this run's, or those of the run that left the note. An application's own stay.
-    fn our_protections(&self, protections: &BTreeMap<TaskArn, Timestamp>) -> BTreeSet<TaskArn> {
-        let note = self.note.as_ref();
-        let spares = |task: &TaskArn| note.is_some_and(|note| note.spares(task));
-        let is_ours = |task: &TaskArn, until: Timestamp| match (self.ours.get(task), note) {
-            // The application has protected it anew since, and that is its own.
-            (Some(Some(ours)), _) if until == *ours || !self.in_doubt.contains(task) => until == *ours,
-            // It was asked for, and the answer was lost.
-            (Some(_), _) => !spares(task),
-            (None, Some(note)) if self.recovery => !note.spares(task) && note.may_have_set(until),
-            (None, _) => false,
-        };
-        protections.iter().filter(|(task, until)| is_ours(task, **until)).map(|(task, _)| task.clone()).collect()
-    }
-
     /// Passes the fence, where the step is a change.
     fn fenced(&mut self, step: Step, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Step {
         let Step::Act(action) = &step else { return step };
@@ -1068,120 +652,11 @@ impl Strategy for Surge {
     }
 
     fn done(&mut self, action: &Action, result: &Done, seen: &Seen<'_>) {
-        self.record.touched = true;
-        self.refusals = 0;
-        match action {
-            Action::Note(note) => {
-                let cluster = seen.cluster;
-                if let Some(service) = seen.service {
-                    let misplaced = self.left(cluster, &service.name);
-                    self.first_misplaced.get_or_insert(misplaced);
-                    self.idle_rounds = if misplaced < self.misplaced { 0 } else { self.idle_rounds + 1 };
-                    self.misplaced = self.misplaced.min(misplaced);
-                }
-                self.old_tasks = seen.tasks.iter().flat_map(|tasks| tasks.all.keys().cloned()).collect();
-                self.note = Some(note.clone());
-                self.written = Some(Written { run_id: self.run_id.clone(), at: seen.now });
-                (self.is_surely_written, self.is_cleared) = (true, false);
-                self.phase = Phase::Noted(self.proposed.take().map_or_else(BTreeSet::new, |(_, targets)| targets));
-            }
-            // A look may show it for a while yet: it is known as this run's until the end.
-            Action::ClearNote => {
-                self.note = None;
-                self.is_surely_written = false;
-                self.is_cleared = true;
-                // By now it is known of all whether they are protected, and none is by this run.
-                self.ours.retain(|_, until| until.is_some());
-            }
-            Action::NoteLast(_) => self.is_last_noted = true,
-            Action::SetDesiredCount(count, constraints) => {
-                if let Some(constraints) = constraints {
-                    self.constrained = constraints.iter().any(is_steering);
-                }
-                let Some((from, to)) = self.note().map(|note| (note.from, note.to)) else { return };
-                if *count == to {
-                    self.is_raised = true;
-                    self.record.left_raised = Some((to, from));
-                    self.phase = Phase::Raised(seen.now);
-                } else {
-                    self.record.left_raised = (*count > from).then_some((*count, from));
-                    self.phase = match &self.phase {
-                        Phase::Chosen { victims, ending, .. } => Self::lowered(seen, victims, ending.as_ref()),
-                        Phase::Lowered { victims, before, ending, .. } => Phase::Lowered {
-                            since: seen.now,
-                            victims: victims.clone(),
-                            before: before.clone(),
-                            ending: ending.clone(),
-                        },
-                        phase => phase.clone(),
-                    };
-                }
-            }
-            Action::SetConstraints(_) => self.constrained = false,
-            Action::PutTarget(instances, _) => {
-                self.targets.extend(instances.iter().cloned());
-                self.put.extend(instances.iter().cloned());
-            }
-            Action::DeleteTarget(instances) => {
-                self.targets.retain(|instance| !instances.contains(instance));
-                self.put.retain(|instance| !instances.contains(instance));
-            }
-            Action::Protect(..) => self.is_protected(result, seen),
-            // A request to protect that was not answered may take effect yet, and protect them anew.
-            Action::Unprotect(tasks) if self.is_unsettled(seen) => {
-                self.ours.extend(tasks.iter().map(|task| (task.clone(), None)));
-            }
-            Action::Unprotect(tasks) => self.ours.retain(|task, _| !tasks.contains(task)),
-            // Not this strategy's.
-            Action::Stop(_) | Action::ForceNewDeployment | Action::NewRevision(_) | Action::Deploy(_) => {}
-        }
+        self.remember_done(action, result, seen);
     }
 
     fn failed(&mut self, action: Option<&Action>, failure: &Failure, seen: &Seen<'_>) {
-        self.failure = Some(failure.text.clone());
-        if let Some(action) = action {
-            self.record.touched = true;
-            self.proposed = None;
-            let may_be_done = matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear);
-            if failure.kind == FailureKind::Unanswered {
-                self.unsettled = Some(seen.now);
-            }
-            match action {
-                Action::Note(note) if may_be_done => {
-                    // It may be there: then it is this run's to take away.
-                    self.note.get_or_insert_with(|| note.clone());
-                    self.written = Some(Written { run_id: self.run_id.clone(), at: seen.now });
-                }
-                Action::SetDesiredCount(count, constraints) if may_be_done => {
-                    let note = self.note().map(|note| (note.from, note.to));
-                    if let Some((from, to)) = note.filter(|(_, to)| to == count) {
-                        self.is_raised = true;
-                        self.record.left_raised = Some((to, from));
-                        self.constrained |= constraints.is_some();
-                    }
-                }
-                Action::PutTarget(instances, _) => self.targets.extend(instances.iter().cloned()),
-                Action::Protect(tasks, _) => {
-                    self.protected_at = Some(seen.now);
-                    if failure.kind == FailureKind::Unanswered {
-                        self.in_doubt.extend(tasks.iter().cloned());
-                    }
-                    for task in tasks {
-                        let until = failure.before.protected.get(task).copied();
-                        self.ours.entry(task.clone()).and_modify(|known| *known = until.or(*known)).or_insert(until);
-                    }
-                }
-                Action::NoteLast(_) => self.is_last_noted = true,
-                _ => {}
-            }
-        }
-        if failure.kind == FailureKind::Refused {
-            self.refusals += 1;
-            if self.refusals >= REFUSALS {
-                self.refusals = 0;
-                self.give_up(seen);
-            }
-        }
+        self.remember_failed(action, failure, seen);
     }
 
     fn record(&self) -> &Record {
@@ -1244,30 +719,6 @@ impl Strategy for Surge {
                 Ending::Failed(why.to_owned())
             }
             _ => Ending::Unfinished(why.to_owned()),
-        }
-    }
-}
-
-impl Surge {
-    /// What became of a request to protect.
-    fn is_protected(&mut self, result: &Done, seen: &Seen<'_>) {
-        self.protected_at = Some(seen.now);
-        for (task, until) in &result.protected {
-            self.ours.insert(task.clone(), Some(*until));
-        }
-        // One that has gone meanwhile is MISSING, and is lost anyway: then the next look has another picture.
-        let refused: Vec<String> = result
-            .refused
-            .iter()
-            .filter(|(_, reason)| *reason != "MISSING")
-            .map(|(task, reason)| format!("{} ({reason})", task.short()))
-            .take(NAMES)
-            .collect();
-        if !refused.is_empty()
-            && let Phase::Raised(since) = &self.phase
-        {
-            let ending = Some(Ending::Distrust(Distrust::ProtectionRefused(refused.join(", "))));
-            self.phase = Phase::Chosen { since: *since, victims: BTreeSet::new(), ending };
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::planning::{
-    strategy::testing::{Shown, ago, numbers, task, told},
+    bounds::ceiling,
+    strategy::{
+        FailureKind, REFUSALS,
+        testing::{Shown, ago, numbers, task, told},
+    },
     testing::NOW,
 };
 
