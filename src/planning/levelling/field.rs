@@ -234,3 +234,35 @@ fn parts(amounts: [i128; 2], factors: [i128; 2]) -> Parts {
 fn scaled(amount: i128, factor: i128) -> i128 {
     (amount * factor) >> SHIFT
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::testing::cluster;
+
+    proptest! {
+        #[test]
+        fn the_quick_way_to_the_worth_of_leaving_gives_what_the_long_one_does(
+            drawing in crate::planning::planner::tests::drawing(),
+            load_threshold in 0..100_u32,
+            sizes in proptest::collection::vec((0..5_000_u32, 0..20_000_u32), 1..8),
+            together in 1..128_i128,
+        ) {
+            let cluster = cluster(&drawing);
+            let mut field = Field::new(&Index::new(&cluster), Percent::from_hundredths(load_threshold * 100));
+            for (cpu_units, memory_mib) in sizes {
+                let size = Capacity { cpu_units, memory_mib, gpus: 0 };
+                let (parts, weights) = (field.parts(&size), field.weights(together));
+                for number in 0..field.instances.len() {
+                    let worth = field.worth(field.change(number, &size, false), weights);
+                    prop_assert_eq!(i128::from(field.worth_of_leaving(number, parts, weights)), worth);
+                }
+                if field.instances.len() > 1 {
+                    field.shift(&size, 0, 1);
+                }
+            }
+        }
+    }
+}
