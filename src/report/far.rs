@@ -61,12 +61,13 @@ impl Report {
 impl FarFromMean {
     /// In lines for people: on which side, which instances, and why. Those with one reason share a line.
     pub(super) fn lines(&self) -> Vec<(String, String)> {
-        let mean = whole(self.mean_reserved_percent);
+        let mean = self.mean_reserved_percent.round();
         let sides = [("under half of", &self.under_half), ("over twice", &self.over_twice)];
         let of_side = |(side, instances): (&str, &Vec<FarInstance>)| {
             let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
             for far in instances {
-                let named = format!("{} ({} %)", far.place.name(), whole(far.reserved_percent));
+                // As bars show it: only what is empty shows as 0.
+                let named = format!("{} ({} %)", far.place.name(), far.reserved_percent.ceil());
                 by_reason.entry(&far.reason).or_default().push(named);
             }
             let line = |(reason, names): (&str, Vec<String>)| {
@@ -76,11 +77,6 @@ impl FarFromMean {
         };
         sides.into_iter().flat_map(of_side).collect()
     }
-}
-
-/// As pictures show it: only what is empty shows as 0.
-fn whole(percent: f64) -> f64 {
-    percent.ceil()
 }
 
 fn percent(percent: Percent) -> f64 {
