@@ -320,7 +320,7 @@ fn its_idle_instances_are_put_to_work_without_steering() {
         return;
     }
     let before = report.before.unwrap().load_imbalance_percent;
-    let random = (1..=2).map(|seed| (seed, "random", 25.5));
+    let random = (1..=2).map(|seed| (seed, "random", 25.0));
     // How far it comes depends on what ECS does; it gets no worse. By ARN, or by age, ECS takes the same one again and again.
     let others = ["most-free-memory", "fewest-tasks", "first", "oldest", "fullest"];
     let cases: Vec<(u64, &str, f64)> = random.chain(others.map(|ties| (1, ties, before))).collect();
@@ -381,6 +381,10 @@ fn check_levelling(settings: &[(&str, &str)], seed: u64, ties: &str, most: f64) 
     assert_eq!(report.errors, Vec::<String>::new(), "{what}");
     assert!(after.load_imbalance_percent <= most, "{what}");
     assert!(report.starts_in_vain <= 4.max(moved / 2), "{what}");
+    if ties == "random" {
+        let levelling = moved - report.before.as_ref().unwrap().misplaced_tasks;
+        assert!(report.starts_in_vain * 2 <= levelling, "{levelling} to level: {what}");
+    }
     let simulator = rehearsal.simulator();
     for (name, history) in simulator.timeline().services() {
         let desired = simulator.service(name).unwrap().desired_count;
