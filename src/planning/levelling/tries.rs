@@ -39,7 +39,7 @@ const PLACES_FOR_A_GOOD_ONE: usize = 4;
 const USUAL_LANDED: u64 = 60;
 const USUAL_IN_VAIN: u64 = 40;
 /// A start in vain weighs as much as so many moves when services are compared: it helps nobody. On the real fleet the run comes
-/// under its threshold with less than half as many starts in vain as moves; if both weighed alike, with two thirds.
+/// under its threshold with less than half as many starts in vain as moves.
 const WEIGHT_IN_VAIN: usize = 64;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
 const MOST_ORIGINS: usize = 16;
