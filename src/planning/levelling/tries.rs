@@ -29,9 +29,8 @@ use crate::planning::{
 
 /// So much CPU and memory count together.
 const WEIGHT: i128 = 128;
-/// A move is not worth a restart unless it evens out this part of what an average task reserves. A start that lands where it
-/// evens out little is still better kept than started in vain: with a quarter instead, a tenth more starts of the real fleet are
-/// in vain, and a twentieth fewer tasks are moved.
+/// A move is not worth a restart unless it evens out this part of what an average task reserves. That is little: a start that lands
+/// where it evens out something is better kept than started in vain.
 const WORTHWHILE_PART: i128 = 64;
 /// At least one of so many container instances that ECS may choose must be a good one, whatever landed well before.
 const PLACES_FOR_A_GOOD_ONE: usize = 4;
