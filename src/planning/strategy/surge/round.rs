@@ -112,7 +112,7 @@ impl Surge {
         let spared: BTreeSet<TaskArn> =
             protections.keys().filter(|task| !self.ours.contains_key(*task)).cloned().collect();
         if spared.len() > SPARED_TASKS {
-            let why = format!("{} tasks are protected by the application, too many to note", spared.len());
+            let why = format!("the application protects {} of its tasks, more than can be noted", spared.len());
             return Err(end(Ending::Undone(why)));
         }
         let barred = self.barred(crowded, limits, service, tasks, &spared);
