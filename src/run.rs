@@ -534,25 +534,19 @@ impl OneRun<'_> {
     /// What levelling must know beside the cluster: whether its tasks were packed not long ago, and what becomes of empty
     /// container instances.
     async fn read_to_level(&self, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
-        let tags = match self.target.cluster_tags().await {
-            Ok((_, tags)) => tags,
-            Err(failure) => {
-                report.warn(vec![format!("{failure}; whether tasks were packed not long ago is not known")]);
-                BTreeMap::new()
-            }
+        let warning = match self.target.cluster_tags().await {
+            Err(failure) => Some(format!("{failure}; whether tasks were packed not long ago is not known")),
+            Ok((_, tags)) => match ModeNote::of(&tags, self.now()) {
+                Ok(note) => {
+                    levelling::take_over(cluster, note, self.now());
+                    None
+                }
+                Err(impossible) => Some(format!(
+                    "the cluster's tag {MODE_TAG} is no note of a run: {impossible}; it is ignored, take it off"
+                )),
+            },
         };
-        match ModeNote::of(&tags, self.now()) {
-            Ok(note) => {
-                cluster.consolidated_at = match note {
-                    Some(ModeNote::Consolidated(at)) => Some(at),
-                    Some(ModeNote::Levelled { .. }) | None => None,
-                };
-                cluster.unspent_moves = Some(levelling::still_unspent(note, self.now()));
-            }
-            Err(impossible) => report.warn(vec![format!(
-                "the cluster's tag {MODE_TAG} is no note of a run: {impossible}; it is ignored, take it off"
-            )]),
-        }
+        report.warn(warning.into_iter().collect());
         if let Some(until) = levelling::waits_until(cluster, self.now()) {
             report.warn(vec![format!(
                 "LoadImbalance is over its threshold, but a run in mode consolidate packed tasks less than a day ago; \

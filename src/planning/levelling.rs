@@ -61,14 +61,19 @@ pub fn unspent_moves(earlier: u32, moved: u32, in_vain: u32) -> u32 {
     earned.saturating_sub(in_vain.saturating_mul(MOVES_FOR_ONE_IN_VAIN)).min(MOST_UNSPENT_MOVES)
 }
 
-/// So many of them count still.
-pub fn still_unspent(note: Option<ModeNote>, now: Timestamp) -> u32 {
-    match note {
-        Some(ModeNote::Levelled { at, unspent_moves }) if now.milliseconds_since(at) < milliseconds(EARNED_LASTS) => {
-            unspent_moves
+/// Takes over what the cluster's note of the last mode says. While levelling waits after a run in mode `consolidate`, nothing is
+/// known of moves that are unspent: so nothing is noted over it.
+pub fn take_over(cluster: &mut Cluster, note: Option<ModeNote>, now: Timestamp) {
+    let (consolidated_at, unspent) = match note {
+        Some(ModeNote::Consolidated(at)) => (Some(at), 0),
+        Some(ModeNote::Levelled { at, unspent_moves }) => {
+            let counts = now.milliseconds_since(at) < milliseconds(EARNED_LASTS);
+            (None, if counts { unspent_moves } else { 0 })
         }
-        _ => 0,
-    }
+        None => (None, 0),
+    };
+    cluster.consolidated_at = consolidated_at;
+    cluster.unspent_moves = waits_until(cluster, now).is_none().then_some(unspent);
 }
 
 /// The capacity providers whose empty container instances levelling may fill or not: it must be known what they do with these.

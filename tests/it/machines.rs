@@ -270,6 +270,22 @@ fn within_a_day_after_packing_nothing_is_levelled() {
 }
 
 #[test]
+fn a_run_that_only_spreads_leaves_the_note_that_tasks_were_packed() {
+    in_simulated_time(async {
+        // `web` is misplaced, and the load is uneven.
+        let drawing = "a i-1 web web s0 s1 s2\na i-2\nservice web\nservice s0 desired=1\nservice s1 desired=1\n\
+                       service s2 desired=1";
+        let rehearsal = Rehearsal::new(&snapshot(drawing), options(1, &[], &[])).unwrap();
+        let note = format!("mode=consolidate at={}", rehearsal.simulator().start().0 / 1000);
+        assert!(rehearsal.simulator().set_cluster_tag("ecs-rebalancer:mode", Some(&note)));
+        let report = rehearsal.run(&config("COOLDOWN=0"), CLUSTER, "run-1").await;
+        assert_eq!(report.moved(), 1, "{report:#?}");
+        assert!(report.warnings.iter().any(|it| it.contains("packed tasks less than a day ago")), "{report:#?}");
+        assert_eq!(rehearsal.simulator().cluster_tags()["ecs-rebalancer:mode"], note);
+    });
+}
+
+#[test]
 fn what_a_run_has_earned_is_left_to_the_next() {
     in_simulated_time(async {
         let drawing = "a i-1 s0 s1 s2 s3 s4 s5\na i-2\na i-3\nservice s0 desired=1\nservice s1 desired=1\n\
