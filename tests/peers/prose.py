@@ -44,7 +44,7 @@ def messages(words=WORDS):
     for path in sorted([*ROOT.glob("src/**/*.rs"), *ROOT.glob("ecs-simulator/src/**/*.rs"), *ROOT.glob("conformance/src/**/*.rs")]):
         if path.name in ("tests.rs", "testing.rs") or "tests" in path.parts:
             continue
-        code = path.read_text().split("#[cfg(test)]\nmod tests")[0]
+        code = path.read_text().split("#[cfg(test)]\nmod tests {")[0]
         code = "\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("//", "#[expect", "#!")))
         found = []
         for literal in LITERAL.findall(code):

@@ -48,7 +48,7 @@ use crate::planning::{
     },
     moves::Move,
     notes::{SurgeNote, is_steering, owners_constraints, steer_value, steering_constraint},
-    spread,
+    spread, words,
 };
 
 /// How long after a scale-in its victims may still be listed, before that is given up on.
@@ -450,7 +450,8 @@ impl Surge {
             if seen.since(since) < SCALE_IN_TIMEOUT {
                 return Turn::Take(Step::Wait(None));
             }
-            let why = format!("ECS did not scale in to {} tasks within {} s", note.from, SCALE_IN_TIMEOUT.as_secs());
+            let why =
+                format!("ECS did not scale in to {} within {} s", words::tasks(note.from), SCALE_IN_TIMEOUT.as_secs());
             return Turn::Go(Phase::Clearing(ending.cloned().unwrap_or(Ending::Undone(why))));
         }
         match ending {
@@ -699,10 +700,10 @@ impl Strategy for Surge {
         let Some(note) = self.note() else { return "being looked at".to_owned() };
         match &self.phase {
             Phase::Between | Phase::Recovering => "being looked at".to_owned(),
-            Phase::Noted(_) => format!("{} more tasks to be started", note.added()),
+            Phase::Noted(_) => format!("{} to be started", words::counted(note.added(), "more task", "more tasks")),
             Phase::Raised(_) => super::healthy_of(note.to, service, tasks),
-            Phase::Chosen { .. } => format!("to go back to {} tasks", note.from),
-            Phase::Lowered { .. } => format!("{} tasks to go", note.added()),
+            Phase::Chosen { .. } => format!("to go back to {}", words::tasks(note.from)),
+            Phase::Lowered { .. } => format!("{} to go", words::tasks(note.added())),
             Phase::Clearing(_) | Phase::Over(_) => "being cleared up".to_owned(),
         }
     }
