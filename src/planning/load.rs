@@ -17,10 +17,7 @@ impl Load {
     /// Of one resource of these instances. Reserved = registered − remaining.
     pub fn of<'a>(instances: impl Iterator<Item = &'a ContainerInstance>, resource: fn(&Capacity) -> u32) -> Self {
         let instances: Vec<(u64, u64)> = instances
-            .map(|instance| {
-                let registered = resource(&instance.registered);
-                (u64::from(registered), u64::from(registered.saturating_sub(resource(&instance.remaining))))
-            })
+            .map(|instance| (resource(&instance.registered).into(), instance.reserved(resource).into()))
             .collect();
         let registered = instances.iter().map(|instance| instance.0).sum();
         let reserved = instances.iter().map(|instance| instance.1).sum();

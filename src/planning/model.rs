@@ -190,6 +190,18 @@ impl ContainerInstance {
         self.attributes.get(name)?.as_deref()
     }
 
+    /// How much of one resource is reserved: what is registered less what remains.
+    pub fn reserved(&self, resource: fn(&Capacity) -> u32) -> u32 {
+        resource(&self.registered).saturating_sub(resource(&self.remaining))
+    }
+
+    /// The same as a part of what is registered, in hundredths of a percent, rounded up.
+    pub fn reserved_hundredths(&self, resource: fn(&Capacity) -> u32) -> u32 {
+        let hundredths = u64::from(self.reserved(resource)) * 10_000;
+        let registered = u64::from(resource(&self.registered)).max(1);
+        u32::try_from(hundredths.div_ceil(registered)).unwrap_or(u32::MAX)
+    }
+
     /// Whether ECS would place a task here at all: ACTIVE, and its agent connected.
     pub fn is_usable(&self) -> bool {
         self.status == ContainerInstanceStatus::Active && self.agent_connected

@@ -36,10 +36,6 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             there.even_hundredths = Some(share);
         }
     }
-    let percent = |registered: u32, remaining: u32| {
-        let reserved = u64::from(registered.saturating_sub(remaining)) * 100;
-        u32::try_from(reserved.div_ceil(u64::from(registered).max(1))).unwrap_or(100)
-    };
     let mut reports: Vec<InstanceReport> = cluster
         .container_instances
         .values()
@@ -48,8 +44,8 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             name: instance.label().to_owned(),
             usable: instance.is_usable(),
             running_tasks: instance.running_tasks_count,
-            reserved_cpu_percent: percent(instance.registered.cpu_units, instance.remaining.cpu_units),
-            reserved_memory_percent: percent(instance.registered.memory_mib, instance.remaining.memory_mib),
+            reserved_cpu_percent: instance.reserved_hundredths(|it| it.cpu_units).div_ceil(100),
+            reserved_memory_percent: instance.reserved_hundredths(|it| it.memory_mib).div_ceil(100),
             arn: instance.arn.to_string(),
             tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
         })

@@ -484,5 +484,5 @@ fn registered(instance: &ContainerInstance) -> [u64; 2] {
 }
 
 fn reserved(instance: &ContainerInstance) -> [u64; 2] {
-    RESOURCES.map(|of| u64::from(of(&instance.registered).saturating_sub(of(&instance.remaining))))
+    RESOURCES.map(|of| u64::from(instance.reserved(of)))
 }

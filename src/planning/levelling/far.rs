@@ -62,38 +62,29 @@ pub fn far_from_mean(cluster: &Cluster, measure: &Measure, policy: &Policy, now:
     let (mut idle, mut full) = (of_side(&is_under_half), of_side(&is_over_twice));
     idle.sort_by_key(|(instance, share)| (*share, &instance.arn));
     full.sort_by_key(|(instance, share)| (u32::MAX - share, &instance.arn));
-    let index = Index::new(cluster);
-    let general = in_general(cluster, measure, policy, now);
-    let chances = match &general {
-        None if !idle.is_empty() || !full.is_empty() => Chances::of(&index, policy, now, &idle, &full),
-        _ => Chances::default(),
-    };
-    let told = |instances: Vec<(&ContainerInstance, u32)>, why: &dyn Fn(&ContainerInstance) -> Unlevelled| {
-        let told = instances.into_iter().map(|(instance, share)| FarInstance {
+    let told = |instances: &[(&ContainerInstance, u32)], why: &dyn Fn(&ContainerInstance) -> Unlevelled| {
+        let told = instances.iter().map(|(instance, share)| FarInstance {
             instance: instance.arn.clone(),
-            reserved: Percent::from_hundredths(share),
+            reserved: Percent::from_hundredths(*share),
             why: why(instance),
         });
         told.collect()
     };
-    Some(FarFromMean {
-        mean: Percent::from_hundredths(u32::try_from(all / number).unwrap_or(u32::MAX)),
-        under_half: told(idle, &|instance| {
-            let own = not_filled(&index, instance).filter(|why| general.is_none() || *why == Unlevelled::Impaired);
-            own.or_else(|| general.clone()).unwrap_or_else(|| chances.why_idle(instance, policy))
-        }),
-        over_twice: told(full, &|instance| general.clone().unwrap_or_else(|| chances.why_full(instance, policy))),
-    })
+    let (under_half, over_twice) = if let Some(why) = in_general(cluster, measure, policy, now) {
+        let why_idle = |it: &ContainerInstance| if it.is_impaired { Unlevelled::Impaired } else { why.clone() };
+        (told(&idle, &why_idle), told(&full, &|_| why.clone()))
+    } else {
+        let index = Index::new(cluster);
+        let chances = Chances::of(&index, policy, now, &idle, &full);
+        (told(&idle, &|it| chances.why_idle(it)), told(&full, &|it| chances.why_full(it)))
+    };
+    let mean = Percent::from_hundredths(u32::try_from(all / number).unwrap_or(u32::MAX));
+    Some(FarFromMean { mean, under_half, over_twice })
 }
 
 /// The larger share of CPU and memory that is reserved, in hundredths of a percent, rounded up.
 fn reserved(instance: &ContainerInstance) -> u32 {
-    let (registered, remaining) = (instance.registered, instance.remaining);
-    let share = |registered: u32, remaining: u32| {
-        let reserved = u64::from(registered.saturating_sub(remaining));
-        u32::try_from((reserved * 10_000).div_ceil(u64::from(registered).max(1))).unwrap_or(u32::MAX)
-    };
-    share(registered.cpu_units, remaining.cpu_units).max(share(registered.memory_mib, remaining.memory_mib))
+    instance.reserved_hundredths(|it| it.cpu_units).max(instance.reserved_hundredths(|it| it.memory_mib))
 }
 
 /// Why nothing is levelled at all.
@@ -110,8 +101,11 @@ fn in_general(cluster: &Cluster, measure: &Measure, policy: &Policy, now: Timest
 }
 
 /// What could be done about each of the instances that are far from the mean.
-#[derive(Debug, Default)]
-struct Chances<'a> {
+struct Chances<'b, 'a> {
+    index: &'b Index<'a>,
+    policy: &'b Policy,
+    /// What a run has earned before its first try.
+    tally: Tally,
     /// Those that some task could go to, and whether ECS would be likely enough to put one there.
     take: BTreeMap<&'a ContainerInstanceArn, bool>,
     /// Those that some task could leave, and whether it would be likely enough to land well.
@@ -120,21 +114,25 @@ struct Chances<'a> {
     have_movable: BTreeSet<&'a ContainerInstanceArn>,
     /// The services of whose tasks nobody knows how large they are, since their definitions were not read.
     unread: BTreeSet<&'a ServiceName>,
-    /// What earlier runs have left to the next one.
-    unspent_moves: Option<u32>,
-    /// Those with tasks of such services.
-    have_unread: BTreeSet<&'a ContainerInstanceArn>,
 }
 
-impl<'a> Chances<'a> {
+impl<'b, 'a> Chances<'b, 'a> {
     fn of(
-        index: &Index<'a>,
-        policy: &Policy,
+        index: &'b Index<'a>,
+        policy: &'b Policy,
         now: Timestamp,
         idle: &[(&'a ContainerInstance, u32)],
         full: &[(&'a ContainerInstance, u32)],
     ) -> Self {
-        let mut chances = Self { unspent_moves: index.cluster.unspent_moves, ..Self::default() };
+        let mut chances = Self {
+            index,
+            policy,
+            tally: Tally::default().after(index.cluster.unspent_moves),
+            take: BTreeMap::new(),
+            give: BTreeMap::new(),
+            have_movable: BTreeSet::new(),
+            unread: BTreeSet::new(),
+        };
         let mut movable: Vec<Relocatable<'a>> = Vec::new();
         for service in index.cluster.services.values() {
             match one_relocatable(index, service, policy, now) {
@@ -150,10 +148,6 @@ impl<'a> Chances<'a> {
             }
         }
         movable.retain(Relocatable::is_spread);
-        let is_unread = |arn| {
-            index.tasks_on(arn).iter().any(|it| it.service.as_ref().is_some_and(|it| chances.unread.contains(it)))
-        };
-        chances.have_unread = full.iter().map(|(instance, _)| &instance.arn).filter(|arn| is_unread(arn)).collect();
         let mut instances = Instances::new(index, policy.load_threshold);
         let mut paths = BTreeMap::new();
         for relocatable in &movable {
@@ -174,9 +168,8 @@ impl<'a> Chances<'a> {
     ) {
         let (field, occupancy) = (&instances.field, &instances.occupancy);
         let number = |instance: &ContainerInstance| occupancy.instance(&instance.arn);
-        let tally = Tally::default().after(self.unspent_moves);
         let may_come = |to: usize| mover.may_be_on(field, to) && mover.has_room_on(occupancy, to);
-        let is_worth_a_try = instances.prospect(mover).is_some_and(|it| tally.permits(it.of_a_move()));
+        let is_worth_a_try = instances.prospect(mover).is_some_and(|it| self.tally.permits(it.of_a_move()));
         let places = if is_worth_a_try { mover.next_places(field, occupancy) } else { Vec::new() };
         let is_settled = |chances: &BTreeMap<&ContainerInstanceArn, bool>, arn| {
             chances.get(arn).is_some_and(|is_likely| *is_likely || !is_worth_a_try)
@@ -205,23 +198,30 @@ impl<'a> Chances<'a> {
         }
     }
 
-    fn why_idle(&self, instance: &ContainerInstance, policy: &Policy) -> Unlevelled {
+    fn why_idle(&self, instance: &ContainerInstance) -> Unlevelled {
+        if let Some(why) = not_filled(self.index, instance) {
+            return why;
+        }
         match self.take.get(&instance.arn) {
-            Some(is_likely) if *is_likely || policy.steer => Unlevelled::Later,
-            Some(_) => Unlevelled::NeedsSteering,
+            Some(is_likely) => self.could_be_levelled(*is_likely),
             None if self.unread.is_empty() => Unlevelled::NoTaskFits,
             None => Unlevelled::Later,
         }
     }
 
-    fn why_full(&self, instance: &ContainerInstance, policy: &Policy) -> Unlevelled {
+    fn why_full(&self, instance: &ContainerInstance) -> Unlevelled {
+        let is_unread = |service: &ServiceName| self.unread.contains(service);
+        let mut services = self.index.tasks_on(&instance.arn).iter().filter_map(|task| task.service.as_ref());
         match self.give.get(&instance.arn) {
-            Some(is_likely) if *is_likely || policy.steer => Unlevelled::Later,
-            Some(_) => Unlevelled::NeedsSteering,
-            None if self.have_unread.contains(&instance.arn) => Unlevelled::Later,
+            Some(is_likely) => self.could_be_levelled(*is_likely),
+            None if services.any(is_unread) => Unlevelled::Later,
             None if self.have_movable.contains(&instance.arn) => Unlevelled::NoPlace,
             None => Unlevelled::NoTaskMayGo,
         }
+    }
+
+    fn could_be_levelled(&self, is_likely: bool) -> Unlevelled {
+        if is_likely || self.policy.steer { Unlevelled::Later } else { Unlevelled::NeedsSteering }
     }
 }
 

@@ -74,17 +74,15 @@ impl<'a> Field<'a> {
         let cluster = index.cluster;
         let instances: Vec<&ContainerInstance> =
             cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
-        let reserved = |instance: &ContainerInstance, of: fn(&Capacity) -> u32| {
-            i128::from(of(&instance.registered).saturating_sub(of(&instance.remaining)))
-        };
         let mut beyond = vec![[0; 2]; instances.len()];
         let mut resources = [Resource { registered: 0, whole: 0, excess: 0, limit: 0 }; 2];
         for (kind, of) in RESOURCES.into_iter().enumerate() {
-            let all: i128 = instances.iter().map(|instance| reserved(instance, of)).sum();
+            let all: i128 = instances.iter().map(|instance| i128::from(instance.reserved(of))).sum();
             let registered: i128 = instances.iter().map(|instance| i128::from(of(&instance.registered))).sum();
             let mut excess = 0;
             for (instance, beyond) in instances.iter().zip(&mut beyond) {
-                beyond[kind] = reserved(instance, of) * registered - all * i128::from(of(&instance.registered));
+                beyond[kind] =
+                    i128::from(instance.reserved(of)) * registered - all * i128::from(of(&instance.registered));
                 excess += beyond[kind].max(0);
             }
             let whole = all * registered;
