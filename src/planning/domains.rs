@@ -149,7 +149,7 @@ impl<Id: Clone> Domain<Id> {
                 Missing { total: missing(total), one_more: missing(total.saturating_add(1)) }
             }
             Content::Level(domains) => {
-                let level = water_level(domains, total);
+                let (level, rest) = water_level(domains, total);
                 let mut missing = 0;
                 let mut more = Vec::new();
                 for domain in domains {
@@ -160,7 +160,6 @@ impl<Id: Clone> Domain<Id> {
                         more.push((answer.one_more - answer.total, domain.alike()));
                     }
                 }
-                let rest = u64::from(total) - held(domains, level);
                 more.sort_unstable();
                 Missing { total: missing + cheapest(&more, rest), one_more: missing + cheapest(&more, rest + 1) }
             }
@@ -171,8 +170,7 @@ impl<Id: Clone> Domain<Id> {
         match &self.content {
             Content::Last { id, .. } => arrangement.push((id.clone(), total)),
             Content::Level(domains) => {
-                let level = water_level(domains, total);
-                let mut rest = u64::from(total) - held(domains, level);
+                let (level, mut rest) = water_level(domains, total);
                 let mut order: Vec<(u64, u64, Reverse<u32>, usize)> = domains
                     .iter()
                     .enumerate()
@@ -201,20 +199,24 @@ impl<Id: Clone> Domain<Id> {
     }
 }
 
-/// The largest number of tasks that every domain can have, or be full with less, so that no more than `total` are given out.
-/// Then what is left goes to domains that are not full, one each: no two differ by more than one, except where one is full.
-fn water_level<Id: Clone>(domains: &[Domain<Id>], total: u32) -> u32 {
-    let (mut low, mut high) = (0, total);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if held(domains, middle) <= u64::from(total) { low = middle } else { high = middle - 1 }
+/// The largest number of tasks that every domain can have, or be full with less, so that no more than `total` are given out, and
+/// how many are left then. These go to domains that are not full, one each: no two differ by more than one, except where one is full.
+fn water_level<Id: Clone>(domains: &[Domain<Id>], total: u32) -> (u32, u64) {
+    let mut level = 0;
+    loop {
+        let (mut held, mut open) = (0, 0);
+        for domain in domains {
+            let alike = u64::from(domain.alike());
+            held += u64::from(level.min(domain.limit)) * alike;
+            open += if domain.limit > level { alike } else { 0 };
+        }
+        // Each that is not full gets as many more as there are for all of these; if one is full before, others can get more still.
+        let rest = u64::from(total) - held;
+        match rest.checked_div(open).and_then(|more| u32::try_from(more).ok()) {
+            None | Some(0) => return (level, rest),
+            Some(more) => level += more,
+        }
     }
-    low
-}
-
-/// How many tasks the domains hold at a level.
-fn held<Id: Clone>(domains: &[Domain<Id>], level: u32) -> u64 {
-    domains.iter().map(|domain| u64::from(level.min(domain.limit)) * u64::from(domain.alike())).sum()
 }
 
 /// The sum of the `number` smallest costs, of which each comes several times.

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub(super) use self::{
     cured::cures_all_it_could as cures_all_it_could_in,
     layout::{Eligible, Layout, Ties},
-    pace::paced_surge as paced_surge_in,
+    pace::{Paced, paced_surge as paced_surge_in},
     victims::victims as victims_in,
 };
 use super::{
@@ -80,7 +80,7 @@ pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<T
         return u32::try_from(several::starts(cluster, service, spared, most).len()).unwrap_or(u32::MAX);
     }
     let may_go = |task: &TaskArn| !spared.contains(task);
-    asked(cluster, service, most, |layout| paced_surge_in(layout, &may_go, most)).unwrap_or(0)
+    asked(cluster, service, most, |layout| paced_surge_in(layout, &may_go, most).number).unwrap_or(0)
 }
 
 /// Where ECS will put the service's next tasks, by its documented rules: of the instances that may take one and have room,

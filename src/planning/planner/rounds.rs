@@ -17,7 +17,7 @@ use crate::planning::{
     providers,
     relevant::keep_relevant,
     several,
-    spread::{self, Eligible, Layout, Ties},
+    spread::{self, Eligible, Layout, Paced, Ties},
     steering::{self, NextRound, Way},
     tasks::Tasks,
     view,
@@ -201,17 +201,19 @@ impl Between for OnLayout<'_, '_> {
     }
 
     fn round(&mut self, terms: &Terms<'_>, course: &mut Course) -> bool {
-        let surge = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
+        let Paced { number, victims } = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
         let mut new: Vec<TaskArn> = Vec::new();
-        for place in self.layout.predict(surge, Ties::MostFree) {
+        for place in self.layout.predict(number, Ties::MostFree) {
             self.number += 1;
             let arn = view::foreseen_arn(&self.service.name, self.number);
             self.layout.put(arn.clone(), place);
             new.push(arn);
         }
-        let started: BTreeSet<&TaskArn> = new.iter().collect();
-        let may_go = |task: &TaskArn| (terms.may_go)(task) && !started.contains(task);
-        let victims = spread::victims_in(&self.layout, &may_go, u32::try_from(new.len()).unwrap_or(u32::MAX));
+        let victims = victims.unwrap_or_else(|| {
+            let started: BTreeSet<&TaskArn> = new.iter().collect();
+            let may_go = |task: &TaskArn| (terms.may_go)(task) && !started.contains(task);
+            spread::victims_in(&self.layout, &may_go, u32::try_from(new.len()).unwrap_or(u32::MAX))
+        });
         let moves_any = !new.is_empty();
         for (victim, replacement) in victims.iter().zip(new) {
             let places = (self.layout.instance_of(victim).cloned(), self.layout.instance_of(&replacement).cloned());

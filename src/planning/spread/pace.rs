@@ -27,55 +27,70 @@ pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32
         return number;
     }
     let investment = (misplaced / INVESTMENT).clamp(1, most);
-    let (foreseen, new) = started(layout, investment);
-    let placed = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    let (foreseen, placed) = started(layout, investment);
     if placed == 0 {
         return 0;
     }
-    let victims = choose(&foreseen, &|task| may_go(task) && !new.contains(task), placed, Order::Needy);
+    let victims = choose(&foreseen, &|task| may_go(task) && !is_tried(task), placed, Order::Needy);
     // Where too few may go, a task that was started would have to go again itself.
-    let all_go = victims.len() == new.len();
+    let all_go = victims.len() == placed as usize;
     if all_go && goes_on(&without(&foreseen, &victims)) { placed } else { 0 }
 }
 
+/// A round: how many tasks start, and which go for them, where that was looked at already.
+pub(in crate::planning) struct Paced {
+    /// How many are worth starting.
+    pub(in crate::planning) number: u32,
+    /// What [`victims`] says once these have started.
+    pub(in crate::planning) victims: Option<BTreeSet<TaskArn>>,
+}
+
 /// See [`super::paced_surge`].
-pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
+pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> Paced {
     let number = worthwhile_surge(layout, may_go, most);
     let misplaced = layout.missing();
     if misplaced <= number {
-        return number;
+        return Paced { number, victims: None };
     }
     let domains = layout.first_domains();
-    let is_next_the_last = |number: &u32| {
-        let left = misplaced.saturating_sub(*number);
-        (1..=most).contains(&left) && ends_with_next(layout, may_go, *number)
+    let if_next_is_the_last = |number: u32| {
+        let left = misplaced.saturating_sub(number);
+        let victims = if (1..=most).contains(&left) { ends_with_next(layout, may_go, number) } else { None };
+        victims.map(|victims| Paced { number, victims: Some(victims) })
     };
     // Fewer of one than there are domains make it even again; where there are many, the search isn't worth its while.
     let spared_by_evening = if domains > MANY_DOMAINS { 0 } else { u32::try_from(domains).unwrap_or(0) };
     let fewest = if spared_by_evening == 0 { number } else { (number + 1).saturating_sub(spared_by_evening).max(1) };
-    (fewest..=number).rev().find(is_next_the_last).unwrap_or(number)
+    (fewest..=number).rev().find_map(if_next_is_the_last).unwrap_or(Paced { number, victims: None })
 }
 
-/// Whether after a round of `number` one more, whichever of equal instances ECS takes, cures all that is left.
-fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> bool {
-    let (foreseen, new) = started(layout, number);
-    let may_go = |task: &TaskArn| may_go(task) && !new.contains(task);
-    let foreseen = without(&foreseen, &victims(&foreseen, &may_go, number));
+/// The tasks that go in a round of `number`, if after it one more, whichever of equal instances ECS takes, cures all that is left.
+fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> Option<BTreeSet<TaskArn>> {
+    let (foreseen, _) = started(layout, number);
+    let may_go = |task: &TaskArn| may_go(task) && !is_tried(task);
+    let victims = victims(&foreseen, &may_go, number);
+    let foreseen = without(&foreseen, &victims);
     let left = foreseen.missing();
-    [Ties::MostFree, Ties::LeastFree].into_iter().all(|ties| curing_surge(&foreseen, &may_go, left, ties) == left)
+    let cures_all = |ties: Ties| curing_surge(&foreseen, &may_go, left, ties) == left;
+    [Ties::MostFree, Ties::LeastFree].into_iter().all(cures_all).then_some(victims)
 }
 
-/// The service with its next tasks running where ECS will put them, and these tasks.
-fn started<'a>(layout: &Layout<'a>, number: u32) -> (Layout<'a>, BTreeSet<TaskArn>) {
+/// How the names of tasks begin that are only tried out.
+const TRIED: &str = "tried/";
+
+fn is_tried(task: &TaskArn) -> bool {
+    task.as_str().starts_with(TRIED)
+}
+
+/// The service with its next tasks running where ECS will put them, and how many these are.
+fn started<'a>(layout: &Layout<'a>, number: u32) -> (Layout<'a>, u32) {
     let mut foreseen = layout.clone();
-    let mut new = BTreeSet::new();
-    for (number, place) in layout.predict(number, Ties::MostFree).into_iter().enumerate() {
-        // They go last of those that started at the same time; only while something is tried out.
-        let arn = TaskArn::from(format!("tried/{number}").as_str());
-        new.insert(arn.clone());
-        foreseen.put(arn, place);
+    let mut placed = 0;
+    for place in layout.predict(number, Ties::MostFree) {
+        placed += 1;
+        foreseen.put(TaskArn::from(format!("{TRIED}{placed}").as_str()), place);
     }
-    (foreseen, new)
+    (foreseen, placed)
 }
 
 #[cfg(test)]
@@ -88,7 +103,7 @@ mod tests {
     fn check(drawing: &str, most: u32, expected: (u32, u32)) {
         let all = |_: &TaskArn| true;
         let found = ask(drawing, most as usize * 2 + 1, |layout| {
-            (worthwhile_surge(&layout, &all, most), paced_surge(&layout, &all, most))
+            (worthwhile_surge(&layout, &all, most), paced_surge(&layout, &all, most).number)
         });
         assert_eq!(found, expected, "{drawing}");
     }
