@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
+    model::{Cluster, ContainerInstanceArn, ServiceName},
     placement::Index,
     provider_parts::{ServiceParts, tree},
     view,
@@ -17,18 +17,19 @@ pub fn even_shares(cluster: &Cluster, service: &ServiceName) -> BTreeMap<Contain
     let Some(service_parts) = ServiceParts::new(&index, service) else { return BTreeMap::new() };
     let mut shares = BTreeMap::new();
     for part in &service_parts.parts {
-        let mut by_leaf: BTreeMap<Vec<&str>, Vec<&ContainerInstance>> = BTreeMap::new();
-        for instance in index.eligible(&part.requirement) {
-            by_leaf.entry(part.levels.leaf(instance)).or_default().push(instance);
+        let mut by_leaf: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+        for number in index.eligible(&part.requirement) {
+            by_leaf.entry(part.levels.leaf(index.instances[number])).or_default().push(number);
         }
         for (leaf, wanted) in tree(&index, part, &|_, there| there).arrange(part.placed) {
             let instances = by_leaf.get(&leaf).map(Vec::as_slice).unwrap_or_default();
-            let has = |instance: &ContainerInstance| u64::from(part.tasks.get(&instance.arn).copied().unwrap_or(0));
-            let have: u64 = instances.iter().map(|instance| has(instance)).sum();
-            for instance in instances {
-                let (part, whole) = if have > 0 { (has(instance), have) } else { (1, instances.len() as u64) };
+            let has = |number: &usize| u64::from(part.tasks.get(number).copied().unwrap_or(0));
+            let have: u64 = instances.iter().map(has).sum();
+            for number in instances {
+                let (part, whole) = if have > 0 { (has(number), have) } else { (1, instances.len() as u64) };
                 let share = u64::from(wanted) * 100 * part / whole;
-                *shares.entry(instance.arn.clone()).or_default() += u32::try_from(share).unwrap_or(u32::MAX);
+                *shares.entry(index.instances[*number].arn.clone()).or_default() +=
+                    u32::try_from(share).unwrap_or(u32::MAX);
             }
         }
     }

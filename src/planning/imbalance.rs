@@ -166,7 +166,7 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
         })
         .collect();
     let spreads = || services.values().filter_map(|service| service.spread.as_ref().ok());
-    let usable = || cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable());
+    let usable = || index.instances.iter().copied();
     let cpu = Load::of(usable(), |capacity| capacity.cpu_units);
     let memory = Load::of(usable(), |capacity| capacity.memory_mib);
     let (cpu_load_imbalance, memory_load_imbalance) = (cpu.imbalance(), memory.imbalance());
@@ -182,8 +182,8 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
         load_imbalance: cpu_load_imbalance.larger(memory_load_imbalance),
         cpu_load_imbalance,
         memory_load_imbalance,
-        container_instances: count(usable().count()),
-        empty_instances: count(usable().filter(|instance| index.is_empty(instance)).count()),
+        container_instances: count(index.instances.len()),
+        empty_instances: count(index.empty_instances()),
         cpu_reservation: cpu.reservation(),
         memory_reservation: memory.reservation(),
         services,

@@ -53,10 +53,11 @@ pub fn spots_among<'a>(
     requirement: &Requirement<'a>,
     crowds: &Crowds<'a>,
 ) -> Vec<Spot<'a>> {
-    let spot = |instance: &'a ContainerInstance| {
+    let spot = |number: usize| {
+        let instance = index.instances[number];
         let path = levels.leaf(instance);
         let tasks = (1..=path.len()).map(|depth| crowds.get(&path[..depth]).copied().unwrap_or(0)).collect();
-        Spot { instance, path, tasks, fitting: how_many_fit(index, service, requirement, instance) }
+        Spot { instance, path, tasks, fitting: how_many_fit(index, service, requirement, number) }
     };
     index.eligible(requirement).into_iter().map(spot).collect()
 }

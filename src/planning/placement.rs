@@ -241,18 +241,16 @@ fn is_in(zones: Option<&BTreeSet<&str>>, instance: &ContainerInstance) -> bool {
     zones.is_none_or(|zones| zones.contains(instance.availability_zone()))
 }
 
-/// What the daemons on each instance take.
-fn daemons<'a>(
-    cluster: &'a Cluster,
-    tasks_by_service: &BTreeMap<&str, Vec<&'a Task>>,
-) -> BTreeMap<&'a ContainerInstanceArn, Daemons> {
-    let mut daemons: BTreeMap<&ContainerInstanceArn, Daemons> = BTreeMap::new();
+/// What the daemons on each of so many usable instances take.
+fn daemons(cluster: &Cluster, services: &BTreeMap<&str, OfService<'_>>, instances: usize) -> Vec<Daemons> {
+    let mut daemons = vec![Daemons::default(); instances];
     let is_daemon = |service: &&Service| service.scheduling_strategy == SchedulingStrategy::Daemon;
-    let services = cluster.services.values().filter(is_daemon);
-    for task in services.filter_map(|service| tasks_by_service.get(service.name.as_str())).flatten() {
+    let of_daemons = cluster.services.values().filter(is_daemon);
+    let of_daemons = of_daemons.filter_map(|service| services.get(service.name.as_str()));
+    for (task, number) in of_daemons.flat_map(|of_it| of_it.tasks.iter().zip(&of_it.numbers)) {
         let definition = cluster.task_definitions.get(&task.task_definition);
-        if let (Some(instance), Some(definition)) = (&task.container_instance, definition) {
-            let there = daemons.entry(instance).or_default();
+        if let (Some(number), Some(definition)) = (number, definition) {
+            let there = &mut daemons[*number];
             let (sum, more) = (&mut there.reserved, definition.reserves);
             sum.cpu_units = sum.cpu_units.saturating_add(more.cpu_units);
             sum.memory_mib = sum.memory_mib.saturating_add(more.memory_mib);
@@ -293,26 +291,39 @@ struct Daemons {
     interfaces: u32,
 }
 
+/// A service's tasks, and the numbers of the usable instances that they sit on, in the same order.
+#[derive(Debug, Default)]
+struct OfService<'a> {
+    tasks: Vec<&'a Task>,
+    numbers: Vec<Option<usize>>,
+}
+
 /// Tasks by the instance that they sit on, and what else the counting of instances needs, made once for a cluster.
+///
+/// The usable instances are numbered, so that an ARN is looked up once for each task. All that is counted by instance is counted by
+/// these numbers.
 #[derive(Debug)]
 pub struct Index<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// The tasks of each service.
-    pub tasks_by_service: BTreeMap<&'a str, Vec<&'a Task>>,
-    /// The tasks on each instance, those without a service included.
-    tasks_by_instance: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
-    class_of: BTreeMap<&'a ContainerInstanceArn, usize>,
-    /// Usable instances that are alike in all that a static requirement asks, and in the domains that levels make.
-    pub classes: Vec<Vec<&'a ContainerInstance>>,
+    /// The usable instances by their numbers: in the order of their ARNs.
+    pub instances: Vec<&'a ContainerInstance>,
+    services: BTreeMap<&'a str, OfService<'a>>,
+    /// The tasks on each usable instance, those without a service included.
+    tasks_by_instance: Vec<Vec<&'a Task>>,
+    /// The tasks on other instances.
+    tasks_elsewhere: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
+    class_of: Vec<usize>,
+    /// The numbers of instances that are alike in all that a static requirement asks, and in the domains that levels make.
+    pub classes: Vec<Vec<usize>>,
     /// The most of each resource that any instance of a class has left.
     most_remaining: Vec<Capacity>,
     /// Usable instances whose agent can't protect tasks from scale-in.
     old_agents: Vec<&'a ContainerInstance>,
     /// Whether any task has, or may get, a network interface of its instance's.
     takes_interfaces: bool,
-    /// What daemons take, by instance that has one.
-    daemons: BTreeMap<&'a ContainerInstanceArn, Daemons>,
+    /// What daemons take on each usable instance.
+    daemons: Vec<Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
     domains: BTreeMap<Levels, Rc<ClassDomains<'a>>>,
     /// The zones of the subnets that instances are in.
@@ -329,9 +340,8 @@ pub struct ClassDomains<'a> {
 }
 
 impl<'a> ClassDomains<'a> {
-    fn new(levels: &Levels, classes: &[Vec<&'a ContainerInstance>]) -> Self {
-        let path =
-            |class: &Vec<&'a ContainerInstance>| class.first().map(|first| levels.path(first)).unwrap_or_default();
+    fn new(levels: &Levels, instances: &[&'a ContainerInstance], classes: &[Vec<usize>]) -> Self {
+        let path = |class: &Vec<usize>| class.first().map(|first| levels.path(instances[*first])).unwrap_or_default();
         let of_each: Vec<Vec<&str>> = classes.iter().map(path).collect();
         let mut paths = of_each.clone();
         paths.sort_unstable();
@@ -371,30 +381,27 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
 
 /// The instances of a class that a requirement admits.
 #[derive(Debug)]
-pub struct EligibleClass<'b, 'a> {
+pub struct EligibleClass<'b> {
     /// The number of the class.
     pub number: usize,
-    /// The instances.
-    pub instances: Cow<'b, [&'a ContainerInstance]>,
+    /// The numbers of the instances.
+    pub instances: Cow<'b, [usize]>,
     /// Whether there may be room for one more task on any of them.
     pub may_have_room: bool,
 }
 
 /// The instances of a class that are admitted; to a static requirement those of a class are alike.
-fn admitted<'b, 'a>(
-    class: &'b [&'a ContainerInstance],
-    requirement: &Requirement<'_>,
-    admits: &dyn Fn(&ContainerInstance) -> bool,
-) -> Cow<'b, [&'a ContainerInstance]> {
+fn admitted<'b>(class: &'b [usize], requirement: &Requirement<'_>, admits: &dyn Fn(usize) -> bool) -> Cow<'b, [usize]> {
     match class.first() {
-        Some(first) if requirement.is_static() && admits(first) => Cow::Borrowed(class),
+        Some(first) if requirement.is_static() && admits(*first) => Cow::Borrowed(class),
         Some(_) if requirement.is_static() => Cow::Borrowed(&[]),
-        _ => class.iter().copied().filter(|instance| admits(instance)).collect(),
+        _ => class.iter().copied().filter(|number| admits(*number)).collect(),
     }
 }
 
-fn most_remaining(class: &[&ContainerInstance]) -> Capacity {
-    let most = |of: fn(&Capacity) -> u32| class.iter().map(|instance| of(&instance.remaining)).max().unwrap_or(0);
+fn most_remaining(instances: &[&ContainerInstance], class: &[usize]) -> Capacity {
+    let remaining = || class.iter().map(|number| &instances[*number].remaining);
+    let most = |of: fn(&Capacity) -> u32| remaining().map(of).max().unwrap_or(0);
     Capacity {
         cpu_units: most(|capacity| capacity.cpu_units),
         memory_mib: most(|capacity| capacity.memory_mib),
@@ -411,22 +418,30 @@ pub(super) fn constraints(cluster: &Cluster) -> impl Iterator<Item = &PlacementC
 impl<'a> Index<'a> {
     /// Goes through the cluster once.
     pub fn new(cluster: &'a Cluster) -> Self {
-        let mut tasks_by_service: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
-        let mut tasks_by_instance: BTreeMap<&ContainerInstanceArn, Vec<&Task>> = BTreeMap::new();
+        let instances = cluster.container_instances.values().map(AsRef::as_ref);
+        let instances: Vec<&ContainerInstance> = instances.filter(|instance| instance.is_usable()).collect();
+        let mut services: BTreeMap<&str, OfService<'a>> = BTreeMap::new();
+        let mut tasks_by_instance: Vec<Vec<&Task>> = vec![Vec::new(); instances.len()];
+        let mut tasks_elsewhere: BTreeMap<&ContainerInstanceArn, Vec<&Task>> = BTreeMap::new();
         for task in cluster.tasks.values() {
-            if let Some(instance) = &task.container_instance {
-                tasks_by_instance.entry(instance).or_default().push(task);
+            let number = task.container_instance.as_ref().and_then(|arn| number_of(&instances, arn));
+            match (number, &task.container_instance) {
+                (Some(number), _) => tasks_by_instance[number].push(task),
+                (None, Some(elsewhere)) => tasks_elsewhere.entry(elsewhere).or_default().push(task),
+                (None, None) => {}
             }
             if let Some(service) = &task.service {
-                tasks_by_service.entry(service.as_str()).or_default().push(task);
+                let of_service = services.entry(service.as_str()).or_default();
+                of_service.tasks.push(task);
+                of_service.numbers.push(number);
             }
         }
-        let daemons = daemons(cluster, &tasks_by_service);
+        let daemons = daemons(cluster, &services, instances.len());
         let takes_interfaces = cluster.task_definitions.values().any(|definition| definition.takes_network_interface);
         // Some attributes differ on every instance; what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);
-        let mut classes: BTreeMap<_, Vec<&ContainerInstance>> = BTreeMap::new();
-        for instance in cluster.container_instances.values().filter(|instance| instance.is_usable()) {
+        let mut classes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (number, instance) in instances.iter().enumerate() {
             let registered = instance.registered;
             let values: Vec<_> = asked.iter().map(|name| instance.attributes.get(name)).collect();
             let key = (
@@ -434,29 +449,31 @@ impl<'a> Index<'a> {
                 &instance.capacity_provider,
                 values,
                 (&instance.reserved_tcp_ports, &instance.reserved_udp_ports),
-                (takes_interfaces.then(|| Interfaces::of(instance)), daemons.get(&instance.arn)),
+                (takes_interfaces.then(|| Interfaces::of(instance)), daemons[number]),
             );
-            classes.entry(key).or_default().push(instance);
+            classes.entry(key).or_default().push(number);
         }
-        let classes: Vec<Vec<&ContainerInstance>> = classes.into_values().collect();
+        let classes: Vec<Vec<usize>> = classes.into_values().collect();
         let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
-        let domains = levels.into_iter().map(|levels| (levels.clone(), ClassDomains::new(&levels, &classes).into()));
-        let domains = domains.collect();
-        let class_of = classes
-            .iter()
-            .enumerate()
-            .flat_map(|(number, class)| class.iter().map(move |instance| (&instance.arn, number)))
-            .collect();
-        let most_remaining = classes.iter().map(|class| most_remaining(class)).collect();
-        let usable = cluster.container_instances.values().filter(|instance| instance.is_usable());
-        let old_agents = usable.clone().filter(|instance| !instance.can_protect_tasks()).map(|it| &**it).collect();
-        let zone_of_subnet =
-            usable.filter_map(|instance| Some((instance.attribute(SUBNET)?, instance.availability_zone()))).collect();
+        let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, &instances, &classes).into());
+        let domains = levels.into_iter().map(domains).collect();
+        let mut class_of = vec![0; instances.len()];
+        for (class, numbers) in classes.iter().enumerate() {
+            for number in numbers {
+                class_of[*number] = class;
+            }
+        }
+        let most_remaining = classes.iter().map(|class| most_remaining(&instances, class)).collect();
+        let old_agents = instances.iter().copied().filter(|instance| !instance.can_protect_tasks()).collect();
+        let zone = |instance: &&'a ContainerInstance| Some((instance.attribute(SUBNET)?, instance.availability_zone()));
+        let zone_of_subnet = instances.iter().filter_map(zone).collect();
         Self {
             cluster,
             takes_interfaces: takes_interfaces || cluster.tasks.values().any(|task| task.takes_network_interface),
-            tasks_by_service,
+            instances,
+            services,
             tasks_by_instance,
+            tasks_elsewhere,
             class_of,
             classes,
             most_remaining,
@@ -470,12 +487,17 @@ impl<'a> Index<'a> {
     /// The domains in which the classes lie.
     pub fn domains(&self, levels: &Levels) -> Rc<ClassDomains<'a>> {
         let known = self.domains.get(levels).map(Rc::clone);
-        known.unwrap_or_else(|| ClassDomains::new(levels, &self.classes).into())
+        known.unwrap_or_else(|| ClassDomains::new(levels, &self.instances, &self.classes).into())
     }
 
     /// How many tasks of one service and provider an instance that holds `there` of them could hold beside daemons alone.
-    pub fn most(&self, requirement: &Requirement<'_>, instance: &ContainerInstance, there: u32) -> u32 {
-        requirement.most(instance, self.daemons.get(&instance.arn).copied().unwrap_or_default(), there)
+    pub fn most(&self, requirement: &Requirement<'_>, instance: usize, there: u32) -> u32 {
+        requirement.most(self.instances[instance], self.daemons[instance], there)
+    }
+
+    /// The number of an instance; none where it isn't usable.
+    pub fn number_of(&self, instance: &ContainerInstanceArn) -> Option<usize> {
+        number_of(&self.instances, instance)
     }
 
     /// The usable instances whose agent can't protect tasks from scale-in.
@@ -502,34 +524,37 @@ impl<'a> Index<'a> {
     pub fn admitted_classes(&self, requirement: &Requirement<'_>) -> Vec<bool> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
         let zones = self.zones(requirement);
-        let admits = |class: &Vec<&ContainerInstance>| {
-            class.first().is_some_and(|first| is_in(zones.as_ref(), first) && requirement.suits(first, &groups))
-        };
-        self.classes.iter().map(admits).collect()
+        let admits =
+            |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
+        let first = |class: &Vec<usize>| class.first().is_some_and(|first| admits(self.instances[*first]));
+        self.classes.iter().map(first).collect()
     }
 
-    /// The instances that a requirement admits, in the order of their classes.
-    pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
+    /// The numbers of the instances that a requirement admits, in the order of their classes.
+    pub fn eligible(&self, requirement: &Requirement<'_>) -> Vec<usize> {
         self.eligible_classes(requirement).flat_map(|class| class.instances.into_owned()).collect()
     }
 
-    /// The instances that a requirement admits, those included that are too small for it.
-    pub fn eligible_whatever_size(&self, requirement: &Requirement<'_>) -> Vec<&'a ContainerInstance> {
+    /// The numbers of the instances that a requirement admits, those included that are too small for it.
+    pub fn eligible_whatever_size(&self, requirement: &Requirement<'_>) -> Vec<usize> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
         let zones = self.zones(requirement);
-        let admits = |instance: &ContainerInstance| {
+        let admits = |number: usize| {
+            let instance = self.instances[number];
             is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &groups)
         };
-        let of_class = |class: &Vec<_>| admitted(class, requirement, &admits).into_owned();
+        let of_class = |class: &Vec<usize>| admitted(class, requirement, &admits).into_owned();
         self.classes.iter().flat_map(of_class).collect()
     }
 
     /// The instances that a requirement admits, class by class.
-    pub fn eligible_classes(&self, requirement: &Requirement<'_>) -> impl Iterator<Item = EligibleClass<'_, 'a>> {
+    pub fn eligible_classes(&self, requirement: &Requirement<'_>) -> impl Iterator<Item = EligibleClass<'_>> {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
         let zones = self.zones(requirement);
-        let admits =
-            move |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
+        let admits = move |number: usize| {
+            let instance = self.instances[number];
+            is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups)
+        };
         self.classes.iter().zip(&self.most_remaining).enumerate().map(move |(number, (class, most_remaining))| {
             let instances = admitted(class, requirement, &admits);
             EligibleClass { number, instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
@@ -537,18 +562,33 @@ impl<'a> Index<'a> {
     }
 
     /// Which class a usable instance is in.
-    pub fn class_of(&self, instance: &ContainerInstanceArn) -> Option<usize> {
-        self.class_of.get(instance).copied()
+    pub fn class_of(&self, instance: usize) -> usize {
+        self.class_of[instance]
     }
 
     /// A service's tasks.
     pub fn tasks_of(&self, service: &Service) -> &[&'a Task] {
-        self.tasks_by_service.get(service.name.as_str()).map(Vec::as_slice).unwrap_or_default()
+        self.services.get(service.name.as_str()).map(|of_service| of_service.tasks.as_slice()).unwrap_or_default()
+    }
+
+    /// A service's tasks, each with the number of the instance that it sits on, if that is usable.
+    pub fn numbered_tasks_of(&self, service: &Service) -> impl Iterator<Item = (&'a Task, Option<usize>)> + Clone + '_ {
+        let of_service = self.services.get(service.name.as_str());
+        of_service.into_iter().flat_map(|it| it.tasks.iter().copied().zip(it.numbers.iter().copied()))
     }
 
     /// Whether no task runs there but those of daemons.
     pub fn is_empty(&self, instance: &ContainerInstance) -> bool {
-        self.tasks_on(&instance.arn).iter().all(|task| {
+        self.are_daemons(self.tasks_on(&instance.arn))
+    }
+
+    /// How many usable instances have no task but those of daemons.
+    pub fn empty_instances(&self) -> usize {
+        self.tasks_by_instance.iter().filter(|tasks| self.are_daemons(tasks)).count()
+    }
+
+    fn are_daemons(&self, tasks: &[&Task]) -> bool {
+        tasks.iter().all(|task| {
             let service = task.service.as_ref().and_then(|name| self.cluster.services.get(name));
             service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon)
         })
@@ -558,19 +598,32 @@ impl<'a> Index<'a> {
         self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
     }
 
-    /// How many network interfaces tasks have on an instance.
-    pub fn interfaces_on(&self, instance: &ContainerInstanceArn) -> u32 {
+    /// How many network interfaces tasks have on a usable instance.
+    pub fn interfaces_on(&self, instance: usize) -> u32 {
         if !self.takes_interfaces {
             return 0;
         }
         let takes = |task: &&&Task| {
             Demand::of_task(task, self.cluster.task_definitions.get(&task.task_definition)).takes_interface
         };
-        u32::try_from(self.tasks_on(instance).iter().filter(takes).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.tasks_by_instance[instance].iter().filter(takes).count()).unwrap_or(u32::MAX)
     }
 
     /// The tasks on an instance, those without a service included.
     pub fn tasks_on(&self, instance: &ContainerInstanceArn) -> &[&'a Task] {
-        self.tasks_by_instance.get(instance).map(Vec::as_slice).unwrap_or_default()
+        match self.number_of(instance) {
+            Some(number) => self.tasks_on_number(number),
+            None => self.tasks_elsewhere.get(instance).map(Vec::as_slice).unwrap_or_default(),
+        }
     }
+
+    /// The tasks on a usable instance.
+    pub fn tasks_on_number(&self, instance: usize) -> &[&'a Task] {
+        &self.tasks_by_instance[instance]
+    }
+}
+
+/// The number of an instance among these, which are in the order of their ARNs.
+fn number_of(instances: &[&ContainerInstance], arn: &ContainerInstanceArn) -> Option<usize> {
+    instances.binary_search_by(|instance| instance.arn.cmp(arn)).ok()
 }

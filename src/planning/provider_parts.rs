@@ -21,19 +21,12 @@ pub struct ProviderPart<'a> {
     pub requirement: Requirement<'a>,
     /// The domains with the tasks that are there. Empty instances are not told apart.
     pub domains: Domain<()>,
-    /// Tasks by eligible instance. Tasks elsewhere are ECS's own business.
-    pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+    /// Tasks by the number of an eligible instance. Tasks elsewhere are ECS's own business.
+    pub tasks: BTreeMap<usize, u32>,
     /// Tasks by instance whose agent is disconnected: they count where they are, and neither go nor get company.
     pub away: BTreeMap<&'a ContainerInstanceArn, u32>,
     /// The sum of both.
     pub placed: u32,
-}
-
-impl ProviderPart<'_> {
-    /// An eligible instance that tasks of the part sit on.
-    pub fn instance<'a>(&self, index: &Index<'a>, arn: &ContainerInstanceArn) -> Option<&'a ContainerInstance> {
-        self.tasks.contains_key(arn).then(|| index.cluster.container_instances.get(arn)).flatten().map(AsRef::as_ref)
-    }
 }
 
 impl<'a> ProviderPart<'a> {
@@ -43,17 +36,17 @@ impl<'a> ProviderPart<'a> {
         index: &'b Index<'a>,
         service: &Service,
     ) -> impl Iterator<Item = (&'a ContainerInstance, &'a Task)> + 'b {
-        let is_its =
-            |task: &&&Task| is_placed(task) && task.capacity_provider.as_deref() == self.requirement.provider();
-        let tasks = index.tasks_of(service).iter().filter(is_its);
-        tasks.filter_map(|task| Some((self.instance(index, task.container_instance.as_ref()?)?, *task)))
+        let is_its = |task: &Task| is_placed(task) && task.capacity_provider.as_deref() == self.requirement.provider();
+        let tasks = index.numbered_tasks_of(service).filter(move |(task, _)| is_its(task));
+        tasks.filter_map(|(task, number)| {
+            let number = number.filter(|number| self.tasks.contains_key(number))?;
+            Some((index.instances[number], task))
+        })
     }
 
     /// All instances that its tasks count on, each with how many.
     pub fn counts<'b>(&'b self, index: &'b Index<'a>) -> impl Iterator<Item = (&'a ContainerInstance, u32)> + 'b {
-        let instances = &index.cluster.container_instances;
-        let all = self.tasks.iter().chain(&self.away);
-        all.filter_map(|(arn, tasks)| Some((&**instances.get(*arn)?, *tasks)))
+        self.tasks.iter().map(|(number, tasks)| (index.instances[*number], *tasks)).chain(self.away(index))
     }
 
     /// The instances whose agent is disconnected, each with its tasks of the part.
@@ -70,8 +63,8 @@ pub struct Placements<'a> {
     pub levels: Levels,
     /// What they ask.
     pub requirement: Requirement<'a>,
-    /// Tasks by eligible instance.
-    pub tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+    /// Tasks by the number of an eligible instance.
+    pub tasks: BTreeMap<usize, u32>,
 }
 
 impl<'a> ProviderPart<'a> {
@@ -122,7 +115,7 @@ struct Shape {
 #[derive(Clone, Debug)]
 enum Eligible {
     Classes(Vec<bool>),
-    Instances(BTreeSet<ContainerInstanceArn>),
+    Instances(BTreeSet<usize>),
 }
 
 /// Whether a task counts as being where it is: its place is decided, and so is not its end.
@@ -154,20 +147,31 @@ pub fn provider_parts_over<'a>(
     definition: Option<&'a TaskDefinition>,
     shapes: &mut Shapes,
 ) -> Result<Vec<ProviderPart<'a>>, Unmeasured> {
-    let mut tasks_by_provider: BTreeMap<Option<&str>, BTreeMap<&ContainerInstanceArn, u32>> = BTreeMap::new();
-    for task in index.tasks_of(service).iter().filter(|task| is_placed(task)) {
-        let tasks = tasks_by_provider.entry(task.capacity_provider.as_deref()).or_default();
-        if let Some(instance) = &task.container_instance {
-            *tasks.entry(instance).or_default() += 1;
+    let mut tasks_by_provider: BTreeMap<Option<&str>, Counts<'a>> = BTreeMap::new();
+    for (task, number) in index.numbered_tasks_of(service).filter(|(task, _)| is_placed(task)) {
+        let counts = tasks_by_provider.entry(task.capacity_provider.as_deref()).or_default();
+        match (number, &task.container_instance) {
+            (Some(number), _) => *counts.usable.entry(number).or_default() += 1,
+            (None, Some(other)) => *counts.others.entry(other).or_default() += 1,
+            (None, None) => {}
         }
     }
     tasks_by_provider
         .into_iter()
-        .map(|(provider, tasks)| {
+        .map(|(provider, counts)| {
             let requirement = Requirement::new(service, definition, provider)?;
-            Ok(part(index, service, levels.clone(), requirement, tasks, shapes))
+            Ok(part(index, service, levels.clone(), requirement, counts, shapes))
         })
         .collect()
+}
+
+/// How many tasks are on each instance.
+#[derive(Default)]
+struct Counts<'a> {
+    /// On usable ones, by their numbers.
+    usable: BTreeMap<usize, u32>,
+    /// On the others.
+    others: BTreeMap<&'a ContainerInstanceArn, u32>,
 }
 
 fn part<'a>(
@@ -175,7 +179,7 @@ fn part<'a>(
     service: &Service,
     levels: Levels,
     requirement: Requirement<'a>,
-    mut tasks: BTreeMap<&'a ContainerInstanceArn, u32>,
+    counts: Counts<'a>,
     shapes: &mut Shapes,
 ) -> ProviderPart<'a> {
     let fresh;
@@ -191,24 +195,23 @@ fn part<'a>(
     let classes = index.domains(&levels);
     let mut known: Vec<Vec<Domain<()>>> = vec![Vec::new(); classes.paths.len()];
     let mut empty = shape.instances.clone();
-    let mut away: BTreeMap<&ContainerInstanceArn, u32> = BTreeMap::new();
-    tasks.retain(|arn, there| {
-        let Some(class) = index.class_of(arn) else {
-            let instance = index.cluster.container_instances.get(*arn).filter(|instance| instance.is_away());
-            if instance.is_some_and(|instance| index.would_admit(&requirement, instance)) {
-                away.insert(arn, *there);
-            }
+    let Counts { usable: mut tasks, others: mut away } = counts;
+    tasks.retain(|instance, there| {
+        let class = index.class_of(*instance);
+        if !shape.admits(class, *instance) {
             return false;
-        };
-        // All of a class could hold equally many.
-        let Some(like_it) = index.classes[class].first().filter(|_| shape.admits(class, arn)) else { return false };
+        }
         let path = classes.path_of(class);
-        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, like_it, 0))) {
+        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, *instance, 0))) {
             *number = number.saturating_sub(1);
         }
-        let domain = Domain::last((), *there, index.most(&requirement, like_it, *there), 0);
+        let domain = Domain::last((), *there, index.most(&requirement, *instance, *there), 0);
         put(&mut known[path], domain, levels.instance);
         true
+    });
+    away.retain(|arn, _| {
+        let instance = index.cluster.container_instances.get(*arn).filter(|instance| instance.is_away());
+        instance.is_some_and(|instance| index.would_admit(&requirement, instance))
     });
     let mut others: BTreeMap<Vec<&str>, Vec<Domain<()>>> = BTreeMap::new();
     for (arn, there) in &away {
@@ -241,16 +244,11 @@ pub fn put<Id: Clone>(domains: &mut Vec<Domain<Id>>, domain: Domain<Id>, tells_i
     }
 }
 
-/// How many more tasks of a service that ask that fit on an instance now.
-pub fn how_many_fit(
-    index: &Index<'_>,
-    service: &Service,
-    requirement: &Requirement<'_>,
-    instance: &ContainerInstance,
-) -> u32 {
+/// How many more tasks of a service that ask that fit on a usable instance now.
+pub fn how_many_fit(index: &Index<'_>, service: &Service, requirement: &Requirement<'_>, instance: usize) -> u32 {
     if requirement.limit() == 1 {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&service.name);
-        if index.tasks_on(&instance.arn).iter().any(of_it) {
+        if index.tasks_on_number(instance).iter().any(of_it) {
             return 0;
         }
     }
@@ -271,9 +269,9 @@ pub fn tree<'a>(
         let domain = Domain::last(part.levels.leaf(instance), tasks(instance, there), most, preference);
         put(last.entry(part.levels.path(instance)).or_default(), domain, part.levels.instance);
     };
-    for instance in index.eligible(&part.requirement) {
-        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
-        add(instance, there, index.most(&part.requirement, instance, there), fullness(instance));
+    for number in index.eligible(&part.requirement) {
+        let (instance, there) = (index.instances[number], part.tasks.get(&number).copied().unwrap_or(0));
+        add(instance, there, index.most(&part.requirement, number, there), fullness(instance));
     }
     for (instance, there) in part.away(index) {
         add(instance, there, there, u64::MAX);
@@ -295,9 +293,9 @@ pub fn fullness(instance: &ContainerInstance) -> u64 {
     Holding::read(instance, None).fullness()
 }
 
-/// An instance for whoever asks that; its network interfaces are counted only where one is asked.
-pub fn holding<'a>(index: &Index<'_>, demand: &Demand<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
-    Holding::read(instance, demand.takes_interface.then(|| index.interfaces_on(&instance.arn)))
+/// A usable instance for whoever asks that; its network interfaces are counted only where one is asked.
+pub fn holding<'a>(index: &Index<'a>, demand: &Demand<'_>, instance: usize) -> Holding<'a> {
+    Holding::read(index.instances[instance], demand.takes_interface.then(|| index.interfaces_on(instance)))
 }
 
 /// Puts domains of the last level under those of the levels before, by their paths.
@@ -332,11 +330,11 @@ impl Shape {
         let mut one_by_one = BTreeSet::new();
         for class in index.eligible_classes(requirement) {
             let Some(first) = class.instances.first() else { continue };
-            let alike = (domains.path_of(class.number), index.most(requirement, first, 0));
+            let alike = (domains.path_of(class.number), index.most(requirement, *first, 0));
             *instances.entry(alike).or_default() += u32::try_from(class.instances.len()).unwrap_or(u32::MAX);
             admitted[class.number] = true;
             if !requirement.is_static() {
-                one_by_one.extend(class.instances.iter().map(|instance| instance.arn.clone()));
+                one_by_one.extend(class.instances.iter().copied());
             }
         }
         let eligible =
@@ -344,10 +342,10 @@ impl Shape {
         Self { eligible, instances }
     }
 
-    fn admits(&self, class: usize, instance: &ContainerInstanceArn) -> bool {
+    fn admits(&self, class: usize, instance: usize) -> bool {
         match &self.eligible {
             Eligible::Classes(admitted) => admitted[class],
-            Eligible::Instances(instances) => instances.contains(instance),
+            Eligible::Instances(instances) => instances.contains(&instance),
         }
     }
 }

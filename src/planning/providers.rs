@@ -15,9 +15,8 @@ pub fn shared_out(index: &Index<'_>, service: &Service) -> Option<Blocked> {
     let tasks = index.tasks_of(service);
     let providers = several(service, tasks)?;
     let next = next(&service.capacity_provider_strategy, &counts(tasks));
-    let usable = index.classes.iter().flatten();
     let has_instances =
-        next.is_some() && usable.map(|it| it.capacity_provider.as_deref()).any(|provider| provider == next);
+        next.is_some() && index.instances.iter().any(|instance| instance.capacity_provider.as_deref() == next);
     Some(Blocked::SeveralProviders {
         providers: providers.into_iter().map(str::to_owned).collect(),
         next: next.map(str::to_owned),

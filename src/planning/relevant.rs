@@ -35,7 +35,9 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     let demand = requirement.demand();
     let fitting =
         |instance: &ContainerInstance| Holding::read(instance, None).how_many_fit(&demand).min(requirement.limit());
-    for mut class in Index::new(cluster).classes {
+    let index = Index::new(cluster);
+    for class in &index.classes {
+        let mut class: Vec<&ContainerInstance> = class.iter().map(|number| index.instances[*number]).collect();
         class.retain(|instance| !kept.contains(&instance.arn));
         let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {
             if class.len() > most {

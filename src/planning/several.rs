@@ -87,7 +87,8 @@ pub fn worthwhile(index: &Index<'_>, service: &Service, barred: &BTreeSet<TaskAr
             let path = names(&levels.leaf(instance));
             let known = cells[part].iter().position(|cell| cell.path == path);
             let cell = known.unwrap_or_else(|| {
-                let most = index.most(&parts[part].requirement, instance, 0);
+                let number = index.number_of(&instance.arn);
+                let most = number.map_or(0, |number| index.most(&parts[part].requirement, number, 0));
                 cells[part].push(Cell { path, tasks: 0, most, within: 0..=0 });
                 cells[part].len() - 1
             });
@@ -172,9 +173,9 @@ pub fn cells(index: &Index<'_>, part: &ProviderPart<'_>) -> Vec<Cell> {
     let mut cells: BTreeMap<Vec<&str>, (u32, u32)> = BTreeMap::new();
     let mut empty: BTreeMap<(Vec<&str>, u32), u32> = BTreeMap::new();
     let away = part.away(index).map(|(instance, tasks)| (instance, tasks, tasks));
-    let eligible = index.eligible(&part.requirement).into_iter().map(|instance| {
-        let there = part.tasks.get(&instance.arn).copied().unwrap_or(0);
-        (instance, there, index.most(&part.requirement, instance, there))
+    let eligible = index.eligible(&part.requirement).into_iter().map(|number| {
+        let there = part.tasks.get(&number).copied().unwrap_or(0);
+        (index.instances[number], there, index.most(&part.requirement, number, there))
     });
     for (instance, there, most) in eligible.chain(away) {
         if part.levels.instance {

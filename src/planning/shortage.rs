@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     domains::Domain,
-    model::{ContainerInstance, Service},
+    model::Service,
     placement::Index,
     provider_parts::{ProviderPart, holding, how_many_fit, nest},
     reason::{Resource, Shortage},
@@ -12,9 +12,10 @@ use super::{
 
 /// A domain of the last level, with free capacity counted as tasks.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct Place {
     could_have: u32,
-    instances: Rc<[&'a ContainerInstance]>,
+    /// By number.
+    instances: Rc<[usize]>,
 }
 
 /// How many of a part's tasks have no place in a balanced arrangement although they are missing there, and what is short. A
@@ -33,7 +34,7 @@ pub fn lacking_capacity(
         return None;
     }
     let target = if zones_stay { could_have.arrange_within_as(&part.domains) } else { could_have.arrange(part.placed) };
-    let mut lacking: Vec<&Place<'_>> =
+    let mut lacking: Vec<&Place> =
         target.iter().filter(|(place, tasks)| place.could_have < *tasks).map(|(place, _)| place).collect();
     // Those that are alike come one after the other.
     lacking.dedup_by(|one, other| Rc::ptr_eq(&one.instances, &other.instances));
@@ -45,22 +46,20 @@ pub fn lacking_capacity(
 /// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
-fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) -> Domain<Place<'a>> {
+fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> Domain<Place> {
     let classes = index.domains(&part.levels);
-    let mut groups: Vec<Group<'a>> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
-    let mut others: BTreeMap<Vec<&str>, Group<'a>> = BTreeMap::new();
-    for (arn, there) in &part.tasks {
-        if let (Some(instance), Some(class)) = (index.cluster.container_instances.get(*arn), index.class_of(arn)) {
-            let most = index.most(&part.requirement, instance, *there);
-            let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, instance));
-            let group = &mut groups[classes.path_of(class)];
-            *group.number.entry(index.most(&part.requirement, instance, 0)).or_default() -= 1;
-            group.add(Taker { instance, could_have, most }, part.levels.instance);
-        }
+    let mut groups: Vec<Group> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
+    let mut others: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
+    for (instance, there) in &part.tasks {
+        let most = index.most(&part.requirement, *instance, *there);
+        let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, *instance));
+        let group = &mut groups[classes.path_of(index.class_of(*instance))];
+        *group.number.entry(index.most(&part.requirement, *instance, 0)).or_default() -= 1;
+        group.add(Taker { instance: Some(*instance), could_have, most }, part.levels.instance);
     }
     for (arn, there) in &part.away {
         if let Some(instance) = index.cluster.container_instances.get(*arn) {
-            let taker = Taker { instance, could_have: *there, most: *there };
+            let taker = Taker { instance: None, could_have: *there, most: *there };
             let path = part.levels.path(instance);
             let group = match classes.number_of(&path) {
                 Some(path) => &mut groups[path],
@@ -72,20 +71,20 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
     for class in index.eligible_classes(&part.requirement) {
         let Some(first) = class.instances.first() else { continue };
         let group = &mut groups[classes.path_of(class.number)];
-        let most = index.most(&part.requirement, first, 0);
+        let most = index.most(&part.requirement, *first, 0);
         *group.number.entry(most).or_default() += i64::try_from(class.instances.len()).unwrap_or(i64::MAX);
         if !class.may_have_room {
             group.without.entry(most).or_default().extend_from_slice(&class.instances);
             continue;
         }
-        for instance in class.instances.iter().filter(|instance| !part.tasks.contains_key(&instance.arn)) {
+        for instance in class.instances.iter().copied().filter(|instance| !part.tasks.contains_key(instance)) {
             if group.enough_for > part.placed {
                 break;
             }
             let could_have = how_many_fit(index, service, &part.requirement, instance).min(most);
             if could_have > 0 {
                 *group.number.entry(most).or_default() -= 1;
-                group.add(Taker { instance, could_have, most }, part.levels.instance);
+                group.add(Taker { instance: Some(instance), could_have, most }, part.levels.instance);
             } else {
                 group.without.entry(most).or_default().push(instance);
             }
@@ -97,8 +96,9 @@ fn with_room<'a>(index: &Index<'a>, service: &Service, part: &ProviderPart<'a>) 
 }
 
 /// An instance that could have tasks.
-struct Taker<'a> {
-    instance: &'a ContainerInstance,
+struct Taker {
+    /// Its number; none where its agent is disconnected: no more tasks come there.
+    instance: Option<usize>,
     /// How many, without anything else moving.
     could_have: u32,
     /// How many beside daemons alone.
@@ -107,18 +107,18 @@ struct Taker<'a> {
 
 /// Instances of one path.
 #[derive(Default)]
-struct Group<'a> {
-    with: Vec<Taker<'a>>,
+struct Group {
+    with: Vec<Taker>,
     /// How many others there are, by how many tasks each could hold beside daemons alone.
     number: BTreeMap<u32, i64>,
     /// Of these, those that have no free capacity, as far as they were looked at; also some that have tasks already.
-    without: BTreeMap<u32, Vec<&'a ContainerInstance>>,
+    without: BTreeMap<u32, Vec<usize>>,
     /// A number of tasks that they could have for sure, one on each where instances are the last level.
     enough_for: u32,
 }
 
-impl<'a> Group<'a> {
-    fn add(&mut self, taker: Taker<'a>, one_each: bool) {
+impl Group {
+    fn add(&mut self, taker: Taker, one_each: bool) {
         let counts = if one_each { taker.could_have.min(1) } else { taker.could_have };
         self.enough_for = self.enough_for.saturating_add(counts);
         self.with.push(taker);
@@ -129,20 +129,25 @@ impl<'a> Group<'a> {
         self.with.is_empty() && self.number.is_empty()
     }
 
-    fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place<'a>>> {
+    fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place>> {
         let number = |number: i64| u32::try_from(number).unwrap_or(0);
         if !tells_instances_apart {
-            let sum = |of: &dyn Fn(&Taker<'a>) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
+            let sum = |of: &dyn Fn(&Taker) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
             let (could_have, with) = (sum(&|taker| taker.could_have), sum(&|taker| taker.most));
             let others = self.number.iter().map(|(most, others)| most.saturating_mul(number(*others)));
             let most = others.fold(with, u32::saturating_add);
             let without = self.without.into_values().flatten();
-            let instances = self.with.iter().map(|taker| taker.instance).chain(without).collect();
+            let instances = self.with.iter().filter_map(|taker| taker.instance).chain(without).collect();
             return vec![Domain::last(Place { could_have, instances }, could_have, most, 0)];
         }
-        let mut domains: Vec<Domain<Place<'a>>> = Vec::new();
+        let mut domains: Vec<Domain<Place>> = Vec::new();
         for Taker { instance, could_have, most } in self.with {
-            domains.push(Domain::last(Place { could_have, instances: Rc::new([instance]) }, could_have, most, 0));
+            domains.push(Domain::last(
+                Place { could_have, instances: instance.into_iter().collect() },
+                could_have,
+                most,
+                0,
+            ));
         }
         for (most, others) in self.number {
             let instances = self.without.remove(&most).unwrap_or_default().into();
@@ -154,16 +159,16 @@ impl<'a> Group<'a> {
 
 /// What is short on that of their instances that comes closest to taking one task more than it has capacity for; of equal ones
 /// the first in the order of their classes and ARNs.
-fn shortage(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, lacking: &[&Place<'_>]) -> Shortage {
+fn shortage(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, lacking: &[&Place]) -> Shortage {
     let demand = part.requirement.demand();
-    let mut closest: Option<((u64, Resource, u32), &ContainerInstance)> = None;
+    let mut closest: Option<((u64, Resource, u32), usize)> = None;
     for place in lacking {
         for instance in place.instances.iter().copied() {
             let fitting =
                 if place.could_have == 0 { 0 } else { how_many_fit(index, service, &part.requirement, instance) };
             let short = holding(index, &demand, instance).short(&demand, part.requirement.limit() == 1, fitting);
             let is_closer = closest.is_none_or(|(least, _)| short < least);
-            if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance.arn)) {
+            if is_closer && (place.could_have > 0 || !part.tasks.contains_key(&instance)) {
                 closest = Some((short, instance));
             }
         }
@@ -171,6 +176,7 @@ fn shortage(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, lacki
     match closest {
         None => Shortage { closest: None, resource: Resource::Instance, by: 1 },
         Some(((_, resource, by), instance)) => {
+            let instance = index.instances[instance];
             let id = &instance.ec2_instance_id;
             let name = if id.is_empty() { instance.arn.short() } else { id };
             Shortage { closest: Some(name.to_owned()), resource, by }

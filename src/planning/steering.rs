@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, TaskArn},
+    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
     next_task::{Spot, equal_spots, fill, spots, take},
     notes::owners_constraints,
     placement::Index,
@@ -128,10 +128,10 @@ pub fn could_take(cluster: &Cluster, service: &ServiceName, instances: &BTreeSet
     }
     let index = Index::new(cluster);
     let Some(service_parts) = ServiceParts::new(&index, service) else { return false };
-    let admits = |instance: &ContainerInstance| instances.contains(&instance.arn);
+    let admits = |number: &usize| instances.contains(&index.instances[*number].arn);
     service_parts.parts.iter().any(|part| {
-        let mut eligible = index.eligible(&part.requirement).into_iter().filter(|instance| admits(instance));
-        eligible.any(|instance| how_many_fit(&index, service_parts.service, &part.requirement, instance) > 0)
+        let mut eligible = index.eligible(&part.requirement).into_iter().filter(admits);
+        eligible.any(|number| how_many_fit(&index, service_parts.service, &part.requirement, number) > 0)
     })
 }
 

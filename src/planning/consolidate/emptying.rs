@@ -411,7 +411,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
             return false;
         }
         if asked.one_on_each {
-            let has_one = asked.relocatable.part.tasks.contains_key(&it.instance.arn);
+            let has_one = asked.relocatable.part.tasks.contains_key(&site);
             if has_one || self.guests[site].iter().any(|item| problem.items[*item].mover == mover) {
                 return false;
             }

@@ -41,7 +41,7 @@ pub(super) struct Problem<'a> {
     pub(super) providers: Vec<Provider>,
 }
 
-/// A usable container instance.
+/// A usable container instance; all of them have the numbers that they have in the index.
 pub(super) struct Site<'a> {
     pub(super) instance: &'a ContainerInstance,
     /// The tasks that may be sent elsewhere.
@@ -103,12 +103,11 @@ impl<'a> Problem<'a> {
             .enumerate()
             .map(|(number, mover)| (mover.relocatable.service.name.as_str(), number))
             .collect();
-        let usable: Vec<&ContainerInstance> =
-            cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
+        let usable = &index.instances;
         let mut providers: Vec<Provider> = Vec::new();
         let mut zone_numbers: BTreeMap<&str, usize> = BTreeMap::new();
         let (mut sites, mut items): (Vec<Site<'a>>, Vec<Item<'a>>) = (Vec::new(), Vec::new());
-        for (number, (instance, price)) in usable.iter().copied().zip(prices(&usable)).enumerate() {
+        for (number, (instance, price)) in usable.iter().copied().zip(prices(usable)).enumerate() {
             let next = zone_numbers.len();
             let zone = *zone_numbers.entry(instance.availability_zone()).or_insert(next);
             let provider = instance.capacity_provider.as_deref().map(|name| {
@@ -127,10 +126,10 @@ impl<'a> Problem<'a> {
                 daemons: [0; 2],
                 is_fixed: false,
                 zone,
-                class: index.class_of(&instance.arn).unwrap_or(usize::MAX),
+                class: index.class_of(number),
                 provider,
             };
-            for task in index.tasks_on(&instance.arn) {
+            for task in index.tasks_on_number(number) {
                 let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
                 if service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon) {
                     let definition = cluster.task_definitions.get(&task.task_definition);
@@ -160,7 +159,7 @@ impl<'a> Problem<'a> {
             headroom_hundredths: u64::from(policy.headroom.hundredths()),
             max_moves: policy.max_moves as usize,
             max_services: policy.max_services as usize,
-            holdings: sites.iter().map(|site| holding(index, site.instance)).collect(),
+            holdings: (0..sites.len()).map(|site| holding(index, site)).collect(),
             free: (0..sites.len()).filter(|site| !sites[*site].is_fixed && sites[*site].items.is_empty()).collect(),
             sites,
             movers,
@@ -203,8 +202,8 @@ impl<'a> Problem<'a> {
     }
 }
 
-fn holding<'a>(index: &Index<'_>, instance: &'a ContainerInstance) -> Holding<'a> {
-    Holding::read(instance, Some(index.interfaces_on(&instance.arn)))
+fn holding<'a>(index: &Index<'a>, site: usize) -> Holding<'a> {
+    Holding::read(index.instances[site], Some(index.interfaces_on(site)))
 }
 
 impl<'a> Mover<'a> {

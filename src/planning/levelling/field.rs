@@ -50,7 +50,7 @@ impl Resource {
 pub(super) struct Field<'a> {
     pub(super) instances: Vec<&'a ContainerInstance>,
     /// The class of each: instances that are alike in all that a static requirement asks.
-    pub(super) class_of: Vec<Option<usize>>,
+    pub(super) class_of: Vec<usize>,
     /// What each holds beyond its share, CPU and memory; below nothing where it holds less.
     beyond: Vec<[i128; 2]>,
     /// The same in the unit in which worth is counted; nothing where it holds less.
@@ -71,9 +71,7 @@ pub(super) type Change = [i128; 2];
 
 impl<'a> Field<'a> {
     pub(super) fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
-        let cluster = index.cluster;
-        let instances: Vec<&ContainerInstance> =
-            cluster.container_instances.values().map(|it| &**it).filter(|instance| instance.is_usable()).collect();
+        let instances = index.instances.clone();
         let mut beyond = vec![[0; 2]; instances.len()];
         let mut resources = [Resource { registered: 0, whole: 0, excess: 0, limit: 0 }; 2];
         for (kind, of) in RESOURCES.into_iter().enumerate() {
@@ -90,7 +88,7 @@ impl<'a> Field<'a> {
             // The excess is whole, so it is below the limit if it is below the next whole number.
             resources[kind] = Resource { registered, whole, excess, limit: (hundredths + 9_999) / 10_000 };
         }
-        let class_of = instances.iter().map(|instance| index.class_of(&instance.arn)).collect();
+        let class_of = (0..instances.len()).map(|number| index.class_of(number)).collect();
         let factors = resources.map(|resource| resource.worth());
         let surplus = beyond.iter().map(|beyond| parts(*beyond, factors)).collect();
         let needs = parts(resources.map(|resource| resource.needs()), factors);

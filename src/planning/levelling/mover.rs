@@ -63,14 +63,12 @@ impl<'b, 'a> Mover<'b, 'a> {
         let eligible = if requirement.is_static() {
             Eligible::Classes(index.admitted_classes(requirement))
         } else {
-            let instances = index.eligible(requirement);
-            Eligible::Instances(instances.iter().filter_map(|it| occupancy.instance(&it.arn)).collect())
+            Eligible::Instances(index.eligible(requirement).into_iter().collect())
         };
-        let tasks: BTreeMap<usize, u32> =
-            relocatable.part.tasks.iter().filter_map(|(arn, tasks)| Some((occupancy.instance(arn)?, *tasks))).collect();
+        let tasks = relocatable.part.tasks.clone();
         let mut movable = tasks.clone();
-        for task in index.tasks_of(relocatable.service).iter().filter(|task| is_placed(task) && !may_go(task)) {
-            let place = task.container_instance.as_ref().and_then(|arn| occupancy.instance(arn));
+        let numbered_tasks = index.numbered_tasks_of(relocatable.service);
+        for (_, place) in numbered_tasks.filter(|(task, _)| is_placed(task) && !may_go(task)) {
             if let Some(may_go) = place.and_then(|place| movable.get_mut(&place)) {
                 *may_go = may_go.saturating_sub(1);
             }
@@ -147,7 +145,7 @@ impl<'b, 'a> Mover<'b, 'a> {
 
     pub(super) fn may_be_on(&self, field: &Field<'_>, instance: usize) -> bool {
         match &self.eligible {
-            Eligible::Classes(classes) => field.class_of[instance].is_some_and(|class| classes[class]),
+            Eligible::Classes(classes) => classes[field.class_of[instance]],
             Eligible::Instances(instances) => instances.contains(&instance),
         }
     }

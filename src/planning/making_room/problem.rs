@@ -87,8 +87,8 @@ pub(super) struct Problem<'a> {
 impl<'a> Problem<'a> {
     pub(super) fn new(index: &'a Index<'a>, policy: &Policy, now: Timestamp, short: &BTreeSet<&ServiceName>) -> Self {
         let occupancy = Occupancy::read(index);
-        let instances: Vec<&ContainerInstance> = occupancy.holdings().iter().map(Holding::instance).collect();
-        let tasks = instances.iter().map(|instance| index.tasks_on(&instance.arn)).collect();
+        let instances = index.instances.clone();
+        let tasks = (0..instances.len()).map(|number| index.tasks_on_number(number)).collect();
         let mut movers = Vec::new();
         let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
         for Relocatable { service, part, definition, max_moves } in relocatable(index, policy, now) {
@@ -96,8 +96,8 @@ impl<'a> Problem<'a> {
                 continue;
             }
             let mut by_instance: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
-            for task in index.tasks_of(service).iter().copied().filter(|task| may_go(task)) {
-                if let Some(number) = task.container_instance.as_ref().and_then(|arn| occupancy.instance(arn)) {
+            for (task, number) in index.numbered_tasks_of(service).filter(|(task, _)| may_go(task)) {
+                if let Some(number) = number {
                     by_instance.entry(number).or_default().push(task);
                 }
             }
@@ -126,8 +126,7 @@ impl<'a> Problem<'a> {
 
     /// The instances that may take a task of whoever asks, whether they have room or not.
     pub(super) fn eligible(&self, placing: &Placing<'a>) -> Vec<usize> {
-        let eligible = self.index.eligible(&placing.requirement);
-        eligible.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)).collect()
+        self.index.eligible(&placing.requirement)
     }
 
     /// The movers with tasks on an instance, and those tasks that have not left it, oldest first.
@@ -158,7 +157,7 @@ impl<'a> Problem<'a> {
         let mut homes: Homes<'a> = BTreeMap::new();
         let untouched = Trial::default();
         for class in self.index.eligible_classes(&placing.requirement).filter(|class| class.may_have_room) {
-            for number in class.instances.iter().filter_map(|instance| self.occupancy.instance(&instance.arn)) {
+            for number in class.instances.iter().copied() {
                 if self.has_room(&untouched, placing, number) {
                     homes.entry(self.domain(mover, number)).or_default().push(number);
                 }

@@ -235,8 +235,7 @@ impl<'g, 'a> Search<'g, 'a> {
             let admitted = self.problem.index.admitted_classes(&placing.requirement);
             let mut homes: Homes<'a> = BTreeMap::new();
             for (number, free) in self.loosened.get_or_init(|| self.loosened()) {
-                let class = self.problem.index.class_of(&self.problem.instances[*number].arn);
-                if free.holds(&placing.definition.reserves) && class.is_some_and(|class| admitted[class]) {
+                if free.holds(&placing.definition.reserves) && admitted[self.problem.index.class_of(*number)] {
                     homes.entry(self.problem.domain(mover, *number)).or_default().push(*number);
                 }
             }

@@ -276,14 +276,14 @@ impl Paths {
     }
 }
 
-/// The usable container instances of a cluster and the tasks of its services, all of them numbered, in the order of their names.
+/// The usable container instances of a cluster and the tasks of its services, all of them numbered, in the order of their names:
+/// instances as in the [`Index`].
 ///
 /// A service's tasks are counted twice: those that hold capacity on an instance, and those that count for the spread. They differ
 /// while a task is being replaced: it departs, so that its successor counts in its stead, but holds what it has until it is gone.
 #[derive(Clone, Debug)]
 pub struct Occupancy<'a> {
     holdings: Vec<Holding<'a>>,
-    number_of: Rc<BTreeMap<&'a ContainerInstanceArn, usize>>,
     services: Rc<BTreeMap<&'a ServiceName, usize>>,
     /// Of each service, the tasks that hold capacity on each instance that has any.
     held: Vec<BTreeMap<usize, u32>>,
@@ -348,22 +348,19 @@ impl<'a> Occupancy<'a> {
     /// A cluster as it was read.
     pub fn read(index: &Index<'a>) -> Self {
         let cluster = index.cluster;
-        let usable = cluster.container_instances.values().map(AsRef::as_ref).filter(|instance| instance.is_usable());
+        let numbered = index.instances.iter().enumerate();
         let holdings: Vec<Holding<'a>> =
-            usable.map(|instance| Holding::read(instance, Some(index.interfaces_on(&instance.arn)))).collect();
-        let number_of: BTreeMap<&ContainerInstanceArn, usize> =
-            holdings.iter().enumerate().map(|(number, holding)| (&holding.instance.arn, number)).collect();
+            numbered.map(|(number, instance)| Holding::read(instance, Some(index.interfaces_on(number)))).collect();
         let services: BTreeMap<&ServiceName, usize> =
             cluster.services.keys().enumerate().map(|(number, name)| (name, number)).collect();
         let mut held = vec![BTreeMap::new(); services.len()];
         for (service, held) in cluster.services.values().zip(&mut held) {
-            let instances = index.tasks_of(service).iter().filter_map(|task| task.container_instance.as_ref());
-            for instance in instances.filter_map(|arn| number_of.get(arn)) {
-                *held.entry(*instance).or_default() += 1;
+            for instance in index.numbered_tasks_of(service).filter_map(|(_, number)| number) {
+                *held.entry(instance).or_default() += 1;
             }
         }
         let spread = vec![Counts::default(); services.len()];
-        Self { holdings, number_of: number_of.into(), services: services.into(), held, spread, log: Vec::new() }
+        Self { holdings, services: services.into(), held, spread, log: Vec::new() }
     }
 
     /// Of each service's tasks of which this is told, those on each instance count for its spread, in the domains of these paths.
@@ -378,7 +375,7 @@ impl<'a> Occupancy<'a> {
 
     /// An instance's number; none where it isn't usable.
     pub fn instance(&self, arn: &ContainerInstanceArn) -> Option<usize> {
-        self.number_of.get(arn).copied()
+        self.holdings.binary_search_by(|holding| holding.instance.arn.cmp(arn)).ok()
     }
 
     /// A service's number.

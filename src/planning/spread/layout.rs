@@ -18,7 +18,7 @@ use std::{
 use crate::planning::{
     domains::Domain,
     model::{
-        ContainerInstance, ContainerInstanceArn, PlacementConstraint, Service, Task, TaskArn, TaskDefinition, Timestamp,
+        ContainerInstance, ContainerInstanceArn, PlacementConstraint, Service, TaskArn, TaskDefinition, Timestamp,
     },
     placement::{
         Index, Levels, Requirement,
@@ -132,7 +132,7 @@ impl<'a> Eligible<'a> {
         requirement: &Requirement<'a>,
     ) -> Rc<Vec<Alike<'a>>> {
         if !requirement.is_static() {
-            return Rc::new(by_path(ledger, index, levels, requirement));
+            return Rc::new(by_path(index, levels, requirement));
         }
         let of_definition = definition.into_iter().flat_map(|definition| &definition.placement_constraints);
         let constraints = service.placement_constraints.iter().chain(of_definition).collect();
@@ -148,7 +148,7 @@ impl<'a> Eligible<'a> {
         if let Some(known) = self.known.get(&asked) {
             return Rc::clone(known);
         }
-        let found = Rc::new(by_path(ledger, index, levels, requirement));
+        let found = Rc::new(by_path(index, levels, requirement));
         self.size += found.iter().map(|alike| alike.instances.len()).sum::<usize>();
         if self.size > MOST_KEPT * ledger.holdings().len() {
             (self.known, self.size) = (BTreeMap::new(), 0);
@@ -159,15 +159,10 @@ impl<'a> Eligible<'a> {
 }
 
 /// The container instances that a requirement admits, whatever their size.
-fn by_path<'a>(
-    ledger: &Occupancy<'a>,
-    index: &Index<'a>,
-    levels: &Levels,
-    requirement: &Requirement<'a>,
-) -> Vec<Alike<'a>> {
+fn by_path<'a>(index: &Index<'a>, levels: &Levels, requirement: &Requirement<'a>) -> Vec<Alike<'a>> {
     let mut by_path: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
-    for instance in index.eligible_whatever_size(requirement) {
-        by_path.entry(levels.path(instance)).or_default().extend(ledger.instance(&instance.arn));
+    for number in index.eligible_whatever_size(requirement) {
+        by_path.entry(levels.path(index.instances[number])).or_default().push(number);
     }
     let alike = |(path, mut instances): (Vec<&'a str>, Vec<usize>)| {
         instances.sort_unstable();
@@ -189,16 +184,17 @@ impl<'a> Layout<'a> {
         let definition = index.cluster.task_definitions.get(&service.task_definition);
         let levels = Levels::of_movable(service)?;
         let tasks = index.tasks_of(service);
-        let placed = || tasks.iter().filter(|task| is_placed(task));
-        let providers: BTreeSet<Option<&str>> = placed().map(|task| task.capacity_provider.as_deref()).collect();
+        let placed = || index.numbered_tasks_of(service).filter(|(task, _)| is_placed(task));
+        let providers: BTreeSet<Option<&str>> = placed().map(|(task, _)| task.capacity_provider.as_deref()).collect();
         let provider = providers.first().filter(|_| providers.len() == 1)?;
         let requirement = Requirement::new(service, definition, *provider).ok()?;
         let mut on: BTreeMap<usize, u32> = BTreeMap::new();
         let mut away: BTreeMap<&'a ContainerInstanceArn, (&'a ContainerInstance, u32)> = BTreeMap::new();
-        for arn in placed().filter_map(|task| task.container_instance.as_ref()) {
-            if let Some(number) = ledger.instance(arn) {
+        for (task, number) in placed() {
+            if let Some(number) = number {
                 *on.entry(number).or_default() += 1;
-            } else if let Some(instance) = index.cluster.container_instances.get(arn)
+            } else if let Some(arn) = &task.container_instance
+                && let Some(instance) = index.cluster.container_instances.get(arn)
                 && instance.is_away()
                 && index.would_admit(&requirement, instance)
             {
@@ -236,7 +232,7 @@ impl<'a> Layout<'a> {
             placed: 0,
         };
         layout.group(sites);
-        layout.know(tasks, ledger, index);
+        layout.know(service, index);
         Some(layout)
     }
 
@@ -265,14 +261,13 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn know(&mut self, tasks: &[&'a Task], ledger: &Occupancy<'a>, index: &Index<'a>) {
+    fn know(&mut self, service: &Service, index: &Index<'a>) {
         let mut places: BTreeMap<usize, Place> = BTreeMap::new();
         for (number, group) in self.groups.iter().enumerate() {
             let staying = group.sites.iter().enumerate().filter(|(_, it)| !it.is_away);
             places.extend(staying.map(|(site, it)| (it.number, (number, site))));
         }
-        for task in tasks {
-            let number = task.container_instance.as_ref().and_then(|arn| ledger.instance(arn));
+        for (task, number) in index.numbered_tasks_of(service) {
             if let Some(place) = number.and_then(|number| places.get(&number)).filter(|_| is_placed(task)) {
                 let demand = Demand::of_task(task, index.cluster.task_definitions.get(&task.task_definition));
                 self.tasks.insert(task.arn.clone(), Placed { started_at: task.started_at, demand, place: *place });
@@ -552,7 +547,7 @@ impl<'a> Chooser<'_, 'a> {
     }
 
     fn most(&self, number: usize) -> u32 {
-        self.index.most(self.requirement, self.ledger.holdings()[number].instance(), 0)
+        self.index.most(self.requirement, number, 0)
     }
 }
 
