@@ -30,10 +30,14 @@ use super::{
 /// Which instances come free, within the policy's limits. The cluster's task definitions must have been read: tasks of a
 /// service whose definition is missing stay.
 pub fn consolidation(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Consolidation {
-    let index = Index::new(cluster);
+    consolidation_indexed(&Index::new(cluster), policy, now)
+}
+
+/// The same, of a cluster that is indexed already.
+pub fn consolidation_indexed(index: &Index<'_>, policy: &Policy, now: Timestamp) -> Consolidation {
     let (mut relocatable, mut fixed) = (Vec::new(), BTreeMap::new());
-    for service in cluster.services.values() {
-        match one_relocatable(&index, service, policy, now) {
+    for service in index.cluster.services.values() {
+        match one_relocatable(index, service, policy, now) {
             Ok(one) if !one.part.requirement.is_static() => {
                 drop(fixed.insert(service.name.clone(), Fixed::LooksAtOthers));
             }
@@ -42,7 +46,7 @@ pub fn consolidation(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Cons
             Err(why) => drop(fixed.insert(service.name.clone(), why)),
         }
     }
-    let problem = Problem::new(&index, relocatable, policy);
+    let problem = Problem::new(index, relocatable, policy);
     let best = best(&problem);
     Consolidation { freed: freed(&problem, &best), kept: kept(best), fixed }
 }

@@ -151,7 +151,12 @@ pub fn definitions_needed(cluster: &Cluster, policy: &Policy, now: Timestamp, mo
 
 /// Measures a cluster whose needed task definitions were read.
 pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
-    let index = Index::new(cluster);
+    measure_indexed(&Index::new(cluster), policy, now)
+}
+
+/// The same, of a cluster that is indexed already.
+pub fn measure_indexed(index: &Index<'_>, policy: &Policy, now: Timestamp) -> Measure {
+    let cluster = index.cluster;
     let mut shapes = Shapes::default();
     let services: BTreeMap<ServiceName, ServiceMeasure> = cluster
         .services
@@ -160,7 +165,7 @@ pub fn measure(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Measure {
             let tasks = index.tasks_of(service);
             let measure = ServiceMeasure {
                 running_tasks: count(tasks.iter().filter(|task| task.last_status == TaskStatus::Running).count()),
-                spread: spread(&index, service, policy, now, &mut shapes),
+                spread: spread(index, service, policy, now, &mut shapes),
             };
             (service.name.clone(), measure)
         })

@@ -308,20 +308,32 @@ pub struct Index<'a> {
     pub cluster: &'a Cluster,
     /// The usable instances by their numbers: in the order of their ARNs.
     pub instances: Vec<&'a ContainerInstance>,
-    services: BTreeMap<&'a str, OfService<'a>>,
-    /// The tasks on each usable instance, those without a service included.
-    tasks_by_instance: Vec<Vec<&'a Task>>,
-    /// The tasks on other instances.
-    tasks_elsewhere: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
-    class_of: Vec<usize>,
-    /// The numbers of instances that are alike in all that a static requirement asks, and in the domains that levels make.
-    pub classes: Vec<Vec<usize>>,
+    tasks: Tasks<'a>,
     /// The most of each resource that any instance of a class has left.
     most_remaining: Vec<Capacity>,
-    /// Usable instances whose agent can't protect tasks from scale-in.
-    old_agents: Vec<&'a ContainerInstance>,
     /// Whether any task has, or may get, a network interface of its instance's.
     takes_interfaces: bool,
+    lasting: Rc<Lasting<'a>>,
+}
+
+/// The tasks of a cluster.
+#[derive(Debug)]
+struct Tasks<'a> {
+    of_services: BTreeMap<&'a str, OfService<'a>>,
+    /// Those on each usable instance, those without a service included.
+    on_instances: Vec<Vec<&'a Task>>,
+    /// Those on other instances.
+    elsewhere: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
+}
+
+/// What stays as it is while tasks come and go, but for those of daemons.
+#[derive(Debug)]
+struct Lasting<'a> {
+    /// The numbers of instances that are alike in all that a static requirement asks, and in the domains that levels make.
+    classes: Vec<Vec<usize>>,
+    class_of: Vec<usize>,
+    /// Usable instances whose agent can't protect tasks from scale-in.
+    old_agents: Vec<&'a ContainerInstance>,
     /// What daemons take on each usable instance.
     daemons: Vec<Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
@@ -415,29 +427,44 @@ pub(super) fn constraints(cluster: &Cluster) -> impl Iterator<Item = &PlacementC
     of_services.chain(cluster.task_definitions.values().flat_map(|definition| &definition.placement_constraints))
 }
 
-impl<'a> Index<'a> {
-    /// Goes through the cluster once.
-    pub fn new(cluster: &'a Cluster) -> Self {
-        let instances = cluster.container_instances.values().map(AsRef::as_ref);
-        let instances: Vec<&ContainerInstance> = instances.filter(|instance| instance.is_usable()).collect();
-        let mut services: BTreeMap<&str, OfService<'a>> = BTreeMap::new();
-        let mut tasks_by_instance: Vec<Vec<&Task>> = vec![Vec::new(); instances.len()];
-        let mut tasks_elsewhere: BTreeMap<&ContainerInstanceArn, Vec<&Task>> = BTreeMap::new();
+/// The usable instances, in the order of their ARNs.
+fn usable(cluster: &Cluster) -> Vec<&ContainerInstance> {
+    let instances = cluster.container_instances.values().map(AsRef::as_ref);
+    instances.filter(|instance| instance.is_usable()).collect()
+}
+
+fn any_takes_interface(cluster: &Cluster) -> bool {
+    cluster.task_definitions.values().any(|definition| definition.takes_network_interface)
+}
+
+impl<'a> Tasks<'a> {
+    fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance]) -> Self {
+        let mut tasks = Self {
+            of_services: BTreeMap::new(),
+            on_instances: vec![Vec::new(); instances.len()],
+            elsewhere: BTreeMap::new(),
+        };
         for task in cluster.tasks.values() {
-            let number = task.container_instance.as_ref().and_then(|arn| number_of(&instances, arn));
+            let number = task.container_instance.as_ref().and_then(|arn| number_of(instances, arn));
             match (number, &task.container_instance) {
-                (Some(number), _) => tasks_by_instance[number].push(task),
-                (None, Some(elsewhere)) => tasks_elsewhere.entry(elsewhere).or_default().push(task),
+                (Some(number), _) => tasks.on_instances[number].push(task),
+                (None, Some(elsewhere)) => tasks.elsewhere.entry(elsewhere).or_default().push(task),
                 (None, None) => {}
             }
             if let Some(service) = &task.service {
-                let of_service = services.entry(service.as_str()).or_default();
+                let of_service = tasks.of_services.entry(service.as_str()).or_default();
                 of_service.tasks.push(task);
                 of_service.numbers.push(number);
             }
         }
-        let daemons = daemons(cluster, &services, instances.len());
-        let takes_interfaces = cluster.task_definitions.values().any(|definition| definition.takes_network_interface);
+        tasks
+    }
+}
+
+impl<'a> Lasting<'a> {
+    fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance], tasks: &Tasks<'a>) -> Self {
+        let daemons = daemons(cluster, &tasks.of_services, instances.len());
+        let takes_interfaces = any_takes_interface(cluster);
         // Some attributes differ on every instance; what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);
         let mut classes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
@@ -454,45 +481,65 @@ impl<'a> Index<'a> {
             classes.entry(key).or_default().push(number);
         }
         let classes: Vec<Vec<usize>> = classes.into_values().collect();
-        let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
-        let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, &instances, &classes).into());
-        let domains = levels.into_iter().map(domains).collect();
         let mut class_of = vec![0; instances.len()];
         for (class, numbers) in classes.iter().enumerate() {
             for number in numbers {
                 class_of[*number] = class;
             }
         }
-        let most_remaining = classes.iter().map(|class| most_remaining(&instances, class)).collect();
+        let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
+        let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, instances, &classes).into());
+        let domains = levels.into_iter().map(domains).collect();
         let old_agents = instances.iter().copied().filter(|instance| !instance.can_protect_tasks()).collect();
         let zone = |instance: &&'a ContainerInstance| Some((instance.attribute(SUBNET)?, instance.availability_zone()));
         let zone_of_subnet = instances.iter().filter_map(zone).collect();
-        Self {
-            cluster,
-            takes_interfaces: takes_interfaces || cluster.tasks.values().any(|task| task.takes_network_interface),
-            instances,
-            services,
-            tasks_by_instance,
-            tasks_elsewhere,
-            class_of,
-            classes,
-            most_remaining,
-            old_agents,
-            daemons,
-            domains,
-            zone_of_subnet,
-        }
+        Self { classes, class_of, old_agents, daemons, domains, zone_of_subnet }
+    }
+}
+
+impl<'a> Index<'a> {
+    /// Goes through the cluster once.
+    pub fn new(cluster: &'a Cluster) -> Self {
+        let instances = usable(cluster);
+        let tasks = Tasks::new(cluster, &instances);
+        let lasting = Rc::new(Lasting::new(cluster, &instances, &tasks));
+        Self::with(cluster, instances, tasks, lasting)
+    }
+
+    /// Of the same cluster once tasks of services have come and gone.
+    #[must_use]
+    pub fn after(&self, cluster: &'a Cluster) -> Self {
+        let instances = usable(cluster);
+        let tasks = Tasks::new(cluster, &instances);
+        Self::with(cluster, instances, tasks, Rc::clone(&self.lasting))
+    }
+
+    fn with(
+        cluster: &'a Cluster,
+        instances: Vec<&'a ContainerInstance>,
+        tasks: Tasks<'a>,
+        lasting: Rc<Lasting<'a>>,
+    ) -> Self {
+        let most_remaining = lasting.classes.iter().map(|class| most_remaining(&instances, class)).collect();
+        let takes_interfaces =
+            any_takes_interface(cluster) || cluster.tasks.values().any(|it| it.takes_network_interface);
+        Self { cluster, instances, tasks, most_remaining, takes_interfaces, lasting }
+    }
+
+    /// The numbers of instances that are alike in all that a static requirement asks, and in the domains that levels make.
+    pub fn classes(&self) -> &[Vec<usize>] {
+        &self.lasting.classes
     }
 
     /// The domains in which the classes lie.
     pub fn domains(&self, levels: &Levels) -> Rc<ClassDomains<'a>> {
-        let known = self.domains.get(levels).map(Rc::clone);
-        known.unwrap_or_else(|| ClassDomains::new(levels, &self.instances, &self.classes).into())
+        let known = self.lasting.domains.get(levels).map(Rc::clone);
+        known.unwrap_or_else(|| ClassDomains::new(levels, &self.instances, &self.lasting.classes).into())
     }
 
     /// How many tasks of one service and provider an instance that holds `there` of them could hold beside daemons alone.
     pub fn most(&self, requirement: &Requirement<'_>, instance: usize, there: u32) -> u32 {
-        requirement.most(self.instances[instance], self.daemons[instance], there)
+        requirement.most(self.instances[instance], self.lasting.daemons[instance], there)
     }
 
     /// The number of an instance; none where it isn't usable.
@@ -502,7 +549,7 @@ impl<'a> Index<'a> {
 
     /// The usable instances whose agent can't protect tasks from scale-in.
     pub fn old_agents(&self) -> impl Iterator<Item = &'a ContainerInstance> + '_ {
-        self.old_agents.iter().copied()
+        self.lasting.old_agents.iter().copied()
     }
 
     /// Whether a requirement admits an instance, or would, if its agent were connected.
@@ -517,7 +564,7 @@ impl<'a> Index<'a> {
             return None;
         }
         // The zone of a subnet in which no instance is can't be known, and may be any.
-        requirement.subnets.iter().map(|subnet| self.zone_of_subnet.get(subnet.as_str()).copied()).collect()
+        requirement.subnets.iter().map(|subnet| self.lasting.zone_of_subnet.get(subnet.as_str()).copied()).collect()
     }
 
     /// For each class, whether a static requirement admits its instances.
@@ -527,7 +574,7 @@ impl<'a> Index<'a> {
         let admits =
             |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
         let first = |class: &Vec<usize>| class.first().is_some_and(|first| admits(self.instances[*first]));
-        self.classes.iter().map(first).collect()
+        self.lasting.classes.iter().map(first).collect()
     }
 
     /// The numbers of the instances that a requirement admits, in the order of their classes.
@@ -544,7 +591,7 @@ impl<'a> Index<'a> {
             is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &groups)
         };
         let of_class = |class: &Vec<usize>| admitted(class, requirement, &admits).into_owned();
-        self.classes.iter().flat_map(of_class).collect()
+        self.lasting.classes.iter().flat_map(of_class).collect()
     }
 
     /// The instances that a requirement admits, class by class.
@@ -555,25 +602,31 @@ impl<'a> Index<'a> {
             let instance = self.instances[number];
             is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups)
         };
-        self.classes.iter().zip(&self.most_remaining).enumerate().map(move |(number, (class, most_remaining))| {
-            let instances = admitted(class, requirement, &admits);
-            EligibleClass { number, instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
-        })
+        self.lasting.classes.iter().zip(&self.most_remaining).enumerate().map(
+            move |(number, (class, most_remaining))| {
+                let instances = admitted(class, requirement, &admits);
+                EligibleClass { number, instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
+            },
+        )
     }
 
     /// Which class a usable instance is in.
     pub fn class_of(&self, instance: usize) -> usize {
-        self.class_of[instance]
+        self.lasting.class_of[instance]
     }
 
     /// A service's tasks.
     pub fn tasks_of(&self, service: &Service) -> &[&'a Task] {
-        self.services.get(service.name.as_str()).map(|of_service| of_service.tasks.as_slice()).unwrap_or_default()
+        self.tasks
+            .of_services
+            .get(service.name.as_str())
+            .map(|of_service| of_service.tasks.as_slice())
+            .unwrap_or_default()
     }
 
     /// A service's tasks, each with the number of the instance that it sits on, if that is usable.
     pub fn numbered_tasks_of(&self, service: &Service) -> impl Iterator<Item = (&'a Task, Option<usize>)> + Clone + '_ {
-        let of_service = self.services.get(service.name.as_str());
+        let of_service = self.tasks.of_services.get(service.name.as_str());
         of_service.into_iter().flat_map(|it| it.tasks.iter().copied().zip(it.numbers.iter().copied()))
     }
 
@@ -584,7 +637,7 @@ impl<'a> Index<'a> {
 
     /// How many usable instances have no task but those of daemons.
     pub fn empty_instances(&self) -> usize {
-        self.tasks_by_instance.iter().filter(|tasks| self.are_daemons(tasks)).count()
+        self.tasks.on_instances.iter().filter(|tasks| self.are_daemons(tasks)).count()
     }
 
     fn are_daemons(&self, tasks: &[&Task]) -> bool {
@@ -606,20 +659,20 @@ impl<'a> Index<'a> {
         let takes = |task: &&&Task| {
             Demand::of_task(task, self.cluster.task_definitions.get(&task.task_definition)).takes_interface
         };
-        u32::try_from(self.tasks_by_instance[instance].iter().filter(takes).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.tasks.on_instances[instance].iter().filter(takes).count()).unwrap_or(u32::MAX)
     }
 
     /// The tasks on an instance, those without a service included.
     pub fn tasks_on(&self, instance: &ContainerInstanceArn) -> &[&'a Task] {
         match self.number_of(instance) {
             Some(number) => self.tasks_on_number(number),
-            None => self.tasks_elsewhere.get(instance).map(Vec::as_slice).unwrap_or_default(),
+            None => self.tasks.elsewhere.get(instance).map(Vec::as_slice).unwrap_or_default(),
         }
     }
 
     /// The tasks on a usable instance.
     pub fn tasks_on_number(&self, instance: usize) -> &[&'a Task] {
-        &self.tasks_by_instance[instance]
+        &self.tasks.on_instances[instance]
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     bounds::may_stop_first,
-    consolidate::{self, consolidation},
+    consolidate::{self, consolidation_indexed},
     eligibility::by_deploying,
-    imbalance::{Measure, Spread, measure},
+    imbalance::{Measure, Spread, measure_indexed},
     levelling::{self, SoFar, Tally},
     making_room::{self, Making},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
@@ -85,10 +85,11 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
 /// once the tasks that it is made for are there.
 fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp, making: Making) -> Plan {
     let Making { rooms, movers, left_alone: not_helped, places } = making;
+    let index = Index::new(cluster);
     let mut foreseen = cluster.clone();
     let mut left_alone = BTreeMap::new();
     let (services, places, consolidation) = if movers.is_empty() {
-        let planned = consolidation(cluster, policy, now);
+        let planned = consolidation_indexed(&index, policy, now);
         left_alone.extend(planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))));
         let freed = consolidate::by_service(&planned.freed);
         (relocations(&mut foreseen, freed, Aim::Consolidation), Vec::new(), Some(planned))
@@ -104,7 +105,8 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
     for service in &services {
         left_alone.remove(&service.name);
     }
-    Plan { services, rooms, places, left_alone, consolidation, predicted: measure(&foreseen, policy, now) }
+    let predicted = measure_indexed(&index.after(&foreseen), policy, now);
+    Plan { services, rooms, places, left_alone, consolidation, predicted }
 }
 
 /// Brings tasks to where each service's placement strategy asks for them.
@@ -194,7 +196,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     for service in &services {
         left_alone.remove(&service.name);
     }
-    let predicted = measure(&foreseen, policy, now);
+    let predicted = measure_indexed(&index.after(&foreseen), policy, now);
     Plan { services, rooms, places, left_alone, consolidation: None, predicted }
 }
 

@@ -326,7 +326,7 @@ impl Shape {
     fn new(index: &Index<'_>, levels: &Levels, requirement: &Requirement<'_>) -> Self {
         let domains = index.domains(levels);
         let mut instances: BTreeMap<(usize, u32), u32> = BTreeMap::new();
-        let mut admitted = vec![false; index.classes.len()];
+        let mut admitted = vec![false; index.classes().len()];
         let mut one_by_one = BTreeSet::new();
         for class in index.eligible_classes(requirement) {
             let Some(first) = class.instances.first() else { continue };

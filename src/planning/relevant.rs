@@ -36,7 +36,7 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     let fitting =
         |instance: &ContainerInstance| Holding::read(instance, None).how_many_fit(&demand).min(requirement.limit());
     let index = Index::new(cluster);
-    for class in &index.classes {
+    for class in index.classes() {
         let mut class: Vec<&ContainerInstance> = class.iter().map(|number| index.instances[*number]).collect();
         class.retain(|instance| !kept.contains(&instance.arn));
         let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {

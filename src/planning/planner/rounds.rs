@@ -227,7 +227,7 @@ impl Between for OnLayout<'_, '_> {
 
     fn end(self, course: Course) -> Rounds {
         let model = self.index.tasks_of(self.service).first().copied();
-        let (foreseen, old): (BTreeSet<&TaskArn>, _) =
+        let (foreseen, old): (Vec<&TaskArn>, Vec<_>) =
             self.layout.all_tasks().partition(|task| view::is_foreseen(task));
         let new = foreseen.into_iter().filter_map(|task| {
             let instance = self.layout.instance_of(task)?;

@@ -6,7 +6,7 @@ use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert
 
 use super::*;
 use crate::planning::{
-    imbalance::definitions_needed,
+    imbalance::{definitions_needed, measure},
     policy::{Percent, ServiceFilter},
     testing::{self, NOW},
 };

@@ -34,7 +34,7 @@ pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32
     let victims = choose(&foreseen, &|task| may_go(task) && !is_tried(task), placed, Order::Needy);
     // Where too few may go, a task that was started would have to go again itself.
     let all_go = victims.len() == placed as usize;
-    if all_go && goes_on(&without(&foreseen, &victims)) { placed } else { 0 }
+    if all_go && goes_on(&without(&foreseen, victims.into_iter())) { placed } else { 0 }
 }
 
 /// A round: how many tasks start, and which go for them, where that was looked at already.
@@ -69,7 +69,7 @@ fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> Option
     let (foreseen, _) = started(layout, number);
     let may_go = |task: &TaskArn| may_go(task) && !is_tried(task);
     let victims = victims(&foreseen, &may_go, number);
-    let foreseen = without(&foreseen, &victims);
+    let foreseen = without(&foreseen, victims.iter());
     let left = foreseen.missing();
     let cures_all = |ties: Ties| curing_surge(&foreseen, &may_go, left, ties) == left;
     [Ties::MostFree, Ties::LeastFree].into_iter().all(cures_all).then_some(victims)

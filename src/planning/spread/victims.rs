@@ -28,16 +28,20 @@ pub(super) enum Order {
 
 /// See [`super::victims`].
 pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> BTreeSet<TaskArn> {
+    best(layout, may_go, number).into_iter().cloned().collect()
+}
+
+fn best<'l>(layout: &'l Layout<'_>, may_go: MayGo<'_>, number: u32) -> Vec<&'l TaskArn> {
     let going = Going::new(layout, may_go, number);
     let even = going.choose(layout, number, Order::Even);
     if number == 0 {
         return even;
     }
-    let after_even = without(layout, &even);
+    let after_even = without(layout, even.iter().copied());
     let left = left_after_next(&after_even, number);
     if left > 0 {
         let expecting = going.choose(layout, number, Order::Expecting);
-        let after_expecting = without(layout, &expecting);
+        let after_expecting = without(layout, expecting.iter().copied());
         if left_after_next(&after_expecting, number) < left && goes_on(&after_expecting) {
             return expecting;
         }
@@ -46,7 +50,7 @@ pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, numbe
         return even;
     }
     let needy = going.choose(layout, number, Order::Needy);
-    if goes_on(&without(layout, &needy)) { needy } else { even }
+    if goes_on(&without(layout, needy.iter().copied())) { needy } else { even }
 }
 
 /// How many of the misplaced tasks that a round of `number` could cure it will not.
@@ -56,7 +60,7 @@ fn left_after_next(layout: &Layout<'_>, number: u32) -> u32 {
 }
 
 /// The service once these are gone.
-pub(super) fn without<'a>(layout: &Layout<'a>, gone: &BTreeSet<TaskArn>) -> Layout<'a> {
+pub(super) fn without<'a, 'l>(layout: &Layout<'a>, gone: impl Iterator<Item = &'l TaskArn>) -> Layout<'a> {
     let mut foreseen = layout.clone();
     for task in gone {
         foreseen.take(task);
@@ -76,7 +80,7 @@ fn next_one_cures(layout: &Layout<'_>) -> bool {
 }
 
 /// So many of the tasks that may go, one after another.
-pub(super) fn choose(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32, order: Order) -> BTreeSet<TaskArn> {
+pub(super) fn choose<'l>(layout: &'l Layout<'_>, may_go: MayGo<'_>, number: u32, order: Order) -> Vec<&'l TaskArn> {
     Going::new(layout, may_go, number).choose(layout, number, order)
 }
 
@@ -159,9 +163,9 @@ impl<'l> Going<'l> {
         Self { leaves, needs }
     }
 
-    fn choose(&self, layout: &Layout<'_>, number: u32, order: Order) -> BTreeSet<TaskArn> {
+    fn choose(&self, layout: &Layout<'_>, number: u32, order: Order) -> Vec<&'l TaskArn> {
         let mut queues = Queues::new(self, layout, order);
-        (0..number).map_while(|_| queues.next(layout)).cloned().collect()
+        (0..number).map_while(|_| queues.next(layout)).collect()
     }
 }
 
