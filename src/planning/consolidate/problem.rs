@@ -66,6 +66,8 @@ pub(super) struct Mover<'a> {
     pub(super) stays_in_zone: bool,
     /// By class of instances.
     pub(super) admitted: Vec<bool>,
+    /// How much one of its tasks reserves, all resources together.
+    volume: u64,
 }
 
 /// A task that may be sent elsewhere.
@@ -97,7 +99,8 @@ pub(super) struct Provider {
 impl<'a> Problem<'a> {
     pub(super) fn new(index: &Index<'a>, relocatable: Vec<Relocatable<'a>>, policy: &Policy) -> Self {
         let cluster = index.cluster;
-        let movers: Vec<Mover<'a>> = relocatable.into_iter().map(|one| Mover::new(index, one)).collect();
+        let weights = weights(&index.instances);
+        let movers: Vec<Mover<'a>> = relocatable.into_iter().map(|one| Mover::new(index, one, weights)).collect();
         let mover_of: BTreeMap<&str, usize> = movers
             .iter()
             .enumerate()
@@ -149,13 +152,9 @@ impl<'a> Problem<'a> {
             sites.push(site);
         }
         let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &movers, &items));
-        let weight = |of: fn(&Capacity) -> u32| {
-            let all: u64 = usable.iter().map(|instance| u64::from(of(&instance.registered))).sum();
-            (1_u64 << 44).checked_div(all).unwrap_or(0)
-        };
         Self {
             largest: largest(index),
-            weights: [weight(RESOURCES[0]), weight(RESOURCES[1]), weight(|capacity| capacity.gpus)],
+            weights,
             headroom_hundredths: u64::from(policy.headroom.hundredths()),
             max_moves: policy.max_moves as usize,
             max_services: policy.max_services as usize,
@@ -172,13 +171,12 @@ impl<'a> Problem<'a> {
 
     /// How much that is, all together.
     pub(super) fn volume(&self, capacity: &Capacity) -> u64 {
-        let amounts = [capacity.cpu_units, capacity.memory_mib, capacity.gpus];
-        amounts.iter().zip(self.weights).map(|(amount, weight)| u64::from(*amount) * weight).sum()
+        volume(self.weights, capacity)
     }
 
     /// What a task reserves.
     pub(super) fn volume_of_item(&self, item: usize) -> u64 {
-        self.volume(&self.movers[self.items[item].mover].demand.reserves)
+        self.movers[self.items[item].mover].volume
     }
 
     /// What an instance registers.
@@ -202,18 +200,31 @@ impl<'a> Problem<'a> {
     }
 }
 
+fn weights(instances: &[&ContainerInstance]) -> [u64; 3] {
+    [RESOURCES[0], RESOURCES[1], |capacity: &Capacity| capacity.gpus].map(|of| {
+        let all: u64 = instances.iter().map(|instance| u64::from(of(&instance.registered))).sum();
+        (1_u64 << 44).checked_div(all).unwrap_or(0)
+    })
+}
+
+fn volume(weights: [u64; 3], capacity: &Capacity) -> u64 {
+    let amounts = [capacity.cpu_units, capacity.memory_mib, capacity.gpus];
+    amounts.iter().zip(weights).map(|(amount, weight)| u64::from(*amount) * weight).sum()
+}
+
 fn holding<'a>(index: &Index<'a>, site: usize) -> Holding<'a> {
     Holding::read(index.instances[site], Some(index.interfaces_on(site)))
 }
 
 impl<'a> Mover<'a> {
-    fn new(index: &Index<'a>, relocatable: Relocatable<'a>) -> Self {
+    fn new(index: &Index<'a>, relocatable: Relocatable<'a>, weights: [u64; 3]) -> Self {
         let requirement = &relocatable.part.requirement;
         Self {
             demand: requirement.demand(),
             one_on_each: requirement.limit() == 1,
             stays_in_zone: index.tasks_of(relocatable.service).len() > 1,
             admitted: index.admitted_classes(requirement),
+            volume: volume(weights, &requirement.reserves()),
             relocatable,
         }
     }
