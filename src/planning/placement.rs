@@ -4,6 +4,7 @@ pub mod occupancy;
 
 use std::{
     borrow::Cow,
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -332,14 +333,14 @@ struct Lasting<'a> {
     /// The numbers of instances that are alike in all that a static requirement asks, and in the domains that levels make.
     classes: Vec<Vec<usize>>,
     class_of: Vec<usize>,
-    /// Usable instances whose agent can't protect tasks from scale-in.
-    old_agents: Vec<&'a ContainerInstance>,
+    /// The numbers of usable instances whose agent can't protect tasks from scale-in, once somebody asks.
+    old_agents: OnceCell<Vec<usize>>,
     /// What daemons take on each usable instance.
     daemons: Vec<Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
     domains: BTreeMap<Levels, Rc<ClassDomains<'a>>>,
-    /// The zones of the subnets that instances are in.
-    zone_of_subnet: BTreeMap<&'a str, &'a str>,
+    /// The number of one usable instance in each subnet, once somebody asks.
+    in_subnet: OnceCell<BTreeMap<String, usize>>,
 }
 
 /// The domains in which classes of instances lie, one for each attribute of some levels. Instances of a class share them.
@@ -490,10 +491,7 @@ impl<'a> Lasting<'a> {
         let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
         let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, instances, &classes).into());
         let domains = levels.into_iter().map(domains).collect();
-        let old_agents = instances.iter().copied().filter(|instance| !instance.can_protect_tasks()).collect();
-        let zone = |instance: &&'a ContainerInstance| Some((instance.attribute(SUBNET)?, instance.availability_zone()));
-        let zone_of_subnet = instances.iter().filter_map(zone).collect();
-        Self { classes, class_of, old_agents, daemons, domains, zone_of_subnet }
+        Self { classes, class_of, old_agents: OnceCell::new(), daemons, domains, in_subnet: OnceCell::new() }
     }
 }
 
@@ -549,7 +547,9 @@ impl<'a> Index<'a> {
 
     /// The usable instances whose agent can't protect tasks from scale-in.
     pub fn old_agents(&self) -> impl Iterator<Item = &'a ContainerInstance> + '_ {
-        self.lasting.old_agents.iter().copied()
+        let is_old = |number: &usize| !self.instances[*number].can_protect_tasks();
+        let numbers = self.lasting.old_agents.get_or_init(|| (0..self.instances.len()).filter(is_old).collect());
+        numbers.iter().map(|number| self.instances[*number])
     }
 
     /// Whether a requirement admits an instance, or would, if its agent were connected.
@@ -563,8 +563,13 @@ impl<'a> Index<'a> {
         if requirement.subnets.is_empty() {
             return None;
         }
+        let in_subnet = self.lasting.in_subnet.get_or_init(|| {
+            let numbered = self.instances.iter().enumerate();
+            numbered.filter_map(|(number, instance)| Some((instance.attribute(SUBNET)?.to_owned(), number))).collect()
+        });
         // The zone of a subnet in which no instance is can't be known, and may be any.
-        requirement.subnets.iter().map(|subnet| self.lasting.zone_of_subnet.get(subnet.as_str()).copied()).collect()
+        let zone = |number: &usize| self.instances[*number].availability_zone();
+        requirement.subnets.iter().map(|subnet| in_subnet.get(subnet).map(zone)).collect()
     }
 
     /// For each class, whether a static requirement admits its instances.

@@ -6,9 +6,8 @@ use std::{
 };
 
 use super::{
-    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName},
+    model::{Cluster, ContainerInstanceArn, ServiceName},
     placement::{Index, Requirement, occupancy::Holding},
-    provider_parts::fullness,
 };
 
 /// Takes away what can change nothing for the service while it has at most `most` tasks: container instances without one, as
@@ -30,28 +29,29 @@ fn kept(cluster: &Cluster, service: &ServiceName, most: usize) -> Option<BTreeSe
     if cluster.container_instances.len() <= most || !requirement.is_static() || requirement.looks_at_addresses() {
         return None;
     }
-    let mut kept: BTreeSet<ContainerInstanceArn> =
-        cluster.tasks.values().filter_map(|task| task.container_instance.clone()).collect();
-    let demand = requirement.demand();
-    let fitting =
-        |instance: &ContainerInstance| Holding::read(instance, None).how_many_fit(&demand).min(requirement.limit());
     let index = Index::new(cluster);
+    let holdings: Vec<Holding<'_>> = index.instances.iter().map(|instance| Holding::read(instance, None)).collect();
+    let demand = requirement.demand();
+    let fitting = |number: usize| holdings[number].how_many_fit(&demand).min(requirement.limit());
+    let has_tasks = |number: &usize| !index.tasks_on_number(*number).is_empty();
+    let mut kept: BTreeSet<usize> = (0..holdings.len()).filter(has_tasks).collect();
     for class in index.classes() {
-        let mut class: Vec<&ContainerInstance> = class.iter().map(|number| index.instances[*number]).collect();
-        class.retain(|instance| !kept.contains(&instance.arn));
-        let mut keep = |order: &dyn Fn(&&ContainerInstance, &&ContainerInstance) -> Ordering| {
+        let mut class: Vec<usize> = class.iter().copied().filter(|number| !has_tasks(number)).collect();
+        let mut keep = |order: &dyn Fn(&usize, &usize) -> Ordering| {
             if class.len() > most {
                 class.select_nth_unstable_by(most, order);
             }
-            kept.extend(class.iter().take(most).map(|instance| instance.arn.clone()));
+            kept.extend(class.iter().take(most));
         };
-        keep(&|a, b| (Reverse(fitting(a)), &a.arn).cmp(&(Reverse(fitting(b)), &b.arn)));
-        let least =
-            |instance: &ContainerInstance| Some(fitting(instance)).filter(|fitting| *fitting > 0).unwrap_or(u32::MAX);
-        keep(&|a, b| (least(a), &b.arn).cmp(&(least(b), &a.arn)));
-        keep(&|a, b| (fullness(a), &a.arn).cmp(&(fullness(b), &b.arn)));
+        // Numbers are in the order of ARNs.
+        keep(&|a, b| (Reverse(fitting(*a)), a).cmp(&(Reverse(fitting(*b)), b)));
+        let least = |number: usize| Some(fitting(number)).filter(|fitting| *fitting > 0).unwrap_or(u32::MAX);
+        keep(&|a, b| (least(*a), b).cmp(&(least(*b), a)));
+        keep(&|a, b| (holdings[*a].fullness(), a).cmp(&(holdings[*b].fullness(), b)));
     }
-    Some(kept)
+    let usable = kept.into_iter().map(|number| &index.instances[number].arn);
+    let others = cluster.container_instances.values().filter(|instance| !instance.is_usable());
+    Some(usable.chain(others.map(|instance| &instance.arn)).cloned().collect())
 }
 
 #[cfg(test)]
