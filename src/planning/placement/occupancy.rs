@@ -198,6 +198,9 @@ impl<'a> Holding<'a> {
     /// The instance's figures as ECS would tell them now.
     pub fn figures(&self) -> Figures {
         let ports = |transport: Transport, at_first: &BTreeSet<u16>| {
+            if self.ports.is_empty() {
+                return at_first.clone();
+            }
             let touched = self.ports.keys().filter(|port| port.0 == transport).map(|port| port.1);
             let all: BTreeSet<u16> = at_first.iter().copied().chain(touched).collect();
             all.into_iter().filter(|number| self.is_taken((transport, *number))).collect()
