@@ -1,6 +1,6 @@
 //! The container instances as they fill and empty: what each holds beyond its share, and what a change of that is worth.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::planning::{
     model::{Capacity, ContainerInstance},
@@ -204,21 +204,23 @@ impl<'a> Field<'a> {
         scaled(cpu, self.factors[0]).max(scaled(memory, self.factors[1]))
     }
 
-    /// The fewest moves that could bring both excesses under their limits, if each of these changes were open, and none made
-    /// another smaller.
-    pub(super) fn fewest(&self, changes: &[Change]) -> usize {
-        let of = |kind: usize| {
-            let mut sizes: Vec<i128> = changes.iter().map(|change| change[kind]).collect();
-            sizes.sort_by(|a, b| b.cmp(a));
-            let mut needs = self.resources[kind].needs();
-            let needed = sizes.into_iter().take_while(|size| {
-                let is_needed = needs > 0;
-                needs -= size;
-                is_needed
-            });
-            needed.count()
-        };
-        of(0).max(of(1))
+    /// No plan has fewer moves than these: so many would do if each of the changes were open, so many times, and none made another
+    /// smaller, and if CPU and memory were one resource, in which they count by their weights. In thousandths of a move.
+    pub(super) fn fewest_thousandths(&self, changes: &BTreeMap<Change, u32>, weights: Weights) -> i128 {
+        let needs = self.resources.map(|resource| resource.needs());
+        let factors = [0, 1].map(|kind| self.factors[kind] * i128::from(weights[kind]));
+        let weighed =
+            |change: &Change| -> i128 { (0..2).map(|kind| change[kind].min(needs[kind]) * factors[kind]).sum() };
+        let mut worths: Vec<(i128, i128)> =
+            changes.iter().map(|(change, times)| (weighed(change), i128::from(*times))).collect();
+        worths.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut needed, mut fewest) = (weighed(&needs), 0);
+        for (worth, times) in worths.into_iter().filter(|(worth, _)| *worth > 0) {
+            // Rounded up: what is needed beyond a whole number of moves takes one more, however little it is.
+            fewest += ((needed.max(0) * 1000 + worth - 1) / worth).min(times * 1000);
+            needed -= worth * times;
+        }
+        fewest
     }
 }
 

@@ -19,16 +19,19 @@ use crate::planning::{
     relocation::Relocatable,
 };
 
-/// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights
-/// from memory alone, nearly, to CPU alone, nearly, are tried; then those on both sides of the best, at shorter and shorter steps.
+/// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights from
+/// memory alone, nearly, to CPU alone, nearly, are tried: those on both sides of the best so far, at shorter and shorter steps.
+const STEPS: [i64; 5] = [32, 16, 8, 4, 2];
+/// What is put in the place of moves that were taken back is found by one of these.
 const LEANINGS: [i64; 5] = [64, 32, 96, 16, 112];
-const STEPS: [i64; 3] = [8, 4, 2];
 const MOST_WEIGHT: i64 = 64;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
 const WORTHWHILE_PART: i128 = 4;
 /// So many instances with room are looked at for one task, from the emptiest on, unless one is found that it makes no fuller
 /// than its share: no other is worth more.
 const MOST_TAKERS: usize = 64;
+/// A plan is good enough if, for so many moves that no plan can do without, it has one more.
+const MOVES_FOR_ONE_MORE: usize = 50;
 /// What the first plan may cost, in instances and tasks looked at; and those with other weights together.
 const FIRST_LOOKS: u64 = 60_000_000;
 const OTHER_LOOKS: u64 = 20_000_000;
@@ -60,7 +63,7 @@ pub(super) struct Search<'b, 'a> {
 }
 
 /// A move that is made, by the numbers of service and instances.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Made {
     mover: usize,
     from: usize,
@@ -73,6 +76,22 @@ struct Best {
     worth: i128,
     to: usize,
     change: Change,
+}
+
+/// What no plan can pass.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    /// Fewer moves can't be enough.
+    fewest: usize,
+    /// The weights by which that is seen: by them the tasks are worth the least for what is needed.
+    leaning: i64,
+}
+
+impl Bound {
+    /// So few moves are good enough.
+    fn enough(self) -> usize {
+        self.fewest + self.fewest / MOVES_FOR_ONE_MORE
+    }
 }
 
 /// How one plan is made.
@@ -113,14 +132,14 @@ impl<'b, 'a> Search<'b, 'a> {
 
     /// Makes the moves of the best plan that is found.
     pub(super) fn find_moves(&mut self) {
-        let fewest = self.fewest();
+        let bound = self.bound();
         let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT.into()) / WORTHWHILE_PART;
-        let declining = self.best_of_all_weights(worthwhile, fewest);
+        let declining = self.best_of_all_weights(worthwhile, bound);
         if self.cost() > (0, 0) && !self.field.is_even() && self.made.len() < self.most_moves {
             // What is worth next to nothing is worth it where it brings the cluster under the threshold.
-            self.best_of_all_weights(1, fewest);
+            self.best_of_all_weights(1, bound);
         }
-        self.improve(fewest);
+        self.improve(bound);
         if !self.field.is_even() {
             self.undo_all();
             self.make_all(&declining);
@@ -197,69 +216,59 @@ impl<'b, 'a> Search<'b, 'a> {
         named.collect()
     }
 
-    /// Fewer can't be enough.
-    fn fewest(&self) -> usize {
-        let mut changes: Vec<Change> = Vec::new();
+    /// The fewest moves that could be enough, by the weights by which these are the most. A plan that is made by the same weights
+    /// comes near it.
+    fn bound(&self) -> Bound {
+        let mut changes: BTreeMap<Change, u32> = BTreeMap::new();
         for mover in &self.movers {
             for (from, tasks) in &mover.movable {
-                let change = self.field.change(*from, &mover.size, false);
-                changes.extend(std::iter::repeat_n(change, *tasks as usize));
+                *changes.entry(self.field.change(*from, &mover.size, false)).or_default() += tasks;
             }
         }
-        self.field.fewest(&changes)
+        let by = |leaning| Reverse(self.field.fewest_thousandths(&changes, weights(leaning)));
+        let (Reverse(thousandths), leaning) = lowest(MOST_WEIGHT, by);
+        Bound { fewest: usize::try_from((thousandths + 999) / 1000).unwrap_or(usize::MAX), leaning }
     }
 
     fn cost(&self) -> Cost {
         (self.field.above(), self.made.len())
     }
 
-    /// Makes the best of the plans by all weights, and gives it. Once one needs no more than the `fewest` moves that could be
-    /// enough, none is better.
-    fn best_of_all_weights(&mut self, least: i128, fewest: usize) -> Vec<Made> {
+    /// Makes the best of the plans by all weights, and gives it. Once one needs few enough moves, no more are tried.
+    fn best_of_all_weights(&mut self, least: i128, bound: Bound) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
-        let (mut best, mut best_moves) = (None, Vec::new());
-        let mut attempt = |search: &mut Self, leaning: i64| {
-            if let Some(((0, moves), best)) = best
-                && moves <= fewest
-            {
-                return best;
-            }
-            search.undo_all();
+        let mut best: Option<(Cost, Vec<Made>)> = None;
+        lowest(bound.leaning, |leaning| {
             // One that needs more moves than the best is none.
-            let most = match best {
-                Some(((0, moves), _)) => moves,
-                _ => search.most_moves,
+            let most = match &best {
+                Some(((0, moves), _)) if *moves <= bound.enough() => return (0, *moves),
+                Some(((0, moves), _)) => *moves,
+                _ => self.most_moves,
             };
-            search.fill(&Manner { weights: weights(leaning), least, most, blur: 0 });
-            let cost = (search.cost(), leaning);
-            if best.is_none_or(|best| cost < best) {
-                best = Some(cost);
-                best_moves.clone_from(&search.made);
+            self.undo_all();
+            self.fill(&Manner { weights: weights(leaning), least, most, blur: 0 });
+            self.looks = self.looks.min(OTHER_LOOKS);
+            let cost = self.cost();
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, self.made.clone()));
             }
-            best.map_or(leaning, |(_, leaning)| leaning)
-        };
-        let mut leaning = attempt(self, LEANINGS[0]);
-        self.looks = self.looks.min(OTHER_LOOKS);
-        for tried in &LEANINGS[1..] {
-            leaning = attempt(self, *tried);
+            cost
+        });
+        let (_, moves) = best.unwrap_or_default();
+        if self.made != moves {
+            self.undo_all();
+            self.make_all(&moves);
         }
-        for step in STEPS {
-            let around = leaning;
-            attempt(self, around - step);
-            leaning = attempt(self, around + step);
-        }
-        self.undo_all();
-        self.make_all(&best_moves);
-        best_moves
+        moves
     }
 
     /// Takes some moves back and puts others in their place, as long as looks are left: what is no worse is kept, for from
     /// there another attempt may find something better.
-    fn improve(&mut self, fewest: usize) {
+    fn improve(&mut self, bound: Bound) {
         self.looks = SEARCH_LOOKS;
         let mut chance = Chance(0);
         let mut patience = PATIENCE;
-        while self.looks > 0 && patience > 0 && (self.made.len() > fewest || !self.field.is_even()) {
+        while self.looks > 0 && patience > 0 && (self.made.len() > bound.enough() || !self.field.is_even()) {
             patience -= 1;
             let before = self.cost();
             let undone = self.undo_some(&mut chance);
@@ -442,6 +451,30 @@ impl<'b, 'a> Search<'b, 'a> {
     }
 }
 
+/// The lowest cost, and the leaning whose it is: of those on both sides of the best so far, at shorter and shorter steps, from
+/// one that is told and from the middle.
+fn lowest<C: Ord>(begin: i64, mut cost_of: impl FnMut(i64) -> C) -> (C, i64) {
+    let mut best = (cost_of(begin), begin);
+    let mut attempt = |best: &mut (C, i64), leaning: i64| {
+        let cost = cost_of(leaning);
+        if cost < best.0 {
+            *best = (cost, leaning);
+        }
+    };
+    if begin != MOST_WEIGHT {
+        attempt(&mut best, MOST_WEIGHT);
+    }
+    for step in STEPS {
+        let around = best.1;
+        for leaning in [around - step, around + step] {
+            if (1..2 * MOST_WEIGHT).contains(&leaning) {
+                attempt(&mut best, leaning);
+            }
+        }
+    }
+    best
+}
+
 /// From memory alone, at nothing, to CPU alone.
 fn weights(leaning: i64) -> Weights {
     [leaning.min(MOST_WEIGHT), (2 * MOST_WEIGHT - leaning).min(MOST_WEIGHT)]
@@ -471,5 +504,35 @@ impl Chance {
 
     fn below(&mut self, bound: u64) -> usize {
         usize::try_from(self.next() % bound.max(1)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{
+        policy::Percent,
+        relocation::relocatable,
+        testing::{NOW, cluster},
+    };
+
+    proptest! {
+        #[test]
+        fn no_plan_has_fewer_moves_than_the_bound(
+            drawing in crate::planning::planner::tests::drawing(),
+            load_threshold in 0..60_u32,
+        ) {
+            let cluster = cluster(&drawing);
+            let load_threshold = Percent::from_hundredths(load_threshold * 100);
+            let policy = Policy { steer: true, load_threshold, ..Policy::default() };
+            let index = Index::new(&cluster);
+            let relocatable = relocatable(&index, &policy, NOW);
+            let mut search = Search::new(&index, relocatable.iter(), &policy);
+            let bound = search.bound();
+            search.find_moves();
+            prop_assert!(search.made.len() >= bound.fewest || !search.field.is_even());
+        }
     }
 }
