@@ -3,7 +3,7 @@
 //! Settings of an instance: `cpu` (4096), `memory` (16384), `gpus`, `status`, `agent` (`false`: disconnected), `type`,
 //! `provider`, `ports` (`22,80`), `attr.NAME`. Of a service: `desired` (as many as drawn), `cpu` (256), `memory` (512),
 //! `gpus`, `gpu` (`ALL`, `share`), `subnets` (of tasks with an interface of their own), `strategy` (`spread:attribute:ecs.availability-zone,spread:instanceId`, `binpack:memory`, `random`),
-//! `constraint` (`distinctInstance`, or `memberOf:` and an expression with `+` for blanks), `port` (a static host port),
+//! `constraint` (`distinctInstance`, `memberOf:` and an expression with `+` for blanks, or both with `;` between), `port` (a static host port),
 //! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group; `pair`: two, and blue/green deployments), `check` (a container health check),
 //! `sidecar` (an essential container without one), `awsvpc`, `provider` (`od`, or several with weight and
 //! base: `od:1:2,spot:3`), `controller`, `breaker`, `rollout`, `tag.KEY`.
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     drawing::{Drawing, DrawnInstance, Settings},
+    query::Query,
     snapshot::Snapshot,
 };
 
@@ -168,10 +169,11 @@ fn service(name: &str, settings: &Settings, arn: &str, drawn: u32) -> Result<Val
             "desired" => answer["desiredCount"] = json!(number(key, value)?),
             "cpu" | "memory" | "gpus" | "gpu" | "port" | "check" | "sidecar" | "awsvpc" => {}
             "strategy" => answer["placementStrategy"] = value.split(',').map(strategy).collect(),
-            "constraint" => constraints.push(match value.strip_prefix("memberOf:") {
-                Some(expression) => json!({"type": "memberOf", "expression": expression.replace('+', " ")}),
-                None => json!({"type": value}),
-            }),
+            "constraint" => {
+                for one in value.split(';') {
+                    constraints.push(constraint(one).with_context(|| format!("`{key}={value}`"))?);
+                }
+            }
             "launch" => answer["launchType"] = json!(value),
             "daemon" => answer["schedulingStrategy"] = json!(if value == "true" { "DAEMON" } else { "REPLICA" }),
             "azrebalancing" => {
@@ -282,6 +284,17 @@ fn definition(family: &str, settings: &Settings) -> Result<Value> {
     }))
 }
 
+/// A placement constraint. Where its expression can't be read it is refused: ECS would have refused it too, and a cluster on which it
+/// is passed over is another one than was drawn.
+fn constraint(text: &str) -> Result<Value> {
+    let Some(expression) = text.strip_prefix("memberOf:") else { return Ok(json!({"type": text})) };
+    let expression = expression.replace('+', " ");
+    if let Err(problem) = Query::parse(&expression) {
+        bail!("`{expression}`: {problem}");
+    }
+    Ok(json!({"type": "memberOf", "expression": expression}))
+}
+
 fn strategy(text: &str) -> Value {
     match text.split_once(':') {
         Some((kind, field)) => json!({"type": kind, "field": field}),
@@ -293,4 +306,24 @@ fn number(key: &str, value: &str) -> Result<u32> {
     let number = value.parse().with_context(|| format!("`{key}={value}` is no number"))?;
     ensure!(number <= 1 << 30, "`{key}={value}` is too large");
     Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(drawing: &str) -> String {
+        let snapshot = Snapshot::from_drawing("c", &Drawing::parse(drawing).unwrap());
+        snapshot.err().map_or_else(|| "taken".to_owned(), |error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_constraint_that_cannot_be_read_is_refused() {
+        let constraint = |text: &str| refused(&format!("a i-1 web\nservice web constraint={text}"));
+        for text in ["distinctInstance", "memberOf:attribute:x+==+y", "memberOf:attribute:x+==+y;distinctInstance"] {
+            assert_eq!(constraint(text), "taken", "{text}");
+        }
+        let refusal = constraint("memberOf:attribute:x+==");
+        assert!(refusal.contains("web") && refusal.contains("`attribute:x ==`"), "{refusal}");
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) fn print() {
         }
         let mut chance = Chance(seed);
         let drawing = drawing(&mut chance);
-        let threshold_percent = [15, 20, 25, 25, 30, 40][chance.index(6)];
+        let threshold_percent = threshold_percent(&mut chance);
         let policy = Policy {
             steer: true,
             load_threshold: Percent::from_hundredths(threshold_percent * 100),
@@ -45,6 +45,11 @@ pub(crate) fn print() {
             json!({ "seed": seed, "threshold_percent": threshold_percent, "drawing": drawing, "moves": moves })
         );
     }
+}
+
+/// Which load imbalance the job is to come under.
+pub(crate) fn threshold_percent(chance: &mut Chance) -> u32 {
+    [15, 20, 25, 25, 30, 40][chance.index(6)]
 }
 
 /// What a drawing says of an instance, and what is free of it meanwhile.

@@ -4,6 +4,7 @@
 
 mod chance;
 mod consolidation;
+mod levelling;
 mod machines;
 mod production;
 mod providers;
@@ -23,12 +24,16 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("spread") => spread::print(),
         Some("consolidation") => consolidation::print(),
+        Some("levelling") => {
+            let cases = std::env::args().nth(2).map_or(Ok(1_000), |number| number.parse());
+            levelling::print(cases.expect("levelling takes a number of clusters"));
+        }
         Some("machines") => machines::print(),
         Some("production") => production::print(),
         Some("providers") => providers::print(),
         Some("room") => room::print(),
         _ => {
-            eprintln!("usage: oracle-cases spread|machines|production|providers|consolidation|room");
+            eprintln!("usage: oracle-cases spread|machines|levelling [NUMBER]|production|providers|consolidation|room");
             std::process::exit(2);
         }
     }
