@@ -70,8 +70,10 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
         take_better(&mut best, emptying);
     }
     let least_first = Order::LeastReserved.of(problem);
-    // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open.
+    // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open. The
+    // smaller the least of them, the more must be closed again: once that frees fewer, smaller ones are not tried.
     for least in sizes_to_open(&start) {
+        let mut freed = 0;
         for order in [&Order::Smallest.of(problem), &least_first] {
             let mut emptying = start.clone();
             let large: Vec<usize> =
@@ -81,7 +83,11 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
             }
             emptying.empty_all(order, None);
             emptying.close(large);
+            freed = freed.max(emptying.freed());
             take_better(&mut best, emptying);
+        }
+        if freed < best.freed() {
+            break;
         }
     }
     let mut budget = BUDGET;
@@ -98,12 +104,12 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
     }
 }
 
-/// Some of the sizes that free instances have, from the smallest on.
+/// Some of the sizes that free instances have, from the largest on.
 fn sizes_to_open(start: &Emptying<'_, '_>) -> Vec<u64> {
     let mut sizes: Vec<u64> = start.closed_sites().map(|site| start.problem.volume_of_site(site)).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let mut places: Vec<usize> = (0..4).map(|quarter| sizes.len() * quarter / 4).collect();
+    let mut places: Vec<usize> = (0..4).rev().map(|quarter| sizes.len() * quarter / 4).collect();
     places.dedup();
     places.into_iter().filter_map(|place| sizes.get(place).copied()).collect()
 }
