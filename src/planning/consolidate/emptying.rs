@@ -396,7 +396,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
                 && (!problem.movers[*mover].stays_in_zone || problem.sites[*home].zone == problem.sites[idle].zone)
                 && left().is_some_and(|left| self.admits(idle, *mover) && self.keeps_room(idle, &left))
         };
-        let smallest = (0..problem.items.len()).filter(may_go).min_by_key(|item| problem.volume_of_item(*item));
+        let smallest = problem.smallest_items_first.iter().copied().find(may_go);
         if let Some(item) = smallest {
             self.send(item, Some(idle));
         }

@@ -26,6 +26,8 @@ pub(super) struct Problem<'a> {
     pub(super) holdings: Vec<Holding<'a>>,
     pub(super) movers: Vec<Mover<'a>>,
     pub(super) items: Vec<Item<'a>>,
+    /// The items, those that reserve the least first.
+    pub(super) smallest_items_first: Vec<usize>,
     /// How many zones the sites are in.
     pub(super) zones: usize,
     /// Services that ask the most CPU, or the most memory: room for one of each is kept.
@@ -152,6 +154,8 @@ impl<'a> Problem<'a> {
             sites.push(site);
         }
         let wished = policy.reviewed.as_ref().map(|reviewed| wished(reviewed, &sites, &movers, &items));
+        let mut smallest_items_first: Vec<usize> = (0..items.len()).collect();
+        smallest_items_first.sort_by_key(|item| movers[items[*item].mover].volume);
         Self {
             largest: largest(index),
             weights,
@@ -163,6 +167,7 @@ impl<'a> Problem<'a> {
             sites,
             movers,
             items,
+            smallest_items_first,
             zones: zone_numbers.len(),
             wished,
             providers,

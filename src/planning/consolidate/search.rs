@@ -69,12 +69,12 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
         emptying.empty_all(&order.of(problem), None);
         take_better(&mut best, emptying);
     }
-    let least_first = Order::LeastReserved.of(problem);
+    let [smallest_first, least_first] = [Order::Smallest, Order::LeastReserved].map(|order| order.of(problem));
     // A large instance that joined late may hold what many small ones do: so with all free ones of some size and above open. The
     // smaller the least of them, the more must be closed again: once that frees fewer, smaller ones are not tried.
     for least in sizes_to_open(&start) {
         let mut freed = 0;
-        for order in [&Order::Smallest.of(problem), &least_first] {
+        for order in [&smallest_first, &least_first] {
             let mut emptying = start.clone();
             let large: Vec<usize> =
                 emptying.closed_sites().filter(|site| problem.volume_of_site(*site) >= least).collect();
