@@ -185,7 +185,10 @@ impl<'b, 'a> Chances<'b, 'a> {
             self.have_movable.insert(&instance.arn);
             let helps = |to: usize| {
                 let keeps_spread = || mover.keeps_spread(field, occupancy, from, to);
-                from != to && may_come(to) && keeps_spread() && instances.best_of(mover, &[from], to).is_some()
+                from != to
+                    && may_come(to)
+                    && keeps_spread()
+                    && instances.best_of(mover, &[instances.origin(mover, from)], to).is_some()
             };
             if is_settled(&self.give, &instance.arn) {
                 continue;

@@ -14,7 +14,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use super::{FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, field::Field, mover::Mover};
+use super::{
+    FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN,
+    field::{Change, Field, Weights},
+    mover::Mover,
+};
 use crate::planning::{
     model::{Cluster, ContainerInstance, ServiceName, Task, TaskArn, Timestamp},
     placement::{Index, occupancy::Occupancy},
@@ -370,6 +374,16 @@ pub(super) struct Instances<'a> {
     may_fill: Vec<bool>,
     /// The least that a move has to be worth.
     least: i128,
+    /// How much CPU and memory count beside each other, as the field is now.
+    weights: Weights,
+}
+
+/// A container instance that a task may leave.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    stays_good: (Reverse<i128>, bool),
+    from: Reverse<usize>,
+    leaves: Change,
 }
 
 impl<'a> Instances<'a> {
@@ -377,7 +391,8 @@ impl<'a> Instances<'a> {
         let field = Field::new(index, load_threshold);
         let may_fill = field.instances.iter().map(|instance| not_filled(index, instance).is_none()).collect();
         let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
-        Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1) }
+        let weights = field.weights(WEIGHT);
+        Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1), weights }
     }
 
     /// Leaves only those tasks movable that may go.
@@ -392,6 +407,7 @@ impl<'a> Instances<'a> {
     fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
         mover.shift(&mut self.occupancy, from, to);
         self.field.shift(&mover.size, from, to);
+        self.weights = self.field.weights(WEIGHT);
     }
 
     /// What may come of one more task; none where that isn't worth a try.
@@ -401,12 +417,15 @@ impl<'a> Instances<'a> {
         }
         let places = mover.next_places(&self.field, &self.occupancy);
         // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread.
-        let mut origins: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
-        let mut good: Vec<(i128, usize, usize)> = Vec::new();
+        let mut origins: BTreeMap<&[u32], Vec<Origin>> = BTreeMap::new();
+        let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::new(), None);
         for to in &places {
             let domain = mover.domain_of(*to);
             let origins = origins.entry(domain).or_insert_with(|| self.origins(mover, *to));
-            good.extend(self.best_of(mover, origins, *to).map(|(worth, from)| (worth, from, *to)));
+            match self.best_of(mover, origins, *to) {
+                Some((worth, from)) => good.push((worth, from, *to)),
+                None => bad = bad.or(Some(*to)),
+            }
         }
         if good.is_empty() || good.len() * PLACES_FOR_A_GOOD_ONE < places.len() {
             return None;
@@ -414,21 +433,30 @@ impl<'a> Instances<'a> {
         good.sort_unstable();
         let worth = good.iter().map(|(worth, ..)| worth).sum();
         let (_, from, to) = good[good.len() / 2];
-        let are_good: BTreeSet<usize> = good.iter().map(|(.., to)| *to).collect();
-        let bad = places.iter().copied().find(|place| !are_good.contains(place));
         Some(Prospect { places: places.len(), good: good.len(), worth, from, to, bad })
     }
 
     /// From where a task may go when a new one stays on that instance, the best first.
-    fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<usize> {
+    fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<Origin> {
         let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
-        let mut origins: Vec<usize> = mover.movable.keys().copied().filter(keeps_spread).collect();
-        let weights = self.field.weights(WEIGHT);
-        let worth_of_leaving = |from: usize| self.field.worth(self.field.change(from, &mover.size, false), weights);
-        let key = |from: &usize| (worth_of_leaving(*from), self.stays_a_good_place(mover, *from), Reverse(*from));
-        origins.sort_by_cached_key(|from| Reverse(key(from)));
+        let of_instance = |from: usize| {
+            let origin = self.origin(mover, from);
+            (self.field.worth(origin.leaves, self.weights), origin)
+        };
+        let mut origins: Vec<(i128, Origin)> =
+            mover.movable.keys().copied().filter(keeps_spread).map(of_instance).collect();
+        let key = |(worth, origin): &(i128, Origin)| Reverse((*worth, origin.stays_good, origin.from));
+        origins.sort_unstable_by_key(key);
         origins.truncate(MOST_ORIGINS);
-        origins
+        origins.into_iter().map(|(_, origin)| origin).collect()
+    }
+
+    pub(super) fn origin(&self, mover: &Mover<'_, 'a>, from: usize) -> Origin {
+        Origin {
+            stays_good: self.stays_a_good_place(mover, from),
+            from: Reverse(from),
+            leaves: self.field.change(from, &mover.size, false),
+        }
     }
 
     /// How little an instance becomes one more place where landing is no good, once a task has left it. One that is hardly above
@@ -443,21 +471,22 @@ impl<'a> Instances<'a> {
         self.best_of(mover, &self.origins(mover, to), to)
     }
 
-    pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[usize], to: usize) -> Option<(i128, usize)> {
+    pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i128, usize)> {
         if !self.may_fill[to] {
             return None;
         }
         let comes = self.field.change(to, &mover.size, true);
-        let weights = self.field.weights(WEIGHT);
-        let worth = |from: &usize| {
-            let leaves = self.field.change(*from, &mover.size, false);
-            let change = [leaves[0] + comes[0], leaves[1] + comes[1]];
-            let worth = self.field.worth(change, weights);
+        let worth = |origin: &Origin| {
+            let change = [origin.leaves[0] + comes[0], origin.leaves[1] + comes[1]];
+            let worth = self.field.worth(change, self.weights);
             let is_worth_it = worth >= self.least || worth > 0 && self.field.is_even_after(change);
-            (*from != to && is_worth_it && self.field.is_sound(change)).then_some((worth, *from))
+            (origin.from.0 != to && is_worth_it && self.field.is_sound(change)).then_some((
+                worth,
+                origin.stays_good,
+                origin.from,
+            ))
         };
-        let key = |(worth, from): &(i128, usize)| (*worth, self.stays_a_good_place(mover, *from), Reverse(*from));
-        origins.iter().filter_map(worth).max_by_key(key)
+        origins.iter().filter_map(worth).max().map(|(worth, _, Reverse(from))| (worth, from))
     }
 }
 
