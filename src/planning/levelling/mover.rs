@@ -155,14 +155,19 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// `binpack`, the fullest of these. Which of them ECS takes is not documented.
     pub(super) fn next_places(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> Vec<usize> {
         let crowds = |place: usize| self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain));
-        let mut places: Vec<usize> = Vec::new();
+        let (mut places, mut fewest): (Vec<usize>, Vec<u32>) = (Vec::new(), Vec::new());
         for place in 0..field.instances.len() {
-            let order = places.first().map_or(Ordering::Less, |first| crowds(place).cmp(crowds(*first)));
-            if order == Ordering::Greater || !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
+            if !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
                 continue;
             }
-            if order == Ordering::Less {
-                places.clear();
+            let order = if places.is_empty() { Ordering::Less } else { crowds(place).cmp(fewest.iter().copied()) };
+            match order {
+                Ordering::Greater => continue,
+                Ordering::Less => {
+                    places.clear();
+                    fewest = crowds(place).collect();
+                }
+                Ordering::Equal => {}
             }
             places.push(place);
         }

@@ -451,7 +451,7 @@ impl<'b, 'a> Search<'b, 'a> {
     }
 }
 
-/// The lowest cost, and the leaning whose it is: of those on both sides of the best so far, at shorter and shorter steps, from
+/// The lowest cost, and the leaning that has it: of those on both sides of the best so far, at shorter and shorter steps, from
 /// one that is told and from the middle.
 fn lowest<C: Ord>(begin: i64, mut cost_of: impl FnMut(i64) -> C) -> (C, i64) {
     let mut best = (cost_of(begin), begin);

@@ -416,13 +416,20 @@ impl<'a> Instances<'a> {
             return None;
         }
         let places = mover.next_places(&self.field, &self.occupancy);
-        // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread.
-        let mut origins: BTreeMap<&[u32], Vec<Origin>> = BTreeMap::new();
+        // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread. Of these,
+        // those are worth the same on which one more task makes the same difference: none, on all that are far below their share.
+        let mut alike: BTreeMap<&[u32], (Vec<Origin>, BTreeMap<_, _>)> = BTreeMap::new();
         let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::new(), None);
         for to in &places {
             let domain = mover.domain_of(*to);
-            let origins = origins.entry(domain).or_insert_with(|| self.origins(mover, *to));
-            match self.best_of(mover, origins, *to) {
+            let (origins, bests) = alike.entry(domain).or_insert_with(|| (self.origins(mover, *to), BTreeMap::new()));
+            let best = if origins.iter().any(|origin| origin.from.0 == *to) {
+                self.best_of(mover, origins, *to)
+            } else {
+                let comes = self.field.change(*to, &mover.size, true);
+                *bests.entry((comes, self.may_fill[*to])).or_insert_with(|| self.best_of(mover, origins, *to))
+            };
+            match best {
                 Some((worth, from)) => good.push((worth, from, *to)),
                 None => bad = bad.or(Some(*to)),
             }
@@ -430,13 +437,14 @@ impl<'a> Instances<'a> {
         if good.is_empty() || good.len() * PLACES_FOR_A_GOOD_ONE < places.len() {
             return None;
         }
-        good.sort_unstable();
         let worth = good.iter().map(|(worth, ..)| worth).sum();
-        let (_, from, to) = good[good.len() / 2];
+        let middle = good.len() / 2;
+        let (_, (_, from, to), _) = good.select_nth_unstable(middle);
+        let (from, to) = (*from, *to);
         Some(Prospect { places: places.len(), good: good.len(), worth, from, to, bad })
     }
 
-    /// From where a task may go when a new one stays on that instance, the best first.
+    /// From where a task may go when a new one stays on that instance: the best of them.
     fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<Origin> {
         let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
         let of_instance = |from: usize| {
@@ -446,8 +454,10 @@ impl<'a> Instances<'a> {
         let mut origins: Vec<(i128, Origin)> =
             mover.movable.keys().copied().filter(keeps_spread).map(of_instance).collect();
         let key = |(worth, origin): &(i128, Origin)| Reverse((*worth, origin.stays_good, origin.from));
-        origins.sort_unstable_by_key(key);
-        origins.truncate(MOST_ORIGINS);
+        if origins.len() > MOST_ORIGINS {
+            origins.select_nth_unstable_by_key(MOST_ORIGINS, key);
+            origins.truncate(MOST_ORIGINS);
+        }
         origins.into_iter().map(|(_, origin)| origin).collect()
     }
 
