@@ -211,6 +211,12 @@ impl<'a> Requirement<'a> {
         self.definition.map(|definition| definition.reserves).unwrap_or_default()
     }
 
+    /// How many tasks of the service an instance that could hold so many of them can hold where some are: no fewer than these, for
+    /// then it is full.
+    pub fn most_where(&self, there: u32, most: u32) -> u32 {
+        self.limit().min(most.max(there))
+    }
+
     /// How many tasks of the service an instance could hold beside daemons alone, and no fewer than are there: then it is full.
     fn most(&self, instance: &ContainerInstance, daemons: Daemons, there: u32) -> u32 {
         let Some(definition) = self.definition else { return self.limit() };
@@ -228,7 +234,7 @@ impl<'a> Requirement<'a> {
         if definition.takes_network_interface {
             most = most.min(Interfaces::of(instance).left(daemons.interfaces));
         }
-        self.limit().min(most.max(there))
+        self.most_where(there, most)
     }
 
     /// What one task takes.
@@ -646,10 +652,13 @@ impl<'a> Index<'a> {
     }
 
     fn are_daemons(&self, tasks: &[&Task]) -> bool {
-        tasks.iter().all(|task| {
-            let service = task.service.as_ref().and_then(|name| self.cluster.services.get(name));
-            service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon)
-        })
+        tasks.iter().all(|task| self.is_daemon(task))
+    }
+
+    /// Whether a task is a daemon's.
+    pub fn is_daemon(&self, task: &Task) -> bool {
+        let service = task.service.as_ref().and_then(|name| self.cluster.services.get(name));
+        service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon)
     }
 
     fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {

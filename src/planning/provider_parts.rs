@@ -201,11 +201,11 @@ fn part<'a>(
         if !shape.admits(class, *instance) {
             return false;
         }
-        let path = classes.path_of(class);
-        if let Some(number) = empty.get_mut(&(path, index.most(&requirement, *instance, 0))) {
+        let (path, most) = (classes.path_of(class), index.most(&requirement, *instance, 0));
+        if let Some(number) = empty.get_mut(&(path, most)) {
             *number = number.saturating_sub(1);
         }
-        let domain = Domain::last((), *there, index.most(&requirement, *instance, *there), 0);
+        let domain = Domain::last((), *there, requirement.most_where(*there, most), 0);
         put(&mut known[path], domain, levels.instance);
         true
     });
@@ -253,6 +253,9 @@ pub fn how_many_fit(index: &Index<'_>, service: &Service, requirement: &Requirem
         }
     }
     let demand = requirement.demand();
+    if !index.instances[instance].remaining.holds(&demand.reserves) {
+        return 0;
+    }
     let fitting = holding(index, &demand, instance).how_many_fit(&demand);
     fitting.min(requirement.limit())
 }

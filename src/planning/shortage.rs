@@ -1,6 +1,6 @@
 //! Shortage: which of the missing tasks would find a place now, and what is short where one doesn't.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     domains::Domain,
@@ -14,8 +14,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Place {
     could_have: u32,
-    /// By number.
-    instances: Rc<[usize]>,
+    /// Where its instances are in the list of all.
+    instances: Range<usize>,
 }
 
 /// How many of a part's tasks have no place in a balanced arrangement although they are missing there, and what is short. A
@@ -27,7 +27,7 @@ pub fn lacking_capacity(
     part: &ProviderPart<'_>,
     zones_stay: bool,
 ) -> Option<(u32, Shortage)> {
-    let could_have = with_room(index, service, part);
+    let (could_have, instances) = with_room(index, service, part);
     let missing =
         if zones_stay { could_have.missing_within_as(&part.domains) } else { could_have.missing(part.placed) };
     if missing == 0 {
@@ -37,24 +37,26 @@ pub fn lacking_capacity(
     let mut lacking: Vec<&Place> =
         target.iter().filter(|(place, tasks)| place.could_have < *tasks).map(|(place, _)| place).collect();
     // Those that are alike come one after the other.
-    lacking.dedup_by(|one, other| Rc::ptr_eq(&one.instances, &other.instances));
-    Some((missing, shortage(index, service, part, &lacking)))
+    lacking.dedup_by_key(|place| &place.instances);
+    Some((missing, shortage(index, service, part, &lacking, &instances)))
 }
 
-/// The domains with free capacity counted as tasks: how many a domain could have without anything else moving.
+/// The domains with free capacity counted as tasks: how many a domain could have without anything else moving; and the numbers of
+/// all their instances, place by place.
 ///
 /// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
-fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> Domain<Place> {
+fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> (Domain<Place>, Vec<usize>) {
     let classes = index.domains(&part.levels);
     let mut groups: Vec<Group> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
     let mut others: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
     for (instance, there) in &part.tasks {
-        let most = index.most(&part.requirement, *instance, *there);
+        let most = index.most(&part.requirement, *instance, 0);
         let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, *instance));
         let group = &mut groups[classes.path_of(index.class_of(*instance))];
-        *group.number.entry(index.most(&part.requirement, *instance, 0)).or_default() -= 1;
+        *group.number.entry(most).or_default() -= 1;
+        let most = part.requirement.most_where(*there, most);
         group.add(Taker { instance: Some(*instance), could_have, most }, part.levels.instance);
     }
     for (arn, there) in &part.away {
@@ -91,8 +93,10 @@ fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> D
         }
     }
     let known = classes.paths.iter().cloned().zip(groups).filter(|(_, group)| !group.is_empty());
-    let domains = known.chain(others).map(|(path, group)| (path, group.into_domains(part.levels.instance)));
-    nest(domains.collect(), part.levels.instance)
+    let mut instances = Vec::new();
+    let domains =
+        known.chain(others).map(|(path, group)| (path, group.into_domains(part.levels.instance, &mut instances)));
+    (nest(domains.collect(), part.levels.instance), instances)
 }
 
 /// An instance that could have tasks.
@@ -129,29 +133,31 @@ impl Group {
         self.with.is_empty() && self.number.is_empty()
     }
 
-    fn into_domains(mut self, tells_instances_apart: bool) -> Vec<Domain<Place>> {
+    /// The domains, whose instances are added to those of others.
+    fn into_domains(mut self, tells_instances_apart: bool, all: &mut Vec<usize>) -> Vec<Domain<Place>> {
         let number = |number: i64| u32::try_from(number).unwrap_or(0);
+        let mut place = |could_have: u32, instances: &mut dyn Iterator<Item = usize>| {
+            let first = all.len();
+            all.extend(instances);
+            Place { could_have, instances: first..all.len() }
+        };
         if !tells_instances_apart {
             let sum = |of: &dyn Fn(&Taker) -> u32| self.with.iter().map(of).fold(0, u32::saturating_add);
             let (could_have, with) = (sum(&|taker| taker.could_have), sum(&|taker| taker.most));
             let others = self.number.iter().map(|(most, others)| most.saturating_mul(number(*others)));
             let most = others.fold(with, u32::saturating_add);
             let without = self.without.into_values().flatten();
-            let instances = self.with.iter().filter_map(|taker| taker.instance).chain(without).collect();
-            return vec![Domain::last(Place { could_have, instances }, could_have, most, 0)];
+            let mut instances = self.with.iter().filter_map(|taker| taker.instance).chain(without);
+            return vec![Domain::last(place(could_have, &mut instances), could_have, most, 0)];
         }
-        let mut domains: Vec<Domain<Place>> = Vec::new();
+        let mut domains: Vec<Domain<Place>> = Vec::with_capacity(self.with.len() + self.number.len());
         for Taker { instance, could_have, most } in self.with {
-            domains.push(Domain::last(
-                Place { could_have, instances: instance.into_iter().collect() },
-                could_have,
-                most,
-                0,
-            ));
+            domains.push(Domain::last(place(could_have, &mut instance.into_iter()), could_have, most, 0));
         }
         for (most, others) in self.number {
-            let instances = self.without.remove(&most).unwrap_or_default().into();
-            domains.push(Domain::alike_last(Place { could_have: 0, instances }, 0, most, number(others)));
+            let instances = self.without.remove(&most).unwrap_or_default();
+            let place = place(0, &mut instances.into_iter());
+            domains.push(Domain::alike_last(place, 0, most, number(others)));
         }
         domains
     }
@@ -159,11 +165,17 @@ impl Group {
 
 /// What is short on that of their instances that comes closest to taking one task more than it has capacity for; of equal ones
 /// the first in the order of their classes and ARNs.
-fn shortage(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>, lacking: &[&Place]) -> Shortage {
+fn shortage(
+    index: &Index<'_>,
+    service: &Service,
+    part: &ProviderPart<'_>,
+    lacking: &[&Place],
+    instances: &[usize],
+) -> Shortage {
     let demand = part.requirement.demand();
     let mut closest: Option<((u64, Resource, u32), usize)> = None;
     for place in lacking {
-        for instance in place.instances.iter().copied() {
+        for instance in instances[place.instances.clone()].iter().copied() {
             let fitting =
                 if place.could_have == 0 { 0 } else { how_many_fit(index, service, &part.requirement, instance) };
             let short = holding(index, &demand, instance).short(&demand, part.requirement.limit() == 1, fitting);

@@ -43,6 +43,8 @@ struct Counts {
     /// Of each provider, the open sites.
     open_of_provider: Vec<u32>,
     moves_of_mover: Vec<usize>,
+    /// How many movers have any.
+    moved: usize,
     moves: usize,
     /// Of those that come free, less those that are free and stay no longer so.
     price: i64,
@@ -83,6 +85,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
                 reserved: [0; 2],
                 open_of_provider: vec![0; problem.providers.len()],
                 moves_of_mover: vec![0; problem.movers.len()],
+                moved: 0,
                 moves: 0,
                 price: 0,
                 kept_for: Vec::new(),
@@ -110,7 +113,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
     /// Those that were free and are to hold tasks.
     pub(super) fn opened_sites(&self) -> impl Iterator<Item = usize> + '_ {
-        self.problem.free.iter().copied().filter(|site| self.is_open[*site])
+        self.problem.free.iter().copied().filter(|site| self.is_open[*site]).take(self.counts.opened)
     }
 
     pub(super) fn was_empty(&self, site: usize) -> bool {
@@ -193,16 +196,21 @@ impl<'f, 'a> Emptying<'f, 'a> {
     /// Sends all tasks of a site elsewhere; if that can't be, nothing is changed, and the reason is told.
     pub(super) fn empty(&mut self, site: usize) -> Result<(), Kept> {
         self.probes += 1;
-        let problem = self.problem;
-        let it = &problem.sites[site];
-        if it.is_fixed {
+        if self.problem.sites[site].is_fixed {
             return Err(Kept::FixedTasks);
         }
-        if !problem.is_wished(site) {
+        if !self.problem.is_wished(site) {
             return Err(Kept::NotInPlan);
         }
         self.check_minimum(site)?;
         self.check_headroom(site)?;
+        self.send_all(site)
+    }
+
+    /// The same, once it is known that the cluster can do without the site.
+    fn send_all(&mut self, site: usize) -> Result<(), Kept> {
+        let problem = self.problem;
+        let it = &problem.sites[site];
         let mut leaving: Vec<usize> = it
             .items
             .iter()
@@ -218,22 +226,22 @@ impl<'f, 'a> Emptying<'f, 'a> {
                 self.counts.kept_for[number] = self.room_for(largest, Some(site));
             }
         }
-        let mut placed: Vec<(usize, Option<usize>)> = Vec::new();
+        let mut sent = 0;
         let mut why = if self.counts.kept_for.contains(&None) { Err(Kept::LargestTask) } else { Ok(()) };
-        for item in leaving {
-            let Some(to) = self.best_target(item, site) else {
+        for item in &leaving {
+            let Some(to) = self.best_target(*item, site) else {
                 why = Err(Kept::NoRoom);
                 break;
             };
             if why.is_err() {
                 break;
             }
-            placed.push((item, self.target[item]));
-            self.send(item, Some(to));
+            self.send(*item, Some(to));
+            sent += 1;
         }
         if why.is_err() {
-            for (item, before) in placed.into_iter().rev() {
-                self.send(item, before);
+            for item in leaving[..sent].iter().rev() {
+                self.send(*item, Some(site));
             }
             self.counts.kept_for = kept_for;
             return why;
@@ -292,9 +300,8 @@ impl<'f, 'a> Emptying<'f, 'a> {
             return Err(Kept::MaxMoves);
         }
         movers.dedup();
-        let changed = self.counts.moves_of_mover.iter().filter(|moves| **moves > 0).count();
         let new = movers.iter().filter(|mover| self.counts.moves_of_mover[**mover] == 0).count();
-        if changed + new > problem.max_services { Err(Kept::MaxServices) } else { Ok(()) }
+        if self.counts.moved + new > problem.max_services { Err(Kept::MaxServices) } else { Ok(()) }
     }
 
     /// How things are now.
@@ -368,11 +375,11 @@ impl<'f, 'a> Emptying<'f, 'a> {
         }
         let zone = problem.movers[*mover].stays_in_zone.then(|| problem.sites[*home].zone);
         let wished = problem.wished.as_ref().map(|wished| wished.get(&item).copied());
-        let (mut looks, free) = (0, &self.free[..]);
+        let (mut looks, free, asked) = (0, &self.free[..], demand.reserves);
         // What a task leaves is what is free less what it asks: so the fullest is filled up the most.
-        let best = self.fullest(zone, &demand.reserves, |site| {
+        let best = self.fullest(zone, &asked, |site| {
             looks += 1;
-            free[site].holds(&demand.reserves)
+            free[site].holds(&asked)
                 && site != not
                 && wished.is_none_or(|wished| wished == Some(site))
                 && self.holdings[site].free_after(demand).is_some_and(|left| self.keeps_room(site, &left))
@@ -426,8 +433,10 @@ impl<'f, 'a> Emptying<'f, 'a> {
         self.log.push(Change::Target { item, before });
         self.apply_target(item, to);
         let changed = |moves: usize| moves + usize::from(to.is_some()) - usize::from(before.is_some());
+        let moves = self.counts.moves_of_mover[*mover];
         self.counts.moves = changed(self.counts.moves);
-        self.counts.moves_of_mover[*mover] = changed(self.counts.moves_of_mover[*mover]);
+        self.counts.moves_of_mover[*mover] = changed(moves);
+        self.counts.moved = self.counts.moved + usize::from(changed(moves) > 0) - usize::from(moves > 0);
     }
 
     fn apply_target(&mut self, item: usize, to: Option<usize>) {
@@ -449,6 +458,12 @@ impl<'f, 'a> Emptying<'f, 'a> {
         if self.was_empty(site) { reserved(it.instance) } else { it.daemons }
     }
 
+    /// Whether a largest task has room nowhere. Emptying gives none, so nothing can come free by itself then.
+    pub(super) fn lacks_room_for_largest(&self) -> bool {
+        let mut kept = self.counts.kept_for.iter().zip(&self.problem.largest);
+        kept.any(|(kept, largest)| kept.is_none() && self.room_for(largest, None).is_none())
+    }
+
     /// Whether what is left there is enough for what room is kept for.
     fn keeps_room(&self, site: usize, left: &Capacity) -> bool {
         let kept = self.counts.kept_for.iter().zip(&self.problem.largest);
@@ -468,15 +483,14 @@ impl<'f, 'a> Emptying<'f, 'a> {
 
 /// Gives an entry of a list in order another key, and the place that goes with it.
 fn relist(list: &mut [(u64, usize)], before: (u64, usize), after: (u64, usize)) {
-    let (Ok(from), Err(to)) = (list.binary_search(&before), list.binary_search(&after)) else { return };
-    let to = if from < to {
-        list[from..to].rotate_left(1);
-        to - 1
+    let [from, to] = [before, after].map(|key| list.partition_point(|listed| *listed < key));
+    if from < to {
+        list.copy_within(from + 1..to, from);
+        list[to - 1] = after;
     } else {
-        list[to..=from].rotate_right(1);
-        to
-    };
-    list[to] = after;
+        list.copy_within(to..from, to + 1);
+        list[to] = after;
+    }
 }
 
 fn registered(instance: &ContainerInstance) -> [u64; 2] {

@@ -7,7 +7,7 @@ use super::{
     price::prices,
 };
 use crate::planning::{
-    model::{Capacity, ContainerInstance, ContainerInstanceArn, SchedulingStrategy, Task},
+    model::{Capacity, ContainerInstance, ContainerInstanceArn, Task},
     moves::Reviewed,
     placement::{
         Index,
@@ -135,18 +135,16 @@ impl<'a> Problem<'a> {
                 provider,
             };
             for task in index.tasks_on_number(number) {
-                let service = task.service.as_ref().and_then(|name| cluster.services.get(name));
-                if service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon) {
-                    let definition = cluster.task_definitions.get(&task.task_definition);
-                    for (sum, of) in site.daemons.iter_mut().zip(RESOURCES) {
-                        *sum += definition.map_or(0, |definition| u64::from(of(&definition.reserves)));
-                    }
-                    continue;
-                }
-                match service.and_then(|service| mover_of.get(service.name.as_str())) {
+                match task.service.as_ref().and_then(|name| mover_of.get(name.as_str())) {
                     Some(mover) if !task.is_protected => {
                         site.items.push(items.len());
                         items.push(Item { mover: *mover, task, home: number });
+                    }
+                    None if index.is_daemon(task) => {
+                        let definition = cluster.task_definitions.get(&task.task_definition);
+                        for (sum, of) in site.daemons.iter_mut().zip(RESOURCES) {
+                            *sum += definition.map_or(0, |definition| u64::from(of(&definition.reserves)));
+                        }
                     }
                     Some(_) | None => site.is_fixed = true,
                 }

@@ -64,7 +64,9 @@ pub(super) fn best<'f, 'a>(problem: &'f Problem<'a>) -> Emptying<'f, 'a> {
         best.close_idle();
         return best;
     }
-    for order in Order::ALL {
+    // Where a largest task has room nowhere, nothing comes free unless free ones are opened.
+    let orders = if start.lacks_room_for_largest() { &[][..] } else { &Order::ALL };
+    for order in orders {
         let mut emptying = start.clone();
         emptying.empty_all(&order.of(problem), None);
         take_better(&mut best, emptying);
