@@ -423,7 +423,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
                 return false;
             }
         }
-        self.holdings[site].how_many_fit(&asked.demand) > 0
+        self.holdings[site].fits(&asked.demand)
     }
 
     /// Points an item at a site; at none, or its home, where it stays.

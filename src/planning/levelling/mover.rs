@@ -1,7 +1,7 @@
 //! A service whose tasks may move: where they are, and which of their moves leave it as spread as it is.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -40,6 +40,18 @@ pub(super) struct Mover<'b, 'a> {
     pub(super) first_takers: BTreeMap<Vec<u32>, Option<(i128, usize)>>,
     /// See [`Mover::domains_below`].
     domains_below: OnceCell<BTreeMap<u32, u32>>,
+    /// Where ECS may place the next task, as it was last seen: see [`Mover::next_places`].
+    least_crowded: RefCell<Option<LeastCrowded>>,
+}
+
+/// The container instances that may take one more task, have capacity for it, and lie in the domains with the fewest tasks of the
+/// service, level by level.
+struct LeastCrowded {
+    places: Vec<usize>,
+    /// How many tasks of the service are in their domains, level by level.
+    crowds: Vec<u32>,
+    /// The place in the ledger's log up to which this holds.
+    mark: usize,
 }
 
 enum Eligible {
@@ -88,6 +100,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             movable,
             first_takers: BTreeMap::new(),
             domains_below: OnceCell::new(),
+            least_crowded: RefCell::new(None),
             paths,
         })
     }
@@ -154,23 +167,10 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// capacity, those in the domains with the fewest tasks of the service, level by level. Where the strategy goes on with
     /// `binpack`, the fullest of these. Which of them ECS takes is not documented.
     pub(super) fn next_places(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> Vec<usize> {
-        let crowds = |place: usize| self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain));
-        let (mut places, mut fewest): (Vec<usize>, Vec<u32>) = (Vec::new(), Vec::new());
-        for place in 0..field.instances.len() {
-            if !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
-                continue;
-            }
-            let order = if places.is_empty() { Ordering::Less } else { crowds(place).cmp(fewest.iter().copied()) };
-            match order {
-                Ordering::Greater => continue,
-                Ordering::Less => {
-                    places.clear();
-                    fewest = crowds(place).collect();
-                }
-                Ordering::Equal => {}
-            }
-            places.push(place);
-        }
+        let seen = self.least_crowded.take().and_then(|seen| self.look_again(field, occupancy, seen));
+        let seen = seen.unwrap_or_else(|| self.look(field, occupancy));
+        let mut places = seen.places.clone();
+        self.least_crowded.replace(Some(seen));
         let packed_by = self.relocatable.service.placement_strategy.iter().find_map(|entry| match entry {
             PlacementStrategy::Binpack(field) => Some(field.as_str()),
             _ => None,
@@ -186,10 +186,60 @@ impl<'b, 'a> Mover<'b, 'a> {
         places
     }
 
+    /// What a look at all container instances shows.
+    fn look(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> LeastCrowded {
+        let mut least = LeastCrowded { places: Vec::new(), crowds: Vec::new(), mark: occupancy.mark() };
+        for place in 0..field.instances.len() {
+            match self.compare(field, occupancy, place, &least) {
+                Some(Ordering::Less) => {
+                    least.places.clear();
+                    least.crowds = self.crowds(occupancy, place).collect();
+                }
+                Some(Ordering::Equal) => {}
+                Some(Ordering::Greater) | None => continue,
+            }
+            least.places.push(place);
+        }
+        least
+    }
+
+    /// What was seen as it is now: looks only at those that were changed since; none where all must be looked at.
+    fn look_again(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, mut seen: LeastCrowded) -> Option<LeastCrowded> {
+        for place in occupancy.changed_since(seen.mark) {
+            match (self.compare(field, occupancy, place, &seen), seen.places.binary_search(&place)) {
+                (Some(Ordering::Less), _) => return None,
+                (Some(Ordering::Equal), Err(at)) => seen.places.insert(at, place),
+                (Some(Ordering::Greater) | None, Ok(at)) => drop(seen.places.remove(at)),
+                (Some(Ordering::Equal), Ok(_)) | (Some(Ordering::Greater) | None, Err(_)) => {}
+            }
+        }
+        seen.mark = occupancy.mark();
+        (!seen.places.is_empty()).then_some(seen)
+    }
+
+    /// How crowded a place is beside the least crowded ones; none where a task can't come there.
+    fn compare(
+        &self,
+        field: &Field<'_>,
+        occupancy: &Occupancy<'a>,
+        place: usize,
+        least: &LeastCrowded,
+    ) -> Option<Ordering> {
+        let may_come = self.may_be_on(field, place) && self.has_room_on(occupancy, place);
+        let is_first = least.places.is_empty();
+        may_come.then(|| {
+            if is_first { Ordering::Less } else { self.crowds(occupancy, place).cmp(least.crowds.iter().copied()) }
+        })
+    }
+
+    /// How many of its tasks are in the domains around a place, level by level.
+    fn crowds<'c>(&'c self, occupancy: &'c Occupancy<'a>, place: usize) -> impl Iterator<Item = u32> + 'c {
+        self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain))
+    }
+
     /// Whether as many of its tasks are on one instance, and in the domains around it, as on another and around that.
     pub(super) fn is_as_crowded(&self, occupancy: &Occupancy<'a>, one: usize, other: usize) -> bool {
-        let crowds = |place: usize| self.paths.of(place).iter().map(|domain| occupancy.within(self.service, *domain));
-        crowds(one).eq(crowds(other))
+        self.crowds(occupancy, one).eq(self.crowds(occupancy, other))
     }
 
     /// The domain that an instance lies in, instances not told apart.
@@ -200,7 +250,7 @@ impl<'b, 'a> Mover<'b, 'a> {
 
     /// Whether one more has room there.
     pub(super) fn has_room_on(&self, occupancy: &Occupancy<'a>, instance: usize) -> bool {
-        occupancy.how_many_fit(self.service, &self.demand, self.one_at_most, instance) > 0
+        occupancy.fits(self.service, &self.demand, self.one_at_most, instance)
     }
 
     /// Its tasks that were on an instance at first, oldest first.
@@ -213,6 +263,10 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn shift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left -= 1;
         self.first_takers.clear();
+        if self.domain_of(from) != self.domain_of(to) {
+            // All places in these domains are more crowded now, or less.
+            *self.least_crowded.get_mut() = None;
+        }
         count(&mut self.movable, from, false);
         occupancy.depart(self.service, from);
         occupancy.add(self.service, self.demand, to);
@@ -221,6 +275,7 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// One more of its tasks stays on an instance for now.
     pub(super) fn stay(&mut self, occupancy: &mut Occupancy<'a>, on: usize) {
         self.first_takers.clear();
+        *self.least_crowded.get_mut() = None;
         occupancy.add(self.service, self.demand, on);
     }
 
@@ -228,8 +283,52 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn unshift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left += 1;
         self.first_takers.clear();
+        *self.least_crowded.get_mut() = None;
         count(&mut self.movable, from, true);
         occupancy.remove(self.service, self.demand, to);
         occupancy.come_back(self.service, from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{
+        policy::{Percent, Policy},
+        relocation::relocatable,
+        testing::{NOW, cluster},
+    };
+
+    proptest! {
+        #[test]
+        fn a_second_look_at_what_changed_sees_what_a_look_at_all_places_does(
+            drawing in crate::planning::planner::tests::drawing(),
+            moves in proptest::collection::vec((0..100_usize, 0..100_usize, 0..100_usize), 1..20),
+        ) {
+            let cluster = cluster(&drawing);
+            let index = Index::new(&cluster);
+            let services = relocatable(&index, &Policy::default(), NOW);
+            let (mut occupancy, mut paths) = (Occupancy::read(&index), BTreeMap::new());
+            let field = Field::new(&index, Percent::from_hundredths(1_000));
+            let mut movers: Vec<Mover<'_, '_>> =
+                services.iter().filter_map(|it| Mover::new(&index, &mut occupancy, it, &mut paths)).collect();
+            for (mover, from, to) in moves {
+                for mover in &movers {
+                    drop(mover.next_places(&field, &occupancy));
+                    let seen = mover.least_crowded.borrow();
+                    prop_assert_eq!(&seen.as_ref().unwrap().places, &mover.look(&field, &occupancy).places);
+                }
+                let number = mover % movers.len().max(1);
+                let Some(mover) = movers.get_mut(number) else { break };
+                let origins: Vec<usize> = mover.movable.keys().copied().collect();
+                let places = mover.next_places(&field, &occupancy);
+                if origins.is_empty() || places.is_empty() || mover.moves_left == 0 {
+                    continue;
+                }
+                mover.shift(&mut occupancy, origins[from % origins.len()], places[to % places.len()]);
+            }
+        }
     }
 }

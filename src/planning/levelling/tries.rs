@@ -137,8 +137,12 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
         })
         .collect();
     let mut queue: BinaryHeap<(i128, Reverse<usize>)> = BinaryHeap::new();
+    // What was last seen of each, and how many moves were left then: as long as none is made, that holds.
+    let mut seen: Vec<(u32, Option<Prospect>)> = Vec::new();
     for (number, mover) in movers.iter().enumerate() {
-        queue.extend(instances.prospect(mover).map(|prospect| (prospect.worth_for_its_cost(), Reverse(number))));
+        let prospect = instances.prospect(mover);
+        queue.extend(prospect.map(|prospect| (prospect.worth_for_its_cost(), Reverse(number))));
+        seen.push((policy.max_moves, prospect));
     }
     // Those that would be worth a try if more had landed well before.
     let mut later: Vec<(i128, Reverse<usize>)> = Vec::new();
@@ -162,7 +166,10 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
         if is_another && others >= policy.max_services {
             continue;
         }
-        let Some(prospect) = instances.prospect(&movers[number]) else { continue };
+        if seen[number].0 != moves_left {
+            seen[number] = (moves_left, instances.prospect(&movers[number]));
+        }
+        let Some(prospect) = seen[number].1 else { continue };
         // What others moved since may have made it worth less: then another may come first.
         let worth = prospect.worth_for_its_cost();
         if queue.peek().is_some_and(|(next, _)| worth < *next) {
@@ -427,7 +434,9 @@ impl<'a> Instances<'a> {
                 self.best_of(mover, origins, *to)
             } else {
                 let comes = self.field.change(*to, &mover.size, true);
-                *bests.entry((comes, self.may_fill[*to])).or_insert_with(|| self.best_of(mover, origins, *to))
+                // That most places make no difference is the first key, which is found the quickest.
+                let key = (Reverse(comes), self.may_fill[*to]);
+                *bests.entry(key).or_insert_with(|| self.best_of(mover, origins, *to))
             };
             match best {
                 Some((worth, from)) => good.push((worth, from, *to)),
@@ -446,14 +455,20 @@ impl<'a> Instances<'a> {
 
     /// From where a task may go when a new one stays on that instance: the best of them.
     fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<Origin> {
-        let keeps_spread = |from: &usize| *from != to && mover.keeps_spread(&self.field, &self.occupancy, *from, to);
-        let of_instance = |from: usize| {
-            let origin = self.origin(mover, from);
-            (self.field.worth(origin.leaves, self.weights), origin)
-        };
-        let mut origins: Vec<(i128, Origin)> =
-            mover.movable.keys().copied().filter(keeps_spread).map(of_instance).collect();
-        let key = |(worth, origin): &(i128, Origin)| Reverse((*worth, origin.stays_good, origin.from));
+        // What a task's leaving is worth is quickly told, whether it keeps the spread is not: so the best instances are asked first.
+        let task = self.field.parts(&mover.size);
+        let worth = |from: usize| (self.field.worth_of_leaving(from, task, self.weights), from);
+        let mut best_first: BinaryHeap<(i64, usize)> = mover.movable.keys().copied().map(worth).collect();
+        let mut origins: Vec<(i64, Origin)> = Vec::new();
+        while let Some((worth, from)) = best_first.pop() {
+            if origins.get(MOST_ORIGINS - 1).is_some_and(|(last, _)| worth < *last) {
+                break;
+            }
+            if from != to && mover.keeps_spread(&self.field, &self.occupancy, from, to) {
+                origins.push((worth, self.origin(mover, from)));
+            }
+        }
+        let key = |(worth, origin): &(i64, Origin)| Reverse((*worth, origin.stays_good, origin.from));
         if origins.len() > MOST_ORIGINS {
             origins.select_nth_unstable_by_key(MOST_ORIGINS, key);
             origins.truncate(MOST_ORIGINS);

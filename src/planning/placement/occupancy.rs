@@ -161,6 +161,14 @@ impl<'a> Holding<'a> {
         i32::from(at_first) + self.ports.get(&(transport, number)).copied().unwrap_or(0) > 0
     }
 
+    /// Whether one more such task fits.
+    pub fn fits(&self, demand: &Demand<'_>) -> bool {
+        let taken = || u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);
+        self.free().holds(&demand.reserves)
+            && (!demand.takes_interface || self.interface_limit.left(taken()) > 0)
+            && (!demand.asks_for_ports() || self.taken_port(demand).is_none())
+    }
+
     /// How many more such tasks fit.
     pub fn how_many_fit(&self, demand: &Demand<'_>) -> u32 {
         let mut fitting = if demand.asks_for_ports() { 1 } else { u32::MAX };
@@ -426,6 +434,11 @@ impl<'a> Occupancy<'a> {
         if self.held(service, instance) > 0 { 0 } else { self.holdings[instance].how_many_fit(demand).min(1) }
     }
 
+    /// Whether one more of a service's tasks fits on an instance, which may be told to take one at most.
+    pub fn fits(&self, service: usize, demand: &Demand<'a>, one_at_most: bool, instance: usize) -> bool {
+        self.holdings[instance].fits(demand) && !(one_at_most && self.held(service, instance) > 0)
+    }
+
     /// A task comes to an instance.
     pub fn add(&mut self, service: usize, demand: Demand<'a>, instance: usize) {
         self.make(Change { service, instance, demand: Some(demand), comes: true });
@@ -444,6 +457,11 @@ impl<'a> Occupancy<'a> {
     /// The exact inverse of [`Occupancy::depart`].
     pub fn come_back(&mut self, service: usize, instance: usize) {
         self.make(Change { service, instance, demand: None, comes: true });
+    }
+
+    /// The instances that were changed since that place in the log, one after another.
+    pub fn changed_since(&self, mark: usize) -> impl Iterator<Item = usize> + '_ {
+        self.log[mark..].iter().map(|change| change.instance)
     }
 
     /// A place in the log of changes, to come back to.
