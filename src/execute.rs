@@ -290,7 +290,7 @@ async fn await_arrivals(
     let (mut finished, mut queue) = (Vec::new(), VecDeque::new());
     for room in &plan.rooms {
         let mut of_it = moved.iter().filter(|done| room.movers.contains(&done.name));
-        match of_it.find(|done| done.ending != Ending::Relocated) {
+        match of_it.find(|done| !matches!(done.ending, Ending::Relocated | Ending::Cleared)) {
             None => queue.extend(ServiceInHand::awaited(room, cluster, bounds)),
             Some(Finished { name, ending, .. }) => {
                 let ending = Ending::RoomNotMade(format!("{name}: {ending}"));

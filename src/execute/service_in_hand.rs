@@ -86,7 +86,10 @@ impl ServiceInHand {
     ) -> Option<Self> {
         let of_it = before.iter().filter(|done| done.name == plan.name);
         let leaving: BTreeSet<TaskArn> = of_it.flat_map(|done| done.record.leaving.iter().cloned()).collect();
-        let relocating = |waits| Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits);
+        let relocating = |waits| match &plan.kept_clear {
+            Some(instances) => Surge::clearing(bounds.run_id, &plan.name, plan.moves.clone(), instances.clone()),
+            None => Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits),
+        };
         let strategy: Box<dyn Strategy> = match plan.strategy {
             policy::Strategy::Auto | policy::Strategy::Surge => Box::new(
                 match plan.aim {

@@ -9,6 +9,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+mod clearing;
 mod far;
 mod field;
 mod mover;
@@ -24,9 +25,10 @@ use super::{
     policy::{Mode, Percent, Policy},
     relocation::{Relocatable, relocatable},
 };
+pub(super) use clearing::Chances;
 pub use far::{FarFromMean, FarInstance, far_from_mean};
 use steered::Search;
-pub use tries::{BestToGo, Levelled, SoFar, Tally, best_to_go, tries, worthwhile_starts};
+pub use tries::{BestToGo, Levelled, Purpose, SoFar, Tally, best_to_go, tries, worthwhile_starts};
 
 /// At this threshold nothing is levelled, whatever the load.
 const NEVER: Percent = Percent::from_hundredths(10_000);

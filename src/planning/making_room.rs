@@ -1,9 +1,13 @@
 //! Making room: a service lacks tasks because none fits anywhere, though the cluster has room enough in pieces. Which tasks of
 //! other services have to go elsewhere so that it fits.
 //!
-//! Nothing is done to the service itself: once there is room, ECS places its task. ServiceMoves go where was room from the start, never
+//! Nothing is done to the service itself: once there is room, ECS places its task. Moves go where was room from the start, never
 //! onto an instance that is being cleared; so all moves can be made in any order, but for chains, in which one makes room
 //! for another.
+//!
+//! Steered, a task goes just where it is planned to. Without steering its replacement starts where ECS puts it: it stays where that
+//! is a good place, and else it goes again. So just those tasks are planned to go for which at least half of the places that ECS may
+//! choose are good ones, and there are no chains.
 
 mod problem;
 mod search;
@@ -16,6 +20,7 @@ use self::{
 };
 use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
+    levelling::{FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
     placement::Index,
     plan::Move,
@@ -36,6 +41,8 @@ pub struct Making {
     pub left_alone: BTreeMap<ServiceName, LeftAlone>,
     /// Where each lacking task is expected, of those that had room without any move as well.
     pub places: Vec<(ServiceName, ContainerInstanceArn)>,
+    /// Without steering, the instances that tasks leave: no new one of theirs may stay there.
+    pub kept_clear: Option<BTreeSet<ContainerInstanceArn>>,
 }
 
 /// The tasks of one service that go elsewhere.
@@ -47,6 +54,8 @@ pub struct ServiceMoves {
     pub moves: Vec<Move>,
     /// Whether one of them goes where others have to leave first.
     pub waits: bool,
+    /// How many tasks are expected to be started in vain, in hundredths.
+    pub in_vain_hundredths: u32,
 }
 
 /// The services that lack tasks, as far as can be told without their task definitions, and against whose help nothing stands.
@@ -93,6 +102,7 @@ pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Making {
         trial = make_room(&problem, trial, service, policy, now, &mut making);
     }
     making.movers = movers(&problem, &trial);
+    making.kept_clear = (!problem.steers()).then(|| problem.cleared(&trial.moves));
     making
 }
 
@@ -120,8 +130,7 @@ fn make_room<'a>(
         return before;
     };
     // What fits is ECS's to place, whoever the service is; and that room is then nobody else's.
-    let may_move = not_helped.is_none() && policy.steer;
-    let moves = if may_move { policy.max_moves as usize } else { 0 };
+    let moves = if not_helped.is_none() { policy.max_moves as usize } else { 0 };
     let search = Search::new(problem, &placing, Limits { moves, services: policy.max_services as usize });
     let (mut trial, mut made, mut fitting, mut places) = (before.clone(), 0, 0, Vec::new());
     while made + fitting < lacking {
@@ -143,10 +152,13 @@ fn make_room<'a>(
             planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == problem.a_move(task_move)))
         })
     };
+    let needs_steering = LeftAlone::NeedsSteering { tasks: nowhere };
     if made == 0 {
-        let needs_steering = LeftAlone::NeedsSteering { tasks: nowhere };
         let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told() };
         leave_alone(making, if policy.steer { reason } else { needs_steering });
+    } else if !is_likely_enough(problem, &trial) {
+        leave_alone(making, needs_steering);
+        return before;
     } else if !moves.iter().all(is_reviewed) {
         leave_alone(making, LeftAlone::NotInPlan);
         return before;
@@ -157,15 +169,22 @@ fn make_room<'a>(
             lacking: nowhere,
             wanted: service.desired_count - (nowhere - made),
             movers: moves.iter().map(|task_move| problem.name(task_move.mover).clone()).collect(),
-            moves: u32::try_from(moves.len()).unwrap_or(u32::MAX),
+            moves: count(moves.len()),
         });
     }
     making.places.extend(places);
     trial
 }
 
+/// Whether so many tasks may be started in vain as are to be expected, where tasks go by ECS's own choice.
+fn is_likely_enough<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> bool {
+    let most = FEWEST_IN_VAIN.max(count(trial.moves.len()) / MOVES_FOR_ONE_IN_VAIN);
+    problem.in_vain_hundredths(&trial.moves).is_some_and(|of_each| of_each.values().sum::<u32>() <= most * 100)
+}
+
 fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
     let mut movers: Vec<(usize, ServiceMoves)> = Vec::new();
+    let in_vain = problem.in_vain_hundredths(&trial.moves).unwrap_or_default();
     for task_move in &trial.moves {
         let a_move = problem.a_move(task_move);
         if let Some((_, movers)) = movers.iter_mut().find(|(mover, _)| *mover == task_move.mover) {
@@ -173,10 +192,15 @@ fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
         } else {
             let waits = trial.second.contains(&task_move.mover);
             let service = problem.name(task_move.mover).clone();
-            movers.push((task_move.mover, ServiceMoves { service, moves: vec![a_move], waits }));
+            let in_vain_hundredths = in_vain.get(&task_move.mover).copied().unwrap_or(0);
+            movers.push((task_move.mover, ServiceMoves { service, moves: vec![a_move], waits, in_vain_hundredths }));
         }
     }
     movers.into_iter().map(|(_, movers)| movers).collect()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

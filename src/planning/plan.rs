@@ -56,6 +56,9 @@ pub struct ServicePlan {
     pub aim: Aim,
     /// How many tasks are expected to be started in vain beside the moves, in hundredths.
     pub in_vain_hundredths: u32,
+    /// Where the planned tasks leave container instances for others of ECS's own choice: the instances on which no new task may
+    /// stay. None where it is steered, or the aim is another.
+    pub kept_clear: Option<BTreeSet<ContainerInstanceArn>>,
 }
 
 impl ServicePlan {
@@ -104,9 +107,10 @@ pub enum Aim {
     Level,
     /// The load of the container instances, steered: just the planned tasks go just where they are planned to.
     Steered,
-    /// Container instances that come free: the same.
+    /// Container instances that come free: the same, or without steering elsewhere as ECS's own choice allows.
     Consolidation,
-    /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to.
+    /// Tasks of other services that fit nowhere: just the planned tasks go just where they are planned to; or without steering
+    /// elsewhere as ECS's own choice allows.
     Room {
         /// Whether one goes where another service's task has to leave first.
         waits: bool,

@@ -37,7 +37,7 @@ pub fn definitions_needed(cluster: &Cluster, found: &Measure, policy: &Policy, n
         Mode::Consolidate => true,
     };
     let short = making_room::may_be_helped(cluster, policy, now);
-    let are_all_needed = policy.steer && !short.is_empty() || relocates();
+    let are_all_needed = !short.is_empty() || relocates();
     let others = if are_all_needed { by_tasks_on_full_instances(cluster) } else { Vec::new() };
     let others: Vec<ServiceName> = others.into_iter().filter(|name| !short.contains(name)).collect();
     short.into_iter().chain(others).collect()
@@ -84,7 +84,7 @@ pub fn plan(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp)
 /// Packs tasks so that container instances come free. Where room is to be made first, just that: what can come free is seen
 /// once the tasks that it is made for are there.
 fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp, making: Making) -> Plan {
-    let Making { rooms, movers, left_alone: not_helped, places } = making;
+    let Making { rooms, movers, left_alone: not_helped, places, kept_clear } = making;
     let index = Index::new(cluster);
     let mut foreseen = cluster.clone();
     let mut left_alone = BTreeMap::new();
@@ -94,7 +94,7 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
         let freed = consolidate::by_service(&planned.freed);
         (relocations(&mut foreseen, freed, Aim::Consolidation), Vec::new(), Some(planned))
     } else {
-        (make_room(&mut foreseen, movers, &places), places, None)
+        (make_room(&mut foreseen, movers, &places, kept_clear.as_ref(), policy), places, None)
     };
     for (name, service) in &found.services {
         if service.spread.as_ref().is_ok_and(|spread| spread.misplaced_tasks > 0) {
@@ -112,8 +112,8 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
 /// Brings tasks to where each service's placement strategy asks for them.
 fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestamp, making: Making) -> Plan {
     let mut foreseen = cluster.clone();
-    let Making { rooms, movers, left_alone: not_helped, places } = making;
-    let mut services = make_room(&mut foreseen, movers, &places);
+    let Making { rooms, movers, left_alone: not_helped, places, kept_clear } = making;
+    let mut services = make_room(&mut foreseen, movers, &places, kept_clear.as_ref(), policy);
     let in_hand: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let mut left_alone = BTreeMap::new();
     let mut candidates: Vec<(&Service, &Spread, ServiceSettings, Strategy)> = Vec::new();
@@ -175,6 +175,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
             allowance,
             aim: Aim::Spread,
             in_vain_hundredths: in_vain.saturating_mul(100),
+            kept_clear: None,
         };
         moves_left = moves_left.saturating_sub(service.restarts());
         services.push(service);
@@ -253,14 +254,12 @@ fn try_to_level(
     let levelled = levelling::tries(foreseen, &left, now, so_far);
     let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
     let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
-    let mut services = relocations(foreseen, moves, Aim::Level);
-    for (service, in_vain_hundredths) in services.iter_mut().zip(in_vain) {
-        let desired = foreseen.services.get(&service.name).map_or(0, |service| service.desired_count);
-        let tried = levelling::TRIES.saturating_mul(policy.surge.of_at_least_one(desired));
-        service.allowance = service.allowance.saturating_add(tried);
-        service.in_vain_hundredths = in_vain_hundredths;
-    }
-    services
+    let planned = relocations(foreseen, moves, Aim::Level).into_iter().zip(in_vain);
+    let with_tries = planned.map(|(planned, in_vain_hundredths)| ServicePlan {
+        in_vain_hundredths,
+        ..with_tries(planned, foreseen, policy)
+    });
+    with_tries.collect()
 }
 
 /// Tasks that make room, and those that are expected to start there.
@@ -268,25 +267,33 @@ fn make_room(
     foreseen: &mut Cluster,
     movers: Vec<making_room::ServiceMoves>,
     places: &[(ServiceName, ContainerInstanceArn)],
+    kept_clear: Option<&BTreeSet<ContainerInstanceArn>>,
+    policy: &Policy,
 ) -> Vec<ServicePlan> {
     for (number, a_move) in movers.iter().flat_map(|movers| &movers.moves).enumerate() {
         view::relocate(foreseen, &a_move.task, &a_move.to, number);
     }
     view::start(foreseen, places);
     let of_service = |movers: making_room::ServiceMoves| {
-        let making_room::ServiceMoves { service: name, moves, waits } = movers;
-        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        ServicePlan {
-            name,
-            strategy: Strategy::Surge,
-            moves,
-            restarted_again: 0,
-            allowance,
-            aim: Aim::Room { waits },
-            in_vain_hundredths: 0,
+        let making_room::ServiceMoves { service, moves, waits, in_vain_hundredths } = movers;
+        let planned = relocation(service, moves, Aim::Room { waits });
+        match kept_clear {
+            Some(instances) => ServicePlan {
+                kept_clear: Some(instances.clone()),
+                in_vain_hundredths,
+                ..with_tries(planned, foreseen, policy)
+            },
+            None => planned,
         }
     };
     movers.into_iter().map(of_service).collect()
+}
+
+/// The same where tasks are tried to be moved, two times as many at once as its owner allows more than are planned.
+fn with_tries(planned: ServicePlan, cluster: &Cluster, policy: &Policy) -> ServicePlan {
+    let desired = cluster.services.get(&planned.name).map_or(0, |service| service.desired_count);
+    let tried = levelling::TRIES.saturating_mul(policy.surge.of_at_least_one(desired));
+    ServicePlan { allowance: planned.allowance.saturating_add(tried), ..planned }
 }
 
 /// What is done to the services of which just these tasks go just there.
@@ -295,12 +302,13 @@ fn relocations(foreseen: &mut Cluster, planned: Vec<(ServiceName, Vec<Move>)>, a
     for (number, a_move) in planned.iter().flat_map(|(_, moves)| moves).enumerate() {
         view::relocate(foreseen, &a_move.task, &a_move.to, before + number);
     }
-    let of_service = |(name, moves): (ServiceName, Vec<Move>)| {
-        let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
-        let strategy = Strategy::Surge;
-        ServicePlan { name, strategy, moves, restarted_again: 0, allowance, aim, in_vain_hundredths: 0 }
-    };
-    planned.into_iter().map(of_service).collect()
+    planned.into_iter().map(|(name, moves)| relocation(name, moves, aim)).collect()
+}
+
+fn relocation(name: ServiceName, moves: Vec<Move>, aim: Aim) -> ServicePlan {
+    let allowance = u32::try_from(moves.len()).unwrap_or(u32::MAX);
+    let strategy = Strategy::Surge;
+    ServicePlan { name, strategy, moves, restarted_again: 0, allowance, aim, in_vain_hundredths: 0, kept_clear: None }
 }
 
 /// Whether a service may be taken, and how.

@@ -186,7 +186,7 @@ pub enum LeftAlone {
     Blocked(Blocked),
     /// Neither it nor the cluster has reached the threshold.
     BelowThreshold(Percent),
-    /// Some of its tasks fit nowhere, and making room takes moves that are steered.
+    /// Some of its tasks fit nowhere, and ECS's own choice is not likely enough to make room: it takes moves that are steered.
     NeedsSteering {
         /// How many.
         tasks: u32,
@@ -240,7 +240,8 @@ impl fmt::Display for LeftAlone {
             Self::BelowThreshold(threshold) => write!(formatter, "below the threshold of {threshold} %"),
             Self::NeedsSteering { tasks } => write!(
                 formatter,
-                "{}; with REBALANCER_STEER=true the run would look for moves of other services' tasks that make capacity",
+                "{}, and ECS's own choice is not likely to lead other services' tasks away so that capacity is made; with \
+                 REBALANCER_STEER=true the run would look for more moves",
                 fit_nowhere(*tasks)
             ),
             Self::NoRoomToMake { tasks, told } => {

@@ -80,7 +80,8 @@ impl Report {
         if let Some(service) = self.services.iter_mut().find(|service| service.name == done.name.as_str()) {
             service.moved += done.record.moved();
             // What a task was moved for says more than that it went.
-            let says_what_for = done.ending == Ending::Relocated && !service.reason.is_empty();
+            let says_what_for =
+                matches!(done.ending, Ending::Relocated | Ending::Cleared) && !service.reason.is_empty();
             if (!done.recovery || failed) && !says_what_for {
                 let before = if was_in_hand { format!("{}; ", service.reason) } else { String::new() };
                 service.reason = format!("{before}{}", done.ending);

@@ -7,11 +7,11 @@ use ecs_rebalancer::{
     rehearsal::Rehearsal,
     report::{InstanceReport, Outcome, Report, ServiceReport, Summary},
 };
-use ecs_simulator::{Options, behaviour::SWITCHES, snapshot::Snapshot};
+use ecs_simulator::{Options, snapshot::Snapshot};
 
 use crate::{
     snapshot,
-    support::{config, in_simulated_time, leftovers, options, rehearse, spread_of},
+    support::{behaviours, config, in_simulated_time, leftovers, options, rehearse, spread_of},
 };
 
 /// A case's cluster; none where the folder is absent, which is said.
@@ -55,11 +55,6 @@ fn told(report: &Report, rehearsal: &Rehearsal, name: &str) -> String {
     let (misplaced, stuck, planned) = (before.misplaced_tasks, before.stuck_tasks, report.plan.len());
     let why = service(report, name).reason_code;
     format!("{misplaced} misplaced, {stuck} stuck, {planned} planned, {started} started, {:?} {why}", report.errors)
-}
-
-/// Every value of every switch.
-fn behaviours() -> impl Iterator<Item = String> {
-    SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)))
 }
 
 /// Runs a case under every value of every switch, and compares what is told each time.

@@ -29,7 +29,7 @@ fn is_spread(found: &Summary) -> bool {
     found.misplaced_tasks == 0
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case {
         name: "surge",
         settings: "STRATEGY=surge",
@@ -106,6 +106,18 @@ const CASES: [Case; 8] = [
         // `big` runs too.
         is_done: |found| found.running_tasks == 4,
     },
+    // The same by ECS's own choice: the next task of `web` lands on i-2 or on i-3.
+    Case {
+        name: "making room without steering",
+        settings: "",
+        drawing: "a i-1 web cpu=1024\na i-2 cpu=512\na i-3 cpu=512\nb i-4 web cpu=512\nservice big desired=1 cpu=1024\n\
+                  service web desired=2 cpu=512",
+        desired: 2,
+        floor: 2,
+        own_protection: &[],
+        // `big` runs too.
+        is_done: |found| found.running_tasks == 3,
+    },
 ];
 
 /// Plays one death; gives whether the run was over before it.
@@ -180,6 +192,7 @@ fn redeploy_survives_death_at_every_request() {
 #[test]
 fn making_room_survives_death_at_every_request() {
     play_all("making room");
+    play_all("making room without steering");
 }
 
 #[test]

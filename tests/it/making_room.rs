@@ -1,6 +1,6 @@
 //! Making room: a task fits nowhere, others' tasks go elsewhere, and then it is seen to start.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use ecs_rebalancer::{
     config::Config,
@@ -12,7 +12,8 @@ use ecs_simulator::Options;
 use crate::{
     snapshot::folder,
     support::{
-        CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of, steerable_behaviours,
+        CLUSTER, behaviours, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
+        steerable_behaviours,
     },
 };
 
@@ -35,7 +36,7 @@ fn web(report: &Report) -> &ServiceReport {
 #[track_caller]
 fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
     let what = format!("{drawing}\n{settings} {options:?}");
-    let (report, rehearsal) = rehearse(drawing, &format!("STEER=true {settings}"), options);
+    let (report, rehearsal) = rehearse(drawing, settings, options);
     assert_eq!(report.outcome, Outcome::Rebalanced, "{what}\n{report:#?}");
     assert_eq!((report.moved(), report.plan.len()), (moves, moves as usize), "{what}\n{report:#?}");
     assert_eq!(web(&report).action, Action::MakeRoom, "{what}");
@@ -58,8 +59,61 @@ fn check(drawing: &str, moves: u32, settings: &str, options: Options) {
 #[test]
 fn a_task_that_fits_nowhere_gets_room_and_starts() {
     for (drawing, moves) in CASES {
-        check(drawing, moves, "", options(0, &[], &[]));
+        check(drawing, moves, "STEER=true", options(0, &[], &[]));
     }
+}
+
+#[test]
+fn without_steering_too_where_ecs_s_own_choice_leads_tasks_away() {
+    let mut not_made = BTreeSet::new();
+    for behaviour in behaviours() {
+        check(ONE_MOVE, 1, "", options(1, &[&behaviour], &[]));
+        // Where ECS chooses otherwise than its documents have it, that is seen, and nothing is left of the tries.
+        let (report, rehearsal) = rehearse(TWO_MOVES, "", options(1, &[&behaviour], &[]));
+        if report.outcome == Outcome::Rebalanced {
+            check(TWO_MOVES, 2, "", options(1, &[&behaviour], &[]));
+            continue;
+        }
+        assert!(web(&report).reason.contains("where they don't help; they went again"), "{behaviour}: {report:#?}");
+        assert_eq!((report.outcome, report.moved()), (Outcome::Unchanged, 0), "{behaviour}: {report:#?}");
+        assert!(report.starts_in_vain <= 4, "{behaviour}: {report:#?}");
+        for service in ["api", "db"] {
+            assert!(rehearsal.simulator().timeline().services()[service].lowest_healthy >= 1, "{behaviour}");
+        }
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{behaviour}");
+        not_made.insert(behaviour);
+    }
+    // Without a strategy of its own a service's tasks are expected where the fewest of them are, not where most are.
+    assert_eq!(not_made, BTreeSet::from(["default-strategy=most".to_owned()]));
+}
+
+/// ECS may place the next task of `api` in either of two zones, and only in zone a may one leave i-1 then.
+const ONE_OF_TWO: &str = "a i-1 api cpu=1024\na i-2 cpu=256\nb i-3 api cpu=512\nb i-4 cpu=256\n\
+                          service web desired=1 cpu=1024\nservice api desired=2 cpu=256";
+
+#[test]
+fn a_landing_that_makes_no_room_is_taken_back_and_tried_once_more() {
+    let (mut made, mut tried) = (0, BTreeSet::new());
+    for seed in 0..20 {
+        let (report, rehearsal) = rehearse(ONE_OF_TWO, "", options(seed, &[], &[]));
+        let what = format!("{seed}: {report:#?}");
+        let is_made = report.moved() == 1;
+        made += u32::from(is_made);
+        tried.insert((report.starts_in_vain, is_made));
+        let (reason, outcome) = if is_made {
+            ("capacity was made: 1 task started", Outcome::Rebalanced)
+        } else {
+            let why = "no capacity was made: api: in 2 tries in a row ECS put the new tasks on container instances where \
+                       they don't help; they went again";
+            (why, Outcome::Unchanged)
+        };
+        assert_eq!((web(&report).reason.as_str(), report.outcome), (reason, outcome), "{what}");
+        assert_eq!(spread_of(&rehearsal, "api"), if is_made { "i-2=1 i-3=1" } else { "i-1=1 i-3=1" }, "{what}");
+        assert!(rehearsal.simulator().timeline().services()["api"].lowest_healthy >= 2, "{what}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+    }
+    assert_eq!(tried, BTreeSet::from([(0, true), (1, true), (2, false)]));
+    assert!((10..20).contains(&made), "{made} of 20, of which three quarters are to be expected");
 }
 
 #[test]
@@ -85,12 +139,14 @@ fn the_rest_is_spread_once_the_room_is_taken() {
 }
 
 #[test]
-fn without_steering_or_where_nobody_may_move_it_is_left_with_its_reason() {
+fn where_nobody_may_move_or_steering_is_needed_it_is_left_with_its_reason() {
     let excluded = "STEER=true EXCLUDE=api,db";
-    for (settings, code) in
-        [("", "needs-steering"), (excluded, "no-room-to-make"), ("STEER=true EXCLUDE=web", "not-included")]
-    {
-        let (report, rehearsal) = rehearse(ONE_MOVE, settings, options(0, &[], &[]));
+    for (drawing, settings, code) in [
+        (CHAIN, "", "needs-steering"),
+        (ONE_MOVE, excluded, "no-room-to-make"),
+        (ONE_MOVE, "STEER=true EXCLUDE=web", "not-included"),
+    ] {
+        let (report, rehearsal) = rehearse(drawing, settings, options(0, &[], &[]));
         assert_eq!((web(&report).reason_code, report.moved()), (code, 0), "{settings}: {report:#?}");
         assert_eq!(rehearsal.simulator().requests().get("ecs:UpdateService"), None, "{settings}");
         let shown = text::render(&report, false);
@@ -136,7 +192,7 @@ fn to_consolidate_too_room_is_made_first() {
 fn it_holds_under_every_behaviour() {
     for behaviour in steerable_behaviours() {
         for (drawing, moves) in CASES {
-            check(drawing, moves, "", options(1, &[&behaviour], &[]));
+            check(drawing, moves, "STEER=true", options(1, &[&behaviour], &[]));
         }
     }
 }
@@ -157,17 +213,20 @@ fn whatever_goes_wrong_every_service_is_left_whole() {
         "delete-service=40",
         "join-instance=20",
     ] {
-        for (drawing, _) in CASES {
-            for seed in 0..3 {
-                play(drawing, seed, fault);
+        for seed in 0..3 {
+            for (drawing, _) in CASES {
+                play(drawing, seed, fault, "STEER=true");
+            }
+            for drawing in [ONE_MOVE, TWO_MOVES, ONE_OF_TWO] {
+                play(drawing, seed, fault, "");
             }
         }
     }
 }
 
 /// A run in which something goes wrong, and one after it.
-fn play(drawing: &str, seed: u64, fault: &str) {
-    let settings = config("STEER=true TASK_TIMEOUT=2m COOLDOWN=0");
+fn play(drawing: &str, seed: u64, fault: &str, settings: &str) {
+    let settings = config(&format!("{settings} TASK_TIMEOUT=2m COOLDOWN=0"));
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(drawing), options(seed, &[], &[fault])).unwrap();
         let report = rehearsal.run(&settings, CLUSTER, "run-1").await;

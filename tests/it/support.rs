@@ -45,9 +45,12 @@ pub(crate) fn options(seed: u64, behaviour: &[&str], faults: &[&str]) -> Options
 /// Every value of every switch under which a constraint steers the tasks of the step that set it. Where it takes effect only at
 /// the next deployment, nothing can be steered.
 pub(crate) fn steerable_behaviours() -> impl Iterator<Item = String> {
-    let values =
-        SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)));
-    values.filter(|setting| setting != NO_STEERING)
+    behaviours().filter(|setting| setting != NO_STEERING)
+}
+
+/// Every value of every switch.
+pub(crate) fn behaviours() -> impl Iterator<Item = String> {
+    SWITCHES.iter().flat_map(|switch| switch.values.iter().map(|value| format!("{}={value}", switch.name)))
 }
 
 /// The one under which it can't.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     NEVER, is_due,
     mover::Mover,
-    tries::{Instances, Tally, in_hand, not_filled},
+    tries::{Instances, Purpose, Tally, in_hand, not_filled},
     waits_until,
 };
 use crate::planning::{
@@ -148,7 +148,7 @@ impl<'b, 'a> Chances<'b, 'a> {
             }
         }
         movable.retain(Relocatable::is_spread);
-        let mut instances = Instances::new(index, policy.load_threshold);
+        let mut instances = Instances::new(index, Purpose::Load(policy.load_threshold));
         let mut paths = BTreeMap::new();
         for relocatable in &movable {
             if let Some(mover) = Mover::new(index, &mut instances.occupancy, relocatable, &mut paths) {

@@ -15,12 +15,12 @@ use std::{
 };
 
 use super::{
-    FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN,
+    FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, NEVER,
     field::{Change, Field, Weights},
     mover::Mover,
 };
 use crate::planning::{
-    model::{Cluster, ContainerInstance, ServiceName, Task, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, Task, TaskArn, Timestamp},
     placement::{Index, occupancy::Occupancy},
     plan::Move,
     policy::{Percent, Policy},
@@ -38,6 +38,8 @@ const WEIGHT: i128 = 128;
 const WORTHWHILE_PART: i128 = 64;
 /// At least one of so many container instances that ECS may choose must be a good one, whatever landed well before.
 const PLACES_FOR_A_GOOD_ONE: usize = 4;
+/// Where instances are to be cleared, one of so many: of two tries, at least one is to lead a task elsewhere with a chance of 3 in 4.
+pub(super) const PLACES_FOR_A_CLEARING_ONE: usize = 2;
 /// What comes of a start on the real fleet, in hundredths.
 const USUAL_LANDED: u64 = 60;
 const USUAL_IN_VAIN: u64 = 40;
@@ -46,6 +48,15 @@ const USUAL_IN_VAIN: u64 = 40;
 const WEIGHT_IN_VAIN: usize = 64;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
 const MOST_ORIGINS: usize = 16;
+
+/// What makes the place where a new task landed a good one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose<'p> {
+    /// The load, which is to come under this threshold, gets more even.
+    Load(Percent),
+    /// None of these container instances got it: tasks are to leave them, and for each new task elsewhere one of them may.
+    Clear(&'p BTreeSet<ContainerInstanceArn>),
+}
 
 /// What levelling means to do with one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +102,11 @@ impl Tally {
             || (more.in_vain <= more.landed && after.in_vain <= u64::from(FEWEST_IN_VAIN) * 100)
     }
 
+    /// How many tasks were started in vain.
+    pub(super) fn in_vain_hundredths(self) -> u64 {
+        self.in_vain
+    }
+
     /// Whether there are two moves for one start in vain, or more.
     fn pays_for_itself(self) -> bool {
         self.in_vain * u64::from(MOVES_FOR_ONE_IN_VAIN) <= self.landed + self.unspent
@@ -120,7 +136,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
     let mut tally = *tally;
     let index = Index::new(cluster);
     let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
-    let mut instances = Instances::new(&index, policy.load_threshold);
+    let mut instances = Instances::new(&index, Purpose::Load(policy.load_threshold));
     let mut paths = BTreeMap::new();
     let spread = relocatable.iter().filter(|it| it.is_spread() && !given_up.contains(&it.service.name));
     let mut movers: Vec<Mover<'_, '_>> = spread
@@ -226,7 +242,7 @@ fn is_reviewed(task: &Task, policy: &Policy) -> bool {
 
 /// How many tasks of a service are worth starting on top now: at most `most`, and so many that `wanted` of them are expected to
 /// land well. None of its tasks that are `barred` can go. The run's tries have come to the tally so far; without one, just those
-/// are that are worth it whatever came of others.
+/// are that are worth it whatever came of others. Where instances are to be cleared, that was weighed before, and no tally counts.
 ///
 /// It is better to start many at once than one after another. Those that landed badly keep ECS from choosing the same container
 /// instances again until all are placed, and no instance is vacated before.
@@ -236,11 +252,11 @@ pub fn worthwhile_starts(
     barred: &BTreeSet<TaskArn>,
     most: u32,
     wanted: u32,
-    load_threshold: Percent,
+    purpose: Purpose<'_>,
     mut tally: Option<Tally>,
 ) -> u32 {
     let index = Index::new(cluster);
-    let mut instances = Instances::new(&index, load_threshold);
+    let mut instances = Instances::new(&index, purpose);
     let Some(relocatable) = in_hand(&index, service) else { return 0 };
     let Some(mut mover) = Mover::new(&index, &mut instances.occupancy, &relocatable, &mut BTreeMap::new()) else {
         return 0;
@@ -250,7 +266,8 @@ pub fn worthwhile_starts(
     while starts < most && landed < u64::from(wanted) * 100 {
         let Some(prospect) = instances.prospect(&mover) else { break };
         let a_start = prospect.of_a_start();
-        if !tally.map_or(a_start.pays_for_itself(), |tally| tally.permits(a_start)) {
+        let is_worth_it = || tally.map_or(a_start.pays_for_itself(), |tally| tally.permits(a_start));
+        if matches!(purpose, Purpose::Load(_)) && !is_worth_it() {
             break;
         }
         tally = tally.map(|tally| tally.with(a_start));
@@ -274,7 +291,7 @@ pub fn best_to_go(
     tasks: &Tasks,
     new: &BTreeSet<TaskArn>,
     may_go: &BTreeSet<TaskArn>,
-    load_threshold: Percent,
+    purpose: Purpose<'_>,
 ) -> BestToGo {
     let mut before = cluster.clone();
     for task in new {
@@ -283,7 +300,7 @@ pub fn best_to_go(
     let mut left: BTreeSet<TaskArn> = new.clone();
     let mut old = BTreeSet::new();
     let index = Index::new(&before);
-    let mut instances = Instances::new(&index, load_threshold);
+    let mut instances = Instances::new(&index, purpose);
     if let Some(relocatable) = in_hand(&index, service)
         && let Some(mut mover) = Mover::new(&index, &mut instances.occupancy, &relocatable, &mut BTreeMap::new())
     {
@@ -358,6 +375,11 @@ impl Prospect {
         Tally { landed: 100, in_vain: self.in_vain_of_a_move(0), unspent: 0 }
     }
 
+    /// One of the moves that are as good as any.
+    pub(super) fn a_move(&self) -> (usize, usize) {
+        (self.from, self.to)
+    }
+
     /// How many are started in vain, in hundredths, until one lands well, with so many more places where landing is no good.
     fn in_vain_of_a_move(&self, more_places: usize) -> u64 {
         part_of(self.places - self.good + more_places, self.good)
@@ -383,6 +405,8 @@ pub(super) struct Instances<'a> {
     least: i128,
     /// How much CPU and memory count beside each other, as the field is now.
     weights: Weights,
+    /// Whether instances are to be cleared, so that one good place is as good as another.
+    clears: bool,
 }
 
 /// A container instance that a task may leave.
@@ -394,16 +418,28 @@ pub(super) struct Origin {
 }
 
 impl<'a> Instances<'a> {
-    pub(super) fn new(index: &Index<'a>, load_threshold: Percent) -> Self {
+    pub(super) fn new(index: &Index<'a>, purpose: Purpose<'_>) -> Self {
+        let (load_threshold, cleared) = match purpose {
+            Purpose::Load(threshold) => (threshold, None),
+            Purpose::Clear(instances) => (NEVER, Some(instances)),
+        };
         let field = Field::new(index, load_threshold);
-        let may_fill = field.instances.iter().map(|instance| not_filled(index, instance).is_none()).collect();
+        let is_cleared = |instance: &ContainerInstance| cleared.is_some_and(|cleared| cleared.contains(&instance.arn));
+        let may_fill = |instance: &&ContainerInstance| !is_cleared(instance) && not_filled(index, instance).is_none();
+        let may_fill = field.instances.iter().map(may_fill).collect();
         let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
         let weights = field.weights(WEIGHT);
-        Self { field, occupancy: Occupancy::read(index), may_fill, least: least.max(1), weights }
+        let (occupancy, clears) = (Occupancy::read(index), cleared.is_some());
+        Self { field, occupancy, may_fill, least: least.max(1), weights, clears }
+    }
+
+    /// Whether a new task may stay on an instance.
+    pub(super) fn may_fill(&self, to: usize) -> bool {
+        self.may_fill[to]
     }
 
     /// Leaves only those tasks movable that may go.
-    fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
+    pub(super) fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
         let movable = mover.movable.keys().map(|number| {
             let tasks = mover.tasks_on(self.field.instances[*number]);
             (*number, u32::try_from(tasks.into_iter().filter(|task| may_go(task)).count()).unwrap_or(u32::MAX))
@@ -411,7 +447,7 @@ impl<'a> Instances<'a> {
         mover.movable = movable.filter(|(_, tasks)| *tasks > 0).collect();
     }
 
-    fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
+    pub(super) fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
         mover.shift(&mut self.occupancy, from, to);
         self.field.shift(&mover.size, from, to);
         self.weights = self.field.weights(WEIGHT);
@@ -419,7 +455,7 @@ impl<'a> Instances<'a> {
 
     /// What may come of one more task; none where that isn't worth a try.
     pub(super) fn prospect(&self, mover: &Mover<'_, 'a>) -> Option<Prospect> {
-        if mover.moves_left == 0 || mover.movable.is_empty() || self.field.is_even() {
+        if mover.moves_left == 0 || mover.movable.is_empty() || (!self.clears && self.field.is_even()) {
             return None;
         }
         let places = mover.next_places(&self.field, &self.occupancy);
@@ -443,7 +479,8 @@ impl<'a> Instances<'a> {
                 None => bad = bad.or(Some(*to)),
             }
         }
-        if good.is_empty() || good.len() * PLACES_FOR_A_GOOD_ONE < places.len() {
+        let places_for_a_good_one = if self.clears { PLACES_FOR_A_CLEARING_ONE } else { PLACES_FOR_A_GOOD_ONE };
+        if good.is_empty() || good.len() * places_for_a_good_one < places.len() {
             return None;
         }
         let worth = good.iter().map(|(worth, ..)| worth).sum();
@@ -499,6 +536,10 @@ impl<'a> Instances<'a> {
     pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i128, usize)> {
         if !self.may_fill[to] {
             return None;
+        }
+        if self.clears {
+            let others = origins.iter().filter(|origin| origin.from.0 != to);
+            return others.map(|origin| (origin.stays_good, origin.from)).max().map(|(_, Reverse(from))| (1, from));
         }
         let comes = self.field.change(to, &mover.size, true);
         let worth = |origin: &Origin| {
@@ -635,7 +676,7 @@ mod tests {
                 &BTreeSet::new(),
                 most,
                 wanted,
-                Percent::from_hundredths(1_000),
+                Purpose::Load(Percent::from_hundredths(1_000)),
                 tally,
             )
         };
@@ -710,7 +751,7 @@ mod tests {
             let mut of_it: Vec<&Task> = tasks.all.values().collect();
             of_it.sort_by_key(|task| task.arn.clone());
             let (old, new) = (of_it[0].arn.clone(), of_it[1].arn.clone());
-            let threshold = Percent::from_hundredths(1_000);
+            let threshold = Purpose::Load(Percent::from_hundredths(1_000));
             let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &[old.clone()].into(), threshold);
             let goes = if best.old.contains(&old) { "old" } else { "new" };
             assert_eq!((goes, best.old.len() + best.new.len()), (expected, 1), "landed on i-{place}: {best:?}");

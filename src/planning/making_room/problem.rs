@@ -1,13 +1,14 @@
 //! The container instances as tasks leave them, come to them and are promised a place there.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use crate::planning::{
-    model::{ContainerInstance, Service, ServiceName, Task, TaskArn, TaskDefinition, Timestamp},
+    levelling::Chances,
+    model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition, Timestamp},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Holding, Occupancy},
@@ -60,14 +61,24 @@ impl<'a> Placing<'a> {
 /// A service whose tasks may be moved to make room.
 #[derive(Debug)]
 pub(super) struct Mover<'a> {
+    pub(super) relocatable: Relocatable<'a>,
     pub(super) placing: Placing<'a>,
-    pub(super) max_moves: usize,
     /// Whether the service has one task alone.
     is_only_task: bool,
 }
 
 /// Instances that have room for one more task of a mover, by the domain inside which its tasks may be anywhere.
-pub(super) type Homes<'a> = BTreeMap<Vec<&'a str>, Vec<usize>>;
+pub(super) type Homes<'a> = BTreeMap<Vec<&'a str>, Rc<[usize]>>;
+
+/// The instances on which a mover's new task may stand in for one that leaves an instance.
+type GoodPlaces = BTreeMap<(usize, usize), Rc<[usize]>>;
+
+/// What is left to ECS's own choice, without steering: where it is likely enough to place a mover's next task, if that is to stand in
+/// for one that leaves a given instance.
+struct ByChoice<'a> {
+    chances: RefCell<Chances<'a, 'a>>,
+    homes: RefCell<GoodPlaces>,
+}
 
 /// What doesn't change while moves are looked for.
 pub(super) struct Problem<'a> {
@@ -82,6 +93,8 @@ pub(super) struct Problem<'a> {
     movable: Vec<Vec<(usize, Vec<&'a Task>)>>,
     /// Looked up once a mover is thought of.
     homes: Vec<OnceCell<Homes<'a>>>,
+    /// None where tasks are steered.
+    by_choice: Option<ByChoice<'a>>,
 }
 
 impl<'a> Problem<'a> {
@@ -91,7 +104,8 @@ impl<'a> Problem<'a> {
         let tasks = (0..instances.len()).map(|number| index.tasks_on_number(number)).collect();
         let mut movers = Vec::new();
         let mut movable = vec![Vec::<(usize, Vec<&Task>)>::new(); instances.len()];
-        for Relocatable { service, part, definition, max_moves } in relocatable(index, policy, now) {
+        for relocatable in relocatable(index, policy, now) {
+            let Relocatable { service, part, definition, .. } = &relocatable;
             if short.contains(&service.name) || !part.requirement.is_static() {
                 continue;
             }
@@ -105,12 +119,22 @@ impl<'a> Problem<'a> {
                 tasks.sort_by(|a, b| (a.created_at, &b.arn).cmp(&(b.created_at, &a.arn)));
                 movable[number].push((movers.len(), tasks));
             }
-            let placing = Placing { service, requirement: part.requirement, definition, levels: part.levels };
+            let (requirement, levels) = (part.requirement.clone(), part.levels.clone());
+            let placing = Placing { service, requirement, definition, levels };
             let is_only_task = index.tasks_of(service).len() == 1;
-            movers.push(Mover { placing, max_moves, is_only_task });
+            movers.push(Mover { relocatable, placing, is_only_task });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
-        Self { index, instances, tasks, occupancy, movers, movable, homes }
+        let by_choice = (!policy.steer).then(|| ByChoice {
+            chances: RefCell::new(Chances::new(index, &BTreeSet::new())),
+            homes: RefCell::default(),
+        });
+        Self { index, instances, tasks, occupancy, movers, movable, homes, by_choice }
+    }
+
+    /// Whether tasks are steered to where they go.
+    pub(super) fn steers(&self) -> bool {
+        self.by_choice.is_none()
     }
 
     /// A mover's service.
@@ -147,14 +171,53 @@ impl<'a> Problem<'a> {
         if *is_only_task { Vec::new() } else { placing.levels.path(self.instances[number]) }
     }
 
-    /// Where a task of a mover may go to, as far as was free from the start: the tightest places first.
-    pub(super) fn homes(&self, mover: usize) -> &Homes<'a> {
-        self.homes[mover].get_or_init(|| self.find_homes(mover))
+    /// Whether two instances lie in one domain of a mover. ECS's own choice may lead a task to another where that leaves its service as
+    /// spread as it is; for the next one that may not be so any more.
+    pub(super) fn is_same_domain(&self, mover: usize, one: usize, other: usize) -> bool {
+        self.steers() || self.domain(mover, one) == self.domain(mover, other)
+    }
+
+    /// Where a task of a mover may go to from an instance, as far as was free from the start: the tightest places first.
+    pub(super) fn homes(&self, mover: usize, from: usize) -> Rc<[usize]> {
+        let Some(ByChoice { chances, homes }) = &self.by_choice else {
+            let homes = self.homes[mover].get_or_init(|| self.find_homes(mover));
+            return homes.get(&self.domain(mover, from)).cloned().unwrap_or_default();
+        };
+        let find = || {
+            let good = chances.borrow_mut().good_places(&self.movers[mover].relocatable, from);
+            self.tightest_first(&self.movers[mover].placing, good)
+        };
+        Rc::clone(homes.borrow_mut().entry((mover, from)).or_insert_with(find))
+    }
+
+    /// How many tasks are expected to be started in vain, in hundredths, where these are left to ECS's own choice; by mover. None where
+    /// one of them is not likely to be led elsewhere. Nothing where tasks are steered.
+    pub(super) fn in_vain_hundredths(&self, moves: &[TaskMove<'a>]) -> Option<BTreeMap<usize, u32>> {
+        let mut leaving: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+        if self.steers() {
+            return Some(BTreeMap::new());
+        }
+        for task_move in moves {
+            leaving
+                .entry(task_move.mover)
+                .or_default()
+                .extend(self.index.cluster.tasks.get(task_move.task).map(|it| &**it));
+        }
+        let mut chances = Chances::new(self.index, &self.cleared(moves));
+        let of_mover = |(mover, tasks): (usize, Vec<&Task>)| {
+            Some((mover, chances.in_vain_hundredths(&self.movers[mover].relocatable, &tasks)?))
+        };
+        leaving.into_iter().map(of_mover).collect()
+    }
+
+    /// The instances that tasks leave.
+    pub(super) fn cleared(&self, moves: &[TaskMove<'a>]) -> BTreeSet<ContainerInstanceArn> {
+        moves.iter().map(|task_move| self.instances[task_move.from].arn.clone()).collect()
     }
 
     fn find_homes(&self, mover: usize) -> Homes<'a> {
         let placing = &self.movers[mover].placing;
-        let mut homes: Homes<'a> = BTreeMap::new();
+        let mut homes: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
         let untouched = Trial::default();
         for class in self.index.eligible_classes(&placing.requirement).filter(|class| class.may_have_room) {
             for number in class.instances.iter().copied() {
@@ -163,14 +226,16 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        let tightness = |number: &usize| {
+        homes.into_iter().map(|(domain, numbers)| (domain, self.tightest_first(placing, numbers))).collect()
+    }
+
+    fn tightest_first(&self, placing: &Placing<'a>, mut instances: Vec<usize>) -> Rc<[usize]> {
+        let untouched = Trial::default();
+        instances.sort_by_cached_key(|number| {
             let free = self.instances[*number].remaining;
             (self.present(&untouched, placing.service, *number), free.memory_mib, free.cpu_units, *number)
-        };
-        for numbers in homes.values_mut() {
-            numbers.sort_by_cached_key(tightness);
-        }
-        homes
+        });
+        instances.into()
     }
 
     /// How many of a service's tasks are on an instance.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
 };
 
-use super::problem::{Homes, Placing, Problem, TaskMove, Trial};
+use super::problem::{Placing, Problem, TaskMove, Trial};
 use crate::planning::model::Capacity;
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
@@ -27,6 +27,9 @@ pub(super) struct Limits {
     pub(super) services: usize,
 }
 
+/// Instances where a mover would fit once a task of another one has gone, by the domain inside which its tasks may be anywhere.
+type SecondHomes<'a> = BTreeMap<Vec<&'a str>, Vec<usize>>;
+
 /// A service that needs places, and the instances that may give one.
 pub(super) struct Search<'g, 'a> {
     problem: &'g Problem<'a>,
@@ -35,7 +38,7 @@ pub(super) struct Search<'g, 'a> {
     places: Vec<(usize, Vec<&'a str>)>,
     tries: Cell<u32>,
     /// Where a mover would fit once a single other task has gone from there.
-    second_homes: Vec<OnceCell<Homes<'a>>>,
+    second_homes: Vec<OnceCell<SecondHomes<'a>>>,
     /// Instances from which a single task could go, with the most that this could leave free.
     loosened: OnceCell<Vec<(usize, Capacity)>>,
 }
@@ -83,6 +86,10 @@ impl<'g, 'a> Search<'g, 'a> {
             order.iter().copied().filter_map(candidate).collect::<Vec<_>>()
         };
         self.clear_one(trial, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
+            // Without steering nobody can say that a task goes where another one has just left.
+            if !self.problem.steers() {
+                return None;
+            }
             self.tries.set(0);
             self.clear_one(trial, candidates(), 2..=left.min(MOST_MOVES_CHAINED), true)
         })
@@ -203,8 +210,9 @@ impl<'g, 'a> Search<'g, 'a> {
 
     /// Where a mover may go to from an instance, as things stand then. `from_has` is how many of its tasks are there before.
     fn homes(&self, trial: &Trial<'a>, mover: usize, from: usize, from_has: i64) -> Vec<usize> {
-        let homes = self.problem.homes(mover).get(&self.problem.domain(mover, from));
-        let homes = homes.map(Vec::as_slice).unwrap_or_default().iter().copied();
+        let homes = self.problem.homes(mover, from);
+        let is_first = trial.moves_of.get(&mover) == Some(&1);
+        let homes = homes.iter().copied().filter(|to| is_first || self.problem.is_same_domain(mover, from, *to));
         homes.filter(|to| self.may_take(trial, mover, from, from_has, *to)).take(HOMES).collect()
     }
 
@@ -225,15 +233,15 @@ impl<'g, 'a> Search<'g, 'a> {
     /// Whether one more task of a mover may go, as far as limits go.
     fn may_move(&self, trial: &Trial<'a>, mover: usize) -> bool {
         let spent = trial.moves_of.get(&mover).copied();
-        spent.unwrap_or(0) < self.problem.movers[mover].max_moves
+        spent.unwrap_or(0) < self.problem.movers[mover].relocatable.max_moves
             && (spent.is_some() || trial.moves_of.len() < self.limits.services)
     }
 
-    fn second_homes(&self, mover: usize) -> &Homes<'a> {
+    fn second_homes(&self, mover: usize) -> &SecondHomes<'a> {
         self.second_homes[mover].get_or_init(|| {
             let placing = &self.problem.movers[mover].placing;
             let admitted = self.problem.index.admitted_classes(&placing.requirement);
-            let mut homes: Homes<'a> = BTreeMap::new();
+            let mut homes: SecondHomes<'a> = BTreeMap::new();
             for (number, free) in self.loosened.get_or_init(|| self.loosened()) {
                 if free.holds(&placing.definition.reserves) && admitted[self.problem.index.class_of(*number)] {
                     homes.entry(self.problem.domain(mover, *number)).or_default().push(*number);
@@ -259,8 +267,7 @@ impl<'g, 'a> Search<'g, 'a> {
 
     /// Whether there is a place for a mover's task that leaves an instance.
     fn has_home(&self, mover: usize, from: usize) -> bool {
-        let homes = self.problem.homes(mover).get(&self.problem.domain(mover, from));
-        homes.is_some_and(|homes| homes.iter().any(|home| *home != from))
+        self.problem.homes(mover, from).iter().any(|home| *home != from)
     }
 }
 

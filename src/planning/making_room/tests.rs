@@ -94,7 +94,6 @@ fn one_task_goes_so_that_another_fits() {
     check(&opted_out, "web 1/1: db:i-2>i-1");
     check(&opted_out.replace("service db", "service db tag.ecs-rebalancer:strategy=stop"), "web no-room-to-make");
     check(&drawing.replace("desired=1", "desired=1 tag.ecs-rebalancer:enabled=false"), "");
-    check_with(&drawing, &Policy { steer: false, ..steered() }, "web needs-steering");
     check_with(&drawing, &Policy { max_moves: 0, ..steered() }, "web no-room-to-make");
     check_with(&drawing, &Policy { max_services: 0, ..steered() }, "web no-room-to-make");
 }
@@ -156,6 +155,64 @@ fn where_one_step_is_not_enough_another_makes_room_before_it() {
     check(drawing, "web 1/1: db:i-3>i-4 then api:i-1>i-3");
     check_with(drawing, &Policy { max_moves: 1, ..steered() }, "web no-room-to-make");
     check_with(drawing, &Policy { max_services: 1, ..steered() }, "web no-room-to-make");
+}
+
+#[test]
+fn without_steering_tasks_go_for_which_ecs_s_own_choice_is_likely_to_be_good() {
+    let by_choice = |drawing: &str, expected: &str| check_with(drawing, &Policy::default(), expected);
+    let one = format!("a i-1 api cpu=1024\na i-2 db cpu=1024\nservice web desired=1 cpu=1024\n{SMALL}");
+    by_choice(&one, "web 1/1: api:i-1>i-2");
+    by_choice(&one.replace("web desired=1 cpu=1024", "web desired=1 cpu=2048"), "web needs-steering");
+    // ECS places api's next task in either zone, and only in zone a may one leave i-1 then: a good place of two, then one of three.
+    let zones = "a i-1 api cpu=1024\na i-2 cpu=256\nb i-3 api cpu=512\nb i-4 cpu=256\n\
+                 service web desired=1 cpu=1024\nservice api cpu=256";
+    by_choice(zones, "web 1/1: api:i-1>i-2");
+    by_choice(&zones.replace("b i-4", "b i-5 cpu=256\nb i-4"), "web needs-steering");
+    check(&zones.replace("b i-4", "b i-5 cpu=256\nb i-4"), "web 1/1: api:i-1>i-2");
+    // ECS packs api where the most is taken, and that is i-1 itself, which has capacity for one more; then it is i-2.
+    let packed = "a i-1 api cpu=1024 memory=1024\na i-2 cpu=1024 memory=2048\nservice web desired=1 cpu=1024 memory=1024\n\
+                  service api cpu=256 memory=256 strategy=binpack:memory\n\
+                  service x cpu=100 memory=512 tag.ecs-rebalancer:enabled=false";
+    by_choice(&packed.replace("a i-2", "a i-2 x"), "web needs-steering");
+    by_choice(&packed.replace("a i-2", "a i-2 x x x"), "web 1/1: api:i-1>i-2");
+    // One makes way for another: nobody can say that ECS waits for that.
+    by_choice(
+        "a i-1 api cpu=1024\na i-2 big cpu=1024\na i-3 db cpu=512\na i-4 cpu=256\n\
+         service web desired=1 cpu=1024\nservice api cpu=512\nservice db cpu=256\nservice big cpu=1024",
+        "web needs-steering",
+    );
+}
+
+#[test]
+fn without_steering_no_more_is_planned_than_may_be_started_in_vain() {
+    // For each of the movers one place of two is a good one, so each is expected to start one task in vain: four may be.
+    let with = |movers: usize| {
+        let mut drawing = format!("a i-1 cpu={}", movers * 100);
+        for mover in 0..movers {
+            write!(drawing, " s{mover}").unwrap();
+        }
+        for mover in 0..movers {
+            write!(drawing, "\na i-2{mover} cpu=100 attr.of=s{mover}").unwrap();
+            write!(drawing, "\nb i-3{mover} cpu=100 attr.of=s{mover}").unwrap();
+            write!(drawing, "\nb i-4{mover} s{mover} cpu=100 attr.of=s{mover}").unwrap();
+        }
+        drawing = drawing.replacen("a i-1", "a i-1 attr.of=web", 1);
+        write!(drawing, "\nservice web desired=1 cpu={} constraint=memberOf:attribute:of_==_web", movers * 100)
+            .unwrap();
+        for mover in 0..movers {
+            write!(
+                drawing,
+                "\nservice s{mover} cpu=100 constraint=memberOf:attribute:of_==_web_or_attribute:of_==_s{mover}"
+            )
+            .unwrap();
+        }
+        let making = plan(&testing::cluster(&drawing), &Policy::default(), NOW);
+        let in_vain: Vec<u32> = making.movers.iter().map(|mover| mover.in_vain_hundredths).collect();
+        let code = making.left_alone.values().map(LeftAlone::code).next();
+        (in_vain, code)
+    };
+    assert_eq!(with(4), (vec![100; 4], None));
+    assert_eq!(with(5), (vec![], Some("needs-steering")));
 }
 
 #[test]
@@ -282,6 +339,8 @@ proptest! {
     #[test]
     fn no_fewer_moves_would_do(drawing in drawing()) {
         let cluster = testing::cluster(&drawing);
+        let unsteered = plan(&cluster, &Policy::default(), NOW);
+        verify(&cluster, &Policy::default(), &unsteered);
         let making = plan(&cluster, &steered(), NOW);
         verify(&cluster, &steered(), &making);
         let planned = making.rooms.first().map(|room| room.moves as usize);

@@ -401,7 +401,14 @@ pub enum Ending {
     Relocated,
     /// Tasks have gone to emptier container instances, as far as that was worth a try.
     Levelled,
-    /// ECS put the new tasks on container instances that are no emptier, and they went again.
+    /// The tasks that were to leave container instances have gone elsewhere.
+    Cleared,
+    /// ECS's own choice is no longer likely enough to lead the rest of them elsewhere.
+    NotLikely {
+        /// How many are left.
+        left: u32,
+    },
+    /// ECS put the new tasks on container instances where they don't help, and they went again.
     LandedBadly,
     /// Services that are to be spread first did not get there.
     SpreadFirst,
@@ -489,6 +496,8 @@ impl Ending {
             Self::Spread
             | Self::Relocated
             | Self::Levelled
+            | Self::Cleared
+            | Self::NotLikely { .. }
             | Self::LandedBadly
             | Self::SpreadFirst
             | Self::Started { .. }
@@ -505,7 +514,7 @@ impl Ending {
 
     /// Whether that is how the plan meant it to end.
     pub fn is_as_planned(&self) -> bool {
-        matches!(self, Self::Spread | Self::Relocated | Self::Levelled | Self::Started { .. })
+        matches!(self, Self::Spread | Self::Relocated | Self::Levelled | Self::Cleared | Self::Started { .. })
     }
 }
 
@@ -515,9 +524,15 @@ impl fmt::Display for Ending {
             Self::Spread => formatter.write_str("spread"),
             Self::Relocated => formatter.write_str("to the planned container instances"),
             Self::Levelled => formatter.write_str("to emptier container instances"),
+            Self::Cleared => formatter.write_str("away from the planned container instances"),
+            Self::NotLikely { left } => write!(
+                formatter,
+                "ECS's own choice is not likely to lead {} elsewhere; with REBALANCER_STEER=true the run would",
+                words::tasks(*left)
+            ),
             Self::LandedBadly => write!(
                 formatter,
-                "in {} tries in a row ECS put the new tasks on container instances that are no emptier; they went again",
+                "in {} tries in a row ECS put the new tasks on container instances where they don't help; they went again",
                 crate::planning::levelling::TRIES
             ),
             Self::SpreadFirst => {
@@ -615,7 +630,7 @@ impl fmt::Display for Stop {
 /// than before. A success is never noted as a miss.
 fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -> Option<LastNote> {
     let is_success = match ending {
-        Ending::Spread | Ending::Relocated => true,
+        Ending::Spread | Ending::Relocated | Ending::Cleared => true,
         Ending::Limit(_)
         | Ending::OthersChanged(_)
         | Ending::OptedOut
@@ -626,6 +641,7 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
             true
         }
         Ending::NoHelp { .. }
+        | Ending::NotLikely { .. }
         | Ending::LandedBadly
         | Ending::Undone(_)
         | Ending::DeploymentFailed(_)

@@ -31,7 +31,7 @@ use std::{
 
 pub use self::recovery::Leftover;
 use self::{
-    goal::{Goal, Level},
+    goal::{Goal, Tries},
     relocations::Relocations,
 };
 use super::{
@@ -190,7 +190,18 @@ impl Surge {
 
     /// A service whose tasks go from full to emptier container instances as ECS's own choice allows, at most so many of them.
     pub fn levelling(run_id: &str, service: &ServiceName, moves: u32) -> Self {
-        Self { goal: Goal::Level(Level::new(moves)), ..Self::new(run_id, service) }
+        Self { goal: Goal::Tries(Tries::to_level(moves)), ..Self::new(run_id, service) }
+    }
+
+    /// A service of which just these tasks are to go, elsewhere as ECS's own choice allows: on those container instances that are
+    /// kept clear no new one may stay.
+    pub fn clearing(
+        run_id: &str,
+        service: &ServiceName,
+        moves: Vec<Move>,
+        kept_clear: BTreeSet<ContainerInstanceArn>,
+    ) -> Self {
+        Self { goal: Goal::Tries(Tries::to_clear(moves, kept_clear)), ..Self::new(run_id, service) }
     }
 
     /// The same service once more in one run: these of its tasks may still be stopping.
@@ -215,7 +226,7 @@ impl Surge {
         match &self.goal {
             Goal::Spread => spread::misplaced(cluster, service),
             Goal::Moves(relocations) => count(relocations.outstanding(cluster).count()),
-            Goal::Level(level) => level.left(),
+            Goal::Tries(tries) => tries.left(cluster),
         }
     }
 
@@ -262,8 +273,8 @@ impl Surge {
         let stayed = tasks.all.values().filter(|task| !self.old_tasks.contains(&task.arn));
         let places = stayed.filter_map(|task| task.container_instance.clone()).collect();
         self.record.in_vain += count(new.len());
-        if let Goal::Level(level) = &mut self.goal {
-            level.tried(count(old.len()));
+        if let Goal::Tries(tries) = &mut self.goal {
+            tries.tried(count(old.len()));
         }
         self.record.replaced(old.into_iter().map(|(task, from)| (task.clone(), from.clone())), places);
     }
@@ -693,7 +704,7 @@ impl Strategy for Surge {
     }
 
     fn tries_under_way(&self) -> u32 {
-        if self.goal.level().is_some() { self.starts_under_way() } else { 0 }
+        if self.goal.tries().is_some() { self.starts_under_way() } else { 0 }
     }
 
     fn waits_for(&self, service: Option<&Service>, tasks: Option<&Tasks>) -> String {

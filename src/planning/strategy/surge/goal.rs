@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Limits, Relocations, Tasks};
+use super::{Limits, Relocations, Tasks, count};
 use crate::planning::{
-    levelling::{self, BestToGo, TRIES},
-    model::{Cluster, ServiceName, TaskArn},
+    levelling::{self, BestToGo, Purpose, TRIES},
+    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
+    moves::Move,
     strategy::Ending,
 };
 
@@ -16,21 +17,21 @@ pub(super) enum Goal {
     Spread,
     /// A plan names each task that goes and where to.
     Moves(Relocations),
-    /// The load of the container instances: the best of old and new tasks stay.
-    Level(Level),
+    /// Tasks are started where ECS puts them, and the best of old and new tasks stay.
+    Tries(Tries),
 }
 
 impl Goal {
     pub(super) fn moves(&self) -> Option<&Relocations> {
         match self {
             Self::Moves(relocations) => Some(relocations),
-            Self::Spread | Self::Level(_) => None,
+            Self::Spread | Self::Tries(_) => None,
         }
     }
 
-    pub(super) fn level(&self) -> Option<&Level> {
+    pub(super) fn tries(&self) -> Option<&Tries> {
         match self {
-            Self::Level(level) => Some(level),
+            Self::Tries(tries) => Some(tries),
             Self::Spread | Self::Moves(_) => None,
         }
     }
@@ -40,48 +41,98 @@ impl Goal {
         match self {
             Self::Spread => Ending::Spread,
             Self::Moves(_) => Ending::Relocated,
-            Self::Level(_) => Ending::Levelled,
+            Self::Tries(tries) => tries.reached(),
         }
     }
 }
 
-/// What has come of a service's tries so far.
+/// A service's tries, and what has come of them so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Level {
-    /// How many moves were planned.
-    planned: u32,
-    /// New tasks that landed well, and stayed.
-    landed: u32,
+pub(super) struct Tries {
+    sought: Sought,
     /// Tries in a row of which nothing came.
-    tries_in_vain: u32,
+    in_vain: u32,
     /// Whether something came of the newest try.
     has_just_landed: bool,
 }
 
-impl Level {
-    pub(super) fn new(planned: u32) -> Self {
-        Self { planned, landed: 0, tries_in_vain: 0, has_just_landed: false }
+/// What new tasks are good for where they landed well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sought {
+    /// They even out the load. So many moves were planned, and so many new tasks landed well and stayed.
+    Load { planned: u32, landed: u32 },
+    /// For each of them one of these tasks may leave its container instance. On those that are kept clear none of them may stay.
+    Clear { moves: Relocations, kept_clear: BTreeSet<ContainerInstanceArn> },
+}
+
+impl Tries {
+    pub(super) fn to_level(planned: u32) -> Self {
+        Self::new(Sought::Load { planned, landed: 0 })
+    }
+
+    pub(super) fn to_clear(moves: Vec<Move>, kept_clear: BTreeSet<ContainerInstanceArn>) -> Self {
+        Self::new(Sought::Clear { moves: Relocations::new(moves, false), kept_clear })
+    }
+
+    fn new(sought: Sought) -> Self {
+        Self { sought, in_vain: 0, has_just_landed: false }
     }
 
     /// Moves that are still to be made.
-    pub(super) fn left(&self) -> u32 {
-        self.planned.saturating_sub(self.landed)
+    pub(super) fn left(&self, cluster: &Cluster) -> u32 {
+        match &self.sought {
+            Sought::Load { planned, landed } => planned.saturating_sub(*landed),
+            Sought::Clear { moves, .. } => count(moves.outstanding(cluster).count()),
+        }
+    }
+
+    fn reached(&self) -> Ending {
+        match &self.sought {
+            Sought::Load { .. } => Ending::Levelled,
+            Sought::Clear { .. } => Ending::Cleared,
+        }
+    }
+
+    /// How it ends when no further try is worth it.
+    pub(super) fn ends_early(&self, left: u32) -> Ending {
+        match &self.sought {
+            Sought::Load { .. } => Ending::Levelled,
+            Sought::Clear { .. } => Ending::NotLikely { left },
+        }
+    }
+
+    /// Whether a task may go, as far as its service's tries say.
+    pub(super) fn may_go(&self, cluster: &Cluster, task: &TaskArn) -> bool {
+        match &self.sought {
+            Sought::Load { .. } => true,
+            Sought::Clear { moves, .. } => moves.outstanding(cluster).any(|a_move| a_move.task == *task),
+        }
+    }
+
+    fn purpose(&self, limits: &Limits) -> Purpose<'_> {
+        match &self.sought {
+            Sought::Load { .. } => Purpose::Load(limits.load_threshold),
+            Sought::Clear { kept_clear, .. } => Purpose::Clear(kept_clear),
+        }
     }
 
     /// Whether it is tried no more: ECS put the new tasks where they are no better.
     pub(super) fn is_given_up(&self) -> bool {
-        self.tries_in_vain >= TRIES
+        self.in_vain >= TRIES
     }
 
     /// A try is over, and so many of its tasks stay.
-    pub(super) fn tried(&mut self, landed: u32) {
-        self.landed = self.landed.saturating_add(landed);
-        self.has_just_landed = landed > 0;
-        self.tries_in_vain = if self.has_just_landed { 0 } else { self.tries_in_vain + 1 };
+    pub(super) fn tried(&mut self, landed_now: u32) {
+        if let Sought::Load { landed, .. } = &mut self.sought {
+            *landed = landed.saturating_add(landed_now);
+        }
+        self.has_just_landed = landed_now > 0;
+        self.in_vain = if self.has_just_landed { 0 } else { self.in_vain + 1 };
     }
 
     /// Who goes of all tasks once the new ones are placed.
     pub(super) fn best_to_go(
+        &self,
         cluster: &Cluster,
         name: &ServiceName,
         tasks: &Tasks,
@@ -93,7 +144,7 @@ impl Level {
         let new: BTreeSet<TaskArn> = of(&|task| !old_tasks.contains(task));
         let may_go: BTreeSet<TaskArn> =
             of(&|task| old_tasks.contains(task) && !barred.contains(task) && tasks.ready.contains(task));
-        levelling::best_to_go(cluster, name, tasks, &new, &may_go, limits.load_threshold)
+        levelling::best_to_go(cluster, name, tasks, &new, &may_go, self.purpose(limits))
     }
 
     /// Whom of these a scale-in by `number` takes: all of them, where nothing else has gone meanwhile; else new ones stay first.
@@ -114,6 +165,6 @@ impl Level {
     ) -> u32 {
         let most = most.min(limits.in_vain);
         let tally = (!self.has_just_landed).then_some(limits.tally);
-        levelling::worthwhile_starts(crowded, name, barred, most, self.left(), limits.load_threshold, tally)
+        levelling::worthwhile_starts(crowded, name, barred, most, self.left(crowded), self.purpose(limits), tally)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Phase, Surge, Turn, change_by_others, goal::Level, names, others_raised};
+use super::{Phase, Surge, Turn, change_by_others, names, others_raised};
 use crate::planning::{
     model::{Service, ServiceStatus, Task, TaskArn, TaskStatus, Timestamp},
     notes::SurgeNote,
@@ -73,11 +73,12 @@ impl Surge {
         let run = |task: &&Task| task.last_status == TaskStatus::Running;
         let are_all_there = new.len() >= note.added() as usize && new.iter().all(run);
         let old_are_ready = self.old_tasks.iter().all(|task| tasks.ready.contains(task));
-        self.goal.level().is_some() && are_all_there && old_are_ready && {
+        self.goal.tries().is_some_and(|tries| {
             // What the application protects is read later; it makes no landing better.
-            let barred = self.barred(seen.cluster, limits, service, tasks, &BTreeSet::new());
-            Level::best_to_go(seen.cluster, &self.name, tasks, &self.old_tasks, &barred, limits).old.is_empty()
-        }
+            let barred = || self.barred(seen.cluster, limits, service, tasks, &BTreeSet::new());
+            let to_go = |barred| tries.best_to_go(seen.cluster, &self.name, tasks, &self.old_tasks, barred, limits);
+            are_all_there && old_are_ready && to_go(&barred()).old.is_empty()
+        })
     }
 
     /// Why the replacements are waited for no longer.

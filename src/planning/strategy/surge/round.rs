@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Phase, Surge, Turn, change_by_others, count,
-    goal::{Goal, Level},
+    goal::{Goal, Tries},
     taken_off,
 };
 use crate::planning::{
@@ -56,15 +56,15 @@ impl Surge {
         if misplaced == 0 {
             return end(self.goal.reached());
         }
-        if self.goal.level().is_some_and(Level::is_given_up) {
+        if self.goal.tries().is_some_and(Tries::is_given_up) {
             return end(Ending::LandedBadly);
         }
-        if self.goal.level().is_some() && limits.in_vain == 0 {
+        if self.goal.tries().is_some() && limits.in_vain == 0 {
             // Tries of others that are under way may land well, and then more may be tried.
             let waits = limits.others_try;
             return if waits { Turn::Take(Step::Wait(None)) } else { end(Ending::Limit(Stop::InVain)) };
         }
-        if self.goal.level().is_none() && misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
+        if self.goal.tries().is_none() && misplaced >= self.misplaced && self.idle_rounds >= PATIENCE {
             return end(Ending::NoHelp { misplaced });
         }
         if limits.moves == 0 {
@@ -142,10 +142,10 @@ impl Surge {
             Some(targets) => (count(targets.places.len()), targets.instances, Some(self.steer_value.clone())),
             // Left to ECS, none of these would go where it is to.
             None if self.goal.moves().is_some() => return Err(end(Ending::NoHelp { misplaced })),
-            None if let Some(level) = self.goal.level() => {
-                let starts = level.starts(crowded, &service.name, &barred, most, limits);
+            None if let Some(tries) = self.goal.tries() => {
+                let starts = tries.starts(crowded, &service.name, &barred, most, limits);
                 if starts == 0 {
-                    return Err(end(Ending::Levelled));
+                    return Err(end(tries.ends_early(misplaced)));
                 }
                 (starts, BTreeSet::new(), None)
             }
@@ -173,7 +173,7 @@ impl Surge {
         seen: &Seen<'_>,
         limits: &Limits,
     ) -> Result<Option<Targets>, Turn> {
-        if !limits.steers || self.goal.level().is_some() {
+        if !limits.steers || self.goal.tries().is_some() {
             return Ok(None);
         }
         let targets = if let Some(relocations) = self.goal.moves() {

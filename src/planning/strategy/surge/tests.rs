@@ -47,10 +47,10 @@ fn memory(words: &str) -> Surge {
             "unsettled" => surge.unsettled = Some(ago(value.parse().unwrap())),
             "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
             // So many moves are planned, and so many tries in a row came to nothing.
-            "level" => surge.goal = Goal::Level(Level::new(value.parse().unwrap())),
+            "level" => surge.goal = Goal::Tries(Tries::to_level(value.parse().unwrap())),
             "vain" => {
-                if let Goal::Level(level) = &mut surge.goal {
-                    (0..value.parse().unwrap()).for_each(|_| level.tried(0));
+                if let Goal::Tries(tries) = &mut surge.goal {
+                    (0..value.parse().unwrap()).for_each(|_| tries.tried(0));
                 }
             }
             "undo" => ending = Some(Ending::Undone("no place".to_owned())),
@@ -432,7 +432,7 @@ fn the_best_of_old_and_new_tasks_stay_where_load_is_levelled() {
     check(LEVEL, "between level=1", "", "note 1 to 2");
     check(LEVEL, "between level=1 vain=1", "", "note 1 to 2");
     let badly =
-        "done: in 2 tries in a row ECS put the new tasks on container instances that are no emptier; they went again";
+        "done: in 2 tries in a row ECS put the new tasks on container instances where they don't help; they went again";
     check(LEVEL, "between level=1 vain=2", "", badly);
     let spent = "done: half as many tasks as were moved, and at least four, were started in vain; no more are tried";
     check(LEVEL, "between level=1", "in-vain=0", spent);

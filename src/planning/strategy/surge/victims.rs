@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Phase, Surge, count, goal::Level};
+use super::{Phase, Surge, count, goal::Tries};
 use crate::planning::{
     levelling::BestToGo,
     model::{Cluster, Service, Task, TaskArn, Timestamp},
@@ -31,6 +31,9 @@ impl Surge {
             let go = relocations.may_go(cluster, tasks, &self.old_tasks, in_a_round);
             barred.extend(tasks.all.keys().filter(|task| !go.contains(*task)).cloned());
         }
+        if let Some(tries) = self.goal.tries() {
+            barred.extend(tasks.all.keys().filter(|task| !tries.may_go(cluster, task)).cloned());
+        }
         barred
     }
 
@@ -54,14 +57,14 @@ impl Surge {
         let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
         let more = count(excess - victims.len());
         let is_shared_out = several::is_shared_out(cluster, &service.name);
-        if self.goal.level().is_some() {
-            let best = Level::best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
+        if let Some(tries) = self.goal.tries() {
+            let best = tries.best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
             let still = |goes: &TaskArn| !victims.contains(goes);
             let best = BestToGo {
                 old: best.old.into_iter().filter(still).collect(),
                 new: best.new.into_iter().filter(still).collect(),
             };
-            victims.extend(Level::victims(best, spared, more));
+            victims.extend(Tries::victims(best, spared, more));
         } else if is_shared_out {
             let old = self.old_of(tasks, note);
             victims.extend(several::victims(cluster, &service.name, tasks, &old, barred, more));
@@ -69,7 +72,7 @@ impl Surge {
             victims.extend(spread::victims(cluster, &service.name, tasks, barred, more));
         }
         // Where what may go has gone by itself meanwhile, the newest go again, and the service is as it was.
-        let is_chosen = barred.len() > spared.len() || self.goal.level().is_some() || is_shared_out;
+        let is_chosen = barred.len() > spared.len() || self.goal.tries().is_some() || is_shared_out;
         let mut newest: Vec<&Task> =
             tasks.all.values().filter(|task| is_chosen && !spared.contains(&task.arn)).collect();
         newest.sort_by(youngest_first);
