@@ -101,8 +101,8 @@ variable "clusters" {
     error_message = "strategy is auto, surge, stop, redeploy or revision."
   }
   validation {
-    condition     = alltrue([for settings in values(var.clusters) : settings.mode == null ? true : contains(["spread", "consolidate"], settings.mode) && (settings.mode == "spread" || settings.steer) if settings != null])
-    error_message = "mode is spread or consolidate, and consolidate needs steer = true."
+    condition     = alltrue([for settings in values(var.clusters) : settings.mode == null ? true : contains(["spread", "consolidate"], settings.mode) if settings != null])
+    error_message = "mode is spread or consolidate."
   }
   validation {
     condition     = alltrue([for settings in values(var.clusters) : length(setsubtract(settings.tag_strategies, ["auto", "surge", "stop", "redeploy", "revision"])) == 0 if settings != null])

@@ -6,7 +6,6 @@ use super::{
     Clusters, Config, METADATA_VARIABLE, Problem,
     values::{self, Arn},
 };
-use crate::planning::policy::Mode;
 
 /// One way in which settings can contradict each other.
 struct Rule {
@@ -16,9 +15,8 @@ struct Rule {
     contradiction: fn(&Config) -> Option<String>,
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 9] = [
     Rule { concerns: ["REBALANCER_CLUSTER", METADATA_VARIABLE], contradiction: no_cluster },
-    Rule { concerns: ["REBALANCER_MODE", "REBALANCER_STEER"], contradiction: consolidating_without_steering },
     Rule { concerns: ["REBALANCER_TASK_TIMEOUT", "REBALANCER_DEADLINE"], contradiction: no_time_for_a_task },
     Rule { concerns: ["REBALANCER_INCLUDE", "REBALANCER_EXCLUDE"], contradiction: included_and_excluded },
     Rule { concerns: ["REBALANCER_EXCLUDE", "REBALANCER_EXCLUDE"], contradiction: all_excluded },
@@ -47,14 +45,6 @@ fn no_cluster(config: &Config) -> Option<String> {
     let nowhere = config.clusters == Clusters::OwnTasks && config.metadata_uri.is_none();
     nowhere.then(|| {
         "is not set, and outside ECS there is no default: set it to the name or ARN of the cluster that is meant"
-            .to_owned()
-    })
-}
-
-fn consolidating_without_steering(config: &Config) -> Option<String> {
-    let cannot = config.policy.mode == Mode::Consolidate && !config.policy.steer;
-    cannot.then(|| {
-        "is consolidate, which sends tasks to container instances of its choice: that needs REBALANCER_STEER=true"
             .to_owned()
     })
 }

@@ -87,7 +87,10 @@ impl ServiceInHand {
         let of_it = before.iter().filter(|done| done.name == plan.name);
         let leaving: BTreeSet<TaskArn> = of_it.flat_map(|done| done.record.leaving.iter().cloned()).collect();
         let relocating = |waits| match &plan.kept_clear {
-            Some(instances) => Surge::clearing(bounds.run_id, &plan.name, plan.moves.clone(), instances.clone()),
+            Some(instances) => {
+                let packs = plan.aim == Aim::Consolidation;
+                Surge::clearing(bounds.run_id, &plan.name, plan.moves.clone(), instances.clone(), packs)
+            }
             None => Surge::relocating(bounds.run_id, &plan.name, plan.moves.clone(), waits),
         };
         let strategy: Box<dyn Strategy> = match plan.strategy {

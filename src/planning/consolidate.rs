@@ -9,6 +9,7 @@
 //! So instances are emptied greedily, in each of several orders, and the best outcome is bettered for as long as a fixed number
 //! of trials lasts.
 
+mod by_choice;
 mod emptying;
 mod largest;
 pub mod price;
@@ -17,6 +18,7 @@ mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::by_choice::{ByChoice, by_choice};
 use self::{emptying::Emptying, problem::Problem, search::best};
 use super::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},

@@ -25,7 +25,7 @@ use super::{
     policy::{Mode, Percent, Policy},
     relocation::{Relocatable, relocatable},
 };
-pub(super) use clearing::Chances;
+pub(super) use clearing::{Chances, Clearing};
 pub use far::{FarFromMean, FarInstance, far_from_mean};
 use steered::Search;
 pub use tries::{BestToGo, Levelled, Purpose, SoFar, Tally, best_to_go, tries, worthwhile_starts};

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     bounds::may_stop_first,
-    consolidate::{self, consolidation_indexed},
+    consolidate::{self, ByChoice, by_choice, consolidation_indexed},
     eligibility::by_deploying,
     imbalance::{Measure, Spread, measure_indexed},
     levelling::{self, SoFar, Tally},
@@ -89,10 +89,24 @@ fn consolidate(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timesta
     let mut foreseen = cluster.clone();
     let mut left_alone = BTreeMap::new();
     let (services, places, consolidation) = if movers.is_empty() {
-        let planned = consolidation_indexed(&index, policy, now);
+        let steered = consolidation_indexed(&index, policy, now);
+        let (planned, by_choice) = if policy.steer {
+            (steered, None)
+        } else {
+            let ByChoice { consolidation, kept_clear, in_vain_hundredths } = by_choice(&index, steered, policy, now);
+            (consolidation, Some((kept_clear, in_vain_hundredths)))
+        };
         left_alone.extend(planned.fixed.iter().map(|(name, why)| (name.clone(), LeftAlone::Fixed(why.clone()))));
         let freed = consolidate::by_service(&planned.freed);
-        (relocations(&mut foreseen, freed, Aim::Consolidation), Vec::new(), Some(planned))
+        let mut services = relocations(&mut foreseen, freed, Aim::Consolidation);
+        if let Some((kept_clear, in_vain)) = by_choice {
+            let tried = services.into_iter().map(|planned| {
+                let in_vain = in_vain.get(&planned.name).copied().unwrap_or(0);
+                ServicePlan { kept_clear: Some(kept_clear.clone()), ..with_tries(planned, in_vain, cluster, policy) }
+            });
+            services = tried.collect();
+        }
+        (services, Vec::new(), Some(planned))
     } else {
         (make_room(&mut foreseen, movers, &places, kept_clear.as_ref(), policy), places, None)
     };
@@ -255,11 +269,7 @@ fn try_to_level(
     let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
     let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
     let planned = relocations(foreseen, moves, Aim::Level).into_iter().zip(in_vain);
-    let with_tries = planned.map(|(planned, in_vain_hundredths)| ServicePlan {
-        in_vain_hundredths,
-        ..with_tries(planned, foreseen, policy)
-    });
-    with_tries.collect()
+    planned.map(|(planned, in_vain)| with_tries(planned, in_vain, foreseen, policy)).collect()
 }
 
 /// Tasks that make room, and those that are expected to start there.
@@ -278,10 +288,9 @@ fn make_room(
         let making_room::ServiceMoves { service, moves, waits, in_vain_hundredths } = movers;
         let planned = relocation(service, moves, Aim::Room { waits });
         match kept_clear {
-            Some(instances) => ServicePlan {
-                kept_clear: Some(instances.clone()),
-                in_vain_hundredths,
-                ..with_tries(planned, foreseen, policy)
+            Some(_) => ServicePlan {
+                kept_clear: kept_clear.cloned(),
+                ..with_tries(planned, in_vain_hundredths, foreseen, policy)
             },
             None => planned,
         }
@@ -289,11 +298,12 @@ fn make_room(
     movers.into_iter().map(of_service).collect()
 }
 
-/// The same where tasks are tried to be moved, two times as many at once as its owner allows more than are planned.
-fn with_tries(planned: ServicePlan, cluster: &Cluster, policy: &Policy) -> ServicePlan {
+/// The same where a task is started as ECS's own choice has it, and stays if it landed well: beside its moves, the service may start
+/// the tasks of two tries in vain.
+fn with_tries(planned: ServicePlan, in_vain_hundredths: u32, cluster: &Cluster, policy: &Policy) -> ServicePlan {
     let desired = cluster.services.get(&planned.name).map_or(0, |service| service.desired_count);
     let tried = levelling::TRIES.saturating_mul(policy.surge.of_at_least_one(desired));
-    ServicePlan { allowance: planned.allowance.saturating_add(tried), ..planned }
+    ServicePlan { allowance: planned.allowance.saturating_add(tried), in_vain_hundredths, ..planned }
 }
 
 /// What is done to the services of which just these tasks go just there.

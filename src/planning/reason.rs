@@ -323,6 +323,8 @@ pub enum Kept {
     MaxServices,
     /// A reviewed plan is followed, which doesn't empty it just so.
     NotInPlan,
+    /// Without steering ECS's own choice is not likely enough to lead its tasks to instances that stay.
+    NeedsSteering,
 }
 
 impl Kept {
@@ -337,6 +339,7 @@ impl Kept {
             Self::MaxMoves => "max-moves",
             Self::MaxServices => "max-services",
             Self::NotInPlan => "not-in-plan",
+            Self::NeedsSteering => "needs-steering",
         }
     }
 }
@@ -353,6 +356,9 @@ impl fmt::Display for Kept {
                 write!(formatter, "capacity provider {provider} keeps at least {keeps}")
             }
             Self::NotInPlan => formatter.write_str("not emptied so in the reviewed plan (REBALANCER_PLAN)"),
+            Self::NeedsSteering => formatter.write_str(
+                "with tasks that ECS's own choice is not likely to lead elsewhere, and REBALANCER_STEER=true would",
+            ),
             Self::MaxMoves => formatter.write_str("with more tasks than may be moved (REBALANCER_MAX_MOVES, or a tag)"),
             Self::MaxServices => {
                 formatter.write_str("with tasks of more services than may be changed (REBALANCER_MAX_SERVICES)")

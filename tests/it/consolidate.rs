@@ -8,7 +8,7 @@ use ecs_rebalancer::{
 };
 
 use crate::support::{
-    CLUSTER, NO_STEERING, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
+    CLUSTER, NO_STEERING, behaviours, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of,
     steerable_behaviours,
 };
 
@@ -43,6 +43,33 @@ fn whole_instances_come_free_with_one_restart_a_task_and_each_zone_keeps_its_tas
     assert!(simulator.requests().get("ecs:UpdateContainerInstancesState").is_none(), "DRAINING is not ours to set");
     drop(simulator);
     assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn without_steering_those_come_free_whose_tasks_ecs_packs_elsewhere_itself() {
+    let packed = "a i-1 web web web\na i-2 web api\na i-3 web\nservice web strategy=binpack:memory\n\
+                  service api desired=1 strategy=spread:instanceId";
+    let mut in_part = Vec::new();
+    for behaviour in behaviours() {
+        let (report, rehearsal) = rehearse(packed, "MODE=consolidate", options(0, &[&behaviour], &[]));
+        let what = format!("{behaviour}: {report:#?}");
+        let simulator = rehearsal.simulator();
+        for name in ["web", "api"] {
+            let history = &simulator.timeline().services()[name];
+            assert!(history.lowest_healthy >= simulator.service(name).unwrap().desired_count, "{what}");
+        }
+        drop(simulator);
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+        assert_eq!(report.outcome, Outcome::Rebalanced, "{what}");
+        assert!(report.starts_in_vain <= 2, "{what}");
+        match freed(&report).as_str() {
+            "i-3 i-2" => {}
+            "i-3 i-2?" => in_part.push(behaviour),
+            freed => panic!("{freed} {what}"),
+        }
+    }
+    // Of two instances that have none of its tasks, ECS takes the one that is to come free for the next task of `api`, twice.
+    assert_eq!(in_part, ["ties=last", "ties=most-free-memory", "ties=fewest-tasks"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn is_spread(found: &Summary) -> bool {
     found.misplaced_tasks == 0
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     Case {
         name: "surge",
         settings: "STRATEGY=surge",
@@ -91,6 +91,16 @@ const CASES: [Case; 9] = [
         drawing: "a i-1 web web x\na i-2 web\nb i-3 web x\nb i-4 x\nservice web desired=4\nservice x desired=3",
         desired: 4,
         floor: 4,
+        own_protection: &[],
+        is_done: |found| found.empty_instances == 2,
+    },
+    // By ECS's own choice, which packs these tasks itself.
+    Case {
+        name: "consolidate without steering",
+        settings: "MODE=consolidate",
+        drawing: "a i-1 web web web\na i-2 web\na i-3 web\nservice web desired=5 strategy=binpack:memory",
+        desired: 5,
+        floor: 5,
         own_protection: &[],
         is_done: |found| found.empty_instances == 2,
     },
@@ -167,6 +177,7 @@ fn evening_out_machines_survives_death_at_every_request() {
 #[test]
 fn consolidation_survives_death_at_every_request() {
     play_all("consolidate");
+    play_all("consolidate without steering");
 }
 
 #[test]

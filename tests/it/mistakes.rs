@@ -13,7 +13,7 @@ const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
 /// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
 type Mistake = (&'static str, &'static str, u8, &'static str);
 
-const MISTAKES: [Mistake; 38] = [
+const MISTAKES: [Mistake; 37] = [
     (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
     (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
     (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
@@ -45,7 +45,6 @@ const MISTAKES: [Mistake; 38] = [
     (JOB, "REBALANCER_TASK_TIMEOUT=20m", MISCONFIGURED, "REBALANCER_TASK_TIMEOUT"),
     (JOB, "REBALANCER_MAX_MOVES=0", MISCONFIGURED, "REBALANCER_MAX_MOVES is \"0\", but it takes"),
     (JOB, "REBALANCER_MODE=Spread", MISCONFIGURED, "did you mean spread?"),
-    (JOB, "REBALANCER_MODE=consolidate", MISCONFIGURED, "that needs REBALANCER_STEER=true"),
     (JOB, "REBALANCER_STRATEGY=surgery", MISCONFIGURED, "REBALANCER_STRATEGY is \"surgery\", but it takes"),
     (JOB, "REBALANCER_METRICS=some", MISCONFIGURED, "REBALANCER_METRICS is \"some\", but it takes"),
     (JOB, "REBALANCER_METRIC_NAMESPACE=AWS/ECS", MISCONFIGURED, "REBALANCER_METRIC_NAMESPACE is \"AWS/ECS\""),

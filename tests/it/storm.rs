@@ -112,8 +112,8 @@ pub(crate) fn case(seed: u64) -> Case {
     let faults = (0..random.random_range(0..3)).map(|_| pick(random, &all).to_owned()).collect();
     let second_run = random.random_range(0..5) == 0;
     let steer = random.random_range(0..if is_short { 2 } else { 3 }) == 0;
-    // A third of those that steer pack tasks instead.
-    let mode = if steer && !is_short && random.random_range(0..3) == 0 { "consolidate HEADROOM=0" } else { "spread" };
+    // A third packs tasks instead.
+    let mode = if !is_short && random.random_range(0..3) == 0 { "consolidate HEADROOM=0" } else { "spread" };
     let settings = format!("{settings} STEER={steer} MODE={mode}");
     Case { drawing, services, settings, behaviour, faults, second_run }
 }

@@ -186,7 +186,6 @@ def main():
     job = os.path.abspath(sys.argv[1])
     text = (pathlib.Path(__file__).parents[2] / "schedule.tf").read_text()
     cases = [({name: value}, {name: as_terraform(name, value)}) for name in offered(text) for value in bounds_and_words(name, job) + WORDS.get(name, [])]
-    # A mode needs steering, as the job says as well.
     cases += [(settings, settings) for settings in TOGETHER]
     zones = sorted(zoneinfo.available_timezones() - NO_ZONES)
     right = [

@@ -248,6 +248,11 @@ impl<'b, 'a> Mover<'b, 'a> {
         if self.relocatable.part.levels.instance { &path[..path.len() - 1] } else { path }
     }
 
+    /// Whether its service has one task alone.
+    pub(super) fn is_only_task(&self) -> bool {
+        self.relocatable.part.tasks.values().sum::<u32>() == 1
+    }
+
     /// Whether one more has room there.
     pub(super) fn has_room_on(&self, occupancy: &Occupancy<'a>, instance: usize) -> bool {
         occupancy.fits(self.service, &self.demand, self.one_at_most, instance)

@@ -55,7 +55,12 @@ pub enum Purpose<'p> {
     /// The load, which is to come under this threshold, gets more even.
     Load(Percent),
     /// None of these container instances got it: tasks are to leave them, and for each new task elsewhere one of them may.
-    Clear(&'p BTreeSet<ContainerInstanceArn>),
+    Clear {
+        /// These.
+        instances: &'p BTreeSet<ContainerInstanceArn>,
+        /// Whether tasks are packed: then a service keeps its tasks of each zone, and else it stays as spread as it is.
+        packs: bool,
+    },
 }
 
 /// What levelling means to do with one service.
@@ -407,6 +412,8 @@ pub(super) struct Instances<'a> {
     weights: Weights,
     /// Whether instances are to be cleared, so that one good place is as good as another.
     clears: bool,
+    /// Whether tasks are packed.
+    packs: bool,
 }
 
 /// A container instance that a task may leave.
@@ -421,7 +428,7 @@ impl<'a> Instances<'a> {
     pub(super) fn new(index: &Index<'a>, purpose: Purpose<'_>) -> Self {
         let (load_threshold, cleared) = match purpose {
             Purpose::Load(threshold) => (threshold, None),
-            Purpose::Clear(instances) => (NEVER, Some(instances)),
+            Purpose::Clear { instances, .. } => (NEVER, Some(instances)),
         };
         let field = Field::new(index, load_threshold);
         let is_cleared = |instance: &ContainerInstance| cleared.is_some_and(|cleared| cleared.contains(&instance.arn));
@@ -430,7 +437,8 @@ impl<'a> Instances<'a> {
         let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
         let weights = field.weights(WEIGHT);
         let (occupancy, clears) = (Occupancy::read(index), cleared.is_some());
-        Self { field, occupancy, may_fill, least: least.max(1), weights, clears }
+        let packs = matches!(purpose, Purpose::Clear { packs: true, .. });
+        Self { field, occupancy, may_fill, least: least.max(1), weights, clears, packs }
     }
 
     /// Whether a new task may stay on an instance.
@@ -461,10 +469,11 @@ impl<'a> Instances<'a> {
         let places = mover.next_places(&self.field, &self.occupancy);
         // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread. Of these,
         // those are worth the same on which one more task makes the same difference: none, on all that are far below their share.
-        let mut alike: BTreeMap<&[u32], (Vec<Origin>, BTreeMap<_, _>)> = BTreeMap::new();
+        // Where tasks are packed, so are those of one zone.
+        let mut alike = BTreeMap::<(&str, &[u32]), _>::new();
         let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::new(), None);
         for to in &places {
-            let domain = mover.domain_of(*to);
+            let domain = (if self.packs { self.zone(*to) } else { "" }, mover.domain_of(*to));
             let (origins, bests) = alike.entry(domain).or_insert_with(|| (self.origins(mover, *to), BTreeMap::new()));
             let best = if origins.iter().any(|origin| origin.from.0 == *to) {
                 self.best_of(mover, origins, *to)
@@ -501,7 +510,7 @@ impl<'a> Instances<'a> {
             if origins.get(MOST_ORIGINS - 1).is_some_and(|(last, _)| worth < *last) {
                 break;
             }
-            if from != to && mover.keeps_spread(&self.field, &self.occupancy, from, to) {
+            if from != to && self.keeps_spread(mover, from, to) {
                 origins.push((worth, self.origin(mover, from)));
             }
         }
@@ -511,6 +520,19 @@ impl<'a> Instances<'a> {
             origins.truncate(MOST_ORIGINS);
         }
         origins.into_iter().map(|(_, origin)| origin).collect()
+    }
+
+    /// Whether a task may go from one instance to another as far as its service's spread goes.
+    pub(super) fn keeps_spread(&self, mover: &Mover<'_, 'a>, from: usize, to: usize) -> bool {
+        if self.packs {
+            mover.is_only_task() || self.zone(from) == self.zone(to)
+        } else {
+            mover.keeps_spread(&self.field, &self.occupancy, from, to)
+        }
+    }
+
+    fn zone(&self, number: usize) -> &str {
+        self.field.instances[number].availability_zone()
     }
 
     pub(super) fn origin(&self, mover: &Mover<'_, 'a>, from: usize) -> Origin {

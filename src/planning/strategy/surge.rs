@@ -194,14 +194,15 @@ impl Surge {
     }
 
     /// A service of which just these tasks are to go, elsewhere as ECS's own choice allows: on those container instances that are
-    /// kept clear no new one may stay.
+    /// kept clear no new one may stay. Where it `packs` them, the service keeps its tasks of each zone, and else its spread.
     pub fn clearing(
         run_id: &str,
         service: &ServiceName,
         moves: Vec<Move>,
         kept_clear: BTreeSet<ContainerInstanceArn>,
+        packs: bool,
     ) -> Self {
-        Self { goal: Goal::Tries(Tries::to_clear(moves, kept_clear)), ..Self::new(run_id, service) }
+        Self { goal: Goal::Tries(Tries::to_clear(moves, kept_clear, packs)), ..Self::new(run_id, service) }
     }
 
     /// The same service once more in one run: these of its tasks may still be stopping.

@@ -62,7 +62,8 @@ enum Sought {
     /// They even out the load. So many moves were planned, and so many new tasks landed well and stayed.
     Load { planned: u32, landed: u32 },
     /// For each of them one of these tasks may leave its container instance. On those that are kept clear none of them may stay.
-    Clear { moves: Relocations, kept_clear: BTreeSet<ContainerInstanceArn> },
+    /// Where tasks are packed, their service keeps its tasks of each zone; else it stays as spread as it is.
+    Clear { moves: Relocations, kept_clear: BTreeSet<ContainerInstanceArn>, packs: bool },
 }
 
 impl Tries {
@@ -70,8 +71,8 @@ impl Tries {
         Self::new(Sought::Load { planned, landed: 0 })
     }
 
-    pub(super) fn to_clear(moves: Vec<Move>, kept_clear: BTreeSet<ContainerInstanceArn>) -> Self {
-        Self::new(Sought::Clear { moves: Relocations::new(moves, false), kept_clear })
+    pub(super) fn to_clear(moves: Vec<Move>, kept_clear: BTreeSet<ContainerInstanceArn>, packs: bool) -> Self {
+        Self::new(Sought::Clear { moves: Relocations::new(moves, false), kept_clear, packs })
     }
 
     fn new(sought: Sought) -> Self {
@@ -112,7 +113,7 @@ impl Tries {
     fn purpose(&self, limits: &Limits) -> Purpose<'_> {
         match &self.sought {
             Sought::Load { .. } => Purpose::Load(limits.load_threshold),
-            Sought::Clear { kept_clear, .. } => Purpose::Clear(kept_clear),
+            Sought::Clear { kept_clear, packs, .. } => Purpose::Clear { instances: kept_clear, packs: *packs },
         }
     }
 
