@@ -196,7 +196,7 @@ impl Spent {
 /// Whether the load is not levelled because of how a service ended: its spread comes first, and it may still have misplaced
 /// tasks that can be moved.
 fn holds_up_levelling(ending: &Ending) -> bool {
-    ending.is_failure() || matches!(ending, Ending::Limit(_))
+    ending.is_failure() || matches!(ending, Ending::Limit(stop) if *stop != Stop::InVain)
 }
 
 /// Finishes what an earlier run left on these services.

@@ -20,7 +20,6 @@ use self::{
 };
 use super::{
     eligibility::{lacking_tasks, not_helped, unmeasured},
-    levelling::{FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Timestamp},
     placement::Index,
     plan::Move,
@@ -135,6 +134,9 @@ fn make_room<'a>(
     let (mut trial, mut made, mut fitting, mut places) = (before.clone(), 0, 0, Vec::new());
     while made + fitting < lacking {
         let Some(found) = search.one_more(&trial) else { break };
+        if found.trial.moves.len() > trial.moves.len() && problem.in_vain_hundredths(&found.trial.moves).is_none() {
+            break;
+        }
         let is_made = found.trial.is_cleared(found.place);
         *(if is_made { &mut made } else { &mut fitting }) += 1;
         places.push((service.name.clone(), problem.instances[found.place].arn.clone()));
@@ -152,13 +154,10 @@ fn make_room<'a>(
             planned.is_some_and(|planned| planned.moves.iter().any(|it| *it == problem.a_move(task_move)))
         })
     };
-    let needs_steering = LeftAlone::NeedsSteering { tasks: nowhere };
     if made == 0 {
+        let by_steering = not_helped.is_none() && !policy.steer && can_be_steered(problem.index, service, policy, now);
         let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told() };
-        leave_alone(making, if policy.steer { reason } else { needs_steering });
-    } else if !is_likely_enough(problem, &trial) {
-        leave_alone(making, needs_steering);
-        return before;
+        leave_alone(making, if by_steering { LeftAlone::NeedsSteering { tasks: nowhere } } else { reason });
     } else if !moves.iter().all(is_reviewed) {
         leave_alone(making, LeftAlone::NotInPlan);
         return before;
@@ -168,7 +167,11 @@ fn make_room<'a>(
             tasks: made,
             lacking: nowhere,
             wanted: service.desired_count - (nowhere - made),
-            movers: moves.iter().map(|task_move| problem.name(task_move.mover).clone()).collect(),
+            // What is left of others' room is there once theirs is.
+            movers: if moves.is_empty() { &trial.moves } else { moves }
+                .iter()
+                .map(|task_move| problem.name(task_move.mover).clone())
+                .collect(),
             moves: count(moves.len()),
         });
     }
@@ -176,10 +179,14 @@ fn make_room<'a>(
     trial
 }
 
-/// Whether so many tasks may be started in vain as are to be expected, where tasks go by ECS's own choice.
-fn is_likely_enough<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> bool {
-    let most = FEWEST_IN_VAIN.max(count(trial.moves.len()) / MOVES_FOR_ONE_IN_VAIN);
-    problem.in_vain_hundredths(&trial.moves).is_some_and(|of_each| of_each.values().sum::<u32>() <= most * 100)
+/// Whether room for a task could be made if tasks were steered.
+fn can_be_steered(index: &Index<'_>, service: &Service, policy: &Policy, now: Timestamp) -> bool {
+    let steered = Policy { steer: true, ..policy.clone() };
+    let services = short(index).map(|service| &service.name).collect();
+    let problem = Problem::new(index, &steered, now, &services);
+    let limits = Limits { moves: policy.max_moves as usize, services: policy.max_services as usize };
+    let placing = index.cluster.services.get(&service.name).and_then(|service| Placing::of(index, service));
+    placing.is_some_and(|placing| Search::new(&problem, &placing, limits).one_more(&Trial::default()).is_some())
 }
 
 fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
@@ -192,7 +199,7 @@ fn movers<'a>(problem: &Problem<'a>, trial: &Trial<'a>) -> Vec<ServiceMoves> {
         } else {
             let waits = trial.second.contains(&task_move.mover);
             let service = problem.name(task_move.mover).clone();
-            let in_vain_hundredths = in_vain.get(&task_move.mover).copied().unwrap_or(0);
+            let in_vain_hundredths = in_vain.get(&service).copied().unwrap_or(0);
             movers.push((task_move.mover, ServiceMoves { service, moves: vec![a_move], waits, in_vain_hundredths }));
         }
     }

@@ -225,11 +225,12 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
         return relocations(foreseen, moves, Aim::Steered);
     }
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
+    let in_vain: u32 = planned.iter().map(|service| service.in_vain_hundredths.div_ceil(100)).sum();
     let moved = planned.iter().map(|service| (service.name.clone(), service.moves.len())).collect();
     let spent = u32::try_from(spent).unwrap_or(u32::MAX);
     let so_far =
-        SoFar { moved, tally: Tally::new(spent, 0, 0).after(foreseen.unspent_moves), given_up: BTreeSet::new() };
-    try_to_level(foreseen, policy, now, spent, &so_far)
+        SoFar { moved, tally: Tally::new(spent, in_vain, 0).after(foreseen.unspent_moves), given_up: BTreeSet::new() };
+    try_to_level(foreseen, policy, now, spent.saturating_add(in_vain), &so_far)
 }
 
 /// What levelling goes on with, by what has come of its first tries. The run has started so many tasks. That it has just moved
@@ -303,6 +304,7 @@ fn make_room(
 fn with_tries(planned: ServicePlan, in_vain_hundredths: u32, cluster: &Cluster, policy: &Policy) -> ServicePlan {
     let desired = cluster.services.get(&planned.name).map_or(0, |service| service.desired_count);
     let tried = levelling::TRIES.saturating_mul(policy.surge.of_at_least_one(desired));
+    let tried = tried.max(in_vain_hundredths.div_ceil(100));
     ServicePlan { allowance: planned.allowance.saturating_add(tried), in_vain_hundredths, ..planned }
 }
 

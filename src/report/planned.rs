@@ -12,7 +12,7 @@ use crate::planning::{
     model::{Cluster, ContainerInstanceArn, ServiceName, Task, Timestamp},
     plan::{Plan, Room},
     policy::Policy,
-    reason::LeftAlone,
+    reason::{Kept, LeftAlone},
 };
 
 impl Report {
@@ -99,7 +99,9 @@ impl Report {
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
             if moves == 0 {
-                self.conclude(Outcome::Balanced, "no container instance can be set free".to_owned());
+                let by_steering = consolidation.kept.iter().any(|kept| kept.reason_code == Kept::NeedsSteering.code());
+                let how = if by_steering { " without steering" } else { "" };
+                self.conclude(Outcome::Balanced, format!("no container instance can be set free{how}"));
             } else {
                 let used = consolidation.used(self.before.as_ref(), &plan.predicted);
                 self.conclude(

@@ -73,6 +73,37 @@ fn without_steering_those_come_free_whose_tasks_ecs_packs_elsewhere_itself() {
 }
 
 #[test]
+fn without_steering_too_each_zone_keeps_its_tasks() {
+    // The second task of `web` is on an instance whose agent is disconnected: it counts all the same.
+    let drawing = "a i-1 web\na i-2 x x x x\nb i-3 y y y y\nb i-4 web agent=false\n\
+                   service web desired=2 strategy=spread:attribute:ecs.availability-zone\n\
+                   service x tag.ecs-rebalancer:enabled=false\nservice y tag.ecs-rebalancer:enabled=false";
+    for seed in 0..6 {
+        let (report, rehearsal) = rehearse(drawing, "MODE=consolidate HEADROOM=0", options(seed, &[], &[]));
+        let spread = spread_of(&rehearsal, "web");
+        assert!(["i-1=1 i-4=1", "i-2=1 i-4=1"].contains(&spread.as_str()), "{seed}: {spread} {report:#?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{seed}");
+    }
+}
+
+#[test]
+fn without_steering_a_dry_run_says_that_it_would_set_instances_free() {
+    // ECS places the next task of `web` on the empty instance.
+    let spread = "a i-1 web web\na i-2 web\na i-3\nservice web strategy=spread:instanceId";
+    for (settings, reason, codes) in [
+        ("", "no container instance can be set free without steering", vec!["needs-steering", "no-room"]),
+        ("STEER=true", "1 container instance would come free, by 1 task moved", vec!["no-room"]),
+    ] {
+        let settings = format!("MODE=consolidate HEADROOM=0 DRY_RUN=true {settings}");
+        let (report, _) = rehearse(spread, &settings, options(0, &[], &[]));
+        assert_eq!(report.outcome_reason, reason);
+        let mut kept: Vec<_> = report.consolidation.iter().flat_map(|it| &it.kept).map(|it| it.reason_code).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, codes, "{report:#?}");
+    }
+}
+
+#[test]
 fn a_dry_run_tells_what_would_come_free_and_why_the_rest_stays() {
     let (report, rehearsal) = rehearse(HALF_EMPTY, &format!("{SETTINGS} DRY_RUN=true"), options(0, &[], &[]));
     assert_eq!(report.outcome, Outcome::Planned);

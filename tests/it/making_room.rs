@@ -117,6 +117,43 @@ fn a_landing_that_makes_no_room_is_taken_back_and_tried_once_more() {
 }
 
 #[test]
+fn without_steering_a_try_that_fails_leaves_nobody_waiting() {
+    // Both get capacity by one move of `api`, which lands well with a chance of one in two.
+    let drawing = "a i-1 api cpu=1000\na i-2 cpu=1000 memory=1000\nb i-3 api cpu=1000 memory=1000\n\
+                   b i-4 cpu=1000 memory=1000\nservice web desired=1 cpu=500 memory=2000\n\
+                   service web2 desired=1 cpu=500 memory=2000\nservice api desired=2 cpu=900 memory=256";
+    let mut seen = BTreeSet::new();
+    for seed in 0..10 {
+        let (report, rehearsal) = rehearse(drawing, "", options(seed, &[], &[]));
+        let reason = |name: &str| report.services.iter().find(|service| service.name == name).unwrap().reason.clone();
+        let is_made = report.moved() == 1;
+        let (outcome, begins) = if is_made {
+            (Outcome::Rebalanced, "capacity was made")
+        } else {
+            (Outcome::Unchanged, "no capacity was made")
+        };
+        assert_eq!(report.outcome, outcome, "{seed}: {report:#?}");
+        assert!(["web", "web2"].iter().all(|name| reason(name).starts_with(begins)), "{seed}: {report:#?}");
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{seed}");
+        seen.insert(is_made);
+    }
+    assert_eq!(seen.len(), 2, "both happen");
+}
+
+#[test]
+fn without_steering_the_plan_holds_whatever_the_instances_are_called() {
+    for name in ["i-1", "i-9"] {
+        let drawing = format!(
+            "a {name} api api cpu=1024\na i-2 cpu=512\na i-3 cpu=512\na i-4 cpu=512\na i-5 cpu=512\n\
+             service web desired=1 cpu=1024\n\
+             service api desired=2 cpu=512 strategy=spread:attribute:ecs.availability-zone"
+        );
+        let made = (0..6).filter(|seed| rehearse(&drawing, "", options(*seed, &[], &[])).0.moved() == 2).count();
+        assert!(made >= 3, "{name}: {made} of 6");
+    }
+}
+
+#[test]
 fn several_tasks_get_room_one_after_the_other() {
     let drawing = "a i-1 api cpu=1024\na i-2 api cpu=1024\na i-3 api cpu=1024\na i-4 cpu=768\n\
                    service web desired=3 cpu=1024\nservice api desired=3 cpu=256 strategy=spread:attribute:ecs.availability-zone";

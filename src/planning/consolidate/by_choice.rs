@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::planning::{
-    levelling::Clearing,
+    levelling::{Clearing, Purpose},
     model::{ContainerInstanceArn, ServiceName, Timestamp},
     placement::Index,
     plan::{Consolidation, Freed},
@@ -39,7 +39,7 @@ pub fn by_choice(index: &Index<'_>, steered: Consolidation, policy: &Policy, now
     let mut movers: Vec<Relocatable<'_>> = relocatable(index, policy, now);
     movers.retain(|one| moved.contains(&one.service.name));
     let halves = iter::successors(Some(freed.len()), |number| Some(number / 2)).take_while(|number| *number > 0);
-    let trials = halves.map(|number| trial(index, &movers, &freed[..number]));
+    let trials = halves.map(|number| trial(index, &movers, &freed[..number], policy));
     // Among equals the first, in which more were to come free.
     let best = trials.reduce(|best, other| if other.0.len() > best.0.len() { other } else { best });
     let (likely, in_vain_hundredths) = best.unwrap_or_default();
@@ -54,23 +54,28 @@ pub fn by_choice(index: &Index<'_>, steered: Consolidation, policy: &Policy, now
 
 /// Which of these are likely to come free one after the other where no new task may stay on any of them, and how many starts in vain
 /// that takes by service, in hundredths.
-fn trial(
-    index: &Index<'_>,
-    movers: &[Relocatable<'_>],
+fn trial<'a>(
+    index: &Index<'a>,
+    movers: &[Relocatable<'a>],
     to_be_free: &[Freed],
+    policy: &Policy,
 ) -> (Vec<Freed>, BTreeMap<ServiceName, u32>) {
     let mut kept_clear = empty(index);
     kept_clear.extend(to_be_free.iter().map(|freed| freed.instance.clone()));
-    let mut clearing = Clearing::new(index, movers, &kept_clear);
+    let names: BTreeMap<&ServiceName, &'a ServiceName> =
+        movers.iter().map(|one| (&one.service.name, &one.service.name)).collect();
+    let purpose = Purpose::Clear { instances: &kept_clear, packs: true };
+    let mut clearing = Clearing::new(index, movers.iter(), purpose, policy);
     let is_likely = |freed: &&Freed| {
-        let mut tasks: BTreeMap<&ServiceName, u32> = BTreeMap::new();
+        let mut tasks: BTreeMap<&'a ServiceName, u32> = BTreeMap::new();
         for (service, _) in &freed.moves {
-            *tasks.entry(service).or_default() += 1;
+            let Some(name) = names.get(service) else { return false };
+            *tasks.entry(name).or_default() += 1;
         }
         index.number_of(&freed.instance).is_some_and(|from| clearing.clear(from, &tasks))
     };
     let likely = to_be_free.iter().filter(is_likely).cloned().collect();
-    (likely, clearing.in_vain_hundredths)
+    (likely, clearing.in_vain_hundredths())
 }
 
 /// The instances that hold no tasks but those of daemons: a task that came to one would keep it.
@@ -123,7 +128,28 @@ mod tests {
             drawing += &format!("a i-{number} web memory=2048\n");
         }
         drawing += "service web cpu=1 memory=512 strategy=spread:instanceId";
-        check(&drawing, "i-1 web:42 headroom=3 needs-steering=6");
+        check(&drawing, "i-0 web:42 headroom=3 needs-steering=6");
+    }
+
+    #[test]
+    fn no_instance_is_told_apart_by_its_name() {
+        // Three times of four the next task lands on the one that stays, or with the names the other way round.
+        let spread = "service web cpu=100 memory=1024 strategy=spread:attribute:ecs.availability-zone";
+        check(&format!("a i-1 web\na i-2 web web web\n{spread}"), "i-1 web:100 no-room=1");
+        check(&format!("a i-1 web web web\na i-2 web\n{spread}"), "i-2 web:100 no-room=1");
+    }
+
+    #[test]
+    fn starts_in_vain_count_for_the_limit_of_moves() {
+        let drawing = "a i-1 web web web web web web\na i-9 web web\na i-2 web web web web web web\n\
+                       service web cpu=100 memory=512 strategy=spread:attribute:ecs.availability-zone";
+        let of = |max_moves| {
+            let cluster = cluster(drawing);
+            let policy = Policy { mode: Mode::Consolidate, max_moves, ..Policy::default() };
+            let index = Index::new(&cluster);
+            by_choice(&index, consolidation(&cluster, &policy, NOW), &policy, NOW).consolidation.freed.len()
+        };
+        assert_eq!([2, 3].map(of), [0, 1], "two moves, and one start in vain");
     }
 
     #[test]

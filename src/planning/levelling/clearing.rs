@@ -9,127 +9,163 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN,
     mover::Mover,
-    tries::{Instances, PLACES_FOR_A_CLEARING_ONE, Prospect, Purpose},
+    tries::{Instances, PLACES_FOR_A_CLEARING_ONE, Purpose},
 };
 use crate::planning::{
-    model::{ContainerInstanceArn, ServiceName, Task},
-    placement::{Index, Levels, occupancy::Paths},
+    bounds::on_top,
+    model::{Service, ServiceName},
+    placement::Index,
+    policy::Policy,
     relocation::Relocatable,
 };
 
-/// What may come of one more task of a service where just these instances are to be cleared.
+/// On how many instances ECS may place a service's next task, and which of these are good ones.
+type Places = (usize, Vec<usize>);
+
+/// Where a service's next task may land for one that leaves an instance.
 pub(in crate::planning) struct Chances<'b, 'a> {
     index: &'b Index<'a>,
     instances: Instances<'a>,
-    paths: BTreeMap<Levels, std::rc::Rc<Paths>>,
+    /// By service, and by what decides about them of the instance that is left.
+    seen: BTreeMap<(&'a ServiceName, Vec<u32>), Places>,
 }
 
 impl<'b, 'a> Chances<'b, 'a> {
     /// As the cluster is.
-    pub(in crate::planning) fn new(index: &'b Index<'a>, cleared: &BTreeSet<ContainerInstanceArn>) -> Self {
-        Self {
-            index,
-            instances: Instances::new(index, Purpose::Clear { instances: cleared, packs: false }),
-            paths: BTreeMap::new(),
-        }
+    pub(in crate::planning) fn new(index: &'b Index<'a>) -> Self {
+        let purpose = Purpose::Clear { instances: &BTreeSet::new(), packs: false };
+        Self { index, instances: Instances::new(index, purpose), seen: BTreeMap::new() }
     }
 
     /// On which container instances a new task of a service is a good one for a task that leaves that instance: none of them where
     /// ECS is more likely to place it on others.
     pub(in crate::planning) fn good_places(&mut self, relocatable: &Relocatable<'a>, from: usize) -> Vec<usize> {
-        let Some(mover) = Mover::new(self.index, &mut self.instances.occupancy, relocatable, &mut self.paths) else {
+        let Self { index, instances, seen } = self;
+        let Some(mover) = Mover::new(index, &mut instances.occupancy, relocatable, &mut BTreeMap::new()) else {
             return Vec::new();
         };
-        let (field, occupancy) = (&self.instances.field, &self.instances.occupancy);
-        let places = mover.next_places(field, occupancy);
-        let is_good =
-            |to: &usize| *to != from && self.instances.may_fill(*to) && self.instances.keeps_spread(&mover, from, *to);
-        let good: Vec<usize> = places.iter().copied().filter(is_good).collect();
-        if good.len() * PLACES_FOR_A_CLEARING_ONE < places.len() { Vec::new() } else { good }
-    }
-
-    /// How many tasks of a service are expected to be started in vain, in hundredths, until these of its tasks are gone; none where
-    /// that is not to be expected at all.
-    pub(in crate::planning) fn in_vain_hundredths(
-        &mut self,
-        relocatable: &Relocatable<'a>,
-        leave: &[&Task],
-    ) -> Option<u32> {
-        let Self { index, instances, paths } = self;
-        let mut mover = Mover::new(index, &mut instances.occupancy, relocatable, paths)?;
-        instances.restrict(&mut mover, |task| leave.iter().any(|leaves| leaves.arn == task.arn));
-        let mut in_vain = 0;
-        for _ in leave {
-            let prospect: Prospect = instances.prospect(&mover)?;
-            in_vain += prospect.of_a_move().in_vain_hundredths();
-            let (from, to) = prospect.a_move();
-            instances.shift(&mut mover, from, to);
-        }
-        Some(u32::try_from(in_vain).unwrap_or(u32::MAX))
+        let key = mover.origin(&instances.occupancy, from).unwrap_or_else(|| mover.domain_of(from).to_vec());
+        let (places, good) = seen.entry((&relocatable.service.name, key)).or_insert_with(|| {
+            let places = mover.next_places(&instances.field, &instances.occupancy);
+            let is_good = |to: &usize| instances.may_fill(*to) && instances.keeps_spread(&mover, from, *to);
+            (places.len(), places.into_iter().filter(is_good).collect())
+        });
+        let good: Vec<usize> = good.iter().copied().filter(|to| *to != from).collect();
+        if good.len() * PLACES_FOR_A_CLEARING_ONE < *places { Vec::new() } else { good }
     }
 }
 
-/// Instances that are cleared one after the other, each wholly or not at all, while tasks are packed.
+/// Instances that are cleared one after the other, each wholly or not at all.
+///
+/// So many tasks of a service as are started at once are placed before any of its tasks leaves. Later ones may be placed where those
+/// were: so what has left gives its capacity back from then on.
 pub(in crate::planning) struct Clearing<'b, 'a> {
     instances: Instances<'a>,
     movers: BTreeMap<&'a ServiceName, Mover<'b, 'a>>,
-    moves: u32,
+    policy: &'b Policy,
+    steps: Vec<Step<'a>>,
+    /// How many tasks leave an instance, by service.
+    leaving: BTreeMap<&'a ServiceName, u32>,
     /// How many tasks are expected to be started in vain, by service, in hundredths.
-    pub(in crate::planning) in_vain_hundredths: BTreeMap<ServiceName, u32>,
+    in_vain_hundredths: BTreeMap<&'a ServiceName, u32>,
+}
+
+/// What was done to the ledger, to be taken back.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Moved { service: &'a ServiceName, from: usize, to: usize },
+    GaveBack { service: &'a ServiceName, from: usize },
 }
 
 impl<'b, 'a> Clearing<'b, 'a> {
-    /// Tasks of these services leave instances, and none of theirs may come to those that are kept clear.
+    /// Tasks of these services leave instances, and none of theirs may stay on those that are kept clear.
     pub(in crate::planning) fn new(
         index: &'b Index<'a>,
-        relocatable: &'b [Relocatable<'a>],
-        kept_clear: &BTreeSet<ContainerInstanceArn>,
+        relocatable: impl Iterator<Item = &'b Relocatable<'a>>,
+        purpose: Purpose<'_>,
+        policy: &'b Policy,
     ) -> Self {
-        let mut instances = Instances::new(index, Purpose::Clear { instances: kept_clear, packs: true });
+        let mut instances = Instances::new(index, purpose);
         let mut paths = BTreeMap::new();
         let movers = relocatable
-            .iter()
             .filter_map(|one| Some((&one.service.name, Mover::new(index, &mut instances.occupancy, one, &mut paths)?)));
         let movers = movers.collect();
-        Self { instances, movers, moves: 0, in_vain_hundredths: BTreeMap::new() }
+        let (leaving, in_vain_hundredths) = (BTreeMap::new(), BTreeMap::new());
+        Self { instances, movers, policy, steps: Vec::new(), leaving, in_vain_hundredths }
     }
 
-    /// Clears an instance of these tasks, so many of each service; false, and nothing is done, where ECS's own choice is not likely
-    /// enough to lead all of them elsewhere.
-    pub(in crate::planning) fn clear(&mut self, from: usize, tasks: &BTreeMap<&ServiceName, u32>) -> bool {
-        let before = self.in_vain_hundredths.clone();
-        let mut made: Vec<(&ServiceName, usize)> = Vec::new();
-        let all: u32 = tasks.values().sum();
-        let mut is_likely = true;
-        'services: for (name, number) in tasks {
-            let Some(mover) = self.movers.get_mut(*name) else {
-                is_likely = false;
-                break;
-            };
-            mover.movable = BTreeMap::from([(from, *number)]);
-            for _ in 0..*number {
-                let Some(prospect) = self.instances.prospect(mover) else {
-                    is_likely = false;
-                    break 'services;
-                };
-                let (_, to) = prospect.a_move();
-                *self.in_vain_hundredths.entry((*name).clone()).or_default() +=
-                    u32::try_from(prospect.of_a_move().in_vain_hundredths()).unwrap_or(u32::MAX);
-                mover.shift(&mut self.instances.occupancy, from, to);
-                made.push((*name, to));
-            }
-        }
-        let most = FEWEST_IN_VAIN.max((self.moves + all) / MOVES_FOR_ONE_IN_VAIN) * 100;
-        if is_likely && self.in_vain_hundredths.values().sum::<u32>() <= most {
-            self.moves += all;
+    /// How many tasks are expected to be started in vain, by service, in hundredths.
+    pub(in crate::planning) fn in_vain_hundredths(&self) -> BTreeMap<ServiceName, u32> {
+        self.in_vain_hundredths.iter().map(|(name, in_vain)| ((*name).clone(), *in_vain)).collect()
+    }
+
+    /// Clears an instance of so many tasks of each service; false, and nothing is done, where ECS's own choice is not likely enough
+    /// to lead all of them elsewhere, or where that takes more starts than the run may make.
+    pub(in crate::planning) fn clear(&mut self, from: usize, tasks: &BTreeMap<&'a ServiceName, u32>) -> bool {
+        let before = (self.steps.len(), self.leaving.clone(), self.in_vain_hundredths.clone());
+        let are_likely = tasks.iter().all(|(name, number)| self.leave(name, from, *number));
+        let leaving: u32 = self.leaving.values().sum();
+        let in_vain: u32 = self.in_vain_hundredths.values().sum();
+        let most = FEWEST_IN_VAIN.max(leaving / MOVES_FOR_ONE_IN_VAIN);
+        if are_likely && in_vain <= most * 100 && leaving + in_vain.div_ceil(100) <= self.policy.max_moves {
             return true;
         }
-        for (name, to) in made.into_iter().rev() {
-            if let Some(mover) = self.movers.get_mut(name) {
-                mover.unshift(&mut self.instances.occupancy, from, to);
+        let (steps, leaving, in_vain) = before;
+        (self.leaving, self.in_vain_hundredths) = (leaving, in_vain);
+        for step in self.steps.split_off(steps).into_iter().rev() {
+            let (Step::Moved { service, .. } | Step::GaveBack { service, .. }) = step;
+            let Some(mover) = self.movers.get_mut(service) else { continue };
+            match step {
+                Step::Moved { from, to, .. } => mover.unshift(&mut self.instances.occupancy, from, to),
+                Step::GaveBack { from, .. } => mover.take_back(&mut self.instances.occupancy, from),
             }
         }
-        self.in_vain_hundredths = before;
         false
     }
+
+    fn leave(&mut self, name: &'a ServiceName, from: usize, tasks: u32) -> bool {
+        for left in (1..=tasks).rev() {
+            let Some(service) = self.movers.get(name).map(|mover| mover.relocatable.service) else { return false };
+            let so_far = self.leaving.get(name).copied().unwrap_or(0);
+            let is_later = so_far > 0 && so_far % at_once(service, self.policy) == 0;
+            if is_later || (so_far == 0 && self.leaving.len() >= self.policy.parallel as usize) {
+                self.give_back();
+            }
+            let Some(mover) = self.movers.get_mut(name) else { return false };
+            mover.movable = BTreeMap::from([(from, left)]);
+            let Some(prospect) = self.instances.prospect(mover) else { return false };
+            let ((from, to), in_vain) = (prospect.a_move(), prospect.of_a_move().in_vain_hundredths());
+            mover.shift(&mut self.instances.occupancy, from, to);
+            self.steps.push(Step::Moved { service: name, from, to });
+            *self.leaving.entry(name).or_default() += 1;
+            *self.in_vain_hundredths.entry(name).or_default() += u32::try_from(in_vain).unwrap_or(u32::MAX);
+        }
+        true
+    }
+
+    /// All that has moved gives back the capacity where it was.
+    fn give_back(&mut self) {
+        let mut still: Vec<(&'a ServiceName, usize)> = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Moved { service, from, .. } => still.push((service, *from)),
+                Step::GaveBack { service, from } => {
+                    if let Some(place) = still.iter().position(|it| it == &(*service, *from)) {
+                        still.remove(place);
+                    }
+                }
+            }
+        }
+        for (service, from) in still {
+            if let Some(mover) = self.movers.get_mut(service) {
+                mover.give_back(&mut self.instances.occupancy, from);
+                self.steps.push(Step::GaveBack { service, from });
+            }
+        }
+    }
+}
+
+/// How many of a service's tasks are started at once.
+fn at_once(service: &Service, policy: &Policy) -> u32 {
+    policy.surge.of_at_least_one(service.desired_count).min(on_top(service)).max(1)
 }

@@ -248,9 +248,10 @@ impl<'b, 'a> Mover<'b, 'a> {
         if self.relocatable.part.levels.instance { &path[..path.len() - 1] } else { path }
     }
 
-    /// Whether its service has one task alone.
+    /// Whether its service has one task alone, wherever that is, and is to have no other.
     pub(super) fn is_only_task(&self) -> bool {
-        self.relocatable.part.tasks.values().sum::<u32>() == 1
+        let service = self.relocatable.service;
+        service.desired_count <= 1 && self.index.tasks_of(service).len() <= 1
     }
 
     /// Whether one more has room there.
@@ -282,6 +283,18 @@ impl<'b, 'a> Mover<'b, 'a> {
         self.first_takers.clear();
         *self.least_crowded.get_mut() = None;
         occupancy.add(self.service, self.demand, on);
+    }
+
+    /// What has moved from an instance is gone, and gives back its capacity there.
+    pub(super) fn give_back(&mut self, occupancy: &mut Occupancy<'a>, from: usize) {
+        occupancy.come_back(self.service, from);
+        occupancy.remove(self.service, self.demand, from);
+    }
+
+    /// The exact inverse of [`Mover::give_back`].
+    pub(super) fn take_back(&mut self, occupancy: &mut Occupancy<'a>, from: usize) {
+        occupancy.add(self.service, self.demand, from);
+        occupancy.depart(self.service, from);
     }
 
     /// Takes that move back.

@@ -326,7 +326,13 @@ pub fn best_to_go(
             instances.shift(&mut mover, from, to);
         }
     }
-    BestToGo { old, new: left }
+    // Where some have gone by themselves meanwhile fewer go: first those that are nowhere of use.
+    let mut new: Vec<TaskArn> = left.into_iter().collect();
+    new.sort_by_cached_key(|arn| {
+        let place = tasks.all.get(arn).and_then(|task| task.container_instance.as_ref());
+        place.and_then(|place| instances.occupancy.instance(place)).is_some_and(|place| instances.may_fill(place))
+    });
+    BestToGo { old, new }
 }
 
 /// The tasks that go.
@@ -334,8 +340,8 @@ pub fn best_to_go(
 pub struct BestToGo {
     /// Those that ran before: each is replaced by a new one that landed well.
     pub old: BTreeSet<TaskArn>,
-    /// The new ones that did not.
-    pub new: BTreeSet<TaskArn>,
+    /// The new ones that did not, in the order in which they go.
+    pub new: Vec<TaskArn>,
 }
 
 /// A service in hand, whatever would keep it from being taken now.
@@ -432,7 +438,12 @@ impl<'a> Instances<'a> {
         };
         let field = Field::new(index, load_threshold);
         let is_cleared = |instance: &ContainerInstance| cleared.is_some_and(|cleared| cleared.contains(&instance.arn));
-        let may_fill = |instance: &&ContainerInstance| !is_cleared(instance) && not_filled(index, instance).is_none();
+        // To make capacity an empty instance may be filled, whatever managed scaling would do with it: steering fills it as well.
+        let may_be_filled = |instance: &ContainerInstance| match purpose {
+            Purpose::Load(_) => not_filled(index, instance).is_none(),
+            Purpose::Clear { .. } => !instance.is_impaired,
+        };
+        let may_fill = |instance: &&ContainerInstance| !is_cleared(instance) && may_be_filled(instance);
         let may_fill = field.instances.iter().map(may_fill).collect();
         let least = Field::average_worth(index.cluster.tasks.len(), WEIGHT / 2) / WORTHWHILE_PART;
         let weights = field.weights(WEIGHT);
@@ -504,13 +515,15 @@ impl<'a> Instances<'a> {
         // What a task's leaving is worth is quickly told, whether it keeps the spread is not: so the best instances are asked first.
         let task = self.field.parts(&mover.size);
         let worth = |from: usize| (self.field.worth_of_leaving(from, task, self.weights), from);
+        let tells_not_apart = self.packs || !mover.relocatable.part.levels.instance;
         let mut best_first: BinaryHeap<(i64, usize)> = mover.movable.keys().copied().map(worth).collect();
         let mut origins: Vec<(i64, Origin)> = Vec::new();
         while let Some((worth, from)) = best_first.pop() {
             if origins.get(MOST_ORIGINS - 1).is_some_and(|(last, _)| worth < *last) {
                 break;
             }
-            if from != to && self.keeps_spread(mover, from, to) {
+            // Where instances are not told apart, a task may leave the instance itself when a new one stays on another one of the domain.
+            if (from != to || tells_not_apart) && self.keeps_spread(mover, from, to) {
                 origins.push((worth, self.origin(mover, from)));
             }
         }
@@ -753,6 +766,22 @@ mod tests {
                         service x strategy=binpack:memory";
         check(&format!("a i-1 s0 x x x\nb i-2\nb i-3 x x x\n{services}"), " 0");
         check(&format!("a i-1 s0 x x x\nb i-2\n{services}"), "s0:i-1>i-2 0");
+    }
+
+    #[test]
+    fn of_new_tasks_for_which_no_other_leaves_the_one_goes_first_that_is_nowhere_of_use() {
+        for (first, second) in [("i-1", "i-2"), ("i-2", "i-1")] {
+            let cluster = cluster(&format!("a {first} web\na {second} web\nservice web desired=1"));
+            let name = ServiceName::from("web");
+            let tasks = Tasks::all_ready(&cluster, &name);
+            let new: BTreeSet<TaskArn> = tasks.all.keys().cloned().collect();
+            let kept_clear = BTreeSet::from(["i-1".into()]);
+            let purpose = Purpose::Clear { instances: &kept_clear, packs: false };
+            let best = best_to_go(&cluster, &name, &tasks, &new, &BTreeSet::new(), purpose);
+            let places: Vec<&str> =
+                best.new.iter().map(|task| tasks.all[task].container_instance.as_ref().unwrap().short()).collect();
+            assert_eq!(places, ["i-1", "i-2"]);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::planning::{
-    levelling::Chances,
+    levelling::{Chances, Clearing, Purpose},
     model::{ContainerInstance, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, TaskDefinition, Timestamp},
     placement::{
         Index, Levels, Requirement,
@@ -83,6 +83,7 @@ struct ByChoice<'a> {
 /// What doesn't change while moves are looked for.
 pub(super) struct Problem<'a> {
     pub(super) index: &'a Index<'a>,
+    policy: &'a Policy,
     pub(super) instances: Vec<&'a ContainerInstance>,
     /// All tasks on each.
     tasks: Vec<&'a [&'a Task]>,
@@ -98,7 +99,12 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    pub(super) fn new(index: &'a Index<'a>, policy: &Policy, now: Timestamp, short: &BTreeSet<&ServiceName>) -> Self {
+    pub(super) fn new(
+        index: &'a Index<'a>,
+        policy: &'a Policy,
+        now: Timestamp,
+        short: &BTreeSet<&ServiceName>,
+    ) -> Self {
         let occupancy = Occupancy::read(index);
         let instances = index.instances.clone();
         let tasks = (0..instances.len()).map(|number| index.tasks_on_number(number)).collect();
@@ -125,11 +131,9 @@ impl<'a> Problem<'a> {
             movers.push(Mover { relocatable, placing, is_only_task });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
-        let by_choice = (!policy.steer).then(|| ByChoice {
-            chances: RefCell::new(Chances::new(index, &BTreeSet::new())),
-            homes: RefCell::default(),
-        });
-        Self { index, instances, tasks, occupancy, movers, movable, homes, by_choice }
+        let by_choice =
+            (!policy.steer).then(|| ByChoice { chances: RefCell::new(Chances::new(index)), homes: RefCell::default() });
+        Self { index, policy, instances, tasks, occupancy, movers, movable, homes, by_choice }
     }
 
     /// Whether tasks are steered to where they go.
@@ -190,24 +194,23 @@ impl<'a> Problem<'a> {
         Rc::clone(homes.borrow_mut().entry((mover, from)).or_insert_with(find))
     }
 
-    /// How many tasks are expected to be started in vain, in hundredths, where these are left to ECS's own choice; by mover. None where
-    /// one of them is not likely to be led elsewhere. Nothing where tasks are steered.
-    pub(super) fn in_vain_hundredths(&self, moves: &[TaskMove<'a>]) -> Option<BTreeMap<usize, u32>> {
-        let mut leaving: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+    /// How many tasks are expected to be started in vain, in hundredths, where these are left to ECS's own choice; by service. None
+    /// where one of them is not likely to be led elsewhere, or where that takes too many starts. Nothing where tasks are steered.
+    pub(super) fn in_vain_hundredths(&self, leave: &[TaskMove<'a>]) -> Option<BTreeMap<ServiceName, u32>> {
         if self.steers() {
             return Some(BTreeMap::new());
         }
-        for task_move in moves {
-            leaving
-                .entry(task_move.mover)
-                .or_default()
-                .extend(self.index.cluster.tasks.get(task_move.task).map(|it| &**it));
+        let mut leaving: BTreeMap<usize, BTreeMap<&'a ServiceName, u32>> = BTreeMap::new();
+        for task_move in leave {
+            *leaving.entry(task_move.from).or_default().entry(self.name(task_move.mover)).or_default() += 1;
         }
-        let mut chances = Chances::new(self.index, &self.cleared(moves));
-        let of_mover = |(mover, tasks): (usize, Vec<&Task>)| {
-            Some((mover, chances.in_vain_hundredths(&self.movers[mover].relocatable, &tasks)?))
-        };
-        leaving.into_iter().map(of_mover).collect()
+        let of_services: BTreeSet<usize> = leave.iter().map(|task_move| task_move.mover).collect();
+        let of_services = of_services.into_iter().map(|number| &self.movers[number].relocatable);
+        let cleared = self.cleared(leave);
+        let purpose = Purpose::Clear { instances: &cleared, packs: false };
+        let mut clearing = Clearing::new(self.index, of_services, purpose, self.policy);
+        let are_likely = leaving.iter().all(|(from, tasks)| clearing.clear(*from, tasks));
+        are_likely.then(|| clearing.in_vain_hundredths())
     }
 
     /// The instances that tasks leave.

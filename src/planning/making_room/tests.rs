@@ -76,7 +76,8 @@ fn verify(cluster: &Cluster, policy: &Policy, making: &Making) {
 fn has_room(cluster: &Cluster, service: &ServiceName, place: &ContainerInstanceArn) -> bool {
     let index = Index::new(cluster);
     let placing = Placing::of(&index, &cluster.services[service]).unwrap();
-    let problem = Problem::new(&index, &steered(), NOW, &BTreeSet::new());
+    let policy = steered();
+    let problem = Problem::new(&index, &policy, NOW, &BTreeSet::new());
     let number = problem.instances.iter().position(|instance| instance.arn == *place).unwrap();
     problem.eligible(&placing).contains(&number) && problem.has_room(&Trial::default(), &placing, number)
 }
@@ -162,7 +163,7 @@ fn without_steering_tasks_go_for_which_ecs_s_own_choice_is_likely_to_be_good() {
     let by_choice = |drawing: &str, expected: &str| check_with(drawing, &Policy::default(), expected);
     let one = format!("a i-1 api cpu=1024\na i-2 db cpu=1024\nservice web desired=1 cpu=1024\n{SMALL}");
     by_choice(&one, "web 1/1: api:i-1>i-2");
-    by_choice(&one.replace("web desired=1 cpu=1024", "web desired=1 cpu=2048"), "web needs-steering");
+    by_choice(&one.replace("web desired=1 cpu=1024", "web desired=1 cpu=2048"), "web no-room-to-make");
     // ECS places api's next task in either zone, and only in zone a may one leave i-1 then: a good place of two, then one of three.
     let zones = "a i-1 api cpu=1024\na i-2 cpu=256\nb i-3 api cpu=512\nb i-4 cpu=256\n\
                  service web desired=1 cpu=1024\nservice api cpu=256";
@@ -213,6 +214,31 @@ fn without_steering_no_more_is_planned_than_may_be_started_in_vain() {
     };
     assert_eq!(with(4), (vec![100; 4], None));
     assert_eq!(with(5), (vec![], Some("needs-steering")));
+}
+
+#[test]
+fn without_steering_what_has_left_gives_its_place_back_to_ecs() {
+    // ECS packs the first next task of api on i-2 or i-3. Once one has left i-1, that is the fullest that has capacity.
+    let drawing = "a i-1 api api cpu=1024 memory=1024\na i-2 cpu=4096 memory=600\na i-3 cpu=4096 memory=600\n\
+                   service web desired=1 cpu=100 memory=1024\nservice api desired=2 cpu=256 memory=512 strategy=binpack:cpu";
+    check_with(drawing, &Policy::default(), "web needs-steering");
+    check(drawing, "web 1/1: api:i-1>i-2 api:i-1>i-3");
+}
+
+#[test]
+fn without_steering_one_task_too_many_takes_no_other_s_room() {
+    // In each cell one task of web lacks capacity, and the mover's next one lands well with a chance of one in two.
+    let mut drawing = String::new();
+    for cell in 0..5 {
+        let attribute = format!("attr.of=s{cell}");
+        drawing += &format!("a i-1{cell} s{cell} cpu=100 {attribute} attr.web=yes\na i-2{cell} cpu=100 {attribute}\n");
+        drawing += &format!("b i-3{cell} cpu=100 {attribute}\nb i-4{cell} s{cell} cpu=100 {attribute}\n");
+        drawing += &format!("service s{cell} cpu=100 constraint=memberOf:attribute:of_==_s{cell}\n");
+    }
+    drawing += "service web desired=5 cpu=100 constraint=memberOf:attribute:web_==_yes";
+    let making = plan(&testing::cluster(&drawing), &Policy::default(), NOW);
+    let rooms: Vec<(u32, u32)> = making.rooms.iter().map(|room| (room.tasks, room.lacking)).collect();
+    assert_eq!((rooms, making.movers.len()), (vec![(4, 5)], 4), "four starts in vain may be expected");
 }
 
 #[test]

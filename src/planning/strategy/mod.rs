@@ -527,7 +527,7 @@ impl fmt::Display for Ending {
             Self::Cleared => formatter.write_str("away from the planned container instances"),
             Self::NotLikely { left } => write!(
                 formatter,
-                "ECS's own choice is not likely to lead {} elsewhere; with REBALANCER_STEER=true the run would",
+                "ECS's own choice is not likely to lead {} elsewhere now; REBALANCER_STEER=true may",
                 words::tasks(*left)
             ),
             Self::LandedBadly => write!(
