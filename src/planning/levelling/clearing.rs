@@ -63,18 +63,18 @@ pub(in crate::planning) struct Clearing<'b, 'a> {
     instances: Instances<'a>,
     movers: BTreeMap<&'a ServiceName, Mover<'b, 'a>>,
     policy: &'b Policy,
-    steps: Vec<Step<'a>>,
-    /// How many tasks leave an instance, by service.
+    cleared: Cleared<'a>,
+}
+
+/// What leaves the instances that are cleared so far.
+#[derive(Clone, Default)]
+struct Cleared<'a> {
+    /// How many tasks, by service.
     leaving: BTreeMap<&'a ServiceName, u32>,
     /// How many tasks are expected to be started in vain, by service, in hundredths.
     in_vain_hundredths: BTreeMap<&'a ServiceName, u32>,
-}
-
-/// What was done to the ledger, to be taken back.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Moved { service: &'a ServiceName, from: usize, to: usize },
-    GaveBack { service: &'a ServiceName, from: usize },
+    /// Tasks that hold their capacity still, each by its service and where it is.
+    holding: Vec<(&'a ServiceName, usize)>,
 }
 
 impl<'b, 'a> Clearing<'b, 'a> {
@@ -90,34 +90,30 @@ impl<'b, 'a> Clearing<'b, 'a> {
         let movers = relocatable
             .filter_map(|one| Some((&one.service.name, Mover::new(index, &mut instances.occupancy, one, &mut paths)?)));
         let movers = movers.collect();
-        let (leaving, in_vain_hundredths) = (BTreeMap::new(), BTreeMap::new());
-        Self { instances, movers, policy, steps: Vec::new(), leaving, in_vain_hundredths }
+        Self { instances, movers, policy, cleared: Cleared::default() }
     }
 
     /// How many tasks are expected to be started in vain, by service, in hundredths.
     pub(in crate::planning) fn in_vain_hundredths(&self) -> BTreeMap<ServiceName, u32> {
-        self.in_vain_hundredths.iter().map(|(name, in_vain)| ((*name).clone(), *in_vain)).collect()
+        self.cleared.in_vain_hundredths.iter().map(|(name, in_vain)| ((*name).clone(), *in_vain)).collect()
     }
 
     /// Clears an instance of so many tasks of each service; false, and nothing is done, where ECS's own choice is not likely enough
     /// to lead all of them elsewhere, or where that takes more starts than the run may make.
     pub(in crate::planning) fn clear(&mut self, from: usize, tasks: &BTreeMap<&'a ServiceName, u32>) -> bool {
-        let before = (self.steps.len(), self.leaving.clone(), self.in_vain_hundredths.clone());
+        let (before, mark) = (self.cleared.clone(), self.instances.occupancy.mark());
         let are_likely = tasks.iter().all(|(name, number)| self.leave(name, from, *number));
-        let leaving: u32 = self.leaving.values().sum();
-        let in_vain: u32 = self.in_vain_hundredths.values().sum();
+        let leaving: u32 = self.cleared.leaving.values().sum();
+        let in_vain: u32 = self.cleared.in_vain_hundredths.values().sum();
         let most = FEWEST_IN_VAIN.max(leaving / MOVES_FOR_ONE_IN_VAIN);
         if are_likely && in_vain <= most * 100 && leaving + in_vain.div_ceil(100) <= self.policy.max_moves {
             return true;
         }
-        let (steps, leaving, in_vain) = before;
-        (self.leaving, self.in_vain_hundredths) = (leaving, in_vain);
-        for step in self.steps.split_off(steps).into_iter().rev() {
-            let (Step::Moved { service, .. } | Step::GaveBack { service, .. }) = step;
-            let Some(mover) = self.movers.get_mut(service) else { continue };
-            match step {
-                Step::Moved { from, to, .. } => mover.unshift(&mut self.instances.occupancy, from, to),
-                Step::GaveBack { from, .. } => mover.take_back(&mut self.instances.occupancy, from),
+        self.cleared = before;
+        self.instances.occupancy.undo_to(mark);
+        for name in tasks.keys() {
+            if let Some(mover) = self.movers.get_mut(name) {
+                mover.start_over(self.cleared.leaving.get(name).copied().unwrap_or(0));
             }
         }
         false
@@ -126,9 +122,9 @@ impl<'b, 'a> Clearing<'b, 'a> {
     fn leave(&mut self, name: &'a ServiceName, from: usize, tasks: u32) -> bool {
         for left in (1..=tasks).rev() {
             let Some(service) = self.movers.get(name).map(|mover| mover.relocatable.service) else { return false };
-            let so_far = self.leaving.get(name).copied().unwrap_or(0);
-            let is_later = so_far > 0 && so_far % at_once(service, self.policy) == 0;
-            if is_later || (so_far == 0 && self.leaving.len() >= self.policy.parallel as usize) {
+            let leaving = self.cleared.leaving.get(name).copied().unwrap_or(0);
+            let is_later = leaving > 0 && leaving % at_once(service, self.policy) == 0;
+            if is_later || (leaving == 0 && self.cleared.leaving.len() >= self.policy.parallel as usize) {
                 self.give_back();
             }
             let Some(mover) = self.movers.get_mut(name) else { return false };
@@ -136,30 +132,18 @@ impl<'b, 'a> Clearing<'b, 'a> {
             let Some(prospect) = self.instances.prospect(mover) else { return false };
             let ((from, to), in_vain) = (prospect.a_move(), prospect.of_a_move().in_vain_hundredths());
             mover.shift(&mut self.instances.occupancy, from, to);
-            self.steps.push(Step::Moved { service: name, from, to });
-            *self.leaving.entry(name).or_default() += 1;
-            *self.in_vain_hundredths.entry(name).or_default() += u32::try_from(in_vain).unwrap_or(u32::MAX);
+            self.cleared.holding.push((name, from));
+            *self.cleared.leaving.entry(name).or_default() += 1;
+            *self.cleared.in_vain_hundredths.entry(name).or_default() += u32::try_from(in_vain).unwrap_or(u32::MAX);
         }
         true
     }
 
     /// All that has moved gives back the capacity where it was.
     fn give_back(&mut self) {
-        let mut still: Vec<(&'a ServiceName, usize)> = Vec::new();
-        for step in &self.steps {
-            match step {
-                Step::Moved { service, from, .. } => still.push((service, *from)),
-                Step::GaveBack { service, from } => {
-                    if let Some(place) = still.iter().position(|it| it == &(*service, *from)) {
-                        still.remove(place);
-                    }
-                }
-            }
-        }
-        for (service, from) in still {
+        for (service, from) in std::mem::take(&mut self.cleared.holding) {
             if let Some(mover) = self.movers.get_mut(service) {
                 mover.give_back(&mut self.instances.occupancy, from);
-                self.steps.push(Step::GaveBack { service, from });
             }
         }
     }

@@ -291,10 +291,11 @@ impl<'b, 'a> Mover<'b, 'a> {
         occupancy.remove(self.service, self.demand, from);
     }
 
-    /// The exact inverse of [`Mover::give_back`].
-    pub(super) fn take_back(&mut self, occupancy: &mut Occupancy<'a>, from: usize) {
-        occupancy.add(self.service, self.demand, from);
-        occupancy.depart(self.service, from);
+    /// The ledger was taken back to where so many of its tasks had moved.
+    pub(super) fn start_over(&mut self, moves: u32) {
+        self.moves_left = self.relocatable.max_moves.saturating_sub(moves as usize);
+        self.first_takers.clear();
+        *self.least_crowded.get_mut() = None;
     }
 
     /// Takes that move back.

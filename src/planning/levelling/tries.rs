@@ -458,7 +458,7 @@ impl<'a> Instances<'a> {
     }
 
     /// Leaves only those tasks movable that may go.
-    pub(super) fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
+    fn restrict(&self, mover: &mut Mover<'_, 'a>, may_go: impl Fn(&&Task) -> bool) {
         let movable = mover.movable.keys().map(|number| {
             let tasks = mover.tasks_on(self.field.instances[*number]);
             (*number, u32::try_from(tasks.into_iter().filter(|task| may_go(task)).count()).unwrap_or(u32::MAX))
@@ -466,7 +466,7 @@ impl<'a> Instances<'a> {
         mover.movable = movable.filter(|(_, tasks)| *tasks > 0).collect();
     }
 
-    pub(super) fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
+    fn shift(&mut self, mover: &mut Mover<'_, 'a>, from: usize, to: usize) {
         mover.shift(&mut self.occupancy, from, to);
         self.field.shift(&mover.size, from, to);
         self.weights = self.field.weights(WEIGHT);
