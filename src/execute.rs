@@ -10,7 +10,7 @@ mod service_in_hand;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -223,7 +223,14 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
             let arrivals = await_arrivals(target, cluster, plan, &finished, bounds, &trust).await;
             finished.extend(arrivals);
         }
-        let in_turn = plan.services.iter().filter(|service| service.turn() == turn);
+        // What was tried to make capacity is not tried again to level.
+        let given_up: BTreeSet<ServiceName> = match turn {
+            Turn::Levelling => {
+                finished.iter().filter(|done| is_tried_out(done)).map(|done| done.name.clone()).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        let in_turn = plan.services.iter().filter(|it| it.turn() == turn && !given_up.contains(&it.name));
         let queue: VecDeque<ServiceInHand> =
             in_turn.filter_map(|service| ServiceInHand::planned(service, cluster, &finished, bounds)).collect();
         if turn == Turn::Levelling && finished.iter().any(|done| holds_up_levelling(&done.ending)) {
@@ -233,7 +240,7 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
         let before = Spent::on(&finished);
         let done = work(target, cluster, queue, bounds, before, &trust).await;
         if turn == Turn::Levelling {
-            level_on(target, cluster, &mut finished, done, bounds, &trust).await;
+            level_on(target, cluster, &mut finished, done, given_up, bounds, &trust).await;
         } else {
             finished.extend(done);
         }
@@ -248,10 +255,11 @@ async fn level_on(
     cluster: &mut Cluster,
     finished: &mut Vec<Finished>,
     mut newest: Vec<Finished>,
+    given_up: BTreeSet<ServiceName>,
     bounds: &Bounds<'_>,
     trust: &Trust,
 ) {
-    let mut so_far = SoFar::default();
+    let mut so_far = SoFar { given_up, ..SoFar::default() };
     loop {
         so_far.given_up.extend(newest.iter().filter(|done| is_given_up(done)).map(|done| done.name.clone()));
         let starts_now = Spent::on(&newest).starts();
@@ -272,10 +280,15 @@ async fn level_on(
     }
 }
 
-/// Whether a service is tried no more in this run: it ended otherwise than it might have gone on, or nothing came of its try.
+/// Whether a service is tried no more to level: it ended otherwise than it might have gone on, or nothing came of its try.
 fn is_given_up(done: &Finished) -> bool {
+    !matches!(done.ending, Ending::Levelled | Ending::Limit(Stop::InVain)) || is_tried_out(done)
+}
+
+/// Whether a service's tries have led to nothing: it has no more of them in this run, whatever it would be moved for.
+fn is_tried_out(done: &Finished) -> bool {
     let Record { in_vain, ref moves, .. } = done.record;
-    !matches!(done.ending, Ending::Levelled | Ending::Limit(Stop::InVain)) || (in_vain > 0 && moves.is_empty())
+    done.ending == Ending::LandedBadly || (in_vain > 0 && moves.is_empty())
 }
 
 /// Waits for the tasks for which room was made.

@@ -117,6 +117,27 @@ fn a_landing_that_makes_no_room_is_taken_back_and_tried_once_more() {
 }
 
 #[test]
+fn a_service_whose_tries_made_no_room_is_not_tried_again_to_level() {
+    // `api` may land in either zone. In zone a it makes capacity on i-1; in zone b it would even out i-3, which is full.
+    let drawing = "a i-1 api cpu=1024\na i-2 cpu=256\na i-6 cpu=256\nb i-3 api x cpu=512\nb i-4 cpu=1000\nb i-5 cpu=1000\n\
+                   service web desired=1 cpu=1024\nservice api desired=2 cpu=256\n\
+                   service x desired=1 cpu=256 tag.ecs-rebalancer:enabled=false";
+    let mut ended = BTreeSet::new();
+    for seed in 0..30 {
+        let (report, rehearsal) = rehearse(drawing, "LOAD_THRESHOLD=0", options(seed, &[], &[]));
+        let what = format!("{seed}: {report:#?}");
+        let is_made = web(&report).reason == "capacity was made: 1 task started";
+        if !is_made {
+            assert_eq!((report.starts_in_vain, report.moved()), (2, 0), "{what}");
+        }
+        ended.insert((is_made, report.moved()));
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "{what}");
+    }
+    // Where capacity is made, the service may be levelled afterwards.
+    assert!(ended.contains(&(false, 0)) && ended.contains(&(true, 2)), "{ended:?}");
+}
+
+#[test]
 fn without_steering_a_try_that_fails_leaves_nobody_waiting() {
     // Both get capacity by one move of `api`, which lands well with a chance of one in two.
     let drawing = "a i-1 api cpu=1000\na i-2 cpu=1000 memory=1000\nb i-3 api cpu=1000 memory=1000\n\
