@@ -304,7 +304,11 @@ impl ServiceInHand {
             protect_minutes: bounds.protect_minutes(),
             stop: bounds.stop().or(distrusted.then_some(Stop::Distrust)),
             fits: match (&self.service, &settings) {
-                (Some(service), Some(settings)) => fits(service, settings, bounds.until_last_start()),
+                (Some(service), Some(settings)) => {
+                    let cluster = shared.cluster.borrow();
+                    let definition = cluster.task_definitions.get(&service.task_definition);
+                    fits(service, definition, settings, bounds.until_last_start())
+                }
                 _ => true,
             },
             is_last_chance: left.is_some_and(|left| left < LAST_CHANCE),

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{model::Service, policy::Policy, settings::ServiceSettings};
+use super::{
+    model::{Service, TaskDefinition},
+    policy::Policy,
+    readiness::{SETTLING, is_checked},
+    settings::ServiceSettings,
+};
 
 /// What a new task may need until it runs, before its grace period for health checks begins.
 const UNTIL_RUNNING: Duration = Duration::from_mins(1);
@@ -60,12 +65,26 @@ pub fn deadline_needed(
     (needed > left).then_some(needed)
 }
 
-/// Whether a step of a slow starter comes to its end in what is `left` of the run's time: of a service whose owner says, by a tag
-/// or by its grace period for health checks, how long a start takes. Any other is undone when the time is over.
-pub fn fits(service: &Service, settings: &ServiceSettings, left: Duration) -> bool {
+/// Whether a step can come to its end in what is `left` of the run's time, as far as that is known. Else its new tasks would be
+/// started just to go again.
+///
+/// It is known of a slow starter: a service whose owner says, by a tag or by its grace period for health checks, how long a start
+/// takes. And of a service without any health check: its new tasks count as healthy only some time after they run. Any other step
+/// is begun, and undone when the time is over.
+pub fn fits(
+    service: &Service,
+    definition: Option<&TaskDefinition>,
+    settings: &ServiceSettings,
+    left: Duration,
+) -> bool {
     let grace = Duration::from_secs(service.health_check_grace_period_seconds.into());
-    let start = settings.task_timeout.unwrap_or_else(|| if grace.is_zero() { grace } else { UNTIL_RUNNING + grace });
-    start.is_zero() || start + STEP_ENDS <= left
+    let known = settings.task_timeout.or_else(|| (!grace.is_zero()).then(|| UNTIL_RUNNING + grace));
+    let needed = match known {
+        Some(start) => start + STEP_ENDS,
+        None if is_checked(service, definition) => Duration::ZERO,
+        None => SETTLING,
+    };
+    needed <= left
 }
 
 #[cfg(test)]
@@ -119,7 +138,6 @@ mod tests {
     #[test]
     fn a_step_of_a_slow_starter_begins_only_if_it_fits_in_what_is_left() {
         for (tag, grace, left, expected) in [
-            ("", 0, 1, true),
             ("", 240, 360, true),
             ("", 240, 359, false),
             ("5m", 0, 360, true),
@@ -127,11 +145,27 @@ mod tests {
             ("5m", 900, 360, true),
         ] {
             let tag = if tag.is_empty() { String::new() } else { format!("tag.ecs-rebalancer:task-timeout={tag}") };
-            let mut service = service(&tag);
-            service.health_check_grace_period_seconds = grace;
-            let settings = ServiceSettings::of(&service, &Policy::default()).unwrap();
-            assert_eq!(fits(&service, &settings, Duration::from_secs(left)), expected, "{tag} {grace} {left}");
+            assert_eq!(fits_in(&tag, grace, left), expected, "{tag} {grace} {left}");
         }
+    }
+
+    #[test]
+    fn without_a_health_check_a_step_begins_only_if_its_tasks_can_count_as_healthy_in_what_is_left() {
+        for (settings, left, expected) in
+            [("", 40, true), ("", 39, false), ("lb=true", 1, true), ("tag.note=health-check", 1, true)]
+        {
+            assert_eq!(fits_in(settings, 0, left), expected, "{settings} {left}");
+        }
+    }
+
+    fn fits_in(drawn: &str, grace: u32, seconds_left: u64) -> bool {
+        let mut cluster = testing::cluster(&format!("a i-1\nservice web {drawn}"));
+        let mut service = cluster.services.remove(&"web".into()).unwrap();
+        service.health_check_grace_period_seconds = grace;
+        let settings = ServiceSettings::of(&service, &Policy::default()).unwrap();
+        let mut definition = cluster.task_definitions[&service.task_definition].clone();
+        definition.has_health_check = drawn.contains("health-check");
+        fits(&service, Some(&definition), &settings, Duration::from_secs(seconds_left))
     }
 
     #[test]
