@@ -1,8 +1,10 @@
 //! The reference architecture's cluster, and small ones like it: one run, whole.
 
-use ecs_rebalancer::report::Outcome;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::support::{leftovers, options, rehearse, spread_of};
+use ecs_rebalancer::{rehearsal::Rehearsal, report::Outcome};
+
+use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, rehearse, snapshot, spread_of};
 
 const RETURNED: &str = "a i-1 web web\nb i-2\nservice web lb=true";
 
@@ -57,6 +59,43 @@ fn an_application_s_own_protection_is_never_touched_and_its_task_never_goes() {
     let protected = rehearsal.simulator().service("web").unwrap().protected;
     assert_eq!(protected.len(), 2, "{protected:?}");
     assert!(protected.iter().all(|task| task.ends_with("web-1") || task.ends_with("web-2")), "{protected:?}");
+}
+
+/// ECS may stop such a task, or wait with every scale-in until its protection ends. Neither keeps the service at a raised desired
+/// count, whenever the container instance begins to drain.
+#[test]
+fn a_protected_task_on_a_draining_instance_keeps_no_desired_count_raised() {
+    let drawings = [
+        ("a i-1 web web web web\nb i-2 web*\nc i-3\nb i-4\nservice web desired=5", "i-2"),
+        ("a i-1 web* web web web\nb i-2 web\nc i-3\nb i-4\nservice web desired=5", "i-1"),
+    ];
+    let mut told = BTreeSet::new();
+    for behaviour in ["drain-of-protected=held-up", "drain-of-protected=stopped"] {
+        for ((drawing, drained), after) in drawings.iter().flat_map(|it| [0, 30, 50, 70, 120].map(|after| (it, after)))
+        {
+            let (report, rehearsal) = in_simulated_time(async {
+                let rehearsal = Rehearsal::new(&snapshot(drawing), options(0, &[behaviour], &[])).unwrap();
+                let settings = config("LOAD_THRESHOLD=100");
+                let drain = async {
+                    tokio::time::sleep(Duration::from_secs(after)).await;
+                    let instances = rehearsal.simulator().instances();
+                    let instance = instances.iter().find(|arn| arn.ends_with(drained)).unwrap();
+                    assert!(rehearsal.simulator().drain_instance(instance));
+                };
+                let (report, ()) = tokio::join!(rehearsal.run(&settings, CLUSTER, "run-1"), drain);
+                (report, rehearsal)
+            });
+            let what = format!("{behaviour} {drained} {after}: {report:#?}");
+            assert_eq!(rehearsal.simulator().service("web").unwrap().desired_count, 5, "{what}");
+            assert_eq!(leftovers(&rehearsal, &["web-1", "web-5"]), Vec::<String>::new(), "{what}");
+            assert!(report.duration_seconds < 400.0, "it waited until its deadline: {what}");
+            assert!(behaviour.ends_with("held-up") || report.errors.is_empty(), "{what}");
+            told.extend(report.errors);
+        }
+    }
+    let expected = "web: the last step was undone: ECS did not scale in to 5 tasks within 180 s: its application protects 1 task \
+                    on a draining container instance";
+    assert_eq!(told, BTreeSet::from([expected.to_owned()]));
 }
 
 #[test]

@@ -129,6 +129,13 @@ impl Seen<'_> {
         (!unread.is_empty()).then_some(Need::Protections(unread))
     }
 
+    /// Which of these container instances must be looked at first.
+    pub fn unread_instances(&self, instances: impl IntoIterator<Item = ContainerInstanceArn>) -> Option<Need> {
+        let is_unread = |instance: &ContainerInstanceArn| !self.fresh_instances.contains(instance);
+        let unread: BTreeSet<ContainerInstanceArn> = instances.into_iter().filter(is_unread).collect();
+        (!unread.is_empty()).then_some(Need::Instances(unread))
+    }
+
     /// How long ago a moment was; nothing for one that lies ahead.
     pub fn since(&self, moment: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.now.milliseconds_since(moment)).unwrap_or(0))

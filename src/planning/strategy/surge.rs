@@ -26,6 +26,7 @@ mod victims;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     time::Duration,
 };
 
@@ -340,11 +341,8 @@ impl Surge {
             return Turn::Take(Step::See(unread));
         }
         // What drains is ECS's own to move; protected, it would stay.
-        let on: BTreeSet<ContainerInstanceArn> =
-            tasks.all.values().filter_map(|task| task.container_instance.clone()).collect();
-        let to_look_at: BTreeSet<ContainerInstanceArn> = on.difference(&seen.fresh_instances).cloned().collect();
-        if !to_look_at.is_empty() {
-            return Turn::Take(Step::See(Need::Instances(to_look_at)));
+        if let Some(unread) = seen.unread_instances(tasks.places().map(|(_, place)| place)) {
+            return Turn::Take(Step::See(unread));
         }
         let protections = self.protections(seen);
         let ours = self.our_protections(&protections);
@@ -445,6 +443,12 @@ impl Surge {
         let others_gone: BTreeSet<TaskArn> =
             gone.filter(|task| !victims.contains(*task) && was_protected(task)).cloned().collect();
         if !others_gone.is_empty() && stayed > 0 {
+            // One may have been drained since it was looked at.
+            let on: BTreeSet<ContainerInstanceArn> =
+                others_gone.iter().filter_map(|task| before.get(task)).cloned().collect();
+            if let Some(unread) = seen.unread_instances(on) {
+                return Turn::Take(Step::See(unread));
+            }
             let untold: BTreeSet<TaskArn> =
                 others_gone.iter().filter(|task| !seen.stopped.contains_key(*task)).cloned().collect();
             if !untold.is_empty() {
@@ -462,8 +466,16 @@ impl Surge {
             if seen.since(since) < SCALE_IN_TIMEOUT {
                 return Turn::Take(Step::Wait(None));
             }
-            let why =
+            let holding_up = match self.protected_where_it_drains(tasks, seen) {
+                Ok(holding_up) => holding_up,
+                Err(unread) => return Turn::Take(Step::See(unread)),
+            };
+            let mut why =
                 format!("ECS did not scale in to {} within {} s", words::tasks(note.from), SCALE_IN_TIMEOUT.as_secs());
+            if holding_up > 0 {
+                let held_up = words::tasks(holding_up);
+                let _ = write!(why, ": its application protects {held_up} on a draining container instance");
+            }
             return Turn::Go(Phase::Clearing(ending.cloned().unwrap_or(Ending::Undone(why))));
         }
         match ending {

@@ -22,6 +22,7 @@ pub(super) struct Shown {
     freed: BTreeMap<ContainerInstanceArn, BTreeSet<Timestamp>>,
     stale_seconds: Option<i64>,
     slow_seconds: i64,
+    fresh_instances: BTreeSet<ContainerInstanceArn>,
     promised: Vec<Promised>,
     pub(super) limits: Limits,
 }
@@ -47,7 +48,7 @@ impl Shown {
     /// `desired= running= pending=` (counts), `unready=1,2` (and nobody says since when they run) `protected=1` (by anybody, until
     /// in an hour) `ends=1` (protected until in 20 minutes) `gone=1` (listed no more) `died=1` `scaled-in=1` (why they are gone),
     /// `stops-still=1` (it drains), `stopping=7,8|unseen` (asked to stop by somebody before), `freed=i-2:SECONDS,SECONDS|unseen`
-    /// (tasks that were told to stop there had stopped so long ago, else nothing was), `tasks=unseen protections=unseen`, `tag=VALUE`
+    /// (tasks that were told to stop there had stopped so long ago, else nothing was), `tasks=unseen protections=unseen instances=unseen`, `tag=VALUE`
     /// (of the note, `_` for a blank), `failed=SECONDS` (ago, an event), `deployments=2 status=draining constraint=VALUE
     /// stale=SECONDS` (old look) `slow=SECONDS` (the newest look was asked for so long ago), `gone-service`, and the limits
     /// `stop=signal|deadline moves= lease=lapsed enabled=false last-chance steer in-vain= others-try fits=no`, and of others
@@ -64,6 +65,7 @@ impl Shown {
         let mut stopping = Some(BTreeSet::new());
         let mut freed: BTreeMap<_, _> =
             cluster.container_instances.keys().map(|arn| (arn.clone(), BTreeSet::new())).collect();
+        let mut fresh_instances: BTreeSet<_> = freed.keys().cloned().collect();
         let mut protected: BTreeMap<TaskArn, Timestamp> = BTreeMap::new();
         for word in words.split_whitespace() {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -97,6 +99,7 @@ impl Shown {
                 },
                 "tasks" => sees_tasks = false,
                 "protections" => sees_protections = false,
+                "instances" => fresh_instances.clear(),
                 "tag" => drop(service.tags.insert("ecs-rebalancer:surge".to_owned(), value.replace('_', " "))),
                 "failed" => {
                     let message = "was unable to place a task".to_owned();
@@ -137,6 +140,7 @@ impl Shown {
             freed,
             stale_seconds,
             slow_seconds,
+            fresh_instances,
             promised,
             limits,
         }
@@ -154,7 +158,7 @@ impl Shown {
             stopped: self.stopped.clone(),
             stopping: self.stopping.clone(),
             freed: self.freed.clone(),
-            fresh_instances: self.cluster.container_instances.keys().cloned().collect(),
+            fresh_instances: self.fresh_instances.clone(),
             cluster: &self.cluster,
             promised: &self.promised,
         }

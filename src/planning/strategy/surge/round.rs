@@ -85,10 +85,8 @@ impl Surge {
         }
         match self.next_round(&crowded, service, tasks, seen, limits, misplaced) {
             Ok((note, targets)) => {
-                let to_look_at: BTreeSet<ContainerInstanceArn> =
-                    targets.difference(&seen.fresh_instances).cloned().collect();
-                if !to_look_at.is_empty() {
-                    return Turn::Take(Step::See(Need::Instances(to_look_at)));
+                if let Some(unread) = seen.unread_instances(targets.iter().cloned()) {
+                    return Turn::Take(Step::See(unread));
                 }
                 self.proposed = Some((note.clone(), targets));
                 Turn::Take(Step::Act(Action::Note(note)))

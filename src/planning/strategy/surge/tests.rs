@@ -259,7 +259,19 @@ fn who_went_is_compared_with_who_was_meant() {
     let shown = Shown::new(&drains, &format!("{lowered} gone=1 scaled-in=1"));
     surge.next(&shown.seen(), &shown.limits);
     assert!(!matches!(surge.phase, Phase::Clearing(Ending::Distrust(_))), "{surge:?}");
+    check(THREE, "lowered victims=2", &format!("{lowered} gone=1 instances=unseen"), "see instances");
     check(THREE, "lowered victims=2 since=180", &lowered, "clear note");
+    let too_long = |remembered: &str, seen: &str| {
+        let mut surge = memory(&format!("lowered victims=2 since=180 {remembered}"));
+        let shown = Shown::new(&drains, &format!("{lowered} {seen}"));
+        surge.next(&shown.seen(), &shown.limits);
+        let Phase::Clearing(Ending::Undone(why)) = surge.phase else { panic!("{surge:?}") };
+        why
+    };
+    let why = "ECS did not scale in to 2 tasks within 180 s";
+    let application = format!("{why}: its application protects 1 task on a draining container instance");
+    assert_eq!(too_long("", "protected=1"), application);
+    assert_eq!(too_long("mine=1", "ends=1"), why);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Phase, Surge, count, goal::Tries};
+use super::{Phase, Surge, count, goal::Tries, is_on_active};
 use crate::planning::{
     levelling::BestToGo,
-    model::{Cluster, Service, Task, TaskArn, Timestamp},
+    model::{Cluster, ContainerInstanceArn, Service, Task, TaskArn, Timestamp},
     notes::SurgeNote,
     several, spread,
-    strategy::{Limits, Seen, Tasks},
+    strategy::{Limits, Need, Seen, Tasks},
 };
 
 impl Surge {
@@ -97,6 +97,25 @@ impl Surge {
     /// The tasks that this run didn't protect for sure: whether anybody did must be read.
     pub(super) fn not_ours<'a>(&'a self, tasks: &'a Tasks) -> impl Iterator<Item = &'a TaskArn> {
         tasks.all.keys().filter(|task| !matches!(self.ours.get(*task), Some(Some(_))))
+    }
+
+    /// How many tasks the application protects where they drain: ECS may scale nothing in as long as these stay.
+    ///
+    /// # Errors
+    /// What must be seen.
+    pub(super) fn protected_where_it_drains(&self, tasks: &Tasks, seen: &Seen<'_>) -> Result<u32, Need> {
+        if let Some(unread) = seen.unread_instances(tasks.places().map(|(_, place)| place)) {
+            return Err(unread);
+        }
+        let drains = |(_, place): &(TaskArn, ContainerInstanceArn)| !is_on_active(seen.cluster, Some(place));
+        let draining: Vec<TaskArn> = tasks.places().filter(drains).map(|(task, _)| task).collect();
+        if let Some(unread) = seen.unread(draining.iter()) {
+            return Err(unread);
+        }
+        let protections = self.protections(seen);
+        let ours = self.our_protections(&protections);
+        let is_applications = |task: &&TaskArn| protections.contains_key(*task) && !ours.contains(*task);
+        Ok(count(draining.iter().filter(is_applications).count()))
     }
 
     /// Until when tasks are protected: as was read now, and else as this run protected them.
