@@ -25,6 +25,7 @@ use super::{
     plan::Move,
     policy::Policy,
     reason::LeftAlone,
+    shortage::would_take_one,
 };
 
 pub use super::plan::Room;
@@ -156,7 +157,9 @@ fn make_room<'a>(
     };
     if made == 0 {
         let by_steering = not_helped.is_none() && !policy.steer && can_be_steered(problem.index, service, policy, now);
-        let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told() };
+        let mut disconnected = would_take_one(problem.index, service, &placing.requirement);
+        let disconnected = disconnected.next().map(|instance| instance.label().to_owned());
+        let reason = LeftAlone::NoRoomToMake { tasks: nowhere, told: told(), disconnected };
         leave_alone(making, if by_steering { LeftAlone::NeedsSteering { tasks: nowhere } } else { reason });
     } else if !moves.iter().all(is_reviewed) {
         leave_alone(making, LeftAlone::NotInPlan);

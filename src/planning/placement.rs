@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use self::occupancy::Demand;
+use self::occupancy::{Demand, Holding};
 use super::{
     interfaces::Interfaces,
     model::{
@@ -341,6 +341,8 @@ struct Lasting<'a> {
     class_of: Vec<usize>,
     /// The numbers of usable instances whose agent can't protect tasks from scale-in, once somebody asks.
     old_agents: OnceCell<Vec<usize>>,
+    /// The ARNs of the instances whose agent is disconnected, once somebody asks.
+    away: OnceCell<Vec<ContainerInstanceArn>>,
     /// What daemons take on each usable instance.
     daemons: Vec<Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
@@ -497,7 +499,8 @@ impl<'a> Lasting<'a> {
         let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
         let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, instances, &classes).into());
         let domains = levels.into_iter().map(domains).collect();
-        Self { classes, class_of, old_agents: OnceCell::new(), daemons, domains, in_subnet: OnceCell::new() }
+        let (old_agents, away, in_subnet) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { classes, class_of, old_agents, away, daemons, domains, in_subnet }
     }
 }
 
@@ -556,6 +559,24 @@ impl<'a> Index<'a> {
         let is_old = |number: &usize| !self.instances[*number].can_protect_tasks();
         let numbers = self.lasting.old_agents.get_or_init(|| (0..self.instances.len()).filter(is_old).collect());
         numbers.iter().map(|number| self.instances[*number])
+    }
+
+    /// The instances that would take one more such task if their agents were not disconnected, in the order of their ARNs.
+    pub fn away_with_room<'b>(
+        &'b self,
+        requirement: &'b Requirement<'_>,
+    ) -> impl Iterator<Item = &'a ContainerInstance> + 'b {
+        let demand = requirement.demand();
+        let instances = &self.cluster.container_instances;
+        let away = self.lasting.away.get_or_init(|| {
+            let away = instances.iter().filter(|(_, instance)| instance.is_away());
+            away.map(|(arn, _)| arn.clone()).collect()
+        });
+        let away = away.iter().filter_map(|arn| Some(&**instances.get(arn)?));
+        away.filter(move |instance| {
+            let interfaces = demand.takes_interface.then(|| self.interfaces_of(self.tasks_on(&instance.arn)));
+            Holding::read(instance, interfaces).fits(&demand) && self.would_admit(requirement, instance)
+        })
     }
 
     /// Whether a requirement admits an instance, or would, if its agent were connected.
@@ -667,13 +688,14 @@ impl<'a> Index<'a> {
 
     /// How many network interfaces tasks have on a usable instance.
     pub fn interfaces_on(&self, instance: usize) -> u32 {
-        if !self.takes_interfaces {
-            return 0;
-        }
+        if self.takes_interfaces { self.interfaces_of(self.tasks_on_number(instance)) } else { 0 }
+    }
+
+    fn interfaces_of(&self, tasks: &[&Task]) -> u32 {
         let takes = |task: &&&Task| {
             Demand::of_task(task, self.cluster.task_definitions.get(&task.task_definition)).takes_interface
         };
-        u32::try_from(self.tasks.on_instances[instance].iter().filter(takes).count()).unwrap_or(u32::MAX)
+        u32::try_from(tasks.iter().filter(takes).count()).unwrap_or(u32::MAX)
     }
 
     /// The tasks on an instance, those without a service included.

@@ -197,6 +197,8 @@ pub enum LeftAlone {
         tasks: u32,
         /// What ECS says of it, in its own words.
         told: Option<String>,
+        /// A container instance that would have room, if its agent were not disconnected.
+        disconnected: Option<String>,
     },
     /// `REBALANCER_MAX_SERVICES` others come first.
     MaxServices(u32),
@@ -244,9 +246,12 @@ impl fmt::Display for LeftAlone {
                  REBALANCER_STEER=true the run would look for more moves",
                 fit_nowhere(*tasks)
             ),
-            Self::NoRoomToMake { tasks, told } => {
+            Self::NoRoomToMake { tasks, told, disconnected } => {
                 let nowhere = fit_nowhere(*tasks);
                 write!(formatter, "{nowhere}, and no allowed moves of other services' tasks make capacity")?;
+                if let Some(disconnected) = disconnected {
+                    write!(formatter, "; {}", blocked::but_disconnected(disconnected))?;
+                }
                 told.as_ref().map_or(Ok(()), |told| write!(formatter, "; ECS says: {told}"))
             }
             Self::MaxServices(services) => {

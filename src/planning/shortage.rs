@@ -1,11 +1,14 @@
 //! Shortage: which of the missing tasks would find a place now, and what is short where one doesn't.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{
     domains::Domain,
-    model::Service,
-    placement::Index,
+    model::{ContainerInstance, Service},
+    placement::{Index, Requirement},
     provider_parts::{ProviderPart, holding, how_many_fit, nest},
     reason::{Resource, Shortage},
 };
@@ -185,13 +188,29 @@ fn shortage(
             }
         }
     }
+    let first = |place: &&Place| instances[place.instances.clone()].first().map(|first| index.instances[*first]);
+    let paths: BTreeSet<Vec<&str>> = lacking.iter().filter_map(|place| Some(part.levels.path(first(place)?))).collect();
+    let is_there = |instance: &&ContainerInstance| paths.contains(&part.levels.path(instance));
+    let disconnected =
+        would_take_one(index, service, &part.requirement).find(is_there).map(|instance| instance.label().to_owned());
     match closest {
-        None => Shortage { closest: None, resource: Resource::Instance, by: 1 },
+        None => Shortage { closest: None, resource: Resource::Instance, by: 1, disconnected },
         Some(((_, resource, by), instance)) => {
-            let instance = index.instances[instance];
-            let id = &instance.ec2_instance_id;
-            let name = if id.is_empty() { instance.arn.short() } else { id };
-            Shortage { closest: Some(name.to_owned()), resource, by }
+            let closest = Some(index.instances[instance].label().to_owned());
+            Shortage { closest, resource, by, disconnected }
         }
     }
+}
+
+/// The instances that would take one more of a service's tasks if their agents were not disconnected.
+pub fn would_take_one<'a, 'b>(
+    index: &'b Index<'a>,
+    service: &'b Service,
+    requirement: &'b Requirement<'_>,
+) -> impl Iterator<Item = &'a ContainerInstance> + 'b {
+    let has_one = |instance: &ContainerInstance| {
+        index.tasks_on(&instance.arn).iter().any(|task| task.service.as_ref() == Some(&service.name))
+    };
+    let is_alone = requirement.limit() == 1;
+    index.away_with_room(requirement).filter(move |instance| !is_alone || !has_one(instance))
 }

@@ -162,7 +162,7 @@ fn reasons() -> String {
         LeftAlone::MaxMoves(policy.max_moves),
         LeftAlone::NoHelp,
         LeftAlone::NeedsSteering { tasks: 1 },
-        LeftAlone::NoRoomToMake { tasks: 2, told: None },
+        LeftAlone::NoRoomToMake { tasks: 2, told: None, disconnected: None },
         LeftAlone::NotInPlan,
         LeftAlone::PlanOutdated(Outdated::DesiredCount { was: 4, is: 6 }),
     ]);

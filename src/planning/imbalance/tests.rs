@@ -302,6 +302,19 @@ fn without_room_they_are_stuck_and_the_closest_instance_is_named() {
          web: 1 of 2 misplaced, skew 2, 3 domains; 1 stuck: no capacity where a task is missing: closest is i-3, \
          where port 80 is taken",
     );
+    // One that would have room can't be reached: that is told beside what is short elsewhere.
+    let web = "service web strategy=spread:attribute:ecs.availability-zone";
+    let zones = format!("a i-1 web web\nb i-2 big cpu=2048 memory=4096\nservice big cpu=2000 memory=4000\n{web}");
+    let stuck = "big: balanced, skew 1, 2 domains\nweb: 1 of 2 misplaced, skew 2, 2 domains; 1 stuck: no capacity \
+                 where a task is missing: closest is i-2, 416 MiB of memory short";
+    for (more, told) in [
+        ("b i-5 agent=false", "; i-5 would have capacity, but its agent is disconnected"),
+        ("b i-5 agent=false memory=511", ""),
+        ("b i-5 agent=false status=DRAINING", ""),
+        ("a i-5 agent=false", ""),
+    ] {
+        check(&format!("{zones}\n{more}"), &format!("{stuck}{told}"));
+    }
     // Room for one of the two that are missing.
     check(
         "a i-1 web web web web\na i-2 api cpu=512",

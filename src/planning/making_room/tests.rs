@@ -42,6 +42,20 @@ fn check(drawing: &str, expected: &str) {
     check_with(drawing, &steered(), expected);
 }
 
+#[test]
+fn where_nothing_makes_room_one_that_cannot_be_reached_is_named() {
+    let full = "a i-1 api cpu=1024\nservice web desired=1 cpu=1024\nservice api desired=1 cpu=256";
+    let told = |more: &str| {
+        let making = plan(&testing::cluster(&format!("{full}\n{more}")), &steered(), NOW);
+        making.left_alone[&ServiceName::from("web")].to_string()
+    };
+    let nowhere = "1 of its tasks fits nowhere, and no allowed moves of other services' tasks make capacity";
+    let away = "; i-5 would have capacity, but its agent is disconnected";
+    assert_eq!(told("a i-5 agent=false cpu=1024"), format!("{nowhere}{away}"));
+    assert_eq!(told("a i-5 agent=false cpu=1023"), nowhere);
+    assert_eq!(told("a i-5 agent=false x cpu=1024\nservice x cpu=1"), nowhere, "it is taken");
+}
+
 /// What holds for every plan: played through in order, each move has room and makes no spread worse, and afterwards the tasks for
 /// which room was promised have it.
 fn verify(cluster: &Cluster, policy: &Policy, making: &Making) {

@@ -169,7 +169,8 @@ impl Blocked {
     pub fn examples() -> Vec<Self> {
         let problem =
             TagProblem { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
-        let shortage = Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256 };
+        let shortage =
+            Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256, disconnected: None };
         vec![
             Self::NotIncluded,
             Self::OptedOut,
@@ -301,6 +302,8 @@ pub struct Shortage {
     pub resource: Resource,
     /// By how much.
     pub by: u32,
+    /// One that would have capacity for it, if its agent were not disconnected.
+    pub disconnected: Option<String>,
 }
 
 /// What can be short.
@@ -322,19 +325,29 @@ pub enum Resource {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(closest) = &self.closest else {
-            return formatter.write_str("no capacity: no other container instance may take its tasks");
-        };
-        write!(formatter, "no capacity where a task is missing: closest is {closest}, ")?;
-        match self.resource {
-            Resource::Cpu => write!(formatter, "{} short", counted(self.by, "CPU unit", "CPU units")),
-            Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
-            Resource::Gpu => write!(formatter, "{} short", counted(self.by, "GPU", "GPUs")),
-            Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
-            Resource::Port(port) => write!(formatter, "where port {port} is taken"),
-            Resource::Instance => formatter.write_str("where the one task that it may have is already"),
+        if let Some(closest) = &self.closest {
+            write!(formatter, "no capacity where a task is missing: closest is {closest}, ")?;
+            match self.resource {
+                Resource::Cpu => write!(formatter, "{} short", counted(self.by, "CPU unit", "CPU units")),
+                Resource::Memory => write!(formatter, "{} MiB of memory short", self.by),
+                Resource::Gpu => write!(formatter, "{} short", counted(self.by, "GPU", "GPUs")),
+                Resource::NetworkInterface => formatter.write_str("where no network interface is left"),
+                Resource::Port(port) => write!(formatter, "where port {port} is taken"),
+                Resource::Instance => formatter.write_str("where the one task that it may have is already"),
+            }?;
+        } else {
+            formatter.write_str("no capacity: no other container instance may take its tasks")?;
         }
+        if let Some(disconnected) = &self.disconnected {
+            write!(formatter, "; {}", but_disconnected(disconnected))?;
+        }
+        Ok(())
     }
+}
+
+/// `i-5 would have capacity, but its agent is disconnected`.
+pub(super) fn but_disconnected(instance: &str) -> String {
+    format!("{instance} would have capacity, but its agent is disconnected")
 }
 
 /// Where a service's tasks keep data.
