@@ -233,8 +233,11 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
         let in_turn = plan.services.iter().filter(|it| it.turn() == turn && !given_up.contains(&it.name));
         let queue: VecDeque<ServiceInHand> =
             in_turn.filter_map(|service| ServiceInHand::planned(service, cluster, &finished, bounds)).collect();
-        if turn == Turn::Levelling && finished.iter().any(|done| holds_up_levelling(&done.ending)) {
-            finished.extend(queue.into_iter().map(|service| service.never_begun(Ending::SpreadFirst)));
+        if turn == Turn::Levelling
+            && let Some(first) = finished.iter().find(|done| holds_up_levelling(&done.ending))
+        {
+            let ending = Ending::OthersFirst(format!("{}: {}", first.name, first.ending));
+            finished.extend(queue.into_iter().map(|service| service.never_begun(ending.clone())));
             continue;
         }
         let before = Spent::on(&finished);

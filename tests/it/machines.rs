@@ -233,6 +233,18 @@ fn beside_managed_scaling_no_instance_is_kept_that_would_have_gone() {
 }
 
 #[test]
+fn levelling_that_waits_for_a_service_at_its_limit_says_so() {
+    let drawing = "a i-1 y y y y s0 s1\na i-2\na i-3\nservice y tag.ecs-rebalancer:max-moves=1\nservice s0 desired=1\n\
+                   service s1 desired=1";
+    let (report, _) = rehearse(drawing, "LOAD_THRESHOLD=0", options(0, &[], &[]));
+    let reason = |name: &str| report.services.iter().find(|service| service.name == name).unwrap().reason.clone();
+    let limit =
+        "the limit of moves (REBALANCER_MAX_MOVES, REBALANCER_PLAN, or the tag ecs-rebalancer:max-moves) is reached";
+    assert_eq!((report.moved(), reason("y")), (1, limit.to_owned()), "{report:#?}");
+    assert_eq!(reason("s0"), format!("not begun, since others come first: y: {limit}"), "{report:#?}");
+}
+
+#[test]
 fn a_second_run_after_levelling_starts_nothing() {
     in_simulated_time(async {
         let rehearsal = Rehearsal::new(&snapshot(SINGLES), options(4, &[], &[])).unwrap();

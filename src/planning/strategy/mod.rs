@@ -417,8 +417,8 @@ pub enum Ending {
     },
     /// ECS put the new tasks on container instances where they don't help, and they went again.
     LandedBadly,
-    /// Services that are to be spread first did not get there.
-    SpreadFirst,
+    /// It was not begun: another service comes first, and what became of that.
+    OthersFirst(String),
     /// The tasks for which room was made run and are healthy.
     Started {
         /// How many.
@@ -506,7 +506,7 @@ impl Ending {
             | Self::Cleared
             | Self::NotLikely { .. }
             | Self::LandedBadly
-            | Self::SpreadFirst
+            | Self::OthersFirst(_)
             | Self::Started { .. }
             | Self::RoomNotMade(_)
             | Self::Recovered
@@ -542,9 +542,7 @@ impl fmt::Display for Ending {
                 "in {} tries in a row ECS put the new tasks on container instances where they don't help; they went again",
                 crate::planning::levelling::TRIES
             ),
-            Self::SpreadFirst => {
-                formatter.write_str("not begun: services that are to be spread first still have misplaced tasks")
-            }
+            Self::OthersFirst(what) => write!(formatter, "not begun, since others come first: {what}"),
             Self::Started { tasks } => {
                 write!(formatter, "capacity was made: {} started", words::tasks(*tasks))
             }
@@ -660,7 +658,7 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
         | Ending::OptedOut
         | Ending::CountChanged { .. }
         | Ending::Levelled
-        | Ending::SpreadFirst
+        | Ending::OthersFirst(_)
         | Ending::Started { .. }
         | Ending::RoomNotMade(_)
         | Ending::Recovered
