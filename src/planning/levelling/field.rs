@@ -171,11 +171,12 @@ impl<'a> Field<'a> {
     }
 
     /// Whether a change leaves what is under the threshold there, and the cluster's imbalance, which is the larger of the two,
-    /// no larger.
+    /// no larger. Where that stays as it is, the other must not get larger either: nothing would be gained.
     pub(super) fn is_sound(&self, change: Change) -> bool {
         let after = self.after(change);
         let stays_even = self.resources.iter().zip(&after).all(|(before, after)| !before.is_even() || after.is_even());
-        stays_even && self.imbalance(&after) <= self.imbalance(&self.resources)
+        let (imbalance, before) = (self.imbalance(&after), self.imbalance(&self.resources));
+        stays_even && (imbalance < before || imbalance == before && change.iter().all(|shrinks| *shrinks >= 0))
     }
 
     fn imbalance(&self, resources: &[Resource; 2]) -> i128 {

@@ -641,6 +641,18 @@ mod tests {
     }
 
     #[test]
+    fn what_would_even_out_memory_and_make_cpu_as_uneven_as_that_was_is_not_tried() {
+        // The fifth of the memory that is above its share on i-3 may go to i-5, but i-5's CPU would be used up then.
+        let drawing = "a i-1 s0 cpu=256\nb i-2 s1 cpu=512\na i-3 s0 s2 cpu=1024\na i-4 s0 cpu=512\na i-5 cpu=256\n\
+                       service s0 strategy=spread:instanceId\nservice s1 strategy=binpack:memory\nservice s2 strategy=binpack:memory";
+        let policy = Policy { load_threshold: Percent::from_hundredths(500), ..Policy::default() };
+        assert_eq!(tries(&cluster(drawing), &policy, NOW, &SoFar::default()), []);
+        // With a little more CPU there, something is gained.
+        let more = drawing.replace("a i-5 cpu=256", "a i-5 cpu=512");
+        assert_eq!(tries(&cluster(&more), &policy, NOW, &SoFar::default()).len(), 1);
+    }
+
+    #[test]
     fn a_try_is_not_worth_it_where_ecs_may_choose_more_bad_instances_than_good_ones() {
         let others = "tag.ecs-rebalancer:enabled=false";
         // One good landing of two, then one of three.
