@@ -32,6 +32,11 @@ impl<'a> Relocatable<'a> {
         Levels::of(self.service).is_ok()
     }
 
+    /// Whether it has one task alone, and is to have no other: that is as spread in any domain.
+    pub(super) fn is_only_task(&self, index: &Index<'_>) -> bool {
+        self.service.desired_count <= 1 && index.tasks_of(self.service).len() <= 1
+    }
+
     /// Its tasks on an instance that may go, oldest first: the youngest goes first.
     pub(super) fn tasks_on(&self, index: &Index<'a>, instance: &ContainerInstance) -> Vec<&'a Task> {
         let of_it = |task: &&Task| task.service.as_ref() == Some(&self.service.name) && may_go(task);

@@ -248,10 +248,9 @@ impl<'b, 'a> Mover<'b, 'a> {
         if self.relocatable.part.levels.instance { &path[..path.len() - 1] } else { path }
     }
 
-    /// Whether its service has one task alone, wherever that is, and is to have no other.
+    /// Whether its service has one task alone.
     pub(super) fn is_only_task(&self) -> bool {
-        let service = self.relocatable.service;
-        service.desired_count <= 1 && self.index.tasks_of(service).len() <= 1
+        self.relocatable.is_only_task(self.index)
     }
 
     /// Whether one more has room there.

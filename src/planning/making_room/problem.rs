@@ -127,7 +127,7 @@ impl<'a> Problem<'a> {
             }
             let (requirement, levels) = (part.requirement.clone(), part.levels.clone());
             let placing = Placing { service, requirement, definition, levels };
-            let is_only_task = index.tasks_of(service).len() == 1;
+            let is_only_task = relocatable.is_only_task(index);
             movers.push(Mover { relocatable, placing, is_only_task });
         }
         let homes = movers.iter().map(|_| OnceCell::new()).collect();
