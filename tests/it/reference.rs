@@ -71,7 +71,8 @@ fn a_protected_task_on_a_draining_instance_keeps_no_desired_count_raised() {
     ];
     let mut told = BTreeSet::new();
     for behaviour in ["drain-of-protected=held-up", "drain-of-protected=stopped"] {
-        for ((drawing, drained), after) in drawings.iter().flat_map(|it| [0, 30, 50, 70, 120].map(|after| (it, after)))
+        for ((drawing, drained), after) in
+            drawings.iter().flat_map(|it| [0, 30, 50, 70, 90, 120].map(|after| (it, after)))
         {
             let (report, rehearsal) = in_simulated_time(async {
                 let rehearsal = Rehearsal::new(&snapshot(drawing), options(0, &[behaviour], &[])).unwrap();

@@ -123,6 +123,8 @@ pub struct Surge {
     goal: Goal,
     /// The tasks at the beginning of a round: whatever else runs later is new.
     old_tasks: BTreeSet<TaskArn>,
+    /// Among which tasks the victims were chosen, once they were: whatever runs later is protected by nobody.
+    chosen_among: Option<BTreeSet<TaskArn>>,
     /// Whether it is known which tasks were stopping before the first round.
     knows_leaving: bool,
     /// The fewest tasks still to be moved at the beginning of a round, and how many these were at first.
@@ -170,6 +172,7 @@ impl Surge {
             steer_value: steer_value(run_id, service),
             goal: Goal::Spread,
             old_tasks: BTreeSet::new(),
+            chosen_among: None,
             knows_leaving: false,
             misplaced: u32::MAX,
             first_misplaced: None,
@@ -258,6 +261,9 @@ impl Surge {
             }
             // A request to raise that was not answered may take effect yet.
             self.is_raised = self.is_unsettled(seen);
+        }
+        if let (Phase::Chosen { .. }, Some(tasks)) = (&phase, seen.tasks) {
+            self.chosen_among = Some(tasks.all.keys().cloned().collect());
         }
         self.phase = phase;
     }
@@ -403,7 +409,12 @@ impl Surge {
                     return Turn::Take(Step::Wait(Some(waits)));
                 }
                 // Who goes is compared with who was meant to.
-                let Some(_) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+                let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
+                // One that came since, as where its container instance drains, must not be what the scale-in takes either.
+                let has_come = |task| self.chosen_among.as_ref().is_some_and(|among| !among.contains(task));
+                if ending.is_none() && tasks.all.keys().any(has_come) {
+                    return Turn::Go(Phase::Raised(since));
+                }
                 Turn::Take(Step::Act(scale_in(note, service)))
             }
         }

@@ -22,7 +22,7 @@ const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
 ///
 /// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
 /// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `in-doubt=1` (one answer of several was)
-/// `protected-at=SECONDS` `victims=1` `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS`
+/// `protected-at=SECONDS` `victims=1` `among=1,2` (of which these were chosen) `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS`
 /// `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
 fn memory(words: &str) -> Surge {
     let mut surge = Surge::new("r1", &"web".into());
@@ -38,6 +38,7 @@ fn memory(words: &str) -> Surge {
             "asked" => surge.ours.extend(numbers(value).into_iter().map(|task| (task, None))),
             "protected-at" => surge.protected_at = Some(ago(value.parse().unwrap())),
             "victims" => victims = numbers(value),
+            "among" => surge.chosen_among = Some(numbers(value)),
             "steered" => {
                 surge.constrained = true;
                 surge.targets = BTreeSet::from(["i-2".into()]);
@@ -223,6 +224,10 @@ fn the_count_is_lowered_once_the_scheduler_knows_of_the_protection() {
     // A task was lost since: its replacement must not be what the scale-in takes.
     check(THREE, "chosen victims=2 protected-at=10", &format!("{raised} running=2 gone=3"), "wait");
     check(THREE, "chosen victims=3 protected-at=10 undo", &format!("{raised} running=2"), "count 2");
+    // Nor must one that came since, which nobody has protected.
+    check(THREE, "chosen victims=2 protected-at=10 among=1,2,3", &raised, "count 2");
+    check(THREE, "chosen victims=1 protected-at=10 mine=2 among=1,2", &format!("{raised} ends=2"), "protect 3");
+    check(THREE, "chosen victims=2 protected-at=10 undo among=1,2", &raised, "count 2");
     // Somebody has set another count.
     check(THREE, "chosen victims=2 protected-at=10", &format!("{OURS} desired=7"), "clear note");
     check(THREE, "chosen victims=2 protected-at=10", &format!("{OURS} desired=1"), "clear note");
