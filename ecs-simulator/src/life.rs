@@ -14,6 +14,8 @@ const START: (i64, i64) = (4_000, 25_000);
 const CHECK: (i64, i64) = (10_000, 20_000);
 /// Until a task that fits beside those that end can be started there, it looks again so often.
 const RETRY: i64 = 2_000;
+/// The stop code of a task that somebody stopped by StopTask.
+pub(crate) const BY_HAND: &str = "UserInitiated";
 /// From the stop signal to the end.
 const STOP: (i64, i64) = (1_000, 8_000);
 /// How long a container of a broken image runs.
@@ -138,9 +140,11 @@ fn note_start(world: &mut World, name: &str) {
     let Some(service) = world.state.services.get(name) else { return };
     let (desired, percent) = (service.desired_count, u64::from(service.maximum_percent));
     let tasks = crate::state::count(world.state.service_tasks(name).count());
+    let is_stopped_by_hand = |task: &&Task| !task.wanted && task.stop_code == BY_HAND;
+    let stopped_by_hand = crate::state::count(world.state.service_tasks(name).filter(is_stopped_by_hand).count());
     let limit =
         |before: Option<u32>| u32::try_from(u64::from(before.unwrap_or(desired)) * percent / 100).unwrap_or(u32::MAX);
-    world.timeline.started(name, world.now, tasks, limit);
+    world.timeline.started(name, world.now, tasks, stopped_by_hand, limit);
 }
 
 /// How long a target drains, in milliseconds.
@@ -402,10 +406,10 @@ pub(crate) fn stop(world: &mut World, arn: &str, code: &str, reason: &str) {
     let is_registered = task.target.is_registered();
     let drains = is_registered && code == "ServiceSchedulerInitiated";
     let reaction = match (code, world.options.behaviour.get("stop-reaction")) {
-        ("UserInitiated", "0s") => 0,
-        ("UserInitiated", "10s") => 10_000,
-        ("UserInitiated", "40s") => 40_000,
-        ("UserInitiated", _) => 30_000,
+        (BY_HAND, "0s") => 0,
+        (BY_HAND, "10s") => 10_000,
+        (BY_HAND, "40s") => 40_000,
+        (BY_HAND, _) => 30_000,
         _ => 0,
     };
     let delay = world.between(STOP.0, STOP.1);

@@ -51,7 +51,8 @@ pub enum By {
 pub struct Excess {
     /// When.
     pub at: Moment,
-    /// Its tasks that were not STOPPED, the new one among them.
+    /// Its tasks that were not STOPPED, the new one among them. Those that were stopped by hand (StopTask) are left out: ECS starts
+    /// another in their stead while they stop.
     pub tasks: u32,
     /// ⌊maximumPercent × desired count ÷ 100⌋, the desired count being the one before a client raised it.
     pub limit: u32,
@@ -130,13 +131,21 @@ impl Timeline {
         self.0.entry(service.to_owned()).or_default().count_changes.push(change);
     }
 
-    /// A task more, with which there are so many; so many are allowed.
-    pub(crate) fn started(&mut self, service: &str, at: Moment, tasks: u32, limit: impl FnOnce(Option<u32>) -> u32) {
+    /// A task more, with which there are so many, of which so many were stopped by hand; so many are allowed.
+    pub(crate) fn started(
+        &mut self,
+        service: &str,
+        at: Moment,
+        tasks: u32,
+        stopped_by_hand: u32,
+        limit: impl FnOnce(Option<u32>) -> u32,
+    ) {
         let history = self.0.entry(service.to_owned()).or_default();
         history.started += 1;
         history.starts.push(at);
         history.most_tasks = history.most_tasks.max(tasks);
         let limit = limit(history.count_before_raise());
+        let tasks = tasks.saturating_sub(stopped_by_hand);
         if tasks > limit {
             history.excesses.push(Excess { at, tasks, limit });
         }

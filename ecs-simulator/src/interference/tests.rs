@@ -157,3 +157,17 @@ fn the_caller_of_a_change_is_told_and_starts_beyond_the_maximum_too() {
     let history = &bench.simulator.timeline().services()["web"];
     assert_eq!((history.excesses.len(), history.most_tasks), (1, 8), "who owns the service may set any count");
 }
+
+#[test]
+fn what_replaces_a_task_that_was_stopped_by_hand_is_no_start_beyond_the_maximum() {
+    let mut bench = Bench::with("a i-1 web web web web web web\nservice web max=100", &["stop-reaction=0s"], &[]);
+    let tasks: Vec<String> = bench.simulator.service("web").unwrap().tasks.into_keys().collect();
+    for task in &tasks {
+        bench.ecs("StopTask", &json!({"task": task})).unwrap();
+        bench.wait(2);
+    }
+    bench.wait(120);
+    let history = &bench.simulator.timeline().services()["web"];
+    assert!(history.most_tasks > 6, "some started while others were stopping: {}", history.most_tasks);
+    assert_eq!(history.excesses, []);
+}

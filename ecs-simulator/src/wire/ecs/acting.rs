@@ -129,7 +129,7 @@ pub(super) fn stop_task(world: &mut World, input: &Place<'_>, now: Moment) -> Re
         return Err(invalid("The task is protected."));
     }
     let arn = task.arn.clone();
-    crate::life::stop(world, &arn, "UserInitiated", &reason);
+    crate::life::stop(world, &arn, crate::life::BY_HAND, &reason);
     Ok(json!({"task": shapes::task(world, &world.state.tasks[&arn], false)}))
 }
 
