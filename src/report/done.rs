@@ -83,8 +83,7 @@ impl Report {
             let says_what_for =
                 matches!(done.ending, Ending::Relocated | Ending::Cleared) && !service.reason.is_empty();
             if (!done.recovery || failed) && !says_what_for {
-                let before = if was_in_hand { format!("{}; ", service.reason) } else { String::new() };
-                service.reason = format!("{before}{}", done.ending);
+                service.reason = with_earlier(if was_in_hand { &service.reason } else { "" }, done.ending.to_string());
             }
         }
     }
@@ -157,6 +156,16 @@ impl Report {
     }
 }
 
+/// How a service that was in hand before ended now, beside how it ended then. The same is not told twice: a service may be levelled
+/// several times in one run.
+fn with_earlier(earlier: &str, ending: String) -> String {
+    match earlier.split("; ").any(|told| told == ending) {
+        true => earlier.to_owned(),
+        false if earlier.is_empty() => ending,
+        false => format!("{earlier}; {ending}"),
+    }
+}
+
 /// For whom room was made, as an appendix.
 fn rooms(finished: &[Finished]) -> String {
     let started = finished.iter().filter_map(|done| match done.ending {
@@ -166,4 +175,19 @@ fn rooms(finished: &[Finished]) -> String {
         _ => None,
     });
     started.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_service_ended_is_told_once() {
+        let told = |endings: &[&str]| {
+            endings.iter().fold(String::new(), |earlier, ending| with_earlier(&earlier, (*ending).to_owned()))
+        };
+        assert_eq!(told(&["spread"]), "spread");
+        assert_eq!(told(&["spread", "levelled"]), "spread; levelled");
+        assert_eq!(told(&["levelled", "levelled", "no good landing", "levelled"]), "levelled; no good landing");
+    }
 }
