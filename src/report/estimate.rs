@@ -6,7 +6,7 @@ use super::Estimate;
 use crate::planning::{
     bounds::{DRAINS, floor},
     model::{Cluster, Service},
-    plan::{Plan, ServicePlan},
+    plan::{Aim, Plan, ServicePlan},
     policy::{Policy, Strategy},
     readiness::SETTLING,
     second_look,
@@ -27,22 +27,29 @@ const TARGET_CHECKS: Duration = Duration::from_secs(5 * 30);
 
 /// What a plan costs.
 pub(super) fn of(cluster: &Cluster, plan: &Plan, policy: &Policy) -> Estimate {
-    let each = plan.services.iter().map(|planned| cost(cluster, planned, policy));
-    let (restarts, times): (Vec<u32>, Vec<Duration>) = each.unzip();
-    let first = if times.is_empty() { Duration::ZERO } else { second_look::AFTER };
+    // No service is levelled before the last one is spread.
+    let (levelled, others): (Vec<_>, Vec<_>) = plan.services.iter().partition(|planned| planned.aim == Aim::Level);
+    let first = if plan.services.is_empty() { Duration::ZERO } else { second_look::AFTER };
+    let (mut restarts, mut time) = (0, first);
+    for side_by_side in [others, levelled] {
+        let each = side_by_side.into_iter().map(|planned| cost(cluster, planned, policy));
+        let (restarted, times): (Vec<u32>, Vec<Duration>) = each.unzip();
+        restarts += restarted.iter().sum::<u32>();
+        time += until_the_last(times, policy.parallel);
+    }
     let below = plan.services.iter().filter(|planned| goes_below(cluster, planned)).count();
     let in_vain: u32 = plan.services.iter().map(|planned| planned.in_vain_hundredths).sum();
     Estimate {
-        restarts: restarts.iter().sum(),
+        restarts,
         starts_in_vain: in_vain.div_ceil(100),
-        seconds: (first + side_by_side(times, policy.parallel)).as_secs(),
+        seconds: time.as_secs(),
         services_below_desired: u32::try_from(below).unwrap_or(u32::MAX),
     }
 }
 
 /// How long it takes until the last of several services is done, where so many are in hand at a time and each is followed by the
 /// next one: six of 85 s, four at a time, take 170 s.
-fn side_by_side(times: Vec<Duration>, parallel: u32) -> Duration {
+fn until_the_last(times: Vec<Duration>, parallel: u32) -> Duration {
     let mut in_hand = vec![Duration::ZERO; (parallel.max(1) as usize).min(times.len())];
     for time in times {
         if let Some(first_free) = in_hand.iter_mut().min() {
@@ -68,7 +75,9 @@ fn cost(cluster: &Cluster, planned: &ServicePlan, policy: &Policy) -> (u32, Dura
         _ => Duration::ZERO,
     };
     let starts = restarts.saturating_add(in_vain);
-    (restarts, round(cluster, service) * starts.div_ceil(at_a_time.max(1)) + drains)
+    // ECS's own choice is seldom just the one that was foreseen: as a rule a service is levelled once more.
+    let again = u32::from(planned.aim == Aim::Level);
+    (restarts, round(cluster, service) * (starts.div_ceil(at_a_time.max(1)) + again) + drains)
 }
 
 /// How long one round takes. ECS looks at the service and starts the new tasks, they become healthy, this job looks and protects

@@ -10,6 +10,7 @@ use ecs_rebalancer::{
 use ecs_simulator::{Options, snapshot::Snapshot};
 
 use crate::{
+    estimate::by_default,
     snapshot,
     support::{behaviours, config, in_simulated_time, leftovers, options, rehearse, spread_of},
 };
@@ -233,6 +234,22 @@ fn forty_services_are_evened_out_by_any_luck() {
         assert!(after.load_imbalance_percent < 25.0 && after.empty_instances == 0, "seed {seed}: {after:?}");
         assert_eq!(far_from_mean(&report), far_in_pictures(&report), "seed {seed}");
         assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_dry_run_tells_about_what_it_takes_to_level_forty_services() {
+    let Some(cluster) = case("forty-services") else { return };
+    for seed in 1..=5 {
+        let settings = "MAX_SERVICES=40 LOAD_THRESHOLD=25 DEADLINE=1h TASK_TIMEOUT=15m";
+        let (report, _) = run_in(&cluster, settings, by_default(seed));
+        let (told, took) = (report.estimate.unwrap(), report.duration_seconds);
+        let moved: u32 = report.services.iter().map(|service| service.moved).sum();
+        for share in
+            [took / f64::from(u32::try_from(told.seconds).unwrap()), f64::from(moved) / f64::from(told.restarts)]
+        {
+            assert!((0.75..1.25).contains(&share), "seed {seed}: {told:?}, and it took {took} s for {moved} tasks");
+        }
     }
 }
 

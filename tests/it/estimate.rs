@@ -6,14 +6,14 @@ use ecs_simulator::{Options, behaviour::Behaviour, faults::Faults};
 use crate::support::rehearse;
 
 /// With Elastic Load Balancing's own health checks and delays, other than in most tests.
-fn by_default() -> Options {
+pub(crate) fn by_default(seed: u64) -> Options {
     let none: [&str; 0] = [];
     let behaviour = Behaviour::from_settings(&none).unwrap();
-    Options { seed: 1, behaviour, faults: Faults::from_settings(&none).unwrap() }
+    Options { seed, behaviour, faults: Faults::from_settings(&none).unwrap() }
 }
 
 fn run(drawing: &str, settings: &str) -> Report {
-    rehearse(drawing, &format!("{settings} LOAD_THRESHOLD=100 DEADLINE=1h TASK_TIMEOUT=15m"), by_default()).0
+    rehearse(drawing, &format!("{settings} LOAD_THRESHOLD=100 DEADLINE=1h TASK_TIMEOUT=15m"), by_default(1)).0
 }
 
 #[test]
