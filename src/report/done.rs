@@ -1,6 +1,6 @@
 //! What was done and what it came to, taken over into the report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     Action, LeftRaised, MadeMove, Outcome, Place, Report, ServiceReport, Summary, WatchedService, container_instances,
@@ -10,7 +10,7 @@ use crate::{
     execute::{Finished, Watched},
     planning::{
         imbalance::Measure,
-        model::{Cluster, ContainerInstanceArn, Timestamp},
+        model::{Cluster, ContainerInstanceArn, ServiceName, Timestamp},
         policy::{Policy, Strategy},
         strategy::{Ending, Stop},
     },
@@ -35,9 +35,11 @@ impl Report {
 
     /// Takes over what was done, before it is seen what it came to.
     pub fn did(&mut self, finished: &[Finished]) {
-        let mut told = BTreeSet::new();
+        let mut endings: BTreeMap<&ServiceName, Vec<&Ending>> = BTreeMap::new();
         for done in finished {
-            self.did_one(done, !told.insert(&done.name));
+            let earlier = endings.entry(&done.name).or_default();
+            self.did_one(done, earlier);
+            earlier.push(&done.ending);
         }
         // Where a service ended otherwise than planned, that explains why more is left than was predicted.
         self.is_explained = finished.iter().any(|done| !done.ending.is_as_planned());
@@ -50,8 +52,8 @@ impl Report {
         }
     }
 
-    /// One service, which may have been in hand before: then it is told how both ended.
-    fn did_one(&mut self, done: &Finished, was_in_hand: bool) {
+    /// One service, which may have been in hand before: then it is told how each time ended.
+    fn did_one(&mut self, done: &Finished, earlier: &[&Ending]) {
         let failed = done.ending.is_failure();
         if failed {
             self.error(format!("{}: {}", done.name, done.ending));
@@ -83,7 +85,7 @@ impl Report {
             let says_what_for =
                 matches!(done.ending, Ending::Relocated | Ending::Cleared) && !service.reason.is_empty();
             if (!done.recovery || failed) && !says_what_for {
-                service.reason = with_earlier(if was_in_hand { &service.reason } else { "" }, done.ending.to_string());
+                service.reason = told_with(&service.reason, earlier, &done.ending);
             }
         }
     }
@@ -156,13 +158,15 @@ impl Report {
     }
 }
 
-/// How a service that was in hand before ended now, beside how it ended then. The same is not told twice: a service may be levelled
-/// several times in one run.
-fn with_earlier(earlier: &str, ending: String) -> String {
-    match earlier.split("; ").any(|told| told == ending) {
-        true => earlier.to_owned(),
-        false if earlier.is_empty() => ending,
-        false => format!("{earlier}; {ending}"),
+/// What is told of a service that ended so now, beside what was told of earlier endings in this run. The same is not told twice: a
+/// service may be levelled several times.
+fn told_with(reason: &str, earlier: &[&Ending], ending: &Ending) -> String {
+    if earlier.is_empty() {
+        ending.to_string()
+    } else if earlier.contains(&ending) {
+        reason.to_owned()
+    } else {
+        format!("{reason}; {ending}")
     }
 }
 
@@ -183,11 +187,17 @@ mod tests {
 
     #[test]
     fn how_a_service_ended_is_told_once() {
-        let told = |endings: &[&str]| {
-            endings.iter().fold(String::new(), |earlier, ending| with_earlier(&earlier, (*ending).to_owned()))
+        let told = |endings: &[&Ending]| {
+            let (mut reason, mut earlier) = ("2 to be moved".to_owned(), Vec::new());
+            for ending in endings {
+                reason = told_with(&reason, &earlier, ending);
+                earlier.push(ending);
+            }
+            reason
         };
-        assert_eq!(told(&["spread"]), "spread");
-        assert_eq!(told(&["spread", "levelled"]), "spread; levelled");
-        assert_eq!(told(&["levelled", "levelled", "no good landing", "levelled"]), "levelled; no good landing");
+        let (spread, levelled, badly) = (Ending::Spread, Ending::Levelled, Ending::LandedBadly);
+        assert_eq!(told(&[&spread]), "spread");
+        assert_eq!(told(&[&spread, &levelled]), format!("spread; {levelled}"));
+        assert_eq!(told(&[&levelled, &levelled, &badly, &levelled, &badly]), format!("{levelled}; {badly}"));
     }
 }
