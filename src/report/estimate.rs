@@ -6,7 +6,7 @@ use super::Estimate;
 use crate::planning::{
     bounds::{DRAINS, floor},
     model::{Cluster, Service},
-    plan::{Aim, Plan, ServicePlan},
+    plan::{Plan, ServicePlan, Turn},
     policy::{Policy, Strategy},
     readiness::SETTLING,
     second_look,
@@ -27,12 +27,11 @@ const TARGET_CHECKS: Duration = Duration::from_secs(5 * 30);
 
 /// What a plan costs.
 pub(super) fn of(cluster: &Cluster, plan: &Plan, policy: &Policy) -> Estimate {
-    // No service is levelled before the last one is spread.
-    let (levelled, others): (Vec<_>, Vec<_>) = plan.services.iter().partition(|planned| planned.aim == Aim::Level);
     let first = if plan.services.is_empty() { Duration::ZERO } else { second_look::AFTER };
     let (mut restarts, mut time) = (0, first);
-    for side_by_side in [others, levelled] {
-        let each = side_by_side.into_iter().map(|planned| cost(cluster, planned, policy));
+    for turn in Turn::ALL {
+        let in_turn = plan.services.iter().filter(|planned| planned.turn() == turn);
+        let each = in_turn.map(|planned| cost(cluster, planned, policy));
         let (restarted, times): (Vec<u32>, Vec<Duration>) = each.unzip();
         restarts += restarted.iter().sum::<u32>();
         time += until_the_last(times, policy.parallel);
@@ -76,7 +75,7 @@ fn cost(cluster: &Cluster, planned: &ServicePlan, policy: &Policy) -> (u32, Dura
     };
     let starts = restarts.saturating_add(in_vain);
     // ECS's own choice is seldom just the one that was foreseen: as a rule a service is levelled once more.
-    let again = u32::from(planned.aim == Aim::Level);
+    let again = u32::from(planned.turn() == Turn::Levelling);
     (restarts, round(cluster, service) * (starts.div_ceil(at_a_time.max(1)) + again) + drains)
 }
 
