@@ -224,12 +224,7 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
             finished.extend(arrivals);
         }
         // What was tried to make capacity is not tried again to level.
-        let given_up: BTreeSet<ServiceName> = match turn {
-            Turn::Levelling => {
-                finished.iter().filter(|done| is_tried_out(done)).map(|done| done.name.clone()).collect()
-            }
-            _ => BTreeSet::new(),
-        };
+        let given_up = if turn == Turn::Levelling { tried_out(&finished) } else { BTreeSet::new() };
         let in_turn = plan.services.iter().filter(|it| it.turn() == turn && !given_up.contains(&it.name));
         let queue: VecDeque<ServiceInHand> =
             in_turn.filter_map(|service| ServiceInHand::planned(service, cluster, &finished, bounds)).collect();
@@ -243,7 +238,7 @@ pub async fn execute(target: Target<'_>, cluster: &mut Cluster, plan: &Plan, bou
         let before = Spent::on(&finished);
         let done = work(target, cluster, queue, bounds, before, &trust).await;
         if turn == Turn::Levelling {
-            level_on(target, cluster, &mut finished, done, given_up, bounds, &trust).await;
+            level_on(target, cluster, &mut finished, done, bounds, &trust).await;
         } else {
             finished.extend(done);
         }
@@ -258,11 +253,10 @@ async fn level_on(
     cluster: &mut Cluster,
     finished: &mut Vec<Finished>,
     mut newest: Vec<Finished>,
-    given_up: BTreeSet<ServiceName>,
     bounds: &Bounds<'_>,
     trust: &Trust,
 ) {
-    let mut so_far = SoFar { given_up, ..SoFar::default() };
+    let mut so_far = SoFar { given_up: tried_out(finished), ..SoFar::default() };
     loop {
         so_far.given_up.extend(newest.iter().filter(|done| is_given_up(done)).map(|done| done.name.clone()));
         let starts_now = Spent::on(&newest).starts();
@@ -286,6 +280,11 @@ async fn level_on(
 /// Whether a service is tried no more to level: it ended otherwise than it might have gone on, or nothing came of its try.
 fn is_given_up(done: &Finished) -> bool {
     !matches!(done.ending, Ending::Levelled | Ending::Limit(Stop::InVain)) || is_tried_out(done)
+}
+
+/// The services whose tries have led to nothing.
+fn tried_out(finished: &[Finished]) -> BTreeSet<ServiceName> {
+    finished.iter().filter(|done| is_tried_out(done)).map(|done| done.name.clone()).collect()
 }
 
 /// Whether a service's tries have led to nothing: it has no more of them in this run, whatever it would be moved for.

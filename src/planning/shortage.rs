@@ -1,9 +1,6 @@
 //! Shortage: which of the missing tasks would find a place now, and what is short where one doesn't.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     domains::Domain,
@@ -188,11 +185,14 @@ fn shortage(
             }
         }
     }
-    let first = |place: &&Place| instances[place.instances.clone()].first().map(|first| index.instances[*first]);
-    let paths: BTreeSet<Vec<&str>> = lacking.iter().filter_map(|place| Some(part.levels.path(first(place)?))).collect();
-    let is_there = |instance: &&ContainerInstance| paths.contains(&part.levels.path(instance));
-    let disconnected =
-        would_take_one(index, service, &part.requirement).find(is_there).map(|instance| instance.label().to_owned());
+    // The instances of one place lie in one domain.
+    let first = |place: &Place| instances[place.instances.clone()].first().map(|first| index.instances[*first]);
+    let is_lacking = |instance: &&ContainerInstance| {
+        let path = part.levels.path(instance);
+        lacking.iter().filter_map(|place| first(place)).any(|first| part.levels.path(first) == path)
+    };
+    let disconnected = would_take_one(index, service, &part.requirement).find(is_lacking);
+    let disconnected = disconnected.map(|instance| instance.label().to_owned());
     match closest {
         None => Shortage { closest: None, resource: Resource::Instance, by: 1, disconnected },
         Some(((_, resource, by), instance)) => {
