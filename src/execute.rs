@@ -290,7 +290,7 @@ fn tried_out(finished: &[Finished]) -> BTreeSet<ServiceName> {
 /// Whether a service's tries have led to nothing: it has no more of them in this run, whatever it would be moved for.
 fn is_tried_out(done: &Finished) -> bool {
     let Record { in_vain, ref moves, .. } = done.record;
-    done.ending == Ending::LandedBadly || (in_vain > 0 && moves.is_empty())
+    matches!(done.ending, Ending::LandedBadly | Ending::NotPlaced(_)) || (in_vain > 0 && moves.is_empty())
 }
 
 /// Waits for the tasks for which room was made.

@@ -237,19 +237,22 @@ fn forty_services_are_evened_out_by_any_luck() {
     }
 }
 
+/// By luck one run takes longer than another: on average it is as a dry run tells.
 #[test]
 fn a_dry_run_tells_about_what_it_takes_to_level_forty_services() {
     let Some(cluster) = case("forty-services") else { return };
-    for seed in 1..=5 {
+    let mut shares = Vec::new();
+    for seed in 1..=8 {
         let settings = "MAX_SERVICES=40 LOAD_THRESHOLD=25 DEADLINE=1h TASK_TIMEOUT=15m";
         let (report, _) = run_in(&cluster, settings, by_default(seed));
         let (told, took) = (report.estimate.unwrap(), report.duration_seconds);
         let moved: u32 = report.services.iter().map(|service| service.moved).sum();
-        for share in
-            [took / f64::from(u32::try_from(told.seconds).unwrap()), f64::from(moved) / f64::from(told.restarts)]
-        {
-            assert!((0.75..1.25).contains(&share), "seed {seed}: {told:?}, and it took {took} s for {moved} tasks");
-        }
+        let seconds_told = f64::from(u32::try_from(told.seconds).unwrap());
+        shares.push([took / seconds_told, f64::from(moved) / f64::from(told.restarts)]);
+    }
+    for kind in [0, 1] {
+        let average = shares.iter().map(|share| share[kind]).sum::<f64>() / 8.0;
+        assert!((0.8..1.2).contains(&average), "{shares:?}");
     }
 }
 

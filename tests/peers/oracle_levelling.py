@@ -17,9 +17,9 @@ from collections import Counter
 from drawn import ZONE, domains, is_spread, read
 from oracle_machines import Fewest, load_imbalance
 
-# All moves together, to the fewest: 1.5 when this was written. ECS chooses where a task lands, so many a landing evens out less
+# All moves together, to the fewest: 1.32 when this was written. ECS chooses where a task lands, so many a landing evens out less
 # than the best would.
-MOST_TO_FEWEST = 1.75
+MOST_TO_FEWEST = 1.5
 UNDER = "under the threshold"
 # A run may start so many in vain whatever it moves.
 FEWEST_IN_VAIN = 4

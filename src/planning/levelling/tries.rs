@@ -46,6 +46,13 @@ const USUAL_IN_VAIN: u64 = 40;
 /// A start in vain weighs as much as so many moves when services are compared: it helps nobody. On the real fleet the run comes
 /// under its threshold with less than half as many starts in vain as moves.
 const WEIGHT_IN_VAIN: usize = 64;
+/// As long as a run may start some in vain whatever it moves, one weighs no more than a move: then a move that evens out much is
+/// worth some of these.
+const WEIGHT_IN_VAIN_AT_FIRST: usize = 1;
+/// As long as that is so, a new task stays only where it is worth so many percent of what the best place for it would be: a start
+/// in vain stops no task that ran before. So a run makes fewer moves: in a thousand random clusters 1.3 times the fewest, and not
+/// 1.5 times.
+const GOOD_ENOUGH_PERCENT: i128 = 65;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
 const MOST_ORIGINS: usize = 16;
 
@@ -107,6 +114,13 @@ impl Tally {
             || (more.in_vain <= more.landed && after.in_vain <= u64::from(FEWEST_IN_VAIN) * 100)
     }
 
+    /// How many more tasks the run may start in vain whatever it moves. None, where earlier runs have left moves for that: these are
+    /// for tries that would not be made otherwise.
+    pub fn free_in_vain(self) -> u32 {
+        let in_vain = u32::try_from(self.in_vain.div_ceil(100)).unwrap_or(u32::MAX);
+        if self.unspent > 0 { 0 } else { FEWEST_IN_VAIN.saturating_sub(in_vain) }
+    }
+
     /// How many tasks were started in vain.
     pub(super) fn in_vain_hundredths(self) -> u64 {
         self.in_vain
@@ -162,7 +176,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
     let mut seen: Vec<(u32, Option<Prospect>)> = Vec::new();
     for (number, mover) in movers.iter().enumerate() {
         let prospect = instances.prospect(mover);
-        queue.extend(prospect.map(|prospect| (prospect.worth_for_its_cost(), Reverse(number))));
+        queue.extend(prospect.map(|prospect| (prospect.worth_for_its_cost(tally), Reverse(number))));
         seen.push((policy.max_moves, prospect));
     }
     // Those that would be worth a try if more had landed well before.
@@ -192,7 +206,7 @@ pub fn tries(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar)
         }
         let Some(prospect) = seen[number].1 else { continue };
         // What others moved since may have made it worth less: then another may come first.
-        let worth = prospect.worth_for_its_cost();
+        let worth = prospect.worth_for_its_cost(tally);
         if queue.peek().is_some_and(|(next, _)| worth < *next) {
             queue.push((worth, Reverse(number)));
             continue;
@@ -289,7 +303,8 @@ pub fn worthwhile_starts(
 }
 
 /// Who goes, so that the best of old and new tasks stay: for each new task that landed well, the old one that is worth the
-/// most; and the other new ones. `may_go` are the old tasks that may.
+/// most; and the other new ones. `may_go` are the old tasks that may. Of the new tasks that landed well, `free_in_vain` may go
+/// where the best place would have been worth much more.
 pub fn best_to_go(
     cluster: &Cluster,
     service: &ServiceName,
@@ -297,12 +312,13 @@ pub fn best_to_go(
     new: &BTreeSet<TaskArn>,
     may_go: &BTreeSet<TaskArn>,
     purpose: Purpose<'_>,
+    mut free_in_vain: u32,
 ) -> BestToGo {
     let mut before = cluster.clone();
     for task in new {
         crate::planning::view::remove(&mut before, task);
     }
-    let mut left: BTreeSet<TaskArn> = new.clone();
+    let (mut left, mut not_good_enough) = (new.clone(), BTreeSet::new());
     let mut old = BTreeSet::new();
     let index = Index::new(&before);
     let mut instances = Instances::new(&index, purpose);
@@ -317,7 +333,13 @@ pub fn best_to_go(
                 let (worth, from) = instances.best_origin(&mover, to)?;
                 Some((worth, Reverse(arn.clone()), from, to))
             });
-            let Some((_, Reverse(stays), from, to)) = landed.max() else { break };
+            let Some((worth, Reverse(stays), from, to)) = landed.max() else { break };
+            if free_in_vain > 0 && !instances.is_good_enough(&mover, worth) {
+                free_in_vain -= 1;
+                left.remove(&stays);
+                not_good_enough.insert(stays);
+                continue;
+            }
             let goes = mover.tasks_on(instances.field.instances[from]).into_iter().rev();
             let goes = goes.map(|task| &task.arn).find(|task| may_go.contains(*task) && !old.contains(*task));
             let Some(goes) = goes.cloned() else { break };
@@ -327,7 +349,7 @@ pub fn best_to_go(
         }
     }
     // Where some have gone by themselves meanwhile fewer go: first those that are nowhere of use.
-    let mut new: Vec<TaskArn> = left.into_iter().collect();
+    let mut new: Vec<TaskArn> = left.union(&not_good_enough).cloned().collect();
     new.sort_by_cached_key(|arn| {
         let place = tasks.all.get(arn).and_then(|task| task.container_instance.as_ref());
         place.and_then(|place| instances.occupancy.instance(place)).is_some_and(|place| instances.may_fill(place))
@@ -361,6 +383,8 @@ pub(super) struct Prospect {
     good: usize,
     /// What all of these are worth.
     worth: i128,
+    /// What the best of them is worth.
+    best: i128,
     /// One of them, in the middle by worth; and from where a task goes then.
     to: usize,
     from: usize,
@@ -370,8 +394,9 @@ pub(super) struct Prospect {
 
 impl Prospect {
     /// What is expected of a start, by what it costs: a move, or a start in vain.
-    fn worth_for_its_cost(&self) -> i128 {
-        let cost = self.good + WEIGHT_IN_VAIN * (self.places - self.good);
+    fn worth_for_its_cost(&self, tally: Tally) -> i128 {
+        let weight = if tally.free_in_vain() > 0 { WEIGHT_IN_VAIN_AT_FIRST } else { WEIGHT_IN_VAIN };
+        let cost = self.good + weight * (self.places - self.good);
         self.worth / i128::try_from(cost).unwrap_or(i128::MAX).max(1)
     }
 
@@ -504,10 +529,17 @@ impl<'a> Instances<'a> {
             return None;
         }
         let worth = good.iter().map(|(worth, ..)| worth).sum();
+        let best = good.iter().map(|(worth, ..)| *worth).max().unwrap_or(0);
         let middle = good.len() / 2;
         let (_, (_, from, to), _) = good.select_nth_unstable(middle);
         let (from, to) = (*from, *to);
-        Some(Prospect { places: places.len(), good: good.len(), worth, from, to, bad })
+        Some(Prospect { places: places.len(), good: good.len(), worth, best, from, to, bad })
+    }
+
+    /// Whether a landing that is worth that much is good enough beside those that one more task may have.
+    fn is_good_enough(&self, mover: &Mover<'_, 'a>, worth: i128) -> bool {
+        let best = self.prospect(mover).map_or(0, |prospect| prospect.best);
+        worth * 100 >= best * GOOD_ENOUGH_PERCENT
     }
 
     /// From where a task may go when a new one stays on that instance: the best of them.
@@ -781,6 +813,32 @@ mod tests {
     }
 
     #[test]
+    fn as_long_as_starts_in_vain_are_free_just_what_is_good_enough_stays() {
+        // All have 9 tasks of 16 that fit: on i-3 one more evens out a quarter of what it does on i-2.
+        let landed_on = |place: &str| {
+            let web = |number: &str| if number == place { " web" } else { "" };
+            cluster(&format!(
+                "a i-1 web x x x\na i-2{}\na i-3 x x{}\na i-4 x x x\nservice web desired=1\nservice x strategy=binpack:memory",
+                web("2"),
+                web("3")
+            ))
+        };
+        for (place, free_in_vain, stays) in [("2", 0, true), ("2", 1, true), ("3", 0, true), ("3", 1, false)] {
+            let cluster = landed_on(place);
+            let name = ServiceName::from("web");
+            let tasks = Tasks::all_ready(&cluster, &name);
+            let of_it: Vec<TaskArn> = tasks.all.keys().cloned().collect();
+            let (old, new) = (BTreeSet::from([of_it[0].clone()]), BTreeSet::from([of_it[1].clone()]));
+            let threshold = Purpose::Load(Percent::from_hundredths(1_000));
+            let best = best_to_go(&cluster, &name, &tasks, &new, &old, threshold, free_in_vain);
+            assert_eq!((best.old == old, best.new.is_empty()), (stays, stays), "i-{place} {free_in_vain}: {best:?}");
+        }
+        let free = |landed, in_vain, under_way| Tally::new(landed, in_vain, under_way).free_in_vain();
+        assert_eq!([free(0, 0, 0), free(9, 3, 0), free(0, 0, 2), free(0, 4, 0), free(20, 9, 0)], [4, 1, 3, 0, 0]);
+        assert_eq!([None, Some(0), Some(1)].map(|moves| Tally::default().after(moves).free_in_vain()), [4, 4, 0]);
+    }
+
+    #[test]
     fn of_new_tasks_for_which_no_other_leaves_the_one_goes_first_that_is_nowhere_of_use() {
         for (first, second) in [("i-1", "i-2"), ("i-2", "i-1")] {
             let cluster = cluster(&format!("a {first} web\na {second} web\nservice web desired=1"));
@@ -789,7 +847,7 @@ mod tests {
             let new: BTreeSet<TaskArn> = tasks.all.keys().cloned().collect();
             let kept_clear = BTreeSet::from(["i-1".into()]);
             let purpose = Purpose::Clear { instances: &kept_clear, packs: false };
-            let best = best_to_go(&cluster, &name, &tasks, &new, &BTreeSet::new(), purpose);
+            let best = best_to_go(&cluster, &name, &tasks, &new, &BTreeSet::new(), purpose, 0);
             let places: Vec<&str> =
                 best.new.iter().map(|task| tasks.all[task].container_instance.as_ref().unwrap().short()).collect();
             assert_eq!(places, ["i-1", "i-2"]);
@@ -815,11 +873,11 @@ mod tests {
             of_it.sort_by_key(|task| task.arn.clone());
             let (old, new) = (of_it[0].arn.clone(), of_it[1].arn.clone());
             let threshold = Purpose::Load(Percent::from_hundredths(1_000));
-            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &[old.clone()].into(), threshold);
+            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &[old.clone()].into(), threshold, 0);
             let goes = if best.old.contains(&old) { "old" } else { "new" };
             assert_eq!((goes, best.old.len() + best.new.len()), (expected, 1), "landed on i-{place}: {best:?}");
             // One that may not go makes no landing a good one.
-            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &BTreeSet::new(), threshold);
+            let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &BTreeSet::new(), threshold, 0);
             assert_eq!(best, BestToGo { old: BTreeSet::new(), new: [new].into() });
         }
     }

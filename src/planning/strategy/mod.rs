@@ -417,6 +417,8 @@ pub enum Ending {
     },
     /// ECS put the new tasks on container instances where they don't help, and they went again.
     LandedBadly,
+    /// ECS had no capacity for a task that was tried where ECS would put it, in ECS's words.
+    NotPlaced(String),
     /// It was not begun: another service comes first, and what became of that.
     OthersFirst(String),
     /// The tasks for which room was made run and are healthy.
@@ -506,6 +508,7 @@ impl Ending {
             | Self::Cleared
             | Self::NotLikely { .. }
             | Self::LandedBadly
+            | Self::NotPlaced(_)
             | Self::OthersFirst(_)
             | Self::Started { .. }
             | Self::RoomNotMade(_)
@@ -542,6 +545,7 @@ impl fmt::Display for Ending {
                 "in {} tries in a row ECS put the new tasks on container instances where they don't help; they went again",
                 crate::planning::levelling::TRIES
             ),
+            Self::NotPlaced(message) => write!(formatter, "ECS had no capacity left to try one more task: {message}"),
             Self::OthersFirst(what) => write!(formatter, "not begun, since others come first: {what}"),
             Self::Started { tasks } => {
                 write!(formatter, "capacity was made: {} started", words::tasks(*tasks))
@@ -648,6 +652,7 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
         Ending::NoHelp { .. }
         | Ending::NotLikely { .. }
         | Ending::LandedBadly
+        | Ending::NotPlaced(_)
         | Ending::Undone(_)
         | Ending::DeploymentFailed(_)
         | Ending::NotStarted { .. } => helped,

@@ -145,7 +145,10 @@ impl Tries {
         let new: BTreeSet<TaskArn> = of(&|task| !old_tasks.contains(task));
         let may_go: BTreeSet<TaskArn> =
             of(&|task| old_tasks.contains(task) && !barred.contains(task) && tasks.ready.contains(task));
-        levelling::best_to_go(cluster, name, tasks, &new, &may_go, self.purpose(limits))
+        // Once nothing has come of a try, what lands well stays.
+        let is_choosy = self.in_vain == 0 && matches!(self.sought, Sought::Load { .. });
+        let free_in_vain = if is_choosy { limits.tally.free_in_vain() } else { 0 };
+        levelling::best_to_go(cluster, name, tasks, &new, &may_go, self.purpose(limits), free_in_vain)
     }
 
     /// Whom of these a scale-in by `number` takes: all of them, where nothing else has gone meanwhile; else new ones stay first.

@@ -101,7 +101,10 @@ impl Surge {
             && failure.at >= note.at
             && !may_be_early
         {
-            return Ok(Some(Ending::Undone(failure.message.clone())));
+            let message = failure.message.clone();
+            // Where ECS puts others' tasks is its own choice: a place that was there when the try was planned may be taken.
+            let is_tried = self.goal.tries().is_some();
+            return Ok(Some(if is_tried { Ending::NotPlaced(message) } else { Ending::Undone(message) }));
         }
         if seen.tasks.is_some_and(|tasks| tasks.ready.len() >= note.to as usize) {
             return Ok(None);

@@ -444,6 +444,18 @@ const LANDED_WELL: &str = "a i-1 web x x x\na i-2 web\nservice web desired=1\nse
 const LANDED_BADLY: &str = "a i-1 web x x x web\na i-2\nservice web desired=1\nservice x strategy=binpack:memory";
 
 #[test]
+fn a_try_for_which_ecs_has_no_capacity_left_is_no_failure() {
+    for (words, fails) in [("level=1", false), ("", true)] {
+        let surge = memory(&format!("raised {words}"));
+        let shown = Shown::new(LEVEL, "tag=from=1_to=2_run=r1_at=1799999940_protect=20 desired=2 failed=10");
+        let (note, service) = (surge.note.clone().unwrap(), shown.service.clone().unwrap());
+        let ending = surge.trouble(&note, ago(60), &service, &shown.seen(), &shown.limits).unwrap().unwrap();
+        assert_eq!(ending.is_failure(), fails, "{ending}");
+        assert!(ending.to_string().ends_with("was unable to place a task"), "{ending}");
+    }
+}
+
+#[test]
 fn the_best_of_old_and_new_tasks_stay_where_load_is_levelled() {
     let note = "tag=from=1_to=2_run=r1_at=1799999940_protect=20";
     check(LEVEL, "between level=1", "", "note 1 to 2");
