@@ -40,7 +40,7 @@ PLANNING = [
     ("all moves of consolidate", "consolidate/unlimited", ("production",), 2000),
 ]
 # Fleets as benches/growth.rs draws them, and by how much more than in proportion a larger one may cost.
-GROWTH = {("spread", "wide"): 1.3, ("spread", "uniform"): 1.3, ("consolidate", "wide"): 1.3}
+GROWTH = {("spread", "wide"): 1.3, ("spread", "uniform"): 1.3, ("levelled", "idle"): 1.3, ("consolidate", "wide"): 1.3}
 GROWTH_SIZES = (1_000, 5_000)
 LONGEST_PLAN_SECONDS = 1_800
 # A registry's megabytes and Fargate's are a million bytes.

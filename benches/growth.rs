@@ -24,13 +24,16 @@ use planning::testing::{self, NOW};
 mod fleet;
 
 /// What is planned on which clusters of which sizes.
-const PLANS: [(&str, &str, usize); 15] = [
+const PLANS: [(&str, &str, usize); 18] = [
     ("spread", "production", 0),
     ("spread", "one-service", 1_000),
     ("spread", "wide", 1_000),
     ("spread", "wide", 5_000),
     ("spread", "uniform", 1_000),
     ("spread", "uniform", 5_000),
+    ("levelled", "production", 0),
+    ("levelled", "idle", 1_000),
+    ("levelled", "idle", 5_000),
     ("steered", "production", 0),
     ("steered", "wide", 1_000),
     ("steered", "wide", 5_000),
@@ -61,6 +64,8 @@ fn drawn(mode: &str, fleet: &str, instances: usize) -> Cluster {
     match fleet {
         "wide" => fleet::fleet(instances, one_of, 20),
         "uniform" => uniform(instances, one_of),
+        // Three of four instances came back empty, in all zones: services are nearly spread as they are, and the load is not.
+        "idle" => fleet::drawn(instances, 4, "", &|_| 140),
         "one-service" => one_service(instances, 5),
         "production" => testing::production().expect("the snapshot is beside the project"),
         other => panic!("no fleet is called {other}"),
@@ -87,11 +92,11 @@ fn print(mode: &str, fleet: &str, instances: usize, most: u32) {
     let cluster = drawn(mode, fleet, instances);
     let policy = Policy {
         mode: if mode == "consolidate" { Mode::Consolidate } else { Mode::Spread },
-        steer: mode != "spread",
+        steer: !matches!(mode, "spread" | "levelled"),
         threshold: Percent::from_hundredths(0),
         load_threshold: match (mode, fleet) {
-            ("machines", "production") => Policy::default().load_threshold,
-            ("machines", _) => Percent::from_hundredths(500),
+            ("machines" | "levelled", "production") => Policy::default().load_threshold,
+            ("machines" | "levelled", _) => Percent::from_hundredths(500),
             _ => Percent::from_hundredths(10_000),
         },
         max_moves: most,

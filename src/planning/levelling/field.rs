@@ -61,6 +61,8 @@ pub(super) struct Field<'a> {
     factors: [i128; 2],
     /// The numbers of all instances, the emptiest first.
     pub(super) by_emptiness: BTreeSet<(i128, usize)>,
+    /// The same mixed: among any that follow each other, full and empty ones have about the shares that they had among all at first.
+    pub(super) mixed: Vec<usize>,
 }
 
 /// Of CPU and of memory, a part of all that is reserved, in the unit in which worth is counted.
@@ -92,9 +94,10 @@ impl<'a> Field<'a> {
         let factors = resources.map(|resource| resource.worth());
         let surplus = beyond.iter().map(|beyond| parts(*beyond, factors)).collect();
         let needs = parts(resources.map(|resource| resource.needs()), factors);
-        let by_emptiness = BTreeSet::new();
-        let mut field = Self { instances, class_of, beyond, surplus, needs, resources, factors, by_emptiness };
+        let (by_emptiness, mixed) = (BTreeSet::new(), Vec::new());
+        let mut field = Self { instances, class_of, beyond, surplus, needs, resources, factors, by_emptiness, mixed };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
+        field.mixed = mixed_evenly(&field.by_emptiness.iter().map(|(_, number)| *number).collect::<Vec<_>>());
         field
     }
 
@@ -225,6 +228,17 @@ impl<'a> Field<'a> {
     }
 }
 
+/// All of these in an order in which any that follow each other come from all parts of them: by the multiples of the golden ratio,
+/// whose fractions are spread as evenly as the seeds of a sunflower.
+fn mixed_evenly(numbers: &[usize]) -> Vec<usize> {
+    /// 2³² by the golden ratio.
+    const GOLDEN: u32 = 2_654_435_769;
+    let mut mixed: Vec<(u32, usize)> =
+        (0_u32..).map(|rank| rank.wrapping_mul(GOLDEN)).zip(numbers.iter().copied()).collect();
+    mixed.sort_unstable();
+    mixed.into_iter().map(|(_, number)| number).collect()
+}
+
 /// What is above nothing of two amounts, as parts of all that is reserved.
 fn parts(amounts: [i128; 2], factors: [i128; 2]) -> Parts {
     [0, 1].map(|kind| i64::try_from(scaled(amounts[kind].max(0), factors[kind])).unwrap_or(i64::MAX))
@@ -240,6 +254,19 @@ mod tests {
 
     use super::*;
     use crate::planning::testing::cluster;
+
+    #[test]
+    fn any_that_follow_each_other_come_from_all_parts() {
+        for number in [0, 1, 2, 3, 10, 100, 618, 1_000, 1_001, 5_000] {
+            let mixed = mixed_evenly(&(0..number).collect::<Vec<_>>());
+            let all: BTreeSet<usize> = mixed.iter().copied().collect();
+            assert_eq!((mixed.len(), all.len()), (number, number));
+            for some in mixed.windows(128) {
+                let of_the_first_quarter = some.iter().filter(|it| **it < number / 4).count();
+                assert!((30..=34).contains(&of_the_first_quarter), "{of_the_first_quarter} of 128, of {number}");
+            }
+        }
+    }
 
     proptest! {
         #[test]

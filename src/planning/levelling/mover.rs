@@ -1,7 +1,7 @@
 //! A service whose tasks may move: where they are, and which of their moves leave it as spread as it is.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::OnceCell,
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -17,6 +17,9 @@ use crate::planning::{
     provider_parts::is_placed,
     relocation::{Relocatable, may_go},
 };
+
+/// Looks begin that far apart, at instances that have nothing to do with each other.
+const STRIDE: usize = 2_654_435_761;
 
 /// A service whose tasks may move.
 pub(super) struct Mover<'b, 'a> {
@@ -40,18 +43,8 @@ pub(super) struct Mover<'b, 'a> {
     pub(super) first_takers: BTreeMap<Vec<u32>, Option<(i128, usize)>>,
     /// See [`Mover::domains_below`].
     domains_below: OnceCell<BTreeMap<u32, u32>>,
-    /// Where ECS may place the next task, as it was last seen: see [`Mover::next_places`].
-    least_crowded: RefCell<Option<LeastCrowded>>,
-}
-
-/// The container instances that may take one more task, have capacity for it, and lie in the domains with the fewest tasks of the
-/// service, level by level.
-struct LeastCrowded {
-    places: Vec<usize>,
-    /// How many tasks of the service are in their domains, level by level.
-    crowds: Vec<u32>,
-    /// The place in the ledger's log up to which this holds.
-    mark: usize,
+    /// The domains of the first level that its tasks may be in.
+    first_domains: OnceCell<BTreeSet<u32>>,
 }
 
 enum Eligible {
@@ -100,7 +93,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             movable,
             first_takers: BTreeMap::new(),
             domains_below: OnceCell::new(),
-            least_crowded: RefCell::new(None),
+            first_domains: OnceCell::new(),
             paths,
         })
     }
@@ -167,15 +160,20 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// capacity, those in the domains with the fewest tasks of the service, level by level. Where the strategy goes on with
     /// `binpack`, the fullest of these. Which of them ECS takes is not documented.
     pub(super) fn next_places(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> Vec<usize> {
-        let seen = self.least_crowded.take().and_then(|seen| self.look_again(field, occupancy, seen));
-        let seen = seen.unwrap_or_else(|| self.look(field, occupancy));
-        let mut places = seen.places.clone();
-        self.least_crowded.replace(Some(seen));
+        self.some_next_places(field, occupancy, usize::MAX)
+    }
+
+    /// So many of these, or all where there are fewer. It is by chance which: a look begins at another instance for each service, and
+    /// for each of its moves.
+    pub(super) fn some_next_places(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, most: usize) -> Vec<usize> {
         let packed_by = self.relocatable.service.placement_strategy.iter().find_map(|entry| match entry {
             PlacementStrategy::Binpack(field) => Some(field.as_str()),
             _ => None,
         });
-        if let (Some(packed_by), false) = (packed_by, self.relocatable.part.levels.instance) {
+        let packed_by = packed_by.filter(|_| !self.relocatable.part.levels.instance);
+        let most = if packed_by.is_some() { usize::MAX } else { most };
+        let mut places = self.least_crowded(field, occupancy, most);
+        if let Some(packed_by) = packed_by {
             let free = |place: &usize| {
                 let free = occupancy.holdings()[*place].free();
                 if packed_by.eq_ignore_ascii_case("cpu") { free.cpu_units } else { free.memory_mib }
@@ -186,50 +184,53 @@ impl<'b, 'a> Mover<'b, 'a> {
         places
     }
 
-    /// What a look at all container instances shows.
-    fn look(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> LeastCrowded {
-        let mut least = LeastCrowded { places: Vec::new(), crowds: Vec::new(), mark: occupancy.mark() };
-        for place in 0..field.instances.len() {
-            match self.compare(field, occupancy, place, &least) {
-                Some(Ordering::Less) => {
-                    least.places.clear();
-                    least.crowds = self.crowds(occupancy, place).collect();
+    /// So many instances that may take one more task, have capacity for it, and lie in the domains with the fewest tasks of the
+    /// service, level by level.
+    fn least_crowded(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, most: usize) -> Vec<usize> {
+        let (mut places, mut crowds) = (Vec::new(), Vec::new());
+        let fewest = self.fewest_conceivable(field, occupancy);
+        let number = field.instances.len();
+        let moved = self.relocatable.max_moves - self.moves_left;
+        let first = (self.service + moved).wrapping_mul(STRIDE) % number.max(1);
+        let (before, from_there) = field.mixed.split_at(first);
+        for place in from_there.iter().chain(before).copied() {
+            if !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
+                continue;
+            }
+            let order = if places.is_empty() {
+                Ordering::Less
+            } else {
+                self.crowds(occupancy, place).cmp(crowds.iter().copied())
+            };
+            match order {
+                Ordering::Less => {
+                    places.clear();
+                    crowds = self.crowds(occupancy, place).collect();
                 }
-                Some(Ordering::Equal) => {}
-                Some(Ordering::Greater) | None => continue,
+                Ordering::Equal => {}
+                Ordering::Greater => continue,
             }
-            least.places.push(place);
-        }
-        least
-    }
-
-    /// What was seen as it is now: looks only at those that were changed since; none where all must be looked at.
-    fn look_again(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, mut seen: LeastCrowded) -> Option<LeastCrowded> {
-        for place in occupancy.changed_since(seen.mark) {
-            match (self.compare(field, occupancy, place, &seen), seen.places.binary_search(&place)) {
-                (Some(Ordering::Less), _) => return None,
-                (Some(Ordering::Equal), Err(at)) => seen.places.insert(at, place),
-                (Some(Ordering::Greater) | None, Ok(at)) => drop(seen.places.remove(at)),
-                (Some(Ordering::Equal), Ok(_)) | (Some(Ordering::Greater) | None, Err(_)) => {}
+            places.push(place);
+            if places.len() >= most && crowds == fewest {
+                break;
             }
         }
-        seen.mark = occupancy.mark();
-        (!seen.places.is_empty()).then_some(seen)
+        places.sort_unstable();
+        places
     }
 
-    /// How crowded a place is beside the least crowded ones; none where a task can't come there.
-    fn compare(
-        &self,
-        field: &Field<'_>,
-        occupancy: &Occupancy<'a>,
-        place: usize,
-        least: &LeastCrowded,
-    ) -> Option<Ordering> {
-        let may_come = self.may_be_on(field, place) && self.has_room_on(occupancy, place);
-        let is_first = least.places.is_empty();
-        may_come.then(|| {
-            if is_first { Ordering::Less } else { self.crowds(occupancy, place).cmp(least.crowds.iter().copied()) }
-        })
+    /// No instance lies in domains with fewer tasks of the service than these, level by level.
+    fn fewest_conceivable(&self, field: &Field<'_>, occupancy: &Occupancy<'a>) -> Vec<u32> {
+        let Some(depth) = (!field.instances.is_empty()).then(|| self.paths.of(0).len()) else { return Vec::new() };
+        let mut fewest = vec![0; depth];
+        if let Some(first) = fewest.first_mut() {
+            let domains = self.first_domains.get_or_init(|| {
+                let eligible = (0..field.instances.len()).filter(|instance| self.may_be_on(field, *instance));
+                eligible.map(|instance| self.paths.of(instance)[0]).collect()
+            });
+            *first = domains.iter().map(|domain| occupancy.within(self.service, *domain)).min().unwrap_or(0);
+        }
+        fewest
     }
 
     /// How many of its tasks are in the domains around a place, level by level.
@@ -268,10 +269,6 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn shift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left -= 1;
         self.first_takers.clear();
-        if self.domain_of(from) != self.domain_of(to) {
-            // All places in these domains are more crowded now, or less.
-            *self.least_crowded.get_mut() = None;
-        }
         count(&mut self.movable, from, false);
         occupancy.depart(self.service, from);
         occupancy.add(self.service, self.demand, to);
@@ -280,7 +277,6 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// One more of its tasks stays on an instance for now.
     pub(super) fn stay(&mut self, occupancy: &mut Occupancy<'a>, on: usize) {
         self.first_takers.clear();
-        *self.least_crowded.get_mut() = None;
         occupancy.add(self.service, self.demand, on);
     }
 
@@ -294,14 +290,12 @@ impl<'b, 'a> Mover<'b, 'a> {
     pub(super) fn start_over(&mut self, moves: u32) {
         self.moves_left = self.relocatable.max_moves.saturating_sub(moves as usize);
         self.first_takers.clear();
-        *self.least_crowded.get_mut() = None;
     }
 
     /// Takes that move back.
     pub(super) fn unshift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left += 1;
         self.first_takers.clear();
-        *self.least_crowded.get_mut() = None;
         count(&mut self.movable, from, true);
         occupancy.remove(self.service, self.demand, to);
         occupancy.come_back(self.service, from);
@@ -321,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_second_look_at_what_changed_sees_what_a_look_at_all_places_does(
+        fn the_next_task_may_come_where_the_fewest_are_and_some_of_these_places_are_among_them(
             drawing in crate::planning::planner::tests::drawing(),
             moves in proptest::collection::vec((0..100_usize, 0..100_usize, 0..100_usize), 1..20),
         ) {
@@ -334,9 +328,20 @@ mod tests {
                 services.iter().filter_map(|it| Mover::new(&index, &mut occupancy, it, &mut paths)).collect();
             for (mover, from, to) in moves {
                 for mover in &movers {
-                    drop(mover.next_places(&field, &occupancy));
-                    let seen = mover.least_crowded.borrow();
-                    prop_assert_eq!(&seen.as_ref().unwrap().places, &mover.look(&field, &occupancy).places);
+                    let may_come = |place: &usize| {
+                        mover.may_be_on(&field, *place) && mover.has_room_on(&occupancy, *place)
+                    };
+                    let crowds = |place: &usize| mover.crowds(&occupancy, *place).collect::<Vec<_>>();
+                    let all: Vec<usize> = (0..field.instances.len()).filter(may_come).collect();
+                    let fewest = all.iter().map(crowds).min();
+                    let of_these: Vec<usize> =
+                        all.into_iter().filter(|place| Some(crowds(place)) == fewest).collect();
+                    prop_assert_eq!(&mover.least_crowded(&field, &occupancy, usize::MAX), &of_these);
+                    for most in 1..3 {
+                        let some = mover.least_crowded(&field, &occupancy, most);
+                        prop_assert!(some.iter().all(|place| of_these.contains(place)), "{:?} of {:?}", some, of_these);
+                        prop_assert!(some.len() >= most.min(of_these.len()), "{:?} of {:?}", some, of_these);
+                    }
                 }
                 let number = mover % movers.len().max(1);
                 let Some(mover) = movers.get_mut(number) else { break };

@@ -459,11 +459,6 @@ impl<'a> Occupancy<'a> {
         self.make(Change { service, instance, demand: None, comes: true });
     }
 
-    /// The instances that were changed since that place in the log, one after another.
-    pub fn changed_since(&self, mark: usize) -> impl Iterator<Item = usize> + '_ {
-        self.log[mark..].iter().map(|change| change.instance)
-    }
-
     /// A place in the log of changes, to come back to.
     pub fn mark(&self) -> usize {
         self.log.len()
