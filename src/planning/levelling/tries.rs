@@ -367,7 +367,7 @@ pub fn best_to_go(
         let place = tasks.all.get(arn).and_then(|task| task.container_instance.as_ref());
         place.and_then(|place| instances.occupancy.instance(place)).is_some_and(|place| instances.may_fill(place))
     });
-    BestToGo { old, new }
+    BestToGo { old, new, waits: !not_good_enough.is_empty() }
 }
 
 /// The tasks that go.
@@ -377,6 +377,8 @@ pub struct BestToGo {
     pub old: BTreeSet<TaskArn>,
     /// The new ones that did not, in the order in which they go.
     pub new: Vec<TaskArn>,
+    /// Whether one of them landed well, and goes since it is worth it to wait for a better landing.
+    pub waits: bool,
 }
 
 /// A service in hand, whatever would keep it from being taken now.
@@ -875,7 +877,8 @@ mod tests {
             let (old, new) = (BTreeSet::from([of_it[0].clone()]), BTreeSet::from([of_it[1].clone()]));
             let threshold = Purpose::Load(Percent::from_hundredths(1_000));
             let best = best_to_go(&cluster, &name, &tasks, &new, &old, threshold, free_in_vain);
-            assert_eq!((best.old == old, best.new.is_empty()), (stays, stays), "i-{place} {free_in_vain}: {best:?}");
+            let shown = (best.old == old, best.new.is_empty(), best.waits);
+            assert_eq!(shown, (stays, stays, !stays), "i-{place} {free_in_vain}: {best:?}");
         }
         let free = |landed, in_vain, under_way| Tally::new(landed, in_vain, under_way).free_in_vain();
         assert_eq!([free(0, 0, 0), free(9, 3, 0), free(0, 0, 2), free(0, 4, 0), free(20, 9, 0)], [4, 1, 3, 0, 0]);
@@ -922,7 +925,7 @@ mod tests {
             assert_eq!((goes, best.old.len() + best.new.len()), (expected, 1), "landed on i-{place}: {best:?}");
             // One that may not go makes no landing a good one.
             let best = best_to_go(&cluster, &name, &tasks, &[new.clone()].into(), &BTreeSet::new(), threshold, 0);
-            assert_eq!(best, BestToGo { old: BTreeSet::new(), new: [new].into() });
+            assert_eq!(best, BestToGo { old: BTreeSet::new(), new: [new].into(), waits: false });
         }
     }
 }

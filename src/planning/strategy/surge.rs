@@ -70,8 +70,9 @@ enum Phase {
     Noted(BTreeSet<ContainerInstanceArn>),
     /// The desired count is raised, since then.
     Raised(Timestamp),
-    /// All but the victims are protected; the desired count, raised since then, is to be lowered. Perhaps that is the end.
-    Chosen { since: Timestamp, victims: BTreeSet<TaskArn>, ending: Option<Ending> },
+    /// All but the victims are protected; the desired count, raised since then, is to be lowered. Perhaps a victim landed well, and a
+    /// better landing is waited for. Perhaps that is the end.
+    Chosen { since: Timestamp, victims: BTreeSet<TaskArn>, waits: bool, ending: Option<Ending> },
     /// The desired count is lowered, since then. Perhaps that is the end.
     Lowered {
         since: Timestamp,
@@ -241,7 +242,7 @@ impl Surge {
             Phase::Recovering => self.recover(service, seen),
             Phase::Noted(targets) => self.raise(targets, service, limits),
             Phase::Raised(since) => self.wait_for_replacements(*since, service, seen, limits),
-            Phase::Chosen { since, victims, ending } => self.lower(*since, victims, ending.as_ref(), service, seen),
+            Phase::Chosen { since, victims, ending, .. } => self.lower(*since, victims, ending.as_ref(), service, seen),
             Phase::Lowered { since, victims, before, ending } => {
                 self.wait_for_scale_in(*since, victims, before, ending.as_ref(), service, seen)
             }
@@ -262,8 +263,11 @@ impl Surge {
             // A request to raise that was not answered may take effect yet.
             self.is_raised = self.is_unsettled(seen);
         }
-        if let (Phase::Chosen { .. }, Some(tasks)) = (&phase, seen.tasks) {
+        if let (Phase::Chosen { waits, .. }, Some(tasks)) = (&phase, seen.tasks) {
             self.chosen_among = Some(tasks.all.keys().cloned().collect());
+            if let Goal::Tries(tries) = &mut self.goal {
+                tries.chosen(*waits);
+            }
         }
         self.phase = phase;
     }
@@ -355,7 +359,7 @@ impl Surge {
         let spared: BTreeSet<TaskArn> = protections.keys().filter(|task| !ours.contains(*task)).cloned().collect();
         let crowded = with_promised(seen.cluster, seen.promised);
         let barred = self.barred(&crowded, limits, service, tasks, &spared);
-        let victims = self.victims(&crowded, service, tasks, &spared, &barred, note, limits);
+        let (victims, waits) = self.victims(&crowded, service, tasks, &spared, &barred, note, limits);
         let unprotect: Vec<TaskArn> = victims.intersection(&ours).cloned().collect();
         // The application may have protected it anew since, and then it is its own.
         if let Some(unread) = seen.unread(unprotect.iter()) {
@@ -375,7 +379,7 @@ impl Surge {
             .collect();
         if unprotected.is_empty() {
             let ending = if self.recovery { Some(Ending::Recovered) } else { trouble };
-            return Turn::Go(Phase::Chosen { since, victims, ending });
+            return Turn::Go(Phase::Chosen { since, victims, waits, ending });
         }
         Turn::Take(Step::Act(Action::Protect(unprotected, limits.protect_minutes)))
     }
@@ -504,7 +508,12 @@ impl Surge {
             && !matches!(ending, Ending::NotBorneOut(_))
         {
             // The request that raised it had not been answered, and has taken effect since.
-            return Turn::Go(Phase::Chosen { since: note.at, victims: BTreeSet::new(), ending: Some(ending.clone()) });
+            return Turn::Go(Phase::Chosen {
+                since: note.at,
+                victims: BTreeSet::new(),
+                waits: false,
+                ending: Some(ending.clone()),
+            });
         }
         if let Some(step) = self.unsteer(service, seen) {
             return Turn::Take(step);
@@ -654,9 +663,12 @@ impl Surge {
         let is_at_surge = self.note().is_some_and(|note| desired == Some(note.to));
         self.phase = match &self.phase {
             // Without protection ECS chooses who goes: the spread may suffer, the count does not.
-            Phase::Raised(since) if is_at_surge => {
-                Phase::Chosen { since: *since, victims: BTreeSet::new(), ending: Some(Ending::Failed(why)) }
-            }
+            Phase::Raised(since) if is_at_surge => Phase::Chosen {
+                since: *since,
+                victims: BTreeSet::new(),
+                waits: false,
+                ending: Some(Ending::Failed(why)),
+            },
             Phase::Between | Phase::Recovering | Phase::Clearing(_) | Phase::Over(_) | Phase::Chosen { .. } => {
                 Phase::Over(if self.is_noted() { Ending::Unfinished(why) } else { Ending::Failed(why) })
             }

@@ -146,7 +146,7 @@ impl Surge {
             && let Phase::Raised(since) = &self.phase
         {
             let ending = Some(Ending::Distrust(Distrust::ProtectionRefused(refused.join(", "))));
-            self.phase = Phase::Chosen { since: *since, victims: BTreeSet::new(), ending };
+            self.phase = Phase::Chosen { since: *since, victims: BTreeSet::new(), waits: false, ending };
         }
     }
 }

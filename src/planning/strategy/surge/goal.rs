@@ -54,6 +54,10 @@ pub(super) struct Tries {
     in_vain: u32,
     /// Whether something came of the newest try.
     has_just_landed: bool,
+    /// Whether what landed well in the newest try is to go, since a better landing is waited for.
+    waits: bool,
+    /// Whether one was waited for before.
+    has_waited: bool,
 }
 
 /// What new tasks are good for where they landed well.
@@ -76,7 +80,7 @@ impl Tries {
     }
 
     fn new(sought: Sought) -> Self {
-        Self { sought, in_vain: 0, has_just_landed: false }
+        Self { sought, in_vain: 0, has_just_landed: false, waits: false, has_waited: false }
     }
 
     /// Moves that are still to be made.
@@ -122,13 +126,24 @@ impl Tries {
         self.in_vain >= TRIES
     }
 
-    /// A try is over, and so many of its tasks stay.
+    /// It is chosen who goes after the newest try: perhaps what landed well too, since a better landing is waited for.
+    pub(super) fn chosen(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
+    /// A try is over, and so many of its tasks stay. One after which a better landing is waited for is none of those of which
+    /// nothing came.
     pub(super) fn tried(&mut self, landed_now: u32) {
         if let Sought::Load { landed, .. } = &mut self.sought {
             *landed = landed.saturating_add(landed_now);
         }
         self.has_just_landed = landed_now > 0;
-        self.in_vain = if self.has_just_landed { 0 } else { self.in_vain + 1 };
+        self.in_vain = match self.has_just_landed {
+            true => 0,
+            false if self.waits => self.in_vain,
+            false => self.in_vain + 1,
+        };
+        self.has_waited |= self.waits;
     }
 
     /// Who goes of all tasks once the new ones are placed.
@@ -145,8 +160,8 @@ impl Tries {
         let new: BTreeSet<TaskArn> = of(&|task| !old_tasks.contains(task));
         let may_go: BTreeSet<TaskArn> =
             of(&|task| old_tasks.contains(task) && !barred.contains(task) && tasks.ready.contains(task));
-        // Once nothing has come of a try, what lands well stays.
-        let is_choosy = self.in_vain == 0 && matches!(self.sought, Sought::Load { .. });
+        // Once nothing has come of a try, or one has waited for another, what lands well stays.
+        let is_choosy = self.in_vain == 0 && !self.has_waited && matches!(self.sought, Sought::Load { .. });
         let free_in_vain = if is_choosy { limits.tally.free_in_vain() } else { 0 };
         levelling::best_to_go(cluster, name, tasks, &new, &may_go, self.purpose(limits), free_in_vain)
     }
@@ -170,5 +185,25 @@ impl Tries {
         let most = most.min(limits.in_vain);
         let tally = (!self.has_just_landed).then_some(limits.tally);
         levelling::worthwhile_starts(crowded, name, barred, most, self.left(crowded), self.purpose(limits), tally)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_given_up_after_two_tries_in_a_row_of_which_nothing_came() {
+        // What came of each try: a task stays, none does, or what landed well goes since a better landing is waited for.
+        for (tries, is_given_up) in
+            [("no", false), ("no no", true), ("no yes no", false), ("waits no", false), ("waits no no", true)]
+        {
+            let mut goal = Tries::to_level(9);
+            for came_of_it in tries.split(' ') {
+                goal.chosen(came_of_it == "waits");
+                goal.tried(u32::from(came_of_it == "yes"));
+            }
+            assert_eq!(goal.is_given_up(), is_given_up, "{tries}");
+        }
     }
 }

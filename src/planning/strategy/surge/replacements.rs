@@ -30,7 +30,7 @@ impl Surge {
             }
             // A deployment replaces the tasks anyway; what is this run's is the count.
             let ending = Some(Ending::OthersChanged(what));
-            return Turn::Go(Phase::Chosen { since, victims: BTreeSet::new(), ending });
+            return Turn::Go(Phase::Chosen { since, victims: BTreeSet::new(), waits: false, ending });
         }
         let mut trouble = match self.trouble(note, since, service, seen, limits) {
             Ok(trouble) => trouble,

@@ -75,7 +75,7 @@ fn memory(words: &str) -> Surge {
         "between" => Phase::Between,
         "noted" => Phase::Noted(surge.targets.clone()),
         "raised" => Phase::Raised(ago(since)),
-        "chosen" => Phase::Chosen { since: ago(since), victims, ending },
+        "chosen" => Phase::Chosen { since: ago(since), victims, waits: false, ending },
         "lowered" => Phase::Lowered { since: ago(since), victims, before: before.into(), ending },
         "clearing" => Phase::Clearing(ending.unwrap_or(Ending::Spread)),
         _ => panic!("{phase} is no phase"),

@@ -37,7 +37,8 @@ impl Surge {
         barred
     }
 
-    /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced.
+    /// Who goes: first those that are not ready, youngest first; then those whose going leaves the fewest misplaced. And whether one
+    /// that landed well is among them, since a better landing is waited for.
     #[expect(clippy::too_many_arguments, reason = "all that the choice depends on")]
     pub(super) fn victims(
         &self,
@@ -48,7 +49,7 @@ impl Surge {
         barred: &BTreeSet<TaskArn>,
         note: &SurgeNote,
         limits: &Limits,
-    ) -> BTreeSet<TaskArn> {
+    ) -> (BTreeSet<TaskArn>, bool) {
         let excess = tasks.all.len().saturating_sub(note.from as usize);
         let youngest_first = |a: &&Task, b: &&Task| b.created_at.cmp(&a.created_at).then_with(|| a.arn.cmp(&b.arn));
         let mut unready: Vec<&Task> =
@@ -57,12 +58,15 @@ impl Surge {
         let mut victims: BTreeSet<TaskArn> = unready.into_iter().take(excess).map(|task| task.arn.clone()).collect();
         let more = count(excess - victims.len());
         let is_shared_out = several::is_shared_out(cluster, &service.name);
+        let mut waits = false;
         if let Some(tries) = self.goal.tries() {
             let best = tries.best_to_go(cluster, &service.name, tasks, &self.old_tasks, barred, limits);
+            waits = best.waits;
             let still = |goes: &TaskArn| !victims.contains(goes);
             let best = BestToGo {
                 old: best.old.into_iter().filter(still).collect(),
                 new: best.new.into_iter().filter(still).collect(),
+                ..best
             };
             victims.extend(Tries::victims(best, spared, more));
         } else if is_shared_out {
@@ -82,7 +86,7 @@ impl Surge {
             }
             victims.insert(task.arn.clone());
         }
-        victims
+        (victims, waits)
     }
 
     /// The tasks that were there before a round. Of a dead run's round only its beginning is known.
