@@ -164,18 +164,16 @@ def check(what, found, expected):
     print(f"ok: {what}: {found!r}", flush=True)
 
 
-def check_metric(what, found, expected, requests):
-    """A request that is not answered in time is sent again, and CloudWatch may count its values twice then."""
-    value, samples, unit = found
-    check(what, (value, unit), expected)
-    check(f"{what}: no oftener than it was sent", 1 <= samples <= requests, True)
-
-
-def check_a_dry_run(job, ecs, cloudwatch):
+def check_a_dry_run(job, ecs, cloudwatch, namespace="ECSRebalancer"):
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        told = {"cluster": "prod", "dry_run": "true", "metrics": "all", "report": file.name}
+        told = {"cluster": "prod", "dry_run": "true", "metrics": "all", "report": file.name, "metric_namespace": namespace}
         status, lines, events = run(job, ecs, cloudwatch, **told)
         requests = json.load(file)["api_calls"]["PutMetricData"]
+    # On a busy machine an answer may be late: it is asked for again, and the values count twice. It is not late each time.
+    if requests > 1 and namespace == "ECSRebalancer":
+        print("PutMetricData was sent again: once more, in a namespace of its own", flush=True)
+        return check_a_dry_run(job, ecs, cloudwatch, "Again")
+    check("requests to publish", requests, 1)
     check("exit status", status, 0)
     check("summaries, one a cluster", len(of_message(lines, "summary")), 1)
     report = lines[-1]
@@ -191,16 +189,16 @@ def check_a_dry_run(job, ecs, cloudwatch):
     told = {line["name"]: line["misplaced_tasks"] for line in of_message(lines, "service")}
     check("of each service that is moved or left alone", told, {"api": 0, "web": 3})
     check("levels of the log", {event["level"] for event in events} <= {"INFO", "WARN"}, True)
-    metrics = published(cloudwatch, "ECSRebalancer", ClusterName="prod")
-    check_metric("TaskImbalance", metrics["TaskImbalance"], (before["task_imbalance_percent"], "Percent"), requests)
-    check_metric("MisplacedTasks", metrics["MisplacedTasks"], (3, "Count"), requests)
-    check_metric("RunningTasks", metrics["RunningTasks"], (6, "Count"), requests)
-    check_metric("ContainerInstances", metrics["ContainerInstances"], (3, "Count"), requests)
-    check_metric("EmptyInstances", metrics["EmptyInstances"], (1, "Count"), requests)
-    check_metric("TasksMoved", metrics["TasksMoved"], (0, "Count"), requests)
-    web = published(cloudwatch, "ECSRebalancer", ClusterName="prod", ServiceName="web")
-    check_metric("web's MisplacedTasks", web["MisplacedTasks"], (3, "Count"), requests)
-    check_metric("web's TaskImbalance", web["TaskImbalance"], (75, "Percent"), requests)
+    metrics = published(cloudwatch, namespace, ClusterName="prod")
+    check("TaskImbalance", metrics["TaskImbalance"], (before["task_imbalance_percent"], 1, "Percent"))
+    check("MisplacedTasks", metrics["MisplacedTasks"], (3, 1, "Count"))
+    check("RunningTasks", metrics["RunningTasks"], (6, 1, "Count"))
+    check("ContainerInstances", metrics["ContainerInstances"], (3, 1, "Count"))
+    check("EmptyInstances", metrics["EmptyInstances"], (1, 1, "Count"))
+    check("TasksMoved", metrics["TasksMoved"], (0, 1, "Count"))
+    web = published(cloudwatch, namespace, ClusterName="prod", ServiceName="web")
+    check("web's MisplacedTasks", web["MisplacedTasks"], (3, 1, "Count"))
+    check("web's TaskImbalance", web["TaskImbalance"], (75, 1, "Percent"))
 
 
 def check_a_cluster_that_is_not_there(job, ecs, cloudwatch):
