@@ -188,7 +188,8 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// service, level by level.
     fn least_crowded(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, most: usize) -> Vec<usize> {
         let (mut places, mut crowds) = (Vec::new(), Vec::new());
-        let fewest = self.fewest_conceivable(field, occupancy);
+        // Where all are asked for, none of them is the last.
+        let fewest = (most < usize::MAX).then(|| self.fewest_conceivable(field, occupancy));
         let number = field.instances.len();
         let moved = self.relocatable.max_moves - self.moves_left;
         let first = (self.service + moved).wrapping_mul(STRIDE) % number.max(1);
@@ -211,7 +212,7 @@ impl<'b, 'a> Mover<'b, 'a> {
                 Ordering::Greater => continue,
             }
             places.push(place);
-            if places.len() >= most && crowds == fewest {
+            if places.len() >= most && fewest.as_ref() == Some(&crowds) {
                 break;
             }
         }
