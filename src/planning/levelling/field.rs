@@ -68,6 +68,9 @@ pub(super) struct Field<'a> {
 /// Of CPU and of memory, a part of all that is reserved, in the unit in which worth is counted.
 pub(super) type Parts = [i64; 2];
 
+/// Amounts of CPU and of memory, each multiplied by all that is registered of it.
+pub(super) type Amounts = [i128; 2];
+
 /// How the excesses shrink; grow, where less than nothing.
 pub(super) type Change = [i128; 2];
 
@@ -146,10 +149,19 @@ impl<'a> Field<'a> {
         of(0) + of(1)
     }
 
+    /// What a task of that size reserves, in the unit of what an instance holds beyond its share.
+    pub(super) fn amounts(&self, size: &Capacity) -> Amounts {
+        [0, 1].map(|kind| i128::from(RESOURCES[kind](size)) * self.resources[kind].registered)
+    }
+
+    /// Whether an instance to which that comes holds no more than its share of anything still. Then it makes no difference.
+    pub(super) fn stays_below_its_share(&self, number: usize, comes: Amounts) -> bool {
+        self.beyond[number].iter().zip(comes).all(|(beyond, comes)| beyond + comes <= 0)
+    }
+
     /// What of all that is reserved a task of that size has.
     pub(super) fn parts(&self, size: &Capacity) -> Parts {
-        let amounts = [0, 1].map(|kind| i128::from(RESOURCES[kind](size)) * self.resources[kind].registered);
-        parts(amounts, self.factors)
+        parts(self.amounts(size), self.factors)
     }
 
     /// What it is worth that a task of which these are the parts leaves: see [`Field::change`] and [`Field::worth`]. An excess

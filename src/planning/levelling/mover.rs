@@ -188,35 +188,31 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// service, level by level.
     fn least_crowded(&self, field: &Field<'_>, occupancy: &Occupancy<'a>, most: usize) -> Vec<usize> {
         let (mut places, mut crowds) = (Vec::new(), Vec::new());
-        // Where all are asked for, none of them is the last.
-        let fewest = (most < usize::MAX).then(|| self.fewest_conceivable(field, occupancy));
+        let is_asked_for_some = most < usize::MAX;
+        let fewest = is_asked_for_some.then(|| self.fewest_conceivable(field, occupancy));
         let number = field.instances.len();
         let moved = self.relocatable.max_moves - self.moves_left;
         let first = (self.service + moved).wrapping_mul(STRIDE) % number.max(1);
         let (before, from_there) = field.mixed.split_at(first);
-        for place in from_there.iter().chain(before).copied() {
-            if !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
+        let in_turn: &mut dyn Iterator<Item = usize> =
+            if is_asked_for_some { &mut from_there.iter().chain(before).copied() } else { &mut (0..number) };
+        let within = occupancy.within_each(self.service);
+        let crowds_at = |place: usize| self.paths.of(place).iter().map(|domain| within[*domain as usize]);
+        for place in in_turn {
+            // How crowded a place is rules out the most, and is told the quickest.
+            let order = if places.is_empty() { Ordering::Less } else { crowds_at(place).cmp(crowds.iter().copied()) };
+            if order.is_gt() || !self.may_be_on(field, place) || !self.has_room_on(occupancy, place) {
                 continue;
             }
-            let order = if places.is_empty() {
-                Ordering::Less
-            } else {
-                self.crowds(occupancy, place).cmp(crowds.iter().copied())
-            };
-            match order {
-                Ordering::Less => {
-                    places.clear();
-                    crowds = self.crowds(occupancy, place).collect();
-                }
-                Ordering::Equal => {}
-                Ordering::Greater => continue,
+            if order.is_lt() {
+                places.clear();
+                crowds = crowds_at(place).collect();
             }
             places.push(place);
             if places.len() >= most && fewest.as_ref() == Some(&crowds) {
                 break;
             }
         }
-        places.sort_unstable();
         places
     }
 

@@ -10,13 +10,14 @@
 //! make nine moves, and one of the ten tasks is started in vain.
 
 use std::{
+    cell::OnceCell,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::{
     FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, NEVER,
-    field::{Change, Field, Weights},
+    field::{Amounts, Change, Field, Weights},
     mover::Mover,
 };
 use crate::planning::{
@@ -464,6 +465,25 @@ pub(super) struct Instances<'a> {
     is_rough: bool,
 }
 
+/// Container instances that are alike for a service's spread.
+struct Alike {
+    /// From where a task may go when a new one stays on one of them.
+    origins: Vec<Origin>,
+    /// The instances of these.
+    are_from: Vec<usize>,
+    /// The best where a new task makes no difference: on all of them that are far below their share, and these are the most.
+    of_no_difference: OnceCell<Option<(i128, usize)>>,
+    /// The best by the difference that a new task makes.
+    by_difference: BTreeMap<Change, Option<(i128, usize)>>,
+}
+
+impl Alike {
+    fn new(origins: Vec<Origin>) -> Self {
+        let are_from = origins.iter().map(|origin| origin.from.0).collect();
+        Self { origins, are_from, of_no_difference: OnceCell::new(), by_difference: BTreeMap::new() }
+    }
+}
+
 /// A container instance that a task may leave.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
@@ -521,25 +541,20 @@ impl<'a> Instances<'a> {
         }
         let most = if self.is_rough { MOST_PLACES } else { usize::MAX };
         let places = mover.some_next_places(&self.field, &self.occupancy, most);
-        // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread. Of these,
-        // those are worth the same on which one more task makes the same difference: none, on all that are far below their share.
-        // Where tasks are packed, so are those of one zone.
-        let mut alike = BTreeMap::<(&str, &[u32]), _>::new();
-        let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::new(), None);
-        for to in &places {
-            let domain = (if self.packs { self.zone(*to) } else { "" }, mover.domain_of(*to));
-            let (origins, bests) = alike.entry(domain).or_insert_with(|| (self.origins(mover, *to), BTreeMap::new()));
-            let best = if origins.iter().any(|origin| origin.from.0 == *to) {
-                self.best_of(mover, origins, *to)
-            } else {
-                let comes = self.field.change(*to, &mover.size, true);
-                // That most places make no difference is the first key, which is found the quickest.
-                let key = (Reverse(comes), self.may_fill[*to]);
-                *bests.entry(key).or_insert_with(|| self.best_of(mover, origins, *to))
-            };
-            match best {
-                Some((worth, from)) => good.push((worth, from, *to)),
-                None => bad = bad.or(Some(*to)),
+        // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread; where
+        // tasks are packed, those of one zone are.
+        let mut alike = BTreeMap::<(Option<u32>, &str), Alike>::new();
+        let comes = self.field.amounts(&mover.size);
+        let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::with_capacity(places.len()), None);
+        let domain = |to: usize| (mover.domain_of(to).last().copied(), if self.packs { self.zone(to) } else { "" });
+        for of_domain in places.chunk_by(|one, other| domain(*one) == domain(*other)) {
+            let alike =
+                alike.entry(domain(of_domain[0])).or_insert_with(|| Alike::new(self.origins(mover, of_domain[0])));
+            for to in of_domain {
+                match self.best_of_alike(mover, alike, *to, comes) {
+                    Some((worth, from)) => good.push((worth, from, *to)),
+                    None => bad = bad.or(Some(*to)),
+                }
             }
         }
         let places_for_a_good_one = if self.clears { PLACES_FOR_A_CLEARING_ONE } else { PLACES_FOR_A_GOOD_ONE };
@@ -552,6 +567,29 @@ impl<'a> Instances<'a> {
         let (_, (_, from, to), _) = good.select_nth_unstable(middle);
         let (from, to) = (*from, *to);
         Some(Prospect { places: places.len(), good: good.len(), worth, best, from, to, bad })
+    }
+
+    /// What a new task on an instance is worth at best, and from where another goes then: looked for once for all instances on which it
+    /// makes the same difference.
+    fn best_of_alike(
+        &self,
+        mover: &Mover<'_, 'a>,
+        alike: &mut Alike,
+        to: usize,
+        comes: Amounts,
+    ) -> Option<(i128, usize)> {
+        if !self.may_fill[to] {
+            return None;
+        }
+        let Alike { origins, are_from, of_no_difference, by_difference } = alike;
+        if are_from.contains(&to) {
+            return self.best_of(mover, origins, to);
+        }
+        if self.field.stays_below_its_share(to, comes) {
+            return *of_no_difference.get_or_init(|| self.best_of(mover, origins, to));
+        }
+        let difference = self.field.change(to, &mover.size, true);
+        *by_difference.entry(difference).or_insert_with(|| self.best_of(mover, origins, to))
     }
 
     /// Whether a landing that is worth that much is good enough beside those that one more task may have.

@@ -262,6 +262,8 @@ pub struct Paths {
     depth: usize,
     /// `depth` numbers for each instance.
     numbers: Vec<u32>,
+    /// How many domains there are: the numbers are smaller.
+    domains: usize,
 }
 
 impl Paths {
@@ -269,7 +271,7 @@ impl Paths {
     pub fn new<'i>(instances: impl Iterator<Item = &'i ContainerInstance>, levels: &Levels) -> Self {
         let mut number_of: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
         let depth = levels.attributes.len() + usize::from(levels.instance);
-        let (mut numbers, mut next) = (Vec::new(), 0..);
+        let (mut numbers, mut next) = (Vec::new(), 0_u32..);
         for instance in instances {
             let path = levels.path(instance);
             for depth in 1..=path.len() {
@@ -278,7 +280,7 @@ impl Paths {
             }
             numbers.extend(levels.instance.then(|| next.next().unwrap_or(u32::MAX)));
         }
-        Self { depth, numbers }
+        Self { depth, numbers, domains: next.start as usize }
     }
 
     /// Of one instance.
@@ -407,6 +409,16 @@ impl<'a> Occupancy<'a> {
     /// How many of a service's tasks count in a domain.
     pub fn within(&self, service: usize, domain: u32) -> u32 {
         self.spread[service].within.get(&domain).copied().unwrap_or(0)
+    }
+
+    /// The same for each domain, by its number: to be asked about many of them.
+    pub fn within_each(&self, service: usize) -> Vec<u32> {
+        let Counts { paths, within, .. } = &self.spread[service];
+        let mut each = vec![0; paths.as_ref().map_or(0, |paths| paths.domains)];
+        for (domain, tasks) in within {
+            each[*domain as usize] = *tasks;
+        }
+        each
     }
 
     /// The most of a service's tasks that any one domain just below this one has.
