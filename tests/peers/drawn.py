@@ -102,6 +102,31 @@ def domains(instances, level):
     return list(by_value.values())
 
 
+def next_places(service, instances, has_room, free_on):
+    """Where ECS may place the service's next task: of the instances that have room for it, those in the domains with the fewest of
+    its tasks, level by level. Where the strategy goes on with binpack, those of them that have the least free. What is free is told
+    as CPU and memory."""
+    eligible = [it for it in instances if service.may_run_on(it)]
+
+    def crowds(instance):
+        group, counts = eligible, []
+        for level in service.levels:
+            group = next(part for part in domains(group, level) if any(it is instance for it in part))
+            counts.append(sum(it.tasks[service.name] for it in group))
+        return counts
+
+    crowds_at = [(crowds(it), it) for it in eligible if has_room(it)]
+    fewest = min((counts for counts, _ in crowds_at), default=None)
+    places = [it for counts, it in crowds_at if counts == fewest]
+    entries = service.settings.get("strategy", "").split(",")
+    packed_by = next((entry.removeprefix("binpack:") for entry in entries if entry.startswith("binpack:")), None)
+    if packed_by is None or "instanceId" in service.levels:
+        return places
+    free = lambda it: free_on(it)[0 if packed_by == "cpu" else 1]  # noqa: E731
+    least = min(map(free, places), default=None)
+    return [it for it in places if free(it) == least]
+
+
 def is_spread(service, instances):
     """Whether at each level no two domains differ by more than one task, except where the smaller is full."""
 
