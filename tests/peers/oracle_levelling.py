@@ -27,7 +27,9 @@ UNDER = "under the threshold"
 FEWEST_IN_VAIN = 4
 # A service is tried no more after so many starts in a row of which nothing came.
 TRIES = 2
-# The run's moves, where one steered move would do, to what any way without steering needs: 1.05 when this was written.
+# REBALANCER_SURGE is 25 %: of so many tasks, two are started at once.
+FEWEST_FOR_SEVERAL = 8
+# The run's moves, where one steered move would do, to what any way without steering needs: 1.07 when this was written.
 MOST_TO_UNSTEERED = 1.15
 # What a figure that was rounded may be off by.
 HARDLY_ABOVE_PERCENT = 1e-4
@@ -41,24 +43,24 @@ def levels_at_once(service, instances, services, threshold, place):
     """Whether one of the service's tasks may go, and the load is under the threshold, once a new one is on that instance."""
     zones = tasks_by_zone(instances, service)
 
-    def does(instance):
+    def may_go_from(instance):
         instance.tasks[service.name] -= 1
         stays = is_spread(service, instances) and (not service.zones_stay or tasks_by_zone(instances, service) == zones)
-        does = stays and load_imbalance(instances, services) < threshold
+        is_under = stays and load_imbalance(instances, services) < threshold
         instance.tasks[service.name] += 1
-        return does
+        return is_under
 
     origins = [it for it in instances if it is not place and it.tasks[service.name]]
     place.tasks[service.name] += 1
-    is_one = any(does(it) for it in origins)
+    is_under = any(may_go_from(it) for it in origins)
     place.tasks[service.name] -= 1
-    return is_one
+    return is_under
 
 
 def moves_without_steering(instances, services, threshold):
     """Where one steered move would bring the load under the threshold: how many moves any way without steering needs on average, at
     least, unless it gives up. A start levels the load if it lands right, each of ECS's places being as likely as any other. The
-    surest ones come first. Where none lands right before the starts in vain are used up, two moves are enough at best."""
+    surest ones come first. A service of which several may be started at once is taken to be sure, if any place is right. Where none lands right before the starts in vain are used up, two moves are enough at best."""
     taken = {it.name: reserved(it, services) for it in instances}
     ports = {it.name: any(services[name].ports for name in it.tasks) for it in instances}
     free_on = lambda it: [has - used for has, used in zip(it.size, taken[it.name])]  # noqa: E731
@@ -67,7 +69,9 @@ def moves_without_steering(instances, services, threshold):
         has_room = lambda it: room(service, it, taken[it.name], ports[it.name]) > 0  # noqa: B023, E731
         places = next_places(service, instances, has_room, free_on)
         right = [levels_at_once(service, instances, services, threshold, place) for place in places]
-        chances += [sum(right) / len(places)] * TRIES if places else []
+        if any(right):
+            is_sure = sum(it.tasks[service.name] for it in instances) >= FEWEST_FOR_SEVERAL
+            chances += [1.0 if is_sure else sum(right) / len(places)] * TRIES
     surest = sorted(chances, reverse=True)[: FEWEST_IN_VAIN + 1]
     return 1 + math.prod(1 - chance for chance in surest)
 

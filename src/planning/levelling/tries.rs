@@ -52,7 +52,7 @@ const WEIGHT_IN_VAIN: usize = 64;
 const WEIGHT_IN_VAIN_AT_FIRST: usize = 1;
 /// As long as that is so, a new task stays only where it is worth so many percent of what the best place for it would be: a start
 /// in vain stops no task that ran before. So a run makes fewer moves: in a thousand random clusters 1.3 times the fewest, and not
-/// 1.5 times. Where one steered move would do, it makes 1.28 on average. Any way without steering needs 1.22 there, unless it gives
+/// 1.5 times. Where one steered move would do, it makes 1.28 on average. Any way without steering needs 1.20 there, unless it gives
 /// up (`tests/peers/oracle_levelling.py`).
 const GOOD_ENOUGH_PERCENT: i128 = 65;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
