@@ -104,6 +104,7 @@ impl<'a> Spot<'a> {
 }
 
 /// Where the next so many tasks go, if they can go to these only.
+#[cfg(test)]
 pub fn fill(mut spots: Vec<Spot<'_>>, number: u32) -> Vec<&ContainerInstance> {
     let mut placed = Vec::new();
     while placed.len() < number as usize {

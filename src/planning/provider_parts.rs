@@ -282,15 +282,6 @@ pub fn tree<'a>(
     nest(last, part.levels.instance)
 }
 
-/// The part's tasks by domain of the last level.
-pub fn tasks_by_leaf<'a>(index: &Index<'a>, part: &ProviderPart<'a>) -> BTreeMap<Vec<&'a str>, u32> {
-    let mut tasks_by_leaf: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for (instance, tasks) in part.counts(index) {
-        *tasks_by_leaf.entry(part.levels.leaf(instance)).or_default() += tasks;
-    }
-    tasks_by_leaf
-}
-
 /// How full an instance is, in millionths, by the resource that is reserved the most.
 pub fn fullness(instance: &ContainerInstance) -> u64 {
     Holding::read(instance, None).fullness()

@@ -7,14 +7,16 @@ mod coming;
 mod cured;
 mod layout;
 mod pace;
+mod targets;
 mod victims;
 
 use std::collections::BTreeSet;
 
 pub(super) use self::{
-    cured::cures_all_it_could as cures_all_it_could_in,
-    layout::{Eligible, Layout, Ties},
+    cured::{MayGo, curable as curable_in, surely_curing_surge as surely_curing_surge_in},
+    layout::{Eligible, Layout, Place, Ties},
     pace::{Paced, paced_surge as paced_surge_in},
+    targets::{Aimed, MOST_TARGETS, Sought, targets as targets_in},
     victims::victims as victims_in,
 };
 use super::{
@@ -57,22 +59,6 @@ pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTree
     asked(cluster, service, most, |layout| pace::worthwhile_surge(layout, &may_go, most)).unwrap_or(0)
 }
 
-/// How many of the next tasks, at most `most`, land where one is missing, whichever of equal container instances ECS takes; and
-/// whether so many starts could cure no more, wherever they went.
-pub fn surely_curing_surge(
-    cluster: &Cluster,
-    service: &ServiceName,
-    spared: &BTreeSet<TaskArn>,
-    most: u32,
-) -> (u32, bool) {
-    let may_go = |task: &TaskArn| !spared.contains(task);
-    let curing = |layout: &Layout<'_>| {
-        let surely = cured::surely_curing_surge(layout, &may_go, most);
-        (surely, surely == cured::curable(layout, &may_go, most))
-    };
-    asked(cluster, service, most, curing).unwrap_or_default()
-}
-
 /// As [`worthwhile_surge`], or a few less where that spares a round: the last round can cure all that is left only if its tasks
 /// fill the domains of the first level evenly, since in which of several that are equal ECS begins is not known.
 pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
@@ -95,7 +81,7 @@ pub fn placements(cluster: &Cluster, service: &ServiceName, number: u32) -> Vec<
 }
 
 /// Asks a question of a service as it is in a cluster, which is about at most `more` further tasks at once.
-fn asked<Answer>(
+pub(super) fn asked<Answer>(
     cluster: &Cluster,
     service: &ServiceName,
     more: u32,

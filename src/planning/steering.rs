@@ -6,19 +6,17 @@ use std::{
 };
 
 use super::{
-    model::{Cluster, ContainerInstanceArn, ServiceName, TaskArn},
-    next_task::{Spot, equal_spots, fill, spots, take},
+    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition},
+    next_task::{Spot, equal_spots, spots, take},
     notes::owners_constraints,
-    placement::Index,
-    provider_parts::{ProviderPart, ServiceParts, how_many_fit, tasks_by_leaf, tree},
-    spread, view,
+    placement::{Index, Levels},
+    provider_parts::{ProviderPart, ServiceParts, how_many_fit},
+    spread::{self, Aimed, Layout, MOST_TARGETS, MayGo, Sought},
+    view,
 };
 
 /// A task has at most so many constraints, those of its task definition included [API, UpdateService].
 const MOST_CONSTRAINTS: usize = 10;
-/// PutAttributes takes ten instances a call. The bucket that it shares with StopTask and others holds 100 calls and gains 40 a
-/// second: half of it a round.
-const MOST_INSTANCES: usize = 500;
 
 /// Where a round's tasks are to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +29,9 @@ pub struct Targets {
 
 /// How the next tasks of a service that is to be spread, and may be steered, come to where they are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Way<To = Targets> {
     /// Steered to these.
-    Steered(Targets),
+    Steered(To),
     /// By ECS's own choice.
     Unsteered,
     /// By ECS's own choice, once other services have got the capacity that they are steered to: it might take that.
@@ -58,6 +56,60 @@ pub struct NextRound<'r> {
 }
 
 impl NextRound<'_> {
+    /// See [`RoundOf::way`].
+    pub fn way(&self, may_take_from_others: bool) -> Way {
+        let asked = self.asked(|round, layout| match round.way(layout, may_take_from_others) {
+            Way::Steered(aimed) => Way::Steered(named(layout, &aimed)),
+            Way::Unsteered => Way::Unsteered,
+            Way::UnsteeredLater => Way::UnsteeredLater,
+        });
+        asked.unwrap_or(if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered })
+    }
+
+    /// The targets of the next tasks, each of which cures a misplaced one; none where the service can't be steered, or where no
+    /// instance on which a task is missing has capacity for it.
+    pub fn targets(&self) -> Option<Targets> {
+        self.asked(|round, layout| round.targets(layout).map(|aimed| named(layout, &aimed))).flatten()
+    }
+
+    fn asked<Answer>(&self, ask: impl FnOnce(&RoundOf<'_>, &Layout<'_>) -> Answer) -> Option<Answer> {
+        let service = self.cluster.services.get(self.service)?;
+        let may_go = |task: &TaskArn| !self.spared.contains(task);
+        let round = RoundOf {
+            service,
+            definition: self.cluster.task_definitions.get(&service.task_definition),
+            may_go: &may_go,
+            most: self.most,
+            is_careful: self.is_careful,
+            taken: self.taken,
+        };
+        // Those that are taken may be the very ones that would be asked about.
+        let taken = u32::try_from(self.taken.len()).unwrap_or(u32::MAX);
+        spread::asked(self.cluster, self.service, self.most.saturating_add(taken), |layout| ask(&round, layout))
+    }
+}
+
+/// The names of what is aimed at.
+fn named(layout: &Layout<'_>, aimed: &Aimed) -> Targets {
+    let name = |place: &_| layout.arn_of(*place).clone();
+    Targets { instances: aimed.targets.iter().map(name).collect(), places: aimed.places.iter().map(name).collect() }
+}
+
+/// The next round of a service that is asked about on its layout.
+pub(super) struct RoundOf<'r> {
+    pub(super) service: &'r Service,
+    pub(super) definition: Option<&'r TaskDefinition>,
+    /// The tasks that may go.
+    pub(super) may_go: MayGo<'r>,
+    /// At most so many tasks start.
+    pub(super) most: u32,
+    /// Whether ECS was seen to choose otherwise than foreseen.
+    pub(super) is_careful: bool,
+    /// The targets of other services.
+    pub(super) taken: &'r BTreeSet<ContainerInstanceArn>,
+}
+
+impl RoundOf<'_> {
     /// Which way cures the most misplaced tasks; of equal ones ECS's own choice, as long as that cures one with each task,
     /// whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to. A round that
     /// is careful is steered; and so is that of a service without a placement strategy, of which ECS's documents say in three
@@ -65,60 +117,37 @@ impl NextRound<'_> {
     ///
     /// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is
     /// spared.
-    pub fn way(&self, may_take_from_others: bool) -> Way {
+    pub(super) fn way(&self, layout: &Layout<'_>, may_take_from_others: bool) -> Way<Aimed> {
         let without = if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered };
-        if self.is_careful || !is_foreseen(self.cluster, self.service) {
-            return self.targets().map_or(without, Way::Steered);
+        if self.is_careful || self.service.placement_strategy.is_empty() {
+            return self.targets(layout).map_or(without, Way::Steered);
         }
-        let (unsteered, are_all_it_could) =
-            spread::surely_curing_surge(self.cluster, self.service, self.spared, self.most);
+        let unsteered = spread::surely_curing_surge_in(layout, self.may_go, self.most);
         // The targets cost more to find, and are found only where they could do better.
-        if are_all_it_could && !may_take_from_others {
+        if !may_take_from_others && unsteered == spread::curable_in(layout, self.may_go, self.most) {
             return without;
         }
-        let Some(targets) = self.targets() else { return without };
-        match (unsteered as usize).cmp(&targets.places.len()) {
-            Ordering::Less => Way::Steered(targets),
-            Ordering::Equal if may_take_from_others => Way::Steered(targets),
+        let Some(aimed) = self.targets(layout) else { return without };
+        match (unsteered as usize).cmp(&aimed.places.len()) {
+            Ordering::Less => Way::Steered(aimed),
+            Ordering::Equal if may_take_from_others => Way::Steered(aimed),
             Ordering::Equal | Ordering::Greater => without,
         }
     }
 
-    /// The targets of the next tasks, each of which cures a misplaced one; none where the service can't be steered, or where no
-    /// instance on which a task is missing has capacity for it.
-    ///
-    /// Among the targets it is ECS that chooses, by the service's strategy. So there are several domains among them only where
-    /// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
-    /// most missing, then that one. A round that is careful begins with the last, which leaves ECS no choice.
-    pub fn targets(&self) -> Option<Targets> {
-        let cluster = &*view::alone(self.cluster, self.service);
-        let index = Index::new(cluster);
-        let service_parts = ServiceParts::new(&index, self.service)?;
-        let part = steerable_part(cluster, &service_parts)?;
-        let movable = service_parts.service_tasks(&index).filter(|task| !self.spared.contains(&task.arn)).count();
-        let most = self.most.min(u32::try_from(movable).unwrap_or(u32::MAX));
-        let mut spots = spots(&index, service_parts.service, part);
-        spots.retain(|spot| spot.fitting > 0 && !self.taken.contains(&spot.instance.arn));
-        spots.sort_by(|a, b| (b.fitting, &a.instance.arn).cmp(&(a.fitting, &b.instance.arn)));
-        let zones_stay = service_parts.service.availability_zone_rebalancing && part.levels.begin_with_zones();
-        let missing = missing(&index, part, &spots, zones_stay);
-        let (first, _) = missing.first()?;
-        let neighbours = &first[..first.len().saturating_sub(1)];
-        let all: &dyn Fn(&[&str]) -> bool = &|_| true;
-        let beside: &dyn Fn(&[&str]) -> bool = &|leaf| leaf.starts_with(neighbours);
-        let alone: &dyn Fn(&[&str]) -> bool = &|leaf| leaf == first.as_slice();
-        let choices = [all, beside, alone];
-        let choices = if self.is_careful { &choices[2..] } else { &choices[..] };
-        choices.iter().find_map(|admits| {
-            let chosen: Vec<_> = missing.iter().filter(|(leaf, _)| admits(leaf)).collect();
-            among(part, &spots, &chosen, most)
-        })
+    fn targets(&self, layout: &Layout<'_>) -> Option<Aimed> {
+        let begins_with_zones = || Levels::of_movable(self.service).is_some_and(|levels| levels.begin_with_zones());
+        let sought = Sought {
+            may_go: self.may_go,
+            most: self.most,
+            is_careful: self.is_careful,
+            zones_stay: self.service.availability_zone_rebalancing && begins_with_zones(),
+            is_taken: &|instance| self.taken.contains(instance),
+        };
+        may_have_one_more_constraint(self.service, self.definition)
+            .then(|| spread::targets_in(layout, &sought))
+            .flatten()
     }
-}
-
-/// Whether ECS's documents say where a service's next task goes.
-pub fn is_foreseen(cluster: &Cluster, service: &ServiceName) -> bool {
-    cluster.services.get(service).is_some_and(|service| !service.placement_strategy.is_empty())
 }
 
 /// Whether ECS could put a service's next task on one of these instances.
@@ -171,7 +200,7 @@ pub fn to(
 /// than is wanted there.
 fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, most: u32) -> Option<Targets> {
     let (mut number, mut taken) = (0, 0);
-    while taken < spots.len().min(MOST_INSTANCES) && number < most {
+    while taken < spots.len().min(MOST_TARGETS) && number < most {
         let spot = &spots[taken];
         number += wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.fitting).min(most - number);
         taken += 1;
@@ -194,69 +223,20 @@ fn just(mut spots: Vec<Spot<'_>>, wanted: &BTreeMap<ContainerInstanceArn, u32>, 
 }
 
 /// The part of a service that can be steered, if it can: its only one, since which capacity provider takes the next task is
-/// ECS's choice, and one without a target would leave it without a place; and with its task definition counted in it may have
-/// one constraint more.
+/// ECS's choice, and one without a target would leave it without a place.
 pub(super) fn steerable_part<'b, 'a>(
     cluster: &Cluster,
     service_parts: &'b ServiceParts<'a>,
 ) -> Option<&'b ProviderPart<'a>> {
     let [part] = service_parts.parts.as_slice() else { return None };
-    let definition = cluster.task_definitions.get(&service_parts.service.task_definition);
+    let service = service_parts.service;
+    may_have_one_more_constraint(service, cluster.task_definitions.get(&service.task_definition)).then_some(part)
+}
+
+/// Whether a service may have one constraint more, those of its task definition counted in.
+fn may_have_one_more_constraint(service: &Service, definition: Option<&TaskDefinition>) -> bool {
     let of_definition = definition.map_or(0, |definition| definition.placement_constraints.len());
-    let constraints = owners_constraints(&service_parts.service.placement_constraints).len() + of_definition;
-    (constraints < MOST_CONSTRAINTS).then_some(part)
-}
-
-type Leaf<'a> = (Vec<&'a str>, u32);
-
-/// How many tasks each domain of the last level lacks and has room for, the most first.
-fn missing<'a>(index: &Index<'a>, part: &ProviderPart<'a>, spots: &[Spot<'a>], zones_stay: bool) -> Vec<Leaf<'a>> {
-    let tree = tree(index, part, &|_, there| there);
-    // What zones have is left to ECS's own zone rebalancing, or it and we would undo each other.
-    let wanted = if zones_stay { tree.arrange_within_as(&tree) } else { tree.arrange(part.placed) };
-    let have = tasks_by_leaf(index, part);
-    let mut room: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-    for spot in spots {
-        let room = room.entry(part.levels.leaf(spot.instance)).or_default();
-        *room = room.saturating_add(spot.fitting);
-    }
-    let mut missing: Vec<Leaf<'a>> = wanted
-        .into_iter()
-        .filter_map(|(leaf, wanted)| {
-            let lacks = wanted.saturating_sub(have.get(&leaf).copied().unwrap_or(0));
-            let lacks = lacks.min(room.get(&leaf).copied().unwrap_or(0));
-            (lacks > 0).then_some((leaf, lacks))
-        })
-        .collect();
-    missing.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
-    missing
-}
-
-/// The targets in the first of these domains that lack `most` tasks together; none if ECS would give one more than it lacks.
-fn among(part: &ProviderPart<'_>, spots: &[Spot<'_>], missing: &[&Leaf<'_>], most: u32) -> Option<Targets> {
-    let mut lacks: BTreeMap<&[&str], u32> = BTreeMap::new();
-    let mut number = 0;
-    for (leaf, missing) in missing {
-        if number >= most || lacks.len() >= MOST_INSTANCES {
-            break;
-        }
-        number = most.min(number.saturating_add(*missing));
-        lacks.insert(leaf, *missing);
-    }
-    let mut targets: Vec<Spot<'_>> = Vec::new();
-    for spot in spots.iter().filter(|spot| lacks.contains_key(part.levels.leaf(spot.instance).as_slice())) {
-        if targets.len() < MOST_INSTANCES {
-            targets.push(spot.clone());
-        }
-    }
-    let instances = targets.iter().map(|spot| spot.instance.arn.clone()).collect();
-    let filled = fill(targets, number);
-    for instance in &filled {
-        let lacks = lacks.get_mut(part.levels.leaf(instance).as_slice())?;
-        *lacks = lacks.checked_sub(1)?;
-    }
-    let places: Vec<ContainerInstanceArn> = filled.into_iter().map(|instance| instance.arn.clone()).collect();
-    (!places.is_empty()).then_some(Targets { instances, places })
+    owners_constraints(&service.placement_constraints).len() + of_definition < MOST_CONSTRAINTS
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use crate::planning::{
     providers,
     relevant::keep_relevant,
     several,
-    spread::{self, Eligible, Layout, Paced, Ties},
-    steering::{self, NextRound, Way},
+    spread::{self, Eligible, Layout, Paced, Place, Ties},
+    steering::{NextRound, RoundOf, Way},
     tasks::Tasks,
     view,
 };
@@ -99,12 +99,7 @@ impl<'i, 'a> Foreseen<'i, 'a> {
         let more = (surge as usize).saturating_mul(2).saturating_add(1);
         let Some(layout) = Layout::of(&self.ledger, index, &mut self.eligible, service, more) else { return none() };
         // A task that is foreseen already has another number.
-        let on_layout = OnLayout { index, service, layout, number: tasks.len() };
-        if steers {
-            play(MaySteer::NotYet { on_layout, cluster, surge }, terms, allowance)
-        } else {
-            play(on_layout, terms, allowance)
-        }
+        play(OnLayout { index, service, layout, number: tasks.len(), steers }, terms, allowance)
     }
 
     /// Makes what came of a service's rounds.
@@ -174,24 +169,25 @@ struct OnLayout<'i, 'a> {
     index: &'i Index<'a>,
     service: &'a Service,
     layout: Layout<'a>,
+    steers: bool,
     /// So many tasks were foreseen.
     number: usize,
 }
 
-impl<'a> OnLayout<'_, 'a> {
-    /// The same service on the cluster, which is as it was before the first round.
-    fn onto(self, cluster: &Cluster, surge: u32) -> OnCluster<'a> {
-        let mut on_cluster = OnCluster::new(cluster, &self.service.name, surge, false, true);
-        on_cluster.number = self.number;
-        let before: Vec<TaskArn> = self.index.tasks_of(self.service).iter().map(|task| task.arn.clone()).collect();
-        let Rounds { new, old, .. } = self.end(Course::default());
-        for gone in before.iter().filter(|task| !old.contains(*task)) {
-            view::remove(&mut on_cluster.cluster, gone);
+impl OnLayout<'_, '_> {
+    /// Where the next tasks start, and which go for them where that was looked at already.
+    fn starts(&self, terms: &Terms<'_>) -> (Vec<Place>, Option<BTreeSet<TaskArn>>) {
+        if self.steers {
+            let definition = self.index.cluster.task_definitions.get(&self.service.task_definition);
+            let &Terms { most, is_careful, may_go } = terms;
+            let round =
+                RoundOf { service: self.service, definition, may_go, most, is_careful, taken: &BTreeSet::new() };
+            if let Way::Steered(aimed) = round.way(&self.layout, false) {
+                return (aimed.places, None);
+            }
         }
-        for task in new {
-            view::insert(&mut on_cluster.cluster, task);
-        }
-        on_cluster
+        let Paced { number, victims } = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
+        (self.layout.predict(number, Ties::MostFree), victims)
     }
 }
 
@@ -201,9 +197,9 @@ impl Between for OnLayout<'_, '_> {
     }
 
     fn round(&mut self, terms: &Terms<'_>, course: &mut Course) -> bool {
-        let Paced { number, victims } = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
+        let (places, victims) = self.starts(terms);
         let mut new: Vec<TaskArn> = Vec::new();
-        for place in self.layout.predict(number, Ties::MostFree) {
+        for place in places {
             self.number += 1;
             let arn = view::foreseen_arn(&self.service.name, self.number);
             self.layout.put(arn.clone(), place);
@@ -237,51 +233,8 @@ impl Between for OnLayout<'_, '_> {
     }
 }
 
-/// A service that may be steered: on its layout as long as ECS's own choice cures all that so many starts could cure, and from then
-/// on on the cluster, of which the targets are asked.
-#[derive(Clone)]
-enum MaySteer<'i, 'a, 's> {
-    NotYet {
-        on_layout: OnLayout<'i, 'a>,
-        /// As it was before the first round.
-        cluster: &'s Cluster,
-        surge: u32,
-    },
-    FromHereOn(OnCluster<'a>),
-}
-
-impl Between for MaySteer<'_, '_, '_> {
-    fn misplaced(&self) -> u32 {
-        match self {
-            Self::NotYet { on_layout, .. } => on_layout.misplaced(),
-            Self::FromHereOn(on_cluster) => on_cluster.misplaced(),
-        }
-    }
-
-    fn round(&mut self, terms: &Terms<'_>, course: &mut Course) -> bool {
-        if let Self::NotYet { on_layout, cluster, surge } = self
-            && (terms.is_careful
-                || !steering::is_foreseen(cluster, &on_layout.service.name)
-                || !spread::cures_all_it_could_in(&on_layout.layout, terms.may_go, terms.most))
-        {
-            *self = Self::FromHereOn(on_layout.clone().onto(cluster, *surge));
-        }
-        match self {
-            Self::NotYet { on_layout, .. } => on_layout.round(terms, course),
-            Self::FromHereOn(on_cluster) => on_cluster.round(terms, course),
-        }
-    }
-
-    fn end(self, course: Course) -> Rounds {
-        match self {
-            Self::NotYet { on_layout, .. } => on_layout.end(course),
-            Self::FromHereOn(on_cluster) => on_cluster.end(course),
-        }
-    }
-}
-
-/// A service of which each question is asked of the cluster as it is then: one that is steered in some round, one over several
-/// capacity providers, and one whose tasks go by where others are.
+/// A service of which each question is asked of the cluster as it is then: one over several capacity providers, and one whose tasks
+/// go by where others are.
 #[derive(Clone)]
 struct OnCluster<'p> {
     name: &'p ServiceName,

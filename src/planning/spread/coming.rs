@@ -46,6 +46,12 @@ impl Layout<'_> {
         (0..number).map_while(|_| coming.next(self)).collect()
     }
 
+    /// The same where ECS may choose among these places only; of equal ones it takes the one with the most free capacity.
+    pub(super) fn predict_among(&self, places: &[Place], number: u32) -> Vec<Place> {
+        let mut coming = Coming::among(self, places.iter().copied(), Ties::MostFree);
+        (0..number).map_while(|_| coming.next(self)).collect()
+    }
+
     /// The places that are as good as the best for the next task, one of each domain above the instance.
     pub(super) fn equals(&self) -> Vec<Place> {
         Coming::new(self, Ties::MostFree).equals(self)
@@ -54,15 +60,19 @@ impl Layout<'_> {
 
 impl Coming {
     fn new(layout: &Layout<'_>, ties: Ties) -> Self {
-        let queues = layout.groups.iter().map(|group| {
-            let turns = group.sites.iter().enumerate().filter_map(|(site, it)| {
-                let (fitting, number) = it.offer();
-                let tasks = if layout.is_by_instance() { it.tasks } else { 0 };
-                (fitting > 0).then(|| Reverse(Turn::new(tasks, number, site, fitting, ties)))
-            });
-            turns.collect()
-        });
-        Self { crowds: layout.crowds.clone(), queues: queues.collect(), ties }
+        Self::among(layout, layout.with_room(), ties)
+    }
+
+    /// `places` have free capacity.
+    fn among(layout: &Layout<'_>, places: impl Iterator<Item = Place>, ties: Ties) -> Self {
+        let mut turns = vec![Vec::new(); layout.groups.len()];
+        for (group, site) in places {
+            let it = layout.site((group, site));
+            let (fitting, number) = it.offer();
+            let tasks = if layout.is_by_instance() { it.tasks } else { 0 };
+            turns[group].push(Reverse(Turn::new(tasks, number, site, fitting, ties)));
+        }
+        Self { crowds: layout.crowds.clone(), queues: turns.into_iter().map(BinaryHeap::from).collect(), ties }
     }
 
     /// The place of the next task, which is there from now on.

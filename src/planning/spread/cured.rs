@@ -10,20 +10,14 @@ use crate::planning::model::TaskArn;
 pub(in crate::planning) type MayGo<'f> = &'f dyn Fn(&TaskArn) -> bool;
 
 /// How many misplaced tasks `most` starts could cure at the best: one each, as long as tasks may go.
-pub(super) fn curable(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
+pub(in crate::planning) fn curable(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
     let most = most.min(layout.missing());
     let movable = layout.all_tasks().filter(|task| may_go(task)).take(most as usize).count();
     u32::try_from(movable).unwrap_or(u32::MAX)
 }
 
-/// Whether `most` of the next tasks cure as many misplaced ones as so many starts could at the best, whichever of equal container
-/// instances ECS takes: then nothing is won by sending them elsewhere.
-pub(in crate::planning) fn cures_all_it_could(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> bool {
-    surely_curing_surge(layout, may_go, most) == curable(layout, may_go, most)
-}
-
 /// How many of the next tasks land where one is missing, whichever of equal container instances ECS takes.
-pub(super) fn surely_curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
+pub(in crate::planning) fn surely_curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
     let either = [Ties::MostFree, Ties::LeastFree].map(|ties| curing_surge(layout, may_go, most, ties));
     either.into_iter().min().unwrap_or(0)
 }

@@ -288,8 +288,8 @@ impl<'a> Layout<'a> {
     }
 
     /// The container instance of a place.
-    pub(in crate::planning) fn arn_of(&self, (group, site): Place) -> &'a ContainerInstanceArn {
-        &self.groups[group].sites[site].holding.instance().arn
+    pub(in crate::planning) fn arn_of(&self, place: Place) -> &'a ContainerInstanceArn {
+        &self.site(place).holding.instance().arn
     }
 
     /// A new task starts there, or would.
@@ -358,6 +358,17 @@ impl<'a> Layout<'a> {
 
     /// A balanced arrangement of so many tasks with the fewest missing, by the first place of each domain of the last level.
     pub(super) fn arrange(&self, total: u32) -> Vec<(Place, u32)> {
+        self.tree_of_places().arrange(total)
+    }
+
+    /// The same of as many tasks as there are, where each domain of the first level keeps as many as it has.
+    pub(super) fn arrange_within(&self) -> Vec<(Place, u32)> {
+        let tree = self.tree_of_places();
+        tree.arrange_within_as(&tree)
+    }
+
+    /// Each domain of the last level, by its first place.
+    fn tree_of_places(&self) -> Domain<Place> {
         let mut number = 0;
         let domains = |group: &Group<'a>| {
             let sites = group.sites.iter().enumerate().map(|(place, site)| {
@@ -376,7 +387,7 @@ impl<'a> Layout<'a> {
             number += 1;
             domains
         };
-        self.tree(domains).arrange(total)
+        self.tree(domains)
     }
 
     fn tree<Id: Clone>(&self, mut last: impl FnMut(&Group<'a>) -> Vec<Domain<Id>>) -> Domain<Id> {
@@ -400,6 +411,38 @@ impl<'a> Layout<'a> {
         self.groups.last().map_or(0, |group| group.first_leaf + of_last(group))
     }
 
+    /// The tasks in each domain of the last level, by its number.
+    pub(super) fn tasks_by_leaf(&self) -> Vec<u32> {
+        let mut tasks = vec![0; self.leaves()];
+        for place in self.places() {
+            tasks[self.leaf(place)] += self.site(place).tasks;
+        }
+        tasks
+    }
+
+    /// Whether two places lie in the same domain of the level before the last.
+    pub(super) fn is_beside(&self, one: Place, other: Place) -> bool {
+        let [one, other] = [one, other].map(|(group, _)| &self.groups[group].path[..]);
+        let levels = if self.by_instance { one.len() } else { one.len().saturating_sub(1) };
+        one[..levels] == other[..levels]
+    }
+
+    /// All places.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let of_group = |(number, group): (usize, &Group<'a>)| (0..group.sites.len()).map(move |site| (number, site));
+        self.groups.iter().enumerate().flat_map(of_group)
+    }
+
+    /// Those with free capacity for one more task.
+    pub(super) fn with_room(&self) -> impl Iterator<Item = Place> {
+        self.places().filter(|place| self.site(*place).fitting > 0)
+    }
+
+    /// What is at a place.
+    pub(super) fn site(&self, (group, site): Place) -> &Site<'a> {
+        &self.groups[group].sites[site]
+    }
+
     /// The domain of the first level that a place lies in; none where there is no level at all.
     pub(super) fn first_domain(&self, place: Place) -> Option<FirstDomain> {
         let above = self.groups[place.0].domains.first().map(|domain| FirstDomain::Above(*domain));
@@ -408,8 +451,7 @@ impl<'a> Layout<'a> {
 
     /// How many domains of the first level there are, as far as they are told apart.
     pub(super) fn first_domains(&self) -> usize {
-        let places = |number: usize| (0..self.groups[number].sites.len()).map(move |site| (number, site));
-        let firsts = (0..self.groups.len()).flat_map(places).filter_map(|place| self.first_domain(place));
+        let firsts = self.places().filter_map(|place| self.first_domain(place));
         firsts.collect::<BTreeSet<_>>().len()
     }
 }

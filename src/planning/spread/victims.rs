@@ -95,12 +95,7 @@ struct Balance {
 impl Balance {
     /// Against a balanced arrangement of `total` tasks.
     fn of(layout: &Layout<'_>, total: u32) -> Self {
-        let mut surplus = vec![0; layout.leaves()];
-        for (number, group) in layout.groups.iter().enumerate() {
-            for (site, it) in group.sites.iter().enumerate() {
-                surplus[layout.leaf((number, site))] += it.tasks;
-            }
-        }
+        let mut surplus = layout.tasks_by_leaf();
         let mut needs: BTreeMap<FirstDomain, u32> = BTreeMap::new();
         for (place, wanted) in layout.arrange(total) {
             let has = &mut surplus[layout.leaf(place)];
