@@ -5,6 +5,7 @@
 
 mod coming;
 mod cured;
+mod eligible;
 mod layout;
 mod pace;
 mod targets;
@@ -14,7 +15,8 @@ use std::collections::BTreeSet;
 
 pub(super) use self::{
     cured::{MayGo, curable as curable_in, surely_curing_surge as surely_curing_surge_in},
-    layout::{Eligible, Layout, Place, Ties},
+    eligible::Eligible,
+    layout::{Layout, Place, Ties},
     pace::{Paced, paced_surge as paced_surge_in},
     targets::{Aimed, MOST_TARGETS, Sought, targets as targets_in},
     victims::victims as victims_in,

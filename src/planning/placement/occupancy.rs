@@ -476,6 +476,11 @@ impl<'a> Occupancy<'a> {
         self.log.len()
     }
 
+    /// The instances of all changes since then, one after another.
+    pub fn changed_since(&self, mark: usize) -> impl Iterator<Item = usize> + '_ {
+        self.log.iter().skip(mark).map(|change| change.instance)
+    }
+
     /// Undoes all changes since then.
     pub fn undo_to(&mut self, mark: usize) {
         while self.log.len() > mark {

@@ -10,16 +10,14 @@
 //! first, so the rest can change nothing. A question costs what the service has, and not what the cluster has.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
+use super::eligible::{Chooser, Eligible};
 use crate::planning::{
     domains::Domain,
-    model::{
-        ContainerInstance, ContainerInstanceArn, PlacementConstraint, Service, TaskArn, TaskDefinition, Timestamp,
-    },
+    model::{ContainerInstance, ContainerInstanceArn, Service, TaskArn, Timestamp},
     placement::{
         Index, Levels, Requirement,
         occupancy::{Demand, Holding, Occupancy},
@@ -72,18 +70,18 @@ pub(super) struct Group<'a> {
 #[derive(Clone)]
 pub(super) struct Site<'a> {
     /// In the order of their ARNs.
-    number: usize,
-    holding: Holding<'a>,
+    pub(super) number: usize,
+    pub(super) holding: Holding<'a>,
     /// The service's tasks that hold capacity there.
-    held: u32,
+    pub(super) held: u32,
     /// Those that count for the spread.
     pub(super) tasks: u32,
     /// How many more fit now.
-    fitting: u32,
+    pub(super) fitting: u32,
     /// How many it could hold beside daemons alone.
-    most: u32,
+    pub(super) most: u32,
     /// Its agent is disconnected: its tasks count where they are, and neither go nor get company.
-    is_away: bool,
+    pub(super) is_away: bool,
 }
 
 /// Which of several instances that are equal for ECS is taken to be the next.
@@ -97,79 +95,6 @@ pub(in crate::planning) enum Ties {
 
 /// A container instance of a layout: the numbers of a group and of a site in it.
 pub(in crate::planning) type Place = (usize, usize);
-
-/// The container instances that services with the same demands may use, looked up once for all of them.
-#[derive(Default)]
-pub(in crate::planning) struct Eligible<'a> {
-    known: BTreeMap<Asked<'a>, Rc<Vec<Alike<'a>>>>,
-    /// How many instances all of these name.
-    size: usize,
-}
-
-/// So many times the instances of the cluster are kept: where each service has demands of its own, nothing would be shared.
-const MOST_KEPT: usize = 32;
-
-type Asked<'a> = (
-    Levels,
-    (Vec<&'a PlacementConstraint>, &'a BTreeSet<String>, Option<&'a str>),
-    Option<(&'a BTreeMap<String, Option<String>>, [Option<&'a str>; 2], [&'a BTreeSet<u16>; 2])>,
-);
-
-/// Container instances on one path, by their numbers in the ledger.
-struct Alike<'a> {
-    path: Rc<[&'a str]>,
-    instances: Vec<usize>,
-}
-
-impl<'a> Eligible<'a> {
-    fn of(
-        &mut self,
-        ledger: &Occupancy<'a>,
-        index: &Index<'a>,
-        service: &'a Service,
-        definition: Option<&'a TaskDefinition>,
-        levels: &Levels,
-        requirement: &Requirement<'a>,
-    ) -> Rc<Vec<Alike<'a>>> {
-        if !requirement.is_static() {
-            return Rc::new(by_path(index, levels, requirement));
-        }
-        let of_definition = definition.into_iter().flat_map(|definition| &definition.placement_constraints);
-        let constraints = service.placement_constraints.iter().chain(of_definition).collect();
-        let asked = (
-            levels.clone(),
-            (constraints, &service.subnets, requirement.provider()),
-            definition.map(|definition| {
-                let TaskDefinition { required_attributes, os_family, cpu_architecture, .. } = definition;
-                let ports = [&definition.tcp_host_ports, &definition.udp_host_ports];
-                (required_attributes, [os_family.as_deref(), cpu_architecture.as_deref()], ports)
-            }),
-        );
-        if let Some(known) = self.known.get(&asked) {
-            return Rc::clone(known);
-        }
-        let found = Rc::new(by_path(index, levels, requirement));
-        self.size += found.iter().map(|alike| alike.instances.len()).sum::<usize>();
-        if self.size > MOST_KEPT * ledger.holdings().len() {
-            (self.known, self.size) = (BTreeMap::new(), 0);
-        }
-        self.known.insert(asked, Rc::clone(&found));
-        found
-    }
-}
-
-/// The container instances that a requirement admits, whatever their size.
-fn by_path<'a>(index: &Index<'a>, levels: &Levels, requirement: &Requirement<'a>) -> Vec<Alike<'a>> {
-    let mut by_path: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
-    for number in index.eligible_whatever_size(requirement) {
-        by_path.entry(levels.path(index.instances[number])).or_default().push(number);
-    }
-    let alike = |(path, mut instances): (Vec<&'a str>, Vec<usize>)| {
-        instances.sort_unstable();
-        Alike { path: path.into(), instances }
-    };
-    by_path.into_iter().map(alike).collect()
-}
 
 impl<'a> Layout<'a> {
     /// A service as the ledger has it, with its tasks as they were read, to be asked about at most `more` further tasks at once; none
@@ -203,12 +128,10 @@ impl<'a> Layout<'a> {
         }
         let number = ledger.service(&service.name)?;
         let (demand, limit) = (requirement.demand(), requirement.limit());
-        let chooser = Chooser { ledger, index, requirement: &requirement, demand, limit, service: number, on: &on };
         let keep = tasks.len().saturating_add(more);
-        let mut sites: BTreeMap<Rc<[&'a str]>, Vec<Site<'a>>> = BTreeMap::new();
-        for Alike { path, instances } in eligible.of(ledger, index, service, definition, &levels, &requirement).iter() {
-            sites.insert(Rc::clone(path), chooser.sites(instances, keep));
-        }
+        let (levels, requirement, on) = (&levels, &requirement, &on);
+        let chooser = Chooser { ledger, index, service, levels, requirement, demand, limit, number, on, keep };
+        let mut sites = chooser.by_path(eligible);
         for (instance, tasks) in away.into_values() {
             let site = Site {
                 number: usize::MAX,
@@ -493,104 +416,8 @@ impl Site<'_> {
     }
 }
 
-fn how_many_fit(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
+pub(super) fn how_many_fit(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
     if limit == 1 && held > 0 { 0 } else { holding.how_many_fit(demand).min(limit) }
-}
-
-/// The numbers of the `keep` that have the least keys.
-fn least<Key: Ord>(all: impl Iterator<Item = (Key, usize)>, keep: usize) -> Vec<usize> {
-    let mut kept: BinaryHeap<(Key, usize)> = BinaryHeap::with_capacity(keep);
-    for next in all {
-        if kept.len() < keep {
-            kept.push(next);
-        } else if kept.peek().is_some_and(|last| next < *last)
-            && let Some(mut last) = kept.peek_mut()
-        {
-            *last = next;
-        }
-    }
-    kept.into_iter().map(|(_, number)| number).collect()
-}
-
-/// Chooses the sites of a service.
-struct Chooser<'l, 'a> {
-    ledger: &'l Occupancy<'a>,
-    index: &'l Index<'a>,
-    requirement: &'l Requirement<'a>,
-    demand: Demand<'a>,
-    limit: u32,
-    service: usize,
-    on: &'l BTreeMap<usize, u32>,
-}
-
-/// A container instance without a task of the service: how many tasks fit, how full it is, and its number.
-type Idle = (u32, u64, usize);
-
-impl<'a> Chooser<'_, 'a> {
-    /// Of these container instances those with tasks, and of the others as many as can matter while `keep` tasks are given.
-    fn sites(&self, instances: &[usize], keep: usize) -> Vec<Site<'a>> {
-        let holdings = self.ledger.holdings();
-        let (mut numbers, mut idle): (Vec<usize>, Vec<Idle>) = (Vec::new(), Vec::with_capacity(instances.len()));
-        // Both are in order, so that they are gone through side by side.
-        let mut with_tasks = self.on.keys().peekable();
-        for number in instances {
-            while with_tasks.next_if(|with_tasks| *with_tasks < number).is_some() {}
-            let holding = &holdings[*number];
-            if with_tasks.peek() == Some(&number) {
-                numbers.push(*number);
-            } else if holding.instance().registered.holds(&self.demand.reserves) {
-                idle.push((self.how_many_fit(*number), holding.fullness(), *number));
-            }
-        }
-        if idle.len() > keep {
-            numbers.extend(self.first(&idle, keep));
-        } else {
-            numbers.extend(idle.into_iter().map(|(.., number)| number));
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.into_iter().map(|number| self.site(number)).collect()
-    }
-
-    fn first(&self, idle: &[Idle], keep: usize) -> Vec<usize> {
-        let all = || idle.iter().copied();
-        let mut kept = least(all().map(|(fitting, _, number)| ((Reverse(fitting), number), number)), keep);
-        // One without free capacity is the last.
-        let last_first = all().rev();
-        kept.extend(least(
-            last_first.map(|(fitting, _, number)| ((fitting.wrapping_sub(1), Reverse(number)), number)),
-            keep,
-        ));
-        let by_fullness = |(_, fullness, number): Idle| ((fullness, number), number);
-        let mut least_full = least(all().map(by_fullness), keep);
-        // What daemons fill alone takes part in no arrangement.
-        if least_full.iter().any(|number| self.most(*number) == 0) {
-            least_full = least(all().filter(|(.., number)| self.most(*number) > 0).map(by_fullness), keep);
-        }
-        kept.extend(least_full);
-        kept
-    }
-
-    fn site(&self, number: usize) -> Site<'a> {
-        Site {
-            number,
-            holding: self.ledger.holdings()[number].clone(),
-            held: self.ledger.held(self.service, number),
-            tasks: self.on.get(&number).copied().unwrap_or(0),
-            fitting: self.how_many_fit(number),
-            most: self.most(number),
-            is_away: false,
-        }
-    }
-
-    fn how_many_fit(&self, number: usize) -> u32 {
-        let held = if self.limit == 1 { self.ledger.held(self.service, number) } else { 0 };
-        how_many_fit(&self.ledger.holdings()[number], held, &self.demand, self.limit)
-    }
-
-    fn most(&self, number: usize) -> u32 {
-        self.index.most(self.requirement, number, 0)
-    }
 }
 
 #[cfg(test)]
@@ -621,13 +448,20 @@ pub(super) mod tests {
         Layout::of(&ledger, &index, &mut Eligible::default(), service, more).map(ask)
     }
 
+    impl Layout<'_> {
+        /// What is so of each site, zone by zone.
+        pub(in crate::planning::spread) fn shown(&self, of: impl Fn(&Site<'_>) -> String) -> String {
+            let group = |group: &Group<'_>| {
+                let sites: Vec<String> = group.sites.iter().map(&of).collect();
+                format!("{}: {}", group.path.join("/"), sites.join(" "))
+            };
+            self.groups.iter().map(group).collect::<Vec<_>>().join(", ")
+        }
+    }
+
     /// The tasks on each site, zone by zone: `a: 3 1, b: 0 0`.
     fn shown(layout: &Layout<'_>) -> String {
-        let group = |group: &Group<'_>| {
-            let sites: Vec<String> = group.sites.iter().map(|site| site.tasks.to_string()).collect();
-            format!("{}: {}", group.path.join("/"), sites.join(" "))
-        };
-        layout.groups.iter().map(group).collect::<Vec<_>>().join(", ")
+        layout.shown(|site| site.tasks.to_string())
     }
 
     #[test]
