@@ -54,10 +54,18 @@ fn fleets(criterion: &mut Criterion) {
             bencher.iter(|| plan(black_box(cluster), &found, &policy, NOW));
         });
         if name == "production" {
-            let policy = unlimited(&policy);
-            group.bench_with_input(BenchmarkId::new("plan-unlimited", &name), &cluster, |bencher, cluster| {
-                bencher.iter(|| plan(black_box(cluster), &found, &policy, NOW));
-            });
+            let levelled = unlimited(&policy);
+            let spread = Policy { load_threshold: Percent::from_hundredths(10_000), ..levelled.clone() };
+            let steered = Policy { steer: true, ..spread.clone() };
+            for (mode, policy) in [("spread", spread), ("steered", steered), ("levelled", levelled)] {
+                group.bench_with_input(
+                    BenchmarkId::new(format!("{mode}-unlimited"), &name),
+                    &cluster,
+                    |bencher, cluster| {
+                        bencher.iter(|| plan(black_box(cluster), &found, &policy, NOW));
+                    },
+                );
+            }
         }
     }
 }

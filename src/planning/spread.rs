@@ -8,6 +8,7 @@ mod cured;
 mod eligible;
 mod layout;
 mod pace;
+mod site;
 mod targets;
 mod victims;
 

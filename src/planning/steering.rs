@@ -56,7 +56,13 @@ pub struct NextRound<'r> {
 }
 
 impl NextRound<'_> {
-    /// See [`RoundOf::way`].
+    /// Which way cures the most misplaced tasks; of equal ones ECS's own choice, as long as that cures one with each task,
+    /// whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to. A round that
+    /// is careful is steered; and so is that of a service without a placement strategy, of which ECS's documents say in three
+    /// ways where its next task goes.
+    ///
+    /// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is
+    /// spared.
     pub fn way(&self, may_take_from_others: bool) -> Way {
         let asked = self.asked(|round, layout| match round.way(layout, may_take_from_others) {
             Way::Steered(aimed) => Way::Steered(named(layout, &aimed)),
@@ -110,13 +116,7 @@ pub(super) struct RoundOf<'r> {
 }
 
 impl RoundOf<'_> {
-    /// Which way cures the most misplaced tasks; of equal ones ECS's own choice, as long as that cures one with each task,
-    /// whichever of equal container instances it takes, unless it `may_take_from_others` what they are steered to. A round that
-    /// is careful is steered; and so is that of a service without a placement strategy, of which ECS's documents say in three
-    /// ways where its next task goes.
-    ///
-    /// An example: zone a has six tasks and zone b two. ECS puts the next two tasks into zone b, and so would steering: it is
-    /// spared.
+    /// See [`NextRound::way`].
     pub(super) fn way(&self, layout: &Layout<'_>, may_take_from_others: bool) -> Way<Aimed> {
         let without = if may_take_from_others { Way::UnsteeredLater } else { Way::Unsteered };
         if self.is_careful || self.service.placement_strategy.is_empty() {

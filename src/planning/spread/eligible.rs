@@ -13,7 +13,7 @@ use std::{
     rc::Rc,
 };
 
-use super::layout::{Site, how_many_fit};
+use super::site::{Site, how_many_fit};
 use crate::planning::{
     model::{Capacity, PlacementConstraint, Service, TaskDefinition},
     placement::{

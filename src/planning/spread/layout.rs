@@ -14,7 +14,10 @@ use std::{
     rc::Rc,
 };
 
-use super::eligible::{Chooser, Eligible};
+use super::{
+    eligible::{Chooser, Eligible},
+    site::{Site, how_many_fit},
+};
 use crate::planning::{
     domains::Domain,
     model::{ContainerInstance, ContainerInstanceArn, Service, TaskArn, Timestamp},
@@ -64,24 +67,6 @@ pub(super) struct Group<'a> {
     alike: BTreeMap<(u32, u32), u32>,
     /// The number of its first domain of the last level.
     first_leaf: usize,
-}
-
-/// A container instance.
-#[derive(Clone)]
-pub(super) struct Site<'a> {
-    /// In the order of their ARNs.
-    pub(super) number: usize,
-    pub(super) holding: Holding<'a>,
-    /// The service's tasks that hold capacity there.
-    pub(super) held: u32,
-    /// Those that count for the spread.
-    pub(super) tasks: u32,
-    /// How many more fit now.
-    pub(super) fitting: u32,
-    /// How many it could hold beside daemons alone.
-    pub(super) most: u32,
-    /// Its agent is disconnected: its tasks count where they are, and neither go nor get company.
-    pub(super) is_away: bool,
 }
 
 /// Which of several instances that are equal for ECS is taken to be the next.
@@ -397,27 +382,6 @@ fn exchange(alike: &mut BTreeMap<(u32, u32), u32>, before: (u32, u32), after: (u
         }
     }
     *alike.entry(after).or_default() += 1;
-}
-
-impl Site<'_> {
-    /// How many tasks it could have where one may hold so many; one that holds more than it should is full.
-    fn most(&self, limit: u32) -> u32 {
-        if self.is_away { self.most } else { limit.min(self.most.max(self.tasks)) }
-    }
-
-    /// How full it is, in millionths.
-    pub(super) fn fullness(&self) -> u64 {
-        self.holding.fullness()
-    }
-
-    /// How many more tasks fit, and its number in the order of ARNs.
-    pub(super) fn offer(&self) -> (u32, usize) {
-        (self.fitting, self.number)
-    }
-}
-
-pub(super) fn how_many_fit(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
-    if limit == 1 && held > 0 { 0 } else { holding.how_many_fit(demand).min(limit) }
 }
 
 #[cfg(test)]
