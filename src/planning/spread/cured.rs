@@ -11,7 +11,11 @@ pub(in crate::planning) type MayGo<'f> = &'f dyn Fn(&TaskArn) -> bool;
 
 /// How many misplaced tasks `most` starts could cure at the best: one each, as long as tasks may go.
 pub(in crate::planning) fn curable(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
-    let most = most.min(layout.missing());
+    movable(layout, may_go, most.min(layout.missing()))
+}
+
+/// How many tasks may go, `most` at most.
+pub(super) fn movable(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
     let movable = layout.all_tasks().filter(|task| may_go(task)).take(most as usize).count();
     u32::try_from(movable).unwrap_or(u32::MAX)
 }

@@ -22,7 +22,7 @@ use crate::planning::{
     },
 };
 
-/// So many times the instances of the cluster are kept: where each service has demands of its own, nothing would be shared.
+/// So many entries are kept for each instance of the cluster: where each service has demands of its own, nothing would be shared.
 const MOST_KEPT: usize = 32;
 
 /// The container instances that services with the same demands may use, looked up once for all of them. It goes along with one
@@ -30,7 +30,7 @@ const MOST_KEPT: usize = 32;
 #[derive(Default)]
 pub(in crate::planning) struct Eligible<'a> {
     known: BTreeMap<Asked<'a>, Vec<Alike<'a>>>,
-    /// How many instances all of these name.
+    /// How many entries all of these have.
     size: usize,
 }
 

@@ -7,7 +7,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    cured::MayGo,
+    cured::{MayGo, movable},
     layout::{Layout, Place},
 };
 use crate::planning::model::ContainerInstanceArn;
@@ -52,8 +52,7 @@ struct Missing {
 /// that gives each no more than it lacks: first all that are needed are tried, then those that lie next to the one with the
 /// most missing, then that one. A round that is careful begins with the last, which leaves ECS no choice.
 pub(in crate::planning) fn targets(layout: &Layout<'_>, sought: &Sought<'_>) -> Option<Aimed> {
-    let movable = layout.all_tasks().filter(|task| (sought.may_go)(task)).take(sought.most as usize).count();
-    let most = u32::try_from(movable).unwrap_or(u32::MAX);
+    let most = movable(layout, sought.may_go, sought.most);
     let spots = spots(layout, sought.is_taken);
     let missing = missing(layout, &spots, sought.zones_stay);
     let first = *missing.first()?;
