@@ -46,8 +46,9 @@ impl<'b, 'a> Chances<'b, 'a> {
         };
         let key = mover.origin(&instances.occupancy, from).unwrap_or_else(|| mover.domain_of(from).to_vec());
         let (places, good) = seen.entry((&relocatable.service.name, key)).or_insert_with(|| {
-            let places = mover.next_places(&instances.field, &instances.occupancy);
-            let is_good = |to: &usize| instances.may_fill(*to) && instances.keeps_spread(&mover, from, *to);
+            let crowds = mover.crowds(&instances.field, &instances.occupancy);
+            let places = crowds.next_places();
+            let is_good = |to: &usize| instances.may_fill(*to) && instances.keeps_spread(&mover, &crowds, from, *to);
             (places.len(), places.into_iter().filter(is_good).collect())
         });
         let good: Vec<usize> = good.iter().copied().filter(|to| *to != from).collect();

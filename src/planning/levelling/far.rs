@@ -170,7 +170,8 @@ impl<'b, 'a> Chances<'b, 'a> {
         let number = |instance: &ContainerInstance| occupancy.instance(&instance.arn);
         let may_come = |to: usize| mover.may_be_on(field, to) && mover.has_room_on(occupancy, to);
         let is_worth_a_try = instances.prospect(mover).is_some_and(|it| self.tally.permits(it.of_a_move()));
-        let places = if is_worth_a_try { mover.next_places(field, occupancy) } else { Vec::new() };
+        let crowds = mover.crowds(field, occupancy);
+        let places = if is_worth_a_try { crowds.next_places() } else { Vec::new() };
         let is_settled = |chances: &BTreeMap<&ContainerInstanceArn, bool>, arn| {
             chances.get(arn).is_some_and(|is_likely| *is_likely || !is_worth_a_try)
         };
@@ -184,10 +185,9 @@ impl<'b, 'a> Chances<'b, 'a> {
             let Some(from) = number(instance).filter(|from| mover.movable.contains_key(from)) else { continue };
             self.have_movable.insert(&instance.arn);
             let helps = |to: usize| {
-                let keeps_spread = || mover.keeps_spread(field, occupancy, from, to);
                 from != to
                     && may_come(to)
-                    && keeps_spread()
+                    && crowds.keep_spread(from, to)
                     && instances.best_of(mover, &[instances.origin(mover, from)], to).is_some()
             };
             if is_settled(&self.give, &instance.arn) {

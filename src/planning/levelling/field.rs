@@ -172,6 +172,14 @@ impl<'a> Field<'a> {
         of(0) + of(1)
     }
 
+    /// Whether it needs more than so many moves if none is worth more than that.
+    pub(super) fn needs_more_than(&self, moves: usize, worth: i64, weights: Weights) -> bool {
+        let moves = i128::try_from(moves).unwrap_or(i128::MAX);
+        // Each worth was rounded down, once for each resource.
+        let rounded = weights.iter().copied().map(i128::from).sum::<i128>();
+        moves.saturating_mul(i128::from(worth) + rounded) < self.worth(self.resources.map(|it| it.needs()), weights)
+    }
+
     /// Whether a change brings it under the threshold.
     pub(super) fn is_even_after(&self, change: Change) -> bool {
         self.after(change).iter().all(Resource::is_even)
@@ -300,6 +308,27 @@ mod tests {
                 if field.instances.len() > 1 {
                     field.shift(&size, 0, 1);
                 }
+            }
+        }
+
+        #[test]
+        fn as_many_moves_as_were_enough_are_not_called_too_few(
+            drawing in crate::planning::planner::tests::drawing(),
+            load_threshold in 0..100_u32,
+            sizes in proptest::collection::vec((0..5_000_u32, 0..20_000_u32), 1..8),
+            together in 1..128_i128,
+        ) {
+            let cluster = cluster(&drawing);
+            let mut field = Field::new(&Index::new(&cluster), Percent::from_hundredths(load_threshold * 100));
+            let (at_first, weights) = (field.clone(), field.weights(together));
+            let Some((_, fullest)) = field.by_emptiness.last().copied() else { return Ok(()) };
+            let mut promised = 0;
+            for (number, (cpu_units, memory_mib)) in sizes.into_iter().enumerate() {
+                let size = Capacity { cpu_units, memory_mib, gpus: 0 };
+                promised = promised.max(at_first.worth_of_leaving(fullest, at_first.parts(&size), weights));
+                let Some((_, emptiest)) = field.by_emptiness.first().copied().filter(|it| it.1 != fullest) else { break };
+                field.shift(&size, fullest, emptiest);
+                prop_assert!(!field.is_even() || !at_first.needs_more_than(number + 1, promised, weights));
             }
         }
     }

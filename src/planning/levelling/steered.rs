@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     field::{Change, Field, Weights},
-    mover::Mover,
+    mover::{Crowds, Mover},
 };
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName, Task},
@@ -37,8 +37,15 @@ const FIRST_LOOKS: u64 = 60_000_000;
 const OTHER_LOOKS: u64 = 20_000_000;
 /// What the search for a better one may cost.
 const SEARCH_LOOKS: u64 = 4_000_000;
+/// What both of these may cost once a plan comes under the threshold and has one move beyond what is good enough. Where it has
+/// twice as many, that is worth four times as much: there is more to gain, and it is found more easily. For most clusters of some
+/// twenty instances that is enough for all of it.
+const OTHER_LOOKS_FOR_ONE_LESS: u64 = 60_000;
+const SEARCH_LOOKS_FOR_ONE_LESS: u64 = 150_000;
 /// What a move costs of these.
 const LOOKS_OF_A_MOVE: u64 = 50;
+/// In the search, so many instances of services are asked for what is put in the place of these.
+const MOST_ASKED: usize = 512;
 /// Moves that are taken back at a time.
 const MOST_UNDONE: u64 = 8;
 /// Attempts that may find nothing better, one after another.
@@ -58,6 +65,8 @@ pub(super) struct Search<'b, 'a> {
     most_services: usize,
     tasks: usize,
     looks: u64,
+    /// The services, and the container instances from which tasks of theirs may go.
+    origins: Vec<(usize, usize)>,
     /// The container instances that a task has left since a plan was begun, the emptiest first.
     left: BTreeSet<(i128, usize)>,
 }
@@ -77,6 +86,9 @@ struct Best {
     to: usize,
     change: Change,
 }
+
+/// By what is promised, services and the container instances from which tasks of theirs may go.
+type Promised = BinaryHeap<(i64, Reverse<(usize, usize)>)>;
 
 /// What no plan can pass.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +114,8 @@ struct Manner {
     least: i128,
     /// Moves that may be made.
     most: usize,
+    /// Whether these moves are to be enough: a plan that is still above the threshold after them is none.
+    is_to_end: bool,
     /// Where it isn't nothing, worth is blurred by it, so that another attempt is another plan.
     blur: u64,
 }
@@ -115,7 +129,11 @@ impl<'b, 'a> Search<'b, 'a> {
         let field = Field::new(index, policy.load_threshold);
         let mut occupancy = Occupancy::read(index);
         let mut paths = BTreeMap::new();
-        let movers = relocatable.filter_map(|it| Mover::new(index, &mut occupancy, it, &mut paths)).collect();
+        let movers: Vec<Mover<'_, '_>> =
+            relocatable.filter_map(|it| Mover::new(index, &mut occupancy, it, &mut paths)).collect();
+        let of_each = movers.iter().enumerate();
+        let origins =
+            of_each.flat_map(|(number, mover)| mover.movable.keys().map(move |from| (number, *from))).collect();
         Self {
             field,
             movers,
@@ -126,6 +144,7 @@ impl<'b, 'a> Search<'b, 'a> {
             most_services: policy.max_services as usize,
             tasks: index.cluster.tasks.len(),
             looks: 0,
+            origins,
             left: BTreeSet::new(),
         }
     }
@@ -187,7 +206,7 @@ impl<'b, 'a> Search<'b, 'a> {
             && self.made.len() < self.most_moves
             && self.may_move(number, from)
             && is_there()
-            && self.is_open(mover, from, to)
+            && self.is_open(&mover.crowds(field, &self.occupancy), mover, from, to)
             && field.is_sound(change)
             && field.worth(change, weights(MOST_WEIGHT)) > 0;
         if holds {
@@ -234,21 +253,27 @@ impl<'b, 'a> Search<'b, 'a> {
         (self.field.above(), self.made.len())
     }
 
+    /// What the search for a better plan than the one that is made may cost: it is either farther above the threshold or has more moves.
+    fn looks_for_better(&self, bound: Bound, most: u64, for_one_less: u64) -> u64 {
+        let beyond = self.made.len().saturating_sub(bound.enough()) as u64;
+        if self.field.is_even() { most.min(beyond * beyond * for_one_less) } else { most }
+    }
+
     /// Makes the best of the plans by all weights, and gives it. Once one needs few enough moves, no more are tried.
     fn best_of_all_weights(&mut self, least: i128, bound: Bound) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
         let mut best: Option<(Cost, Vec<Made>)> = None;
         lowest(bound.leaning, |leaning| {
-            // One that needs more moves than the best is none.
-            let most = match &best {
+            // One that needs as many moves as the best is none.
+            let (most, is_to_end) = match &best {
                 Some(((0, moves), _)) if *moves <= bound.enough() => return (0, *moves),
-                Some(((0, moves), _)) => *moves,
-                _ => self.most_moves,
+                Some(((0, moves), _)) => (moves.saturating_sub(1), true),
+                _ => (self.most_moves, false),
             };
             self.undo_all();
-            self.fill(&Manner { weights: weights(leaning), least, most, blur: 0 });
-            self.looks = self.looks.min(OTHER_LOOKS);
+            self.fill(&Manner { weights: weights(leaning), least, most, is_to_end, blur: 0 });
             let cost = self.cost();
+            self.looks = self.looks.min(self.looks_for_better(bound, OTHER_LOOKS, OTHER_LOOKS_FOR_ONE_LESS));
             if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, self.made.clone()));
             }
@@ -265,7 +290,7 @@ impl<'b, 'a> Search<'b, 'a> {
     /// Takes some moves back and puts others in their place, as long as looks are left: what is no worse is kept, for from
     /// there another attempt may find something better.
     fn improve(&mut self, bound: Bound) {
-        self.looks = SEARCH_LOOKS;
+        self.looks = self.looks_for_better(bound, SEARCH_LOOKS, SEARCH_LOOKS_FOR_ONE_LESS);
         let mut chance = Chance(0);
         let mut patience = PATIENCE;
         while self.looks > 0 && patience > 0 && (self.made.len() > bound.enough() || !self.field.is_even()) {
@@ -278,6 +303,7 @@ impl<'b, 'a> Search<'b, 'a> {
                 least: 1,
                 // Above the threshold more moves may help.
                 most: if before.0 > 0 { self.most_moves - kept } else { undone.len() },
+                is_to_end: before.0 == 0,
                 blur: chance.next(),
             };
             self.fill(&manner);
@@ -304,7 +330,8 @@ impl<'b, 'a> Search<'b, 'a> {
             }
             let place = chance.below(self.made.len() as u64);
             let made = self.made[place];
-            if self.movers[made.mover].keeps_spread(&self.field, &self.occupancy, made.to, made.from) {
+            let crowds = self.movers[made.mover].crowds(&self.field, &self.occupancy);
+            if crowds.keep_spread(made.to, made.from) {
                 undone.push(self.undo(place));
             }
         }
@@ -313,44 +340,63 @@ impl<'b, 'a> Search<'b, 'a> {
 
     /// One after another the move that is worth the most.
     fn fill(&mut self, manner: &Manner) {
-        let tasks = self.movers.iter().map(|mover| mover.movable.len()).sum();
-        let mut queue: Vec<(i64, Reverse<(usize, usize)>)> = Vec::with_capacity(tasks);
         self.left.clear();
-        for (number, mover) in self.movers.iter_mut().enumerate() {
-            // What was taken back since may have made room.
-            mover.first_takers.clear();
-            let parts = self.field.parts(&mover.size);
-            for from in mover.movable.keys() {
-                self.looks = self.looks.saturating_sub(1);
-                let worth = self.field.worth_of_leaving(*from, parts, manner.weights);
-                if worth > 0 {
-                    queue.push((manner.blurred(worth, number, *from), Reverse((number, *from))));
-                }
-            }
-        }
-        let mut queue = BinaryHeap::from(queue);
+        // What was taken back since may have made room.
+        self.movers.iter_mut().for_each(|mover| mover.first_takers.clear());
+        let mut queue = self.queue(manner);
         let mut made = 0;
-        while let Some((_, Reverse((number, from)))) = queue.pop() {
-            if made >= manner.most || self.looks == 0 || self.field.is_even() {
+        self.narrow(&mut queue, manner, made);
+        while let Some((promised, Reverse((number, from)))) = queue.pop() {
+            let left = manner.most - made;
+            if left == 0 || self.looks == 0 || self.field.is_even() {
+                break;
+            }
+            if manner.is_to_end && manner.blur == 0 && self.field.needs_more_than(left, promised, manner.weights) {
                 break;
             }
             if !self.may_move(number, from) {
                 continue;
             }
             let Some(best) = self.best(number, from, manner.weights) else { continue };
-            if best.worth < manner.least && !self.field.is_even_after(best.change) {
+            // One after which no more are needed is as good as any other, whatever that is worth.
+            let is_last = self.field.is_even_after(best.change);
+            if best.worth < manner.least && !is_last {
                 continue;
             }
             // What others moved since may have made it worth less: then another may come first. It never makes it worth more.
             let worth = manner.blurred(i64::try_from(best.worth).unwrap_or(i64::MIN), number, from);
-            if queue.peek().is_some_and(|(next, _)| worth < *next) {
+            if !is_last && queue.peek().is_some_and(|(next, _)| worth < *next) {
                 queue.push((worth, Reverse((number, from))));
                 continue;
             }
             self.make(Made { mover: number, from, to: best.to });
             made += 1;
             queue.push((worth, Reverse((number, from))));
+            self.narrow(&mut queue, manner, made);
         }
+    }
+
+    /// Leaves only those for the last move after which no more may be needed.
+    fn narrow(&self, queue: &mut Promised, manner: &Manner, made: usize) {
+        if manner.is_to_end && made + 1 == manner.most {
+            queue.retain(|(_, Reverse((number, from)))| self.may_be_the_last(*number, *from));
+        }
+    }
+
+    /// The tasks that may go, that first whose leaving promises the most; where worth is blurred, some of them.
+    fn queue(&mut self, manner: &Manner) -> Promised {
+        let mut chance = Chance(manner.blur);
+        let all = self.origins.len();
+        let are_drawn = manner.blur != 0 && all > MOST_ASKED;
+        let asked = if are_drawn { MOST_ASKED } else { all };
+        let places = (0..asked).map(|place| if are_drawn { chance.below(all as u64) } else { place });
+        let promised = places.map(|place| self.origins[place]).filter_map(|(number, from)| {
+            let worth = self.field.worth_of_leaving(from, self.field.parts(&self.movers[number].size), manner.weights);
+            (worth > 0).then(|| (manner.blurred(worth, number, from), Reverse((number, from))))
+        });
+        let promised: Vec<_> = promised.collect();
+        self.looks = self.looks.saturating_sub(asked as u64);
+        promised.into()
     }
 
     /// Whether limits and what is left of its tasks let one more of the service's go.
@@ -362,12 +408,16 @@ impl<'b, 'a> Search<'b, 'a> {
             && !(is_new && self.moves_of.len() >= self.most_services)
     }
 
+    /// Whether no more moves would be needed if a task left an instance and made no other fuller than its share.
+    fn may_be_the_last(&self, number: usize, from: usize) -> bool {
+        self.field.is_even_after(self.field.change(from, &self.movers[number].size, false))
+    }
+
     /// Whether one of its tasks may go from one instance to another, and fits there.
-    fn is_open(&self, mover: &Mover<'_, '_>, from: usize, to: usize) -> bool {
+    fn is_open(&self, crowds: &Crowds<'_, '_, '_>, mover: &Mover<'_, 'a>, from: usize, to: usize) -> bool {
         to != from
             && mover.may_be_on(&self.field, to)
-            && self.occupancy.holdings()[to].free_after(&mover.demand).is_some()
-            && mover.keeps_spread(&self.field, &self.occupancy, from, to)
+            && crowds.keep_spread(from, to)
             && mover.has_room_on(&self.occupancy, to)
     }
 
@@ -383,11 +433,12 @@ impl<'b, 'a> Search<'b, 'a> {
         let first = known.flatten().unwrap_or((i128::MIN, 0));
         let places = self.left.range(..first).chain(field.by_emptiness.range(first..));
         let leaves = field.change(from, &mover.size, false);
+        let crowds = mover.crowds(field, &self.occupancy);
         let mut best: Option<Best> = None;
         let (mut first_taker, mut looked) = (None, 0);
         for place @ (_, to) in places {
             self.looks = self.looks.saturating_sub(1);
-            if !self.is_open(mover, from, *to) {
+            if !self.is_open(&crowds, mover, from, *to) {
                 continue;
             }
             first_taker.get_or_insert(*place);

@@ -18,7 +18,7 @@ use std::{
 use super::{
     FEWEST_IN_VAIN, MOVES_FOR_ONE_IN_VAIN, NEVER,
     field::{Amounts, Change, Field, Weights},
-    mover::Mover,
+    mover::{Crowds, Mover},
 };
 use crate::planning::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, Task, TaskArn, Timestamp},
@@ -242,9 +242,9 @@ fn planned(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar, i
         // Where others have left, ECS may place the next one too. That is foreseen, but doesn't decide: those that are started at once
         // are placed before any leaves.
         let vacated = of_it.moves.iter().filter_map(|a_move| instances.occupancy.instance(&a_move.from));
-        let vacated = vacated.filter(|place| {
-            mover.is_as_crowded(&instances.occupancy, *place, to) && !mover.has_room_on(&instances.occupancy, *place)
-        });
+        let crowds = mover.crowds(&instances.field, &instances.occupancy);
+        let vacated =
+            vacated.filter(|place| crowds.are_alike(*place, to) && !mover.has_room_on(&instances.occupancy, *place));
         let in_vain = prospect.in_vain_of_a_move(vacated.count());
         let gone: BTreeSet<&TaskArn> = of_it.moves.iter().map(|a_move| &a_move.task).collect();
         let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
@@ -541,7 +541,8 @@ impl<'a> Instances<'a> {
             return None;
         }
         let most = if self.is_rough { MOST_PLACES } else { usize::MAX };
-        let places = mover.some_next_places(&self.field, &self.occupancy, most);
+        let crowds = mover.crowds(&self.field, &self.occupancy);
+        let places = crowds.some_next_places(most);
         // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread; where
         // tasks are packed, those of one zone are.
         let mut alike = BTreeMap::<(Option<u32>, &str), Alike>::new();
@@ -549,8 +550,9 @@ impl<'a> Instances<'a> {
         let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::with_capacity(places.len()), None);
         let domain = |to: usize| (mover.domain_of(to).last().copied(), if self.packs { self.zone(to) } else { "" });
         for of_domain in places.chunk_by(|one, other| domain(*one) == domain(*other)) {
-            let alike =
-                alike.entry(domain(of_domain[0])).or_insert_with(|| Alike::new(self.origins(mover, of_domain[0])));
+            let alike = alike
+                .entry(domain(of_domain[0]))
+                .or_insert_with(|| Alike::new(self.origins(mover, &crowds, of_domain[0])));
             for to in of_domain {
                 match self.best_of_alike(mover, alike, *to, comes) {
                     Some((worth, from)) => good.push((worth, from, *to)),
@@ -600,7 +602,7 @@ impl<'a> Instances<'a> {
     }
 
     /// From where a task may go when a new one stays on that instance: the best of them.
-    fn origins(&self, mover: &Mover<'_, 'a>, to: usize) -> Vec<Origin> {
+    fn origins(&self, mover: &Mover<'_, 'a>, crowds: &Crowds<'_, '_, '_>, to: usize) -> Vec<Origin> {
         // What a task's leaving is worth is quickly told, whether it keeps the spread is not: so the best instances are asked first.
         let task = self.field.parts(&mover.size);
         let worth = |from: usize| (self.field.worth_of_leaving(from, task, self.weights), from);
@@ -612,7 +614,7 @@ impl<'a> Instances<'a> {
                 break;
             }
             // Where instances are not told apart, a task may leave the instance itself when a new one stays on another one of the domain.
-            if (from != to || tells_not_apart) && self.keeps_spread(mover, from, to) {
+            if (from != to || tells_not_apart) && self.keeps_spread(mover, crowds, from, to) {
                 origins.push((worth, self.origin(mover, from)));
             }
         }
@@ -625,12 +627,14 @@ impl<'a> Instances<'a> {
     }
 
     /// Whether a task may go from one instance to another as far as its service's spread goes.
-    pub(super) fn keeps_spread(&self, mover: &Mover<'_, 'a>, from: usize, to: usize) -> bool {
-        if self.packs {
-            mover.is_only_task() || self.zone(from) == self.zone(to)
-        } else {
-            mover.keeps_spread(&self.field, &self.occupancy, from, to)
-        }
+    pub(super) fn keeps_spread(
+        &self,
+        mover: &Mover<'_, 'a>,
+        crowds: &Crowds<'_, '_, '_>,
+        from: usize,
+        to: usize,
+    ) -> bool {
+        if self.packs { mover.is_only_task() || self.zone(from) == self.zone(to) } else { crowds.keep_spread(from, to) }
     }
 
     fn zone(&self, number: usize) -> &str {
@@ -654,7 +658,8 @@ impl<'a> Instances<'a> {
 
     /// What a new task on an instance is worth at best, and from where another goes then.
     pub(super) fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
-        self.best_of(mover, &self.origins(mover, to), to)
+        let crowds = mover.crowds(&self.field, &self.occupancy);
+        self.best_of(mover, &self.origins(mover, &crowds, to), to)
     }
 
     pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i128, usize)> {
