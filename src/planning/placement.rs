@@ -249,11 +249,11 @@ fn is_in(zones: Option<&BTreeSet<&str>>, instance: &ContainerInstance) -> bool {
 }
 
 /// What the daemons on each of so many usable instances take.
-fn daemons(cluster: &Cluster, services: &BTreeMap<&str, OfService<'_>>, instances: usize) -> Vec<Daemons> {
+fn daemons(cluster: &Cluster, tasks: &Tasks<'_>, instances: usize) -> Vec<Daemons> {
     let mut daemons = vec![Daemons::default(); instances];
     let is_daemon = |service: &&Service| service.scheduling_strategy == SchedulingStrategy::Daemon;
     let of_daemons = cluster.services.values().filter(is_daemon);
-    let of_daemons = of_daemons.filter_map(|service| services.get(service.name.as_str()));
+    let of_daemons = of_daemons.filter_map(|service| tasks.of_service(service.name.as_str()));
     for (task, number) in of_daemons.flat_map(|of_it| of_it.tasks.iter().zip(&of_it.numbers)) {
         let definition = cluster.task_definitions.get(&task.task_definition);
         if let (Some(number), Some(definition)) = (number, definition) {
@@ -326,11 +326,24 @@ pub struct Index<'a> {
 /// The tasks of a cluster.
 #[derive(Debug)]
 struct Tasks<'a> {
-    of_services: BTreeMap<&'a str, OfService<'a>>,
+    /// All of them, in the order of their ARNs.
+    all: Vec<Known<'a>>,
+    /// The number of each service that any task names.
+    numbers: BTreeMap<&'a str, usize>,
+    of_services: Vec<OfService<'a>>,
     /// Those on each usable instance, those without a service included.
     on_instances: Vec<Vec<&'a Task>>,
     /// Those on other instances.
     elsewhere: BTreeMap<&'a ContainerInstanceArn, Vec<&'a Task>>,
+}
+
+/// A task, and what it takes some time to look up.
+#[derive(Clone, Copy, Debug)]
+struct Known<'a> {
+    task: &'a Task,
+    /// The number of the usable instance that it sits on.
+    instance: Option<usize>,
+    service: Option<usize>,
 }
 
 /// What stays as it is while tasks come and go, but for those of daemons.
@@ -447,32 +460,66 @@ fn any_takes_interface(cluster: &Cluster) -> bool {
 }
 
 impl<'a> Tasks<'a> {
-    fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance]) -> Self {
+    /// `before` are those of the same cluster before some came and went: what was known of one that is still there is taken over.
+    fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance], before: Option<&Tasks<'a>>) -> Self {
         let mut tasks = Self {
-            of_services: BTreeMap::new(),
+            all: Vec::with_capacity(cluster.tasks.len()),
+            numbers: before.map(|before| before.numbers.clone()).unwrap_or_default(),
+            of_services: Vec::new(),
             on_instances: vec![Vec::new(); instances.len()],
             elsewhere: BTreeMap::new(),
         };
+        let mut known = before.map(|before| before.all.as_slice()).unwrap_or_default();
         for task in cluster.tasks.values() {
-            let number = task.container_instance.as_ref().and_then(|arn| number_of(instances, arn));
-            match (number, &task.container_instance) {
-                (Some(number), _) => tasks.on_instances[number].push(task),
-                (None, Some(elsewhere)) => tasks.elsewhere.entry(elsewhere).or_default().push(task),
-                (None, None) => {}
+            let task: &Task = task;
+            if known.first().is_some_and(|known| !std::ptr::eq(known.task, task)) {
+                known = &known[known.partition_point(|known| known.task.arn < task.arn)..];
             }
-            if let Some(service) = &task.service {
-                let of_service = tasks.of_services.entry(service.as_str()).or_default();
-                of_service.tasks.push(task);
-                of_service.numbers.push(number);
+            match known.split_first() {
+                Some((same, rest)) if std::ptr::eq(same.task, task) => {
+                    tasks.add(*same);
+                    known = rest;
+                }
+                _ => {
+                    let instance = task.container_instance.as_ref().and_then(|arn| number_of(instances, arn));
+                    let service = task.service.as_ref().map(|service| tasks.number(service.as_str()));
+                    tasks.add(Known { task, instance, service });
+                }
             }
         }
         tasks
+    }
+
+    fn number(&mut self, service: &'a str) -> usize {
+        let next = self.numbers.len();
+        *self.numbers.entry(service).or_insert(next)
+    }
+
+    fn add(&mut self, known: Known<'a>) {
+        let Known { task, instance, service } = known;
+        if let Some(number) = instance {
+            self.on_instances[number].push(task);
+        } else if let Some(elsewhere) = &task.container_instance {
+            self.elsewhere.entry(elsewhere).or_default().push(task);
+        }
+        if let Some(service) = service {
+            if self.of_services.len() <= service {
+                self.of_services.resize_with(service + 1, OfService::default);
+            }
+            self.of_services[service].tasks.push(task);
+            self.of_services[service].numbers.push(instance);
+        }
+        self.all.push(known);
+    }
+
+    fn of_service(&self, name: &str) -> Option<&OfService<'a>> {
+        self.of_services.get(*self.numbers.get(name)?)
     }
 }
 
 impl<'a> Lasting<'a> {
     fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance], tasks: &Tasks<'a>) -> Self {
-        let daemons = daemons(cluster, &tasks.of_services, instances.len());
+        let daemons = daemons(cluster, tasks, instances.len());
         let takes_interfaces = any_takes_interface(cluster);
         // Some attributes differ on every instance; what nobody asks for tells no two apart.
         let asked = asked_attributes(cluster);
@@ -508,7 +555,7 @@ impl<'a> Index<'a> {
     /// Goes through the cluster once.
     pub fn new(cluster: &'a Cluster) -> Self {
         let instances = usable(cluster);
-        let tasks = Tasks::new(cluster, &instances);
+        let tasks = Tasks::new(cluster, &instances, None);
         let lasting = Rc::new(Lasting::new(cluster, &instances, &tasks));
         Self::with(cluster, instances, tasks, lasting)
     }
@@ -517,7 +564,7 @@ impl<'a> Index<'a> {
     #[must_use]
     pub fn after(&self, cluster: &'a Cluster) -> Self {
         let instances = usable(cluster);
-        let tasks = Tasks::new(cluster, &instances);
+        let tasks = Tasks::new(cluster, &instances, Some(&self.tasks));
         Self::with(cluster, instances, tasks, Rc::clone(&self.lasting))
     }
 
@@ -649,16 +696,12 @@ impl<'a> Index<'a> {
 
     /// A service's tasks.
     pub fn tasks_of(&self, service: &Service) -> &[&'a Task] {
-        self.tasks
-            .of_services
-            .get(service.name.as_str())
-            .map(|of_service| of_service.tasks.as_slice())
-            .unwrap_or_default()
+        self.tasks.of_service(service.name.as_str()).map(|of_service| of_service.tasks.as_slice()).unwrap_or_default()
     }
 
     /// A service's tasks, each with the number of the instance that it sits on, if that is usable.
     pub fn numbered_tasks_of(&self, service: &Service) -> impl Iterator<Item = (&'a Task, Option<usize>)> + Clone + '_ {
-        let of_service = self.tasks.of_services.get(service.name.as_str());
+        let of_service = self.tasks.of_service(service.name.as_str());
         of_service.into_iter().flat_map(|it| it.tasks.iter().copied().zip(it.numbers.iter().copied()))
     }
 
@@ -715,4 +758,52 @@ impl<'a> Index<'a> {
 /// The number of an instance among these, which are in the order of their ARNs.
 fn number_of(instances: &[&ContainerInstance], arn: &ContainerInstanceArn) -> Option<usize> {
     instances.binary_search_by(|instance| instance.arn.cmp(arn)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::planning::{
+        model::{ServiceName, TaskArn},
+        planner, testing, view,
+    };
+
+    /// Each instance and each service with its tasks, and the numbers of the instances that these sit on.
+    fn told(index: &Index<'_>) -> Vec<String> {
+        let on_instances = index.cluster.container_instances.keys().map(|arn| {
+            let tasks: Vec<&TaskArn> = index.tasks_on(arn).iter().map(|task| &task.arn).collect();
+            format!("{arn}: {tasks:?}")
+        });
+        let services = index.cluster.services.values().map(|service| {
+            let tasks = index.numbered_tasks_of(service).map(|(task, number)| (&task.arn, number));
+            format!("{}: {:?}", service.name, tasks.collect::<Vec<_>>())
+        });
+        on_instances.chain(services).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_after_changes_tells_what_one_made_anew_does(
+            drawing in planner::tests::drawing(),
+            changes in prop::collection::vec((0..100_usize, 0..100_usize), 1..9),
+        ) {
+            let cluster = testing::cluster(&drawing);
+            let index = Index::new(&cluster);
+            let mut changed = cluster.clone();
+            for (number, (task, instance)) in changes.into_iter().enumerate() {
+                let of = |number: usize| cluster.tasks.keys().nth(number % cluster.tasks.len().max(1));
+                let to = cluster.container_instances.keys().nth(instance % cluster.container_instances.len()).unwrap();
+                let Some(task) = of(task) else { break };
+                match number % 4 {
+                    0 => view::remove(&mut changed, task),
+                    1 => drop(view::protect(&mut changed, std::iter::once(task))),
+                    2 => view::start(&mut changed, &[(ServiceName::from("s0"), to.clone())]),
+                    _ => view::relocate(&mut changed, task, to, number),
+                }
+            }
+            prop_assert_eq!(told(&index.after(&changed)), told(&Index::new(&changed)));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod rounds;
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
@@ -144,7 +145,8 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     candidates.sort_by(|a, b| worth(b).cmp(&worth(a)).then_with(|| a.0.name.cmp(&b.0.name)));
     let spent: usize = services.iter().map(|service| service.moves.len()).sum();
     let mut moves_left = policy.max_moves.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
-    let base = foreseen.clone();
+    let base =
+        if services.is_empty() && places.is_empty() { Cow::Borrowed(cluster) } else { Cow::Owned(foreseen.clone()) };
     let index = Index::new(&base);
     let mut foreseen = Foreseen::new(&index, foreseen);
     for (service, _, settings, strategy) in candidates {
