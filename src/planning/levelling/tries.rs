@@ -198,6 +198,8 @@ fn planned(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar, i
     let mut later: Vec<(i128, Reverse<usize>)> = Vec::new();
     let mut tally_then = tally;
     let mut levelled: BTreeMap<usize, (usize, Levelled)> = BTreeMap::new();
+    // The instances that tasks of each service are to leave.
+    let mut vacated: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let (mut moves_left, mut others) = (policy.max_moves, 0);
     loop {
         let Some((_, Reverse(number))) = queue.pop() else {
@@ -241,16 +243,17 @@ fn planned(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar, i
         });
         // Where others have left, ECS may place the next one too. That is foreseen, but doesn't decide: those that are started at once
         // are placed before any leaves.
-        let vacated = of_it.moves.iter().filter_map(|a_move| instances.occupancy.instance(&a_move.from));
         let crowds = mover.crowds(&instances.field, &instances.occupancy);
-        let vacated =
-            vacated.filter(|place| crowds.are_alike(*place, to) && !mover.has_room_on(&instances.occupancy, *place));
-        let in_vain = prospect.in_vain_of_a_move(vacated.count());
-        let gone: BTreeSet<&TaskArn> = of_it.moves.iter().map(|a_move| &a_move.task).collect();
+        let vacated = vacated.entry(number).or_default();
+        let is_one_more =
+            |place: &&usize| crowds.are_alike(**place, to) && !mover.has_room_on(&instances.occupancy, **place);
+        let in_vain = prospect.in_vain_of_a_move(vacated.iter().filter(is_one_more).count());
+        let goes = |task: &Task| of_it.moves.iter().any(|a_move| a_move.task == task.arn);
         let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
-        let youngest = youngest_first.find(|task| !gone.contains(&task.arn) && is_reviewed(task, policy));
+        let youngest = youngest_first.find(|task| !goes(task) && is_reviewed(task, policy));
         let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
         of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
+        vacated.push(from);
         of_it.in_vain_hundredths += u32::try_from(in_vain).unwrap_or(u32::MAX);
         tally = tally.with(a_move);
         moves_left -= 1;
@@ -472,16 +475,19 @@ struct Alike {
     origins: Vec<Origin>,
     /// The instances of these.
     are_from: Vec<usize>,
+    /// The best of those that make the same difference: for a new task on any other instance no other of them is better.
+    bests: Vec<Origin>,
     /// The best where a new task makes no difference: on all of them that are far below their share, and these are the most.
     of_no_difference: OnceCell<Option<(i128, usize)>>,
-    /// The best by the difference that a new task makes.
-    by_difference: BTreeMap<Change, Option<(i128, usize)>>,
 }
 
 impl Alike {
     fn new(origins: Vec<Origin>) -> Self {
         let are_from = origins.iter().map(|origin| origin.from.0).collect();
-        Self { origins, are_from, of_no_difference: OnceCell::new(), by_difference: BTreeMap::new() }
+        let mut bests = origins.clone();
+        bests.sort_unstable_by_key(|origin| Reverse((origin.leaves, origin.stays_good, origin.from)));
+        bests.dedup_by_key(|origin| origin.leaves);
+        Self { origins, are_from, bests, of_no_difference: OnceCell::new() }
     }
 }
 
@@ -545,10 +551,10 @@ impl<'a> Instances<'a> {
         let places = crowds.some_next_places(most);
         // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread; where
         // tasks are packed, those of one zone are.
-        let mut alike = BTreeMap::<(Option<u32>, &str), Alike>::new();
+        let mut alike = BTreeMap::<(Option<u32>, Option<&str>), Alike>::new();
         let comes = self.field.amounts(&mover.size);
         let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::with_capacity(places.len()), None);
-        let domain = |to: usize| (mover.domain_of(to).last().copied(), if self.packs { self.zone(to) } else { "" });
+        let domain = |to: usize| (mover.domain_of(to).last().copied(), self.packs.then(|| self.zone(to)));
         for of_domain in places.chunk_by(|one, other| domain(*one) == domain(*other)) {
             let alike = alike
                 .entry(domain(of_domain[0]))
@@ -573,26 +579,19 @@ impl<'a> Instances<'a> {
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then: looked for once for all instances on which it
-    /// makes the same difference.
-    fn best_of_alike(
-        &self,
-        mover: &Mover<'_, 'a>,
-        alike: &mut Alike,
-        to: usize,
-        comes: Amounts,
-    ) -> Option<(i128, usize)> {
+    /// makes no difference.
+    fn best_of_alike(&self, mover: &Mover<'_, 'a>, alike: &Alike, to: usize, comes: Amounts) -> Option<(i128, usize)> {
         if !self.may_fill[to] {
             return None;
         }
-        let Alike { origins, are_from, of_no_difference, by_difference } = alike;
+        let Alike { origins, are_from, bests, of_no_difference } = alike;
         if are_from.contains(&to) {
             return self.best_of(mover, origins, to);
         }
         if self.field.stays_below_its_share(to, comes) {
-            return *of_no_difference.get_or_init(|| self.best_of(mover, origins, to));
+            return *of_no_difference.get_or_init(|| self.best_of(mover, bests, to));
         }
-        let difference = self.field.change(to, &mover.size, true);
-        *by_difference.entry(difference).or_insert_with(|| self.best_of(mover, origins, to))
+        self.best_of(mover, bests, to)
     }
 
     /// Whether a landing that is worth that much is good enough beside those that one more task may have.
