@@ -479,6 +479,8 @@ struct Alike {
     bests: Vec<Origin>,
     /// The best where a new task makes no difference: on all of them that are far below their share, and these are the most.
     of_no_difference: OnceCell<Option<(i128, usize)>>,
+    /// The best where it makes the difference that it made last.
+    of_last_difference: Option<(Change, Option<(i128, usize)>)>,
 }
 
 impl Alike {
@@ -487,7 +489,7 @@ impl Alike {
         let mut bests = origins.clone();
         bests.sort_unstable_by_key(|origin| Reverse((origin.leaves, origin.stays_good, origin.from)));
         bests.dedup_by_key(|origin| origin.leaves);
-        Self { origins, are_from, bests, of_no_difference: OnceCell::new() }
+        Self { origins, are_from, bests, of_no_difference: OnceCell::new(), of_last_difference: None }
     }
 }
 
@@ -580,18 +582,28 @@ impl<'a> Instances<'a> {
 
     /// What a new task on an instance is worth at best, and from where another goes then: looked for once for all instances on which it
     /// makes no difference.
-    fn best_of_alike(&self, mover: &Mover<'_, 'a>, alike: &Alike, to: usize, comes: Amounts) -> Option<(i128, usize)> {
+    fn best_of_alike(
+        &self,
+        mover: &Mover<'_, 'a>,
+        alike: &mut Alike,
+        to: usize,
+        comes: Amounts,
+    ) -> Option<(i128, usize)> {
         if !self.may_fill[to] {
             return None;
         }
-        let Alike { origins, are_from, bests, of_no_difference } = alike;
+        let Alike { origins, are_from, bests, of_no_difference, of_last_difference } = alike;
         if are_from.contains(&to) {
             return self.best_of(mover, origins, to);
         }
         if self.field.stays_below_its_share(to, comes) {
             return *of_no_difference.get_or_init(|| self.best_of(mover, bests, to));
         }
-        self.best_of(mover, bests, to)
+        let difference = self.field.change(to, &mover.size, true);
+        match of_last_difference {
+            Some((last, best)) if *last == difference => *best,
+            _ => of_last_difference.insert((difference, self.best_of(mover, bests, to))).1,
+        }
     }
 
     /// Whether a landing that is worth that much is good enough beside those that one more task may have.
