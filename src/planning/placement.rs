@@ -7,6 +7,7 @@ use std::{
     cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use self::occupancy::{Demand, Holding};
@@ -340,7 +341,7 @@ struct Tasks<'a> {
 /// A task, and what it takes some time to look up.
 #[derive(Clone, Copy, Debug)]
 struct Known<'a> {
-    task: &'a Task,
+    task: &'a Arc<Task>,
     /// The number of the usable instance that it sits on.
     instance: Option<usize>,
     service: Option<usize>,
@@ -471,12 +472,11 @@ impl<'a> Tasks<'a> {
         };
         let mut known = before.map(|before| before.all.as_slice()).unwrap_or_default();
         for task in cluster.tasks.values() {
-            let task: &Task = task;
-            if known.first().is_some_and(|known| !std::ptr::eq(known.task, task)) {
+            if known.first().is_some_and(|known| !Arc::ptr_eq(known.task, task)) {
                 known = &known[known.partition_point(|known| known.task.arn < task.arn)..];
             }
             match known.split_first() {
-                Some((same, rest)) if std::ptr::eq(same.task, task) => {
+                Some((same, rest)) if Arc::ptr_eq(same.task, task) => {
                     tasks.add(*same);
                     known = rest;
                 }
