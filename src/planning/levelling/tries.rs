@@ -486,9 +486,14 @@ struct Alike {
 impl Alike {
     fn new(origins: Vec<Origin>) -> Self {
         let are_from = origins.iter().map(|origin| origin.from.0).collect();
-        let mut bests = origins.clone();
-        bests.sort_unstable_by_key(|origin| Reverse((origin.leaves, origin.stays_good, origin.from)));
-        bests.dedup_by_key(|origin| origin.leaves);
+        let mut bests: Vec<Origin> = Vec::new();
+        for origin in &origins {
+            match bests.iter_mut().find(|best| best.leaves == origin.leaves) {
+                Some(best) if (best.stays_good, best.from) < (origin.stays_good, origin.from) => *best = *origin,
+                Some(_) => {}
+                None => bests.push(*origin),
+            }
+        }
         Self { origins, are_from, bests, of_no_difference: OnceCell::new(), of_last_difference: None }
     }
 }
