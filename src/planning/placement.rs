@@ -463,10 +463,11 @@ fn any_takes_interface(cluster: &Cluster) -> bool {
 impl<'a> Tasks<'a> {
     /// `before` are those of the same cluster before some came and went: what was known of one that is still there is taken over.
     fn new(cluster: &'a Cluster, instances: &[&'a ContainerInstance], before: Option<&Tasks<'a>>) -> Self {
+        let numbers = before.map(|before| before.numbers.clone()).unwrap_or_default();
         let mut tasks = Self {
             all: Vec::with_capacity(cluster.tasks.len()),
-            numbers: before.map(|before| before.numbers.clone()).unwrap_or_default(),
-            of_services: Vec::new(),
+            of_services: numbers.iter().map(|_| OfService::default()).collect(),
+            numbers,
             on_instances: vec![Vec::new(); instances.len()],
             elsewhere: BTreeMap::new(),
         };
@@ -491,8 +492,12 @@ impl<'a> Tasks<'a> {
     }
 
     fn number(&mut self, service: &'a str) -> usize {
-        let next = self.numbers.len();
-        *self.numbers.entry(service).or_insert(next)
+        let next = self.of_services.len();
+        let number = *self.numbers.entry(service).or_insert(next);
+        if number == next {
+            self.of_services.push(OfService::default());
+        }
+        number
     }
 
     fn add(&mut self, known: Known<'a>) {
@@ -503,9 +508,6 @@ impl<'a> Tasks<'a> {
             self.elsewhere.entry(elsewhere).or_default().push(task);
         }
         if let Some(service) = service {
-            if self.of_services.len() <= service {
-                self.of_services.resize_with(service + 1, OfService::default);
-            }
             self.of_services[service].tasks.push(task);
             self.of_services[service].numbers.push(instance);
         }

@@ -48,7 +48,7 @@ impl<'b, 'a> Chances<'b, 'a> {
         let (places, good) = seen.entry((&relocatable.service.name, key)).or_insert_with(|| {
             let crowds = mover.crowds(&instances.field, &instances.occupancy);
             let places = crowds.next_places();
-            let is_good = |to: &usize| instances.may_fill(*to) && instances.keeps_spread(&mover, &crowds, from, *to);
+            let is_good = |to: &usize| instances.may_fill(*to) && instances.keeps_spread(&crowds, from, *to);
             (places.len(), places.into_iter().filter(is_good).collect())
         });
         let good: Vec<usize> = good.iter().copied().filter(|to| *to != from).collect();

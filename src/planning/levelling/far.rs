@@ -168,7 +168,6 @@ impl<'b, 'a> Chances<'b, 'a> {
     ) {
         let (field, occupancy) = (&instances.field, &instances.occupancy);
         let number = |instance: &ContainerInstance| occupancy.instance(&instance.arn);
-        let may_come = |to: usize| mover.may_be_on(field, to) && mover.has_room_on(occupancy, to);
         let is_worth_a_try = instances.prospect(mover).is_some_and(|it| self.tally.permits(it.of_a_move()));
         let crowds = mover.crowds(field, occupancy);
         let places = if is_worth_a_try { crowds.next_places() } else { Vec::new() };
@@ -176,8 +175,8 @@ impl<'b, 'a> Chances<'b, 'a> {
             chances.get(arn).is_some_and(|is_likely| *is_likely || !is_worth_a_try)
         };
         for (instance, _) in idle {
-            let Some(to) = number(instance).filter(|to| may_come(*to)) else { continue };
-            if !is_settled(&self.take, &instance.arn) && instances.best_origin(mover, to).is_some() {
+            let Some(to) = number(instance).filter(|to| crowds.may_come(*to)) else { continue };
+            if !is_settled(&self.take, &instance.arn) && instances.best_origin(&crowds, to).is_some() {
                 *self.take.entry(&instance.arn).or_default() |= places.contains(&to);
             }
         }
@@ -185,10 +184,7 @@ impl<'b, 'a> Chances<'b, 'a> {
             let Some(from) = number(instance).filter(|from| mover.movable.contains_key(from)) else { continue };
             self.have_movable.insert(&instance.arn);
             let helps = |to: usize| {
-                from != to
-                    && may_come(to)
-                    && crowds.keep_spread(from, to)
-                    && instances.best_of(mover, &[instances.origin(mover, from)], to).is_some()
+                crowds.is_open(from, to) && instances.best_of(mover, &[instances.origin(mover, from)], to).is_some()
             };
             if is_settled(&self.give, &instance.arn) {
                 continue;

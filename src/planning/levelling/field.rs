@@ -59,8 +59,6 @@ pub(super) struct Field<'a> {
     needs: Parts,
     resources: [Resource; 2],
     factors: [i128; 2],
-    /// The larger of the two excesses, in that unit.
-    imbalance: i128,
     /// The numbers of all instances, the emptiest first.
     pub(super) by_emptiness: BTreeSet<(i128, usize)>,
     /// The same mixed: among any that follow each other, full and empty ones have about the shares that they had among all at first.
@@ -99,9 +97,8 @@ impl<'a> Field<'a> {
         let factors = resources.map(|resource| resource.worth());
         let surplus = beyond.iter().map(|beyond| parts(*beyond, factors)).collect();
         let needs = parts(resources.map(|resource| resource.needs()), factors);
-        let (by_emptiness, mixed, imbalance) = (BTreeSet::new(), Vec::new(), imbalance(&resources, factors));
-        let mut field =
-            Self { instances, class_of, beyond, surplus, needs, resources, factors, imbalance, by_emptiness, mixed };
+        let (by_emptiness, mixed) = (BTreeSet::new(), Vec::new());
+        let mut field = Self { instances, class_of, beyond, surplus, needs, resources, factors, by_emptiness, mixed };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field.mixed = mixed_evenly(&field.by_emptiness.iter().map(|(_, number)| *number).collect::<Vec<_>>());
         field
@@ -201,8 +198,12 @@ impl<'a> Field<'a> {
     pub(super) fn is_sound(&self, change: Change) -> bool {
         let after = self.after(change);
         let stays_even = self.resources.iter().zip(&after).all(|(before, after)| !before.is_even() || after.is_even());
-        let (imbalance, before) = (imbalance(&after, self.factors), self.imbalance);
+        let (imbalance, before) = (self.imbalance(&after), self.imbalance(&self.resources));
         stays_even && (imbalance < before || imbalance == before && change.iter().all(|shrinks| *shrinks >= 0))
+    }
+
+    fn imbalance(&self, resources: &[Resource; 2]) -> i128 {
+        scaled(resources[0].excess, self.factors[0]).max(scaled(resources[1].excess, self.factors[1]))
     }
 
     /// Moves a task.
@@ -219,7 +220,6 @@ impl<'a> Field<'a> {
             self.by_emptiness.insert((self.fullness(number), number));
         }
         self.needs = parts(self.resources.map(|resource| resource.needs()), self.factors);
-        self.imbalance = imbalance(&self.resources, self.factors);
     }
 
     /// What an instance holds beyond its share, of the resource of which that is more.
@@ -257,10 +257,6 @@ fn mixed_evenly(numbers: &[usize]) -> Vec<usize> {
         (0_u32..).map(|rank| rank.wrapping_mul(GOLDEN)).zip(numbers.iter().copied()).collect();
     mixed.sort_unstable();
     mixed.into_iter().map(|(_, number)| number).collect()
-}
-
-fn imbalance(resources: &[Resource; 2], factors: [i128; 2]) -> i128 {
-    scaled(resources[0].excess, factors[0]).max(scaled(resources[1].excess, factors[1]))
 }
 
 /// What is above nothing of two amounts, as parts of all that is reserved.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     field::{Change, Field, Weights},
-    mover::{Crowds, Mover},
+    mover::Mover,
 };
 use crate::planning::{
     model::{ContainerInstanceArn, ServiceName, Task},
@@ -206,7 +206,7 @@ impl<'b, 'a> Search<'b, 'a> {
             && self.made.len() < self.most_moves
             && self.may_move(number, from)
             && is_there()
-            && self.is_open(&mover.crowds(field, &self.occupancy), mover, from, to)
+            && mover.crowds(field, &self.occupancy).is_open(from, to)
             && field.is_sound(change)
             && field.worth(change, weights(MOST_WEIGHT)) > 0;
         if holds {
@@ -413,14 +413,6 @@ impl<'b, 'a> Search<'b, 'a> {
         self.field.is_even_after(self.field.change(from, &self.movers[number].size, false))
     }
 
-    /// Whether one of its tasks may go from one instance to another, and fits there.
-    fn is_open(&self, crowds: &Crowds<'_, '_, '_>, mover: &Mover<'_, 'a>, from: usize, to: usize) -> bool {
-        to != from
-            && mover.may_be_on(&self.field, to)
-            && crowds.keep_spread(from, to)
-            && mover.has_room_on(&self.occupancy, to)
-    }
-
     /// Where the task is worth the most.
     fn best(&mut self, number: usize, from: usize, weights: Weights) -> Option<Best> {
         let (mover, field) = (&self.movers[number], &self.field);
@@ -438,7 +430,7 @@ impl<'b, 'a> Search<'b, 'a> {
         let (mut first_taker, mut looked) = (None, 0);
         for place @ (_, to) in places {
             self.looks = self.looks.saturating_sub(1);
-            if !self.is_open(&crowds, mover, from, *to) {
+            if !crowds.is_open(from, *to) {
                 continue;
             }
             first_taker.get_or_insert(*place);

@@ -345,10 +345,11 @@ pub fn best_to_go(
     {
         instances.restrict(&mut mover, |task| may_go.contains(&task.arn));
         loop {
+            let crowds = mover.crowds(&instances.field, &instances.occupancy);
             let landed = left.iter().filter_map(|arn| {
                 let place = tasks.all.get(arn)?.container_instance.as_ref()?;
                 let to = instances.occupancy.instance(place)?;
-                let (worth, from) = instances.best_origin(&mover, to)?;
+                let (worth, from) = instances.best_origin(&crowds, to)?;
                 Some((worth, Reverse(arn.clone()), from, to))
             });
             let Some((worth, Reverse(stays), from, to)) = landed.max() else { break };
@@ -563,9 +564,8 @@ impl<'a> Instances<'a> {
         let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::with_capacity(places.len()), None);
         let domain = |to: usize| (mover.domain_of(to).last().copied(), self.packs.then(|| self.zone(to)));
         for of_domain in places.chunk_by(|one, other| domain(*one) == domain(*other)) {
-            let alike = alike
-                .entry(domain(of_domain[0]))
-                .or_insert_with(|| Alike::new(self.origins(mover, &crowds, of_domain[0])));
+            let alike =
+                alike.entry(domain(of_domain[0])).or_insert_with(|| Alike::new(self.origins(&crowds, of_domain[0])));
             for to in of_domain {
                 match self.best_of_alike(mover, alike, *to, comes) {
                     Some((worth, from)) => good.push((worth, from, *to)),
@@ -618,7 +618,8 @@ impl<'a> Instances<'a> {
     }
 
     /// From where a task may go when a new one stays on that instance: the best of them.
-    fn origins(&self, mover: &Mover<'_, 'a>, crowds: &Crowds<'_, '_, '_>, to: usize) -> Vec<Origin> {
+    fn origins(&self, crowds: &Crowds<'_, '_, 'a>, to: usize) -> Vec<Origin> {
+        let mover = crowds.mover;
         // What a task's leaving is worth is quickly told, whether it keeps the spread is not: so the best instances are asked first.
         let task = self.field.parts(&mover.size);
         let worth = |from: usize| (self.field.worth_of_leaving(from, task, self.weights), from);
@@ -630,7 +631,7 @@ impl<'a> Instances<'a> {
                 break;
             }
             // Where instances are not told apart, a task may leave the instance itself when a new one stays on another one of the domain.
-            if (from != to || tells_not_apart) && self.keeps_spread(mover, crowds, from, to) {
+            if (from != to || tells_not_apart) && self.keeps_spread(crowds, from, to) {
                 origins.push((worth, self.origin(mover, from)));
             }
         }
@@ -643,14 +644,12 @@ impl<'a> Instances<'a> {
     }
 
     /// Whether a task may go from one instance to another as far as its service's spread goes.
-    pub(super) fn keeps_spread(
-        &self,
-        mover: &Mover<'_, 'a>,
-        crowds: &Crowds<'_, '_, '_>,
-        from: usize,
-        to: usize,
-    ) -> bool {
-        if self.packs { mover.is_only_task() || self.zone(from) == self.zone(to) } else { crowds.keep_spread(from, to) }
+    pub(super) fn keeps_spread(&self, crowds: &Crowds<'_, '_, 'a>, from: usize, to: usize) -> bool {
+        if self.packs {
+            crowds.mover.is_only_task() || self.zone(from) == self.zone(to)
+        } else {
+            crowds.keep_spread(from, to)
+        }
     }
 
     fn zone(&self, number: usize) -> &str {
@@ -673,9 +672,8 @@ impl<'a> Instances<'a> {
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then.
-    pub(super) fn best_origin(&self, mover: &Mover<'_, 'a>, to: usize) -> Option<(i128, usize)> {
-        let crowds = mover.crowds(&self.field, &self.occupancy);
-        self.best_of(mover, &self.origins(mover, &crowds, to), to)
+    pub(super) fn best_origin(&self, crowds: &Crowds<'_, '_, 'a>, to: usize) -> Option<(i128, usize)> {
+        self.best_of(crowds.mover, &self.origins(crowds, to), to)
     }
 
     pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i128, usize)> {

@@ -14,7 +14,7 @@ const STRIDE: usize = 2_654_435_761;
 
 /// A service's tasks in each domain, laid side by side.
 pub(in crate::planning::levelling) struct Crowds<'m, 'b, 'a> {
-    mover: &'m Mover<'b, 'a>,
+    pub(in crate::planning::levelling) mover: &'m Mover<'b, 'a>,
     field: &'m Field<'a>,
     occupancy: &'m Occupancy<'a>,
     /// By the number of a domain.
@@ -34,6 +34,16 @@ impl<'m, 'b, 'a> Crowds<'m, 'b, 'a> {
     /// Whether as many tasks are on one instance, and in the domains around it, as on another and around that.
     pub(in crate::planning::levelling) fn are_alike(&self, one: usize, other: usize) -> bool {
         self.around(one).eq(self.around(other))
+    }
+
+    /// Whether one more task may come to an instance, and fits there.
+    pub(in crate::planning::levelling) fn may_come(&self, to: usize) -> bool {
+        self.mover.may_be_on(self.field, to) && self.mover.has_room_on(self.occupancy, to)
+    }
+
+    /// Whether a task may go from one instance to another, and fits there.
+    pub(in crate::planning::levelling) fn is_open(&self, from: usize, to: usize) -> bool {
+        to != from && self.keep_spread(from, to) && self.may_come(to)
     }
 
     /// Whether a task may go from one instance to another as far as its spread goes: it gets no worse.
@@ -96,7 +106,7 @@ impl<'m, 'b, 'a> Crowds<'m, 'b, 'a> {
     /// service, level by level.
     fn least_crowded(&self, most: usize) -> Vec<usize> {
         let (mut places, mut crowds) = (Vec::new(), Vec::new());
-        let Self { mover, field, occupancy, .. } = self;
+        let Self { mover, field, .. } = self;
         let is_asked_for_some = most < usize::MAX;
         let fewest = is_asked_for_some.then(|| self.fewest_conceivable());
         let number = field.instances.len();
@@ -108,7 +118,7 @@ impl<'m, 'b, 'a> Crowds<'m, 'b, 'a> {
         for place in in_turn {
             // How crowded a place is rules out the most, and is told the quickest.
             let order = if places.is_empty() { Ordering::Less } else { self.around(place).cmp(crowds.iter().copied()) };
-            if order.is_gt() || !mover.may_be_on(field, place) || !mover.has_room_on(occupancy, place) {
+            if order.is_gt() || !self.may_come(place) {
                 continue;
             }
             if order.is_lt() {
