@@ -19,7 +19,7 @@ pub struct ProviderPart<'a> {
     pub levels: Levels,
     /// What they ask.
     pub requirement: Requirement<'a>,
-    /// The domains with the tasks that are there. Empty instances are not told apart.
+    /// The domains with the tasks that are there. Instances that are alike are not told apart.
     pub domains: Domain<()>,
     /// Tasks by the number of an eligible instance. Tasks elsewhere are ECS's own business.
     pub tasks: BTreeMap<usize, u32>,
@@ -108,9 +108,12 @@ type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>,
 #[derive(Clone, Debug)]
 struct Shape {
     eligible: Eligible,
-    /// Those that could hold equally many tasks, by the number of their path.
-    instances: BTreeMap<(usize, u32), u32>,
+    /// How many are alike, as long as none of them has a task.
+    instances: BTreeMap<Alike, u32>,
 }
+
+/// What instances share that are alike: the number of their path, the tasks on each, and how many each could hold.
+type Alike = (usize, u32, u32);
 
 #[derive(Clone, Debug)]
 enum Eligible {
@@ -193,8 +196,7 @@ fn part<'a>(
         shapes.0.entry(key).or_insert_with(|| Shape::new(index, &levels, &requirement))
     };
     let classes = index.domains(&levels);
-    let mut known: Vec<Vec<Domain<()>>> = vec![Vec::new(); classes.paths.len()];
-    let mut empty = shape.instances.clone();
+    let mut alike = shape.instances.clone();
     let Counts { usable: mut tasks, others: mut away } = counts;
     tasks.retain(|instance, there| {
         let class = index.class_of(*instance);
@@ -202,11 +204,10 @@ fn part<'a>(
             return false;
         }
         let (path, most) = (classes.path_of(class), index.most(&requirement, *instance, 0));
-        if let Some(number) = empty.get_mut(&(path, most)) {
+        if let Some(number) = alike.get_mut(&(path, 0, most)) {
             *number = number.saturating_sub(1);
         }
-        let domain = Domain::last((), *there, requirement.most_where(*there, most), 0);
-        put(&mut known[path], domain, levels.instance);
+        *alike.entry((path, *there, requirement.most_where(*there, most))).or_default() += 1;
         true
     });
     away.retain(|arn, _| {
@@ -217,18 +218,19 @@ fn part<'a>(
     for (arn, there) in &away {
         let Some(instance) = index.cluster.container_instances.get(*arn) else { continue };
         let path = levels.path(instance);
-        let domains = match classes.number_of(&path) {
-            Some(path) => &mut known[path],
-            None => others.entry(path).or_default(),
-        };
-        put(domains, Domain::last((), *there, *there, 0), levels.instance);
-    }
-    for ((path, most), number) in &empty {
-        if levels.instance {
-            known[*path].push(Domain::alike_last((), 0, *most, *number));
-        } else {
-            put(&mut known[*path], Domain::last((), 0, most.saturating_mul(*number), 0), false);
+        match classes.number_of(&path) {
+            Some(path) => *alike.entry((path, *there, *there)).or_default() += 1,
+            None => put(others.entry(path).or_default(), Domain::last((), *there, *there, 0), levels.instance),
         }
+    }
+    let mut known: Vec<Vec<Domain<()>>> = vec![Vec::new(); classes.paths.len()];
+    for ((path, tasks, most), number) in alike {
+        let domain = if levels.instance {
+            Domain::alike_last((), tasks, most, number)
+        } else {
+            Domain::last((), tasks.saturating_mul(number), most.saturating_mul(number), 0)
+        };
+        put(&mut known[path], domain, levels.instance);
     }
     let known = classes.paths.iter().cloned().zip(known).filter(|(_, domains)| !domains.is_empty());
     let last = known.chain(others).collect();
@@ -319,12 +321,12 @@ pub fn nest<Id: Clone>(last: BTreeMap<Vec<&str>, Vec<Domain<Id>>>, instance_is_l
 impl Shape {
     fn new(index: &Index<'_>, levels: &Levels, requirement: &Requirement<'_>) -> Self {
         let domains = index.domains(levels);
-        let mut instances: BTreeMap<(usize, u32), u32> = BTreeMap::new();
+        let mut instances: BTreeMap<Alike, u32> = BTreeMap::new();
         let mut admitted = vec![false; index.classes().len()];
         let mut one_by_one = BTreeSet::new();
         for class in index.eligible_classes(requirement) {
             let Some(first) = class.instances.first() else { continue };
-            let alike = (domains.path_of(class.number), index.most(requirement, *first, 0));
+            let alike = (domains.path_of(class.number), 0, index.most(requirement, *first, 0));
             *instances.entry(alike).or_default() += u32::try_from(class.instances.len()).unwrap_or(u32::MAX);
             admitted[class.number] = true;
             if !requirement.is_static() {

@@ -45,7 +45,7 @@ struct Alike<'a> {
     path: Rc<[&'a str]>,
     /// Their numbers in the ledger, in order.
     instances: Vec<usize>,
-    by_fullness: Order<u64>,
+    by_fullness: Option<Order<u64>>,
     /// By how many more tasks fit, the most first, for tasks of each size; without those on which none fits.
     by_fitting: BTreeMap<Size, Order<Reverse<u32>>>,
 }
@@ -93,30 +93,24 @@ impl<Key: Ord + Copy> Order<Key> {
 }
 
 impl<'a> Alike<'a> {
-    fn new(path: Vec<&'a str>, mut instances: Vec<usize>, ledger: &Occupancy<'a>) -> Self {
+    fn new(path: Vec<&'a str>, mut instances: Vec<usize>) -> Self {
         instances.sort_unstable();
-        let by_fullness = Order::new(&instances, ledger, |number| Some(ledger.holdings()[number].fullness()));
-        Self { path: path.into(), instances, by_fullness, by_fitting: BTreeMap::new() }
+        Self { path: path.into(), instances, by_fullness: None, by_fitting: BTreeMap::new() }
     }
 
     /// How many entries it has.
     fn size(&self) -> usize {
-        self.instances.len() * (1 + self.by_fitting.len())
+        self.instances.len() * (1 + usize::from(self.by_fullness.is_some()) + self.by_fitting.len())
     }
 }
 
 /// The container instances that a requirement admits, whatever their size.
-fn by_path<'a>(
-    ledger: &Occupancy<'a>,
-    index: &Index<'a>,
-    levels: &Levels,
-    requirement: &Requirement<'a>,
-) -> Vec<Alike<'a>> {
+fn by_path<'a>(index: &Index<'a>, levels: &Levels, requirement: &Requirement<'a>) -> Vec<Alike<'a>> {
     let mut by_path: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
     for number in index.eligible_whatever_size(requirement) {
         by_path.entry(levels.path(index.instances[number])).or_default().push(number);
     }
-    by_path.into_iter().map(|(path, instances)| Alike::new(path, instances, ledger)).collect()
+    by_path.into_iter().map(|(path, instances)| Alike::new(path, instances)).collect()
 }
 
 /// Chooses the sites of a service.
@@ -139,7 +133,7 @@ pub(super) struct Chooser<'l, 'a> {
 impl<'a> Chooser<'_, 'a> {
     /// The sites on each path: the container instances with tasks, and of the others as many as can matter.
     pub(super) fn by_path(&self, eligible: &mut Eligible<'a>) -> BTreeMap<Rc<[&'a str]>, Vec<Site<'a>>> {
-        let look_up = || by_path(self.ledger, self.index, self.levels, self.requirement);
+        let look_up = || by_path(self.index, self.levels, self.requirement);
         let mut sites_of = |alike: &mut Alike<'a>| (Rc::clone(&alike.path), self.sites(alike));
         if !self.requirement.is_static() {
             return look_up().iter_mut().map(sites_of).collect();
@@ -179,27 +173,27 @@ impl<'a> Chooser<'_, 'a> {
     fn sites(&self, alike: &mut Alike<'a>) -> Vec<Site<'a>> {
         let Alike { instances, by_fullness, by_fitting, .. } = alike;
         let holdings = self.ledger.holdings();
-        let fullness = |number: usize| Some(holdings[number].fullness());
-        by_fullness.follow(instances, self.ledger, fullness);
-        let fitting = |number: usize| {
-            let fitting = holdings[number].how_many_fit(&self.demand).min(self.limit);
-            (fitting > 0).then_some(Reverse(fitting))
-        };
-        let by_fitting = by_fitting
-            .entry((self.demand.reserves, self.demand.takes_interface))
-            .or_insert_with(|| Order::new(instances, self.ledger, fitting));
-        by_fitting.follow(instances, self.ledger, fitting);
-
         let is_idle = |number: &usize| {
             !self.on.contains_key(number) && holdings[*number].instance().registered.holds(&self.demand.reserves)
         };
-        let number_of = |place: usize| instances[place];
         let mut numbers: Vec<usize> =
             self.on.keys().filter(|number| instances.binary_search(number).is_ok()).copied().collect();
         let idle = || instances.iter().copied().filter(is_idle);
         if idle().nth(self.keep).is_none() {
             numbers.extend(idle());
         } else {
+            let fullness = |number: usize| Some(holdings[number].fullness());
+            let by_fullness = by_fullness.get_or_insert_with(|| Order::new(instances, self.ledger, fullness));
+            by_fullness.follow(instances, self.ledger, fullness);
+            let fitting = |number: usize| {
+                let fitting = holdings[number].how_many_fit(&self.demand).min(self.limit);
+                (fitting > 0).then_some(Reverse(fitting))
+            };
+            let by_fitting = by_fitting
+                .entry((self.demand.reserves, self.demand.takes_interface))
+                .or_insert_with(|| Order::new(instances, self.ledger, fitting));
+            by_fitting.follow(instances, self.ledger, fitting);
+            let number_of = |place: usize| instances[place];
             // Where one task is all that it may have, one that still stops takes that.
             let has_room = |number: &usize| is_idle(number) && (self.limit > 1 || self.held(*number) == 0);
             let fitting = || by_fitting.places().map(number_of).filter(has_room);

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::{
     cured::{MayGo, curing_surge},
     layout::{Layout, Ties},
-    victims::{Order, choose, goes_on, victims, without},
+    victims::{Leaving, Order, best, choose, goes_on, without},
 };
 use crate::planning::model::TaskArn;
 
@@ -34,7 +34,7 @@ pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32
     let victims = choose(&foreseen, &|task| may_go(task) && !is_tried(task), placed, Order::Needy);
     // Where too few may go, a task that was started would have to go again itself.
     let all_go = victims.len() == placed as usize;
-    if all_go && goes_on(&without(&foreseen, victims.into_iter())) { placed } else { 0 }
+    if all_go && goes_on(&without(&foreseen, &victims)) { placed } else { 0 }
 }
 
 /// A round: how many tasks start, and which go for them, where that was looked at already.
@@ -68,11 +68,11 @@ pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, m
 fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> Option<BTreeSet<TaskArn>> {
     let (foreseen, _) = started(layout, number);
     let may_go = |task: &TaskArn| may_go(task) && !is_tried(task);
-    let victims = victims(&foreseen, &may_go, number);
-    let foreseen = without(&foreseen, victims.iter());
-    let left = foreseen.missing();
-    let cures_all = |ties: Ties| curing_surge(&foreseen, &may_go, left, ties) == left;
-    [Ties::MostFree, Ties::LeastFree].into_iter().all(cures_all).then_some(victims)
+    let Leaving { tasks, after } = best(&foreseen, &may_go, number);
+    let left = after.missing();
+    let cures_all = |ties: Ties| curing_surge(&after, &may_go, left, ties) == left;
+    let ends = [Ties::MostFree, Ties::LeastFree].into_iter().all(cures_all);
+    ends.then(|| tasks.into_iter().cloned().collect())
 }
 
 /// How the names of tasks begin that are only tried out.

@@ -28,29 +28,39 @@ pub(super) enum Order {
 
 /// See [`super::victims`].
 pub(in crate::planning) fn victims(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> BTreeSet<TaskArn> {
-    best(layout, may_go, number).into_iter().cloned().collect()
+    best(layout, may_go, number).tasks.into_iter().cloned().collect()
 }
 
-fn best<'l>(layout: &'l Layout<'_>, may_go: MayGo<'_>, number: u32) -> Vec<&'l TaskArn> {
+/// Tasks that may go together.
+pub(super) struct Leaving<'l, 'a> {
+    pub(super) tasks: Vec<&'l TaskArn>,
+    /// The service once these are gone.
+    pub(super) after: Layout<'a>,
+}
+
+/// Those of [`victims`].
+pub(super) fn best<'l, 'a>(layout: &'l Layout<'a>, may_go: MayGo<'_>, number: u32) -> Leaving<'l, 'a> {
     let going = Going::new(layout, may_go, number);
-    let even = going.choose(layout, number, Order::Even);
+    let by = |order: Order| {
+        let tasks = going.choose(layout, number, order);
+        Leaving { after: without(layout, &tasks), tasks }
+    };
+    let even = by(Order::Even);
     if number == 0 {
         return even;
     }
-    let after_even = without(layout, even.iter().copied());
-    let left = left_after_next(&after_even, number);
+    let left = left_after_next(&even.after, number);
     if left > 0 {
-        let expecting = going.choose(layout, number, Order::Expecting);
-        let after_expecting = without(layout, expecting.iter().copied());
-        if left_after_next(&after_expecting, number) < left && goes_on(&after_expecting) {
+        let expecting = by(Order::Expecting);
+        if left_after_next(&expecting.after, number) < left && goes_on(&expecting.after) {
             return expecting;
         }
     }
-    if goes_on(&after_even) {
+    if goes_on(&even.after) {
         return even;
     }
-    let needy = going.choose(layout, number, Order::Needy);
-    if goes_on(&without(layout, needy.iter().copied())) { needy } else { even }
+    let needy = by(Order::Needy);
+    if goes_on(&needy.after) { needy } else { even }
 }
 
 /// How many of the misplaced tasks that a round of `number` could cure it will not.
@@ -60,7 +70,7 @@ fn left_after_next(layout: &Layout<'_>, number: u32) -> u32 {
 }
 
 /// The service once these are gone.
-pub(super) fn without<'a, 'l>(layout: &Layout<'a>, gone: impl Iterator<Item = &'l TaskArn>) -> Layout<'a> {
+pub(super) fn without<'a>(layout: &Layout<'a>, gone: &[&TaskArn]) -> Layout<'a> {
     let mut foreseen = layout.clone();
     for task in gone {
         foreseen.take(task);
