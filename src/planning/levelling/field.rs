@@ -12,7 +12,7 @@ use crate::planning::{
 pub(super) type Weights = [i64; 2];
 
 /// All that is reserved, in the unit in which worth is counted.
-const WHOLE: i128 = 1 << 40;
+const WHOLE: i64 = 1 << 40;
 /// Worth is figured by multiplying and shifting by so much, which is quicker than dividing.
 const SHIFT: u32 = 64;
 
@@ -41,7 +41,7 @@ impl Resource {
     }
 
     fn worth(&self) -> i128 {
-        if self.whole == 0 { 0 } else { (WHOLE << SHIFT) / self.whole }
+        if self.whole == 0 { 0 } else { (i128::from(WHOLE) << SHIFT) / self.whole }
     }
 }
 
@@ -59,8 +59,10 @@ pub(super) struct Field<'a> {
     needs: Parts,
     resources: [Resource; 2],
     factors: [i128; 2],
+    /// The larger of both excesses, in that unit.
+    imbalance: i64,
     /// The numbers of all instances, the emptiest first.
-    pub(super) by_emptiness: BTreeSet<(i128, usize)>,
+    pub(super) by_emptiness: BTreeSet<(i64, usize)>,
     /// The same mixed: among any that follow each other, full and empty ones have about the shares that they had among all at first.
     pub(super) mixed: Vec<usize>,
 }
@@ -97,16 +99,18 @@ impl<'a> Field<'a> {
         let factors = resources.map(|resource| resource.worth());
         let surplus = beyond.iter().map(|beyond| parts(*beyond, factors)).collect();
         let needs = parts(resources.map(|resource| resource.needs()), factors);
+        let imbalance = imbalance(&resources, factors);
         let (by_emptiness, mixed) = (BTreeSet::new(), Vec::new());
-        let mut field = Self { instances, class_of, beyond, surplus, needs, resources, factors, by_emptiness, mixed };
+        let mut field =
+            Self { instances, class_of, beyond, surplus, needs, resources, factors, imbalance, by_emptiness, mixed };
         field.by_emptiness = (0..field.instances.len()).map(|number| (field.fullness(number), number)).collect();
         field.mixed = mixed_evenly(&field.by_emptiness.iter().map(|(_, number)| *number).collect::<Vec<_>>());
         field
     }
 
     /// What an average task reserves, if its CPU and memory are weighed alike.
-    pub(super) fn average_worth(tasks: usize, weight: i128) -> i128 {
-        WHOLE * weight / i128::try_from(tasks).unwrap_or(i128::MAX).max(1)
+    pub(super) fn average_worth(tasks: usize, weight: i64) -> i64 {
+        WHOLE * weight / i64::try_from(tasks).unwrap_or(i64::MAX).max(1)
     }
 
     pub(super) fn is_even(&self) -> bool {
@@ -114,37 +118,38 @@ impl<'a> Field<'a> {
     }
 
     /// By how much it is above the threshold, both resources together; nothing where it is under it.
-    pub(super) fn above(&self) -> i128 {
+    pub(super) fn above(&self) -> i64 {
         self.resources.iter().zip(self.factors).map(|(resource, factor)| scaled(resource.needs(), factor)).sum()
     }
 
     /// How the excesses shrink when a task of that size leaves, or comes.
     pub(super) fn change(&self, number: usize, size: &Capacity, comes: bool) -> Change {
-        let mut change = [0; 2];
-        for (kind, of) in RESOURCES.into_iter().enumerate() {
-            let before = self.beyond[number][kind];
-            let moved = i128::from(of(size)) * self.resources[kind].registered;
-            let after = if comes { before + moved } else { before - moved };
-            change[kind] = before.max(0) - after.max(0);
-        }
-        change
+        let amounts = self.amounts(size);
+        self.change_by(number, if comes { amounts } else { amounts.map(|amount| -amount) })
+    }
+
+    /// The same when that comes; what is below nothing leaves.
+    pub(super) fn change_by(&self, number: usize, comes: Amounts) -> Change {
+        let before = self.beyond[number];
+        [0, 1].map(|kind| before[kind].max(0) - (before[kind] + comes[kind]).max(0))
     }
 
     /// How much CPU and memory count beside each other, so much together: that counts more which is farther above its threshold,
     /// so that both come under it at about the same time.
-    pub(super) fn weights(&self, together: i128) -> Weights {
-        let needs = [0, 1].map(|kind| scaled(self.resources[kind].needs(), self.factors[kind]));
-        let squares = needs.map(|need| need * need);
+    pub(super) fn weights(&self, together: i64) -> Weights {
+        let squares = self.needs.map(|need| i128::from(need) * i128::from(need));
         let all = squares[0] + squares[1];
-        let weights = if all == 0 { [together / 2; 2] } else { squares.map(|square| together * square / all) };
-        weights.map(|weight| i64::try_from(weight).unwrap_or(i64::MAX))
+        if all == 0 {
+            return [together / 2; 2];
+        }
+        squares.map(|square| i64::try_from(i128::from(together) * square / all).unwrap_or(i64::MAX))
     }
 
     /// What a change is worth: the part of all reservations that it evens out, as far as that is needed still.
-    pub(super) fn worth(&self, change: Change, weights: Weights) -> i128 {
+    pub(super) fn worth(&self, change: Change, weights: Weights) -> i64 {
         let of = |kind: usize| {
-            let needs = self.resources[kind].needs();
-            if needs == 0 { 0 } else { scaled(change[kind].min(needs), self.factors[kind]) * i128::from(weights[kind]) }
+            let shrinks = scaled(change[kind], self.factors[kind]).min(self.needs[kind]);
+            if self.resources[kind].is_even() { 0 } else { shrinks * weights[kind] }
         };
         of(0) + of(1)
     }
@@ -152,11 +157,6 @@ impl<'a> Field<'a> {
     /// What a task of that size reserves, in the unit of what an instance holds beyond its share.
     pub(super) fn amounts(&self, size: &Capacity) -> Amounts {
         [0, 1].map(|kind| i128::from(RESOURCES[kind](size)) * self.resources[kind].registered)
-    }
-
-    /// Whether an instance to which that comes holds no more than its share of anything still. Then it makes no difference.
-    pub(super) fn stays_below_its_share(&self, number: usize, comes: Amounts) -> bool {
-        self.beyond[number].iter().zip(comes).all(|(beyond, comes)| beyond + comes <= 0)
     }
 
     /// What of all that is reserved a task of that size has.
@@ -174,10 +174,10 @@ impl<'a> Field<'a> {
 
     /// Whether it needs more than so many moves if none is worth more than that.
     pub(super) fn needs_more_than(&self, moves: usize, worth: i64, weights: Weights) -> bool {
-        let moves = i128::try_from(moves).unwrap_or(i128::MAX);
+        let moves = i64::try_from(moves).unwrap_or(i64::MAX);
         // Each worth was rounded down, once for each resource.
-        let rounded = weights.iter().copied().map(i128::from).sum::<i128>();
-        moves.saturating_mul(i128::from(worth) + rounded) < self.worth(self.resources.map(|it| it.needs()), weights)
+        let rounded: i64 = weights.iter().sum();
+        moves.saturating_mul(worth + rounded) < self.worth(self.resources.map(|it| it.needs()), weights)
     }
 
     /// Whether a change brings it under the threshold.
@@ -198,32 +198,29 @@ impl<'a> Field<'a> {
     pub(super) fn is_sound(&self, change: Change) -> bool {
         let after = self.after(change);
         let stays_even = self.resources.iter().zip(&after).all(|(before, after)| !before.is_even() || after.is_even());
-        let (imbalance, before) = (self.imbalance(&after), self.imbalance(&self.resources));
+        let (imbalance, before) = (imbalance(&after, self.factors), self.imbalance);
         stays_even && (imbalance < before || imbalance == before && change.iter().all(|shrinks| *shrinks >= 0))
-    }
-
-    fn imbalance(&self, resources: &[Resource; 2]) -> i128 {
-        scaled(resources[0].excess, self.factors[0]).max(scaled(resources[1].excess, self.factors[1]))
     }
 
     /// Moves a task.
     pub(super) fn shift(&mut self, size: &Capacity, from: usize, to: usize) {
-        for (number, comes) in [(from, false), (to, true)] {
+        let amounts = self.amounts(size);
+        for (number, comes) in [(from, amounts.map(|amount| -amount)), (to, amounts)] {
             self.by_emptiness.remove(&(self.fullness(number), number));
-            let change = self.change(number, size, comes);
-            for (kind, of) in RESOURCES.into_iter().enumerate() {
-                let moved = i128::from(of(size)) * self.resources[kind].registered;
-                self.beyond[number][kind] += if comes { moved } else { -moved };
+            let change = self.change_by(number, comes);
+            for kind in 0..2 {
+                self.beyond[number][kind] += comes[kind];
                 self.resources[kind].excess -= change[kind];
             }
             self.surplus[number] = parts(self.beyond[number], self.factors);
             self.by_emptiness.insert((self.fullness(number), number));
         }
         self.needs = parts(self.resources.map(|resource| resource.needs()), self.factors);
+        self.imbalance = imbalance(&self.resources, self.factors);
     }
 
     /// What an instance holds beyond its share, of the resource of which that is more.
-    pub(super) fn fullness(&self, number: usize) -> i128 {
+    pub(super) fn fullness(&self, number: usize) -> i64 {
         let [cpu, memory] = self.beyond[number];
         scaled(cpu, self.factors[0]).max(scaled(memory, self.factors[1]))
     }
@@ -261,11 +258,15 @@ fn mixed_evenly(numbers: &[usize]) -> Vec<usize> {
 
 /// What is above nothing of two amounts, as parts of all that is reserved.
 fn parts(amounts: [i128; 2], factors: [i128; 2]) -> Parts {
-    [0, 1].map(|kind| i64::try_from(scaled(amounts[kind].max(0), factors[kind])).unwrap_or(i64::MAX))
+    [0, 1].map(|kind| scaled(amounts[kind].max(0), factors[kind]))
 }
 
-fn scaled(amount: i128, factor: i128) -> i128 {
-    (amount * factor) >> SHIFT
+fn imbalance(resources: &[Resource; 2], factors: [i128; 2]) -> i64 {
+    scaled(resources[0].excess, factors[0]).max(scaled(resources[1].excess, factors[1]))
+}
+
+fn scaled(amount: i128, factor: i128) -> i64 {
+    i64::try_from((amount * factor) >> SHIFT).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -294,7 +295,7 @@ mod tests {
             drawing in crate::planning::planner::tests::drawing(),
             load_threshold in 0..100_u32,
             sizes in proptest::collection::vec((0..5_000_u32, 0..20_000_u32), 1..8),
-            together in 1..128_i128,
+            together in 1..128_i64,
         ) {
             let cluster = cluster(&drawing);
             let mut field = Field::new(&Index::new(&cluster), Percent::from_hundredths(load_threshold * 100));
@@ -303,7 +304,7 @@ mod tests {
                 let (parts, weights) = (field.parts(&size), field.weights(together));
                 for number in 0..field.instances.len() {
                     let worth = field.worth(field.change(number, &size, false), weights);
-                    prop_assert_eq!(i128::from(field.worth_of_leaving(number, parts, weights)), worth);
+                    prop_assert_eq!(field.worth_of_leaving(number, parts, weights), worth);
                 }
                 if field.instances.len() > 1 {
                     field.shift(&size, 0, 1);
@@ -316,7 +317,7 @@ mod tests {
             drawing in crate::planning::planner::tests::drawing(),
             load_threshold in 0..100_u32,
             sizes in proptest::collection::vec((0..5_000_u32, 0..20_000_u32), 1..8),
-            together in 1..128_i128,
+            together in 1..128_i64,
         ) {
             let cluster = cluster(&drawing);
             let mut field = Field::new(&Index::new(&cluster), Percent::from_hundredths(load_threshold * 100));

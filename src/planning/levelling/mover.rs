@@ -39,7 +39,10 @@ pub(super) struct Mover<'b, 'a> {
     /// The first container instance, from the emptiest on, that a task can go to from an origin, and how full it was; none where
     /// there is none. As long as none of the service's tasks moves, no other becomes one, since what leaves an instance gives no
     /// capacity back: see [`Mover::origin`].
-    pub(super) first_takers: BTreeMap<Vec<u32>, Option<(i128, usize)>>,
+    pub(super) first_takers: BTreeMap<Vec<u32>, Option<(i64, usize)>>,
+    /// The container instances that its next task may come to and that lie in the domains with the fewest of its tasks, level by level,
+    /// whether they have capacity or not. As long as none of its tasks moves, that holds.
+    least_crowded: OnceCell<Vec<usize>>,
     /// See [`Mover::domains_below`].
     domains_below: OnceCell<BTreeMap<u32, u32>>,
     /// See [`Mover::first_domains`].
@@ -91,6 +94,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
             movable,
             first_takers: BTreeMap::new(),
+            least_crowded: OnceCell::new(),
             domains_below: OnceCell::new(),
             first_domains: OnceCell::new(),
             paths,
@@ -165,15 +169,21 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// made in any order.
     pub(super) fn shift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left -= 1;
-        self.first_takers.clear();
+        self.forget();
         count(&mut self.movable, from, false);
         occupancy.depart(self.service, from);
         occupancy.add(self.service, self.demand, to);
     }
 
+    /// What was remembered doesn't hold once one of its tasks has moved.
+    fn forget(&mut self) {
+        self.first_takers.clear();
+        self.least_crowded.take();
+    }
+
     /// One more of its tasks stays on an instance for now.
     pub(super) fn stay(&mut self, occupancy: &mut Occupancy<'a>, on: usize) {
-        self.first_takers.clear();
+        self.forget();
         occupancy.add(self.service, self.demand, on);
     }
 
@@ -186,13 +196,13 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// The ledger was taken back to where so many of its tasks had moved.
     pub(super) fn start_over(&mut self, moves: u32) {
         self.moves_left = self.relocatable.max_moves.saturating_sub(moves as usize);
-        self.first_takers.clear();
+        self.forget();
     }
 
     /// Takes that move back.
     pub(super) fn unshift(&mut self, occupancy: &mut Occupancy<'a>, from: usize, to: usize) {
         self.moves_left += 1;
-        self.first_takers.clear();
+        self.forget();
         count(&mut self.movable, from, true);
         occupancy.remove(self.service, self.demand, to);
         occupancy.come_back(self.service, from);

@@ -26,7 +26,7 @@ const STEPS: [i64; 5] = [32, 16, 8, 4, 2];
 const LEANINGS: [i64; 5] = [64, 32, 96, 16, 112];
 const MOST_WEIGHT: i64 = 64;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves.
-const WORTHWHILE_PART: i128 = 4;
+const WORTHWHILE_PART: i64 = 4;
 /// So many instances with room are looked at for one task, from the emptiest on, unless one is found that it makes no fuller
 /// than its share: no other is worth more.
 const MOST_TAKERS: usize = 64;
@@ -52,7 +52,7 @@ const MOST_UNDONE: u64 = 8;
 const PATIENCE: u32 = 400;
 
 /// How a plan compares with others: by how much it is above the threshold, then by its moves.
-pub(super) type Cost = (i128, usize);
+pub(super) type Cost = (i64, usize);
 
 /// The search: the cluster with the moves that are made so far.
 pub(super) struct Search<'b, 'a> {
@@ -68,7 +68,7 @@ pub(super) struct Search<'b, 'a> {
     /// The services, and the container instances from which tasks of theirs may go.
     origins: Vec<(usize, usize)>,
     /// The container instances that a task has left since a plan was begun, the emptiest first.
-    left: BTreeSet<(i128, usize)>,
+    left: BTreeSet<(i64, usize)>,
 }
 
 /// A move that is made, by the numbers of service and instances.
@@ -82,7 +82,7 @@ struct Made {
 /// Where a task may go, and what that is worth.
 #[derive(Clone, Copy, Debug)]
 struct Best {
-    worth: i128,
+    worth: i64,
     to: usize,
     change: Change,
 }
@@ -111,7 +111,7 @@ impl Bound {
 struct Manner {
     weights: Weights,
     /// The least that a move has to be worth.
-    least: i128,
+    least: i64,
     /// Moves that may be made.
     most: usize,
     /// Whether these moves are to be enough: a plan that is still above the threshold after them is none.
@@ -152,7 +152,7 @@ impl<'b, 'a> Search<'b, 'a> {
     /// Makes the moves of the best plan that is found.
     pub(super) fn find_moves(&mut self) {
         let bound = self.bound();
-        let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT.into()) / WORTHWHILE_PART;
+        let worthwhile = Field::average_worth(self.tasks, MOST_WEIGHT) / WORTHWHILE_PART;
         let declining = self.best_of_all_weights(worthwhile, bound);
         if self.cost() > (0, 0) && !self.field.is_even() && self.made.len() < self.most_moves {
             // What is worth next to nothing is worth it where it brings the cluster under the threshold.
@@ -260,7 +260,7 @@ impl<'b, 'a> Search<'b, 'a> {
     }
 
     /// Makes the best of the plans by all weights, and gives it. Once one needs few enough moves, no more are tried.
-    fn best_of_all_weights(&mut self, least: i128, bound: Bound) -> Vec<Made> {
+    fn best_of_all_weights(&mut self, least: i64, bound: Bound) -> Vec<Made> {
         self.looks = FIRST_LOOKS;
         let mut best: Option<(Cost, Vec<Made>)> = None;
         lowest(bound.leaning, |leaning| {
@@ -364,7 +364,7 @@ impl<'b, 'a> Search<'b, 'a> {
                 continue;
             }
             // What others moved since may have made it worth less: then another may come first. It never makes it worth more.
-            let worth = manner.blurred(i64::try_from(best.worth).unwrap_or(i64::MIN), number, from);
+            let worth = manner.blurred(best.worth, number, from);
             if !is_last && queue.peek().is_some_and(|(next, _)| worth < *next) {
                 queue.push((worth, Reverse((number, from))));
                 continue;
@@ -422,7 +422,7 @@ impl<'b, 'a> Search<'b, 'a> {
             return None;
         }
         // Before the first one only those can have come that a task has left since.
-        let first = known.flatten().unwrap_or((i128::MIN, 0));
+        let first = known.flatten().unwrap_or((i64::MIN, 0));
         let places = self.left.range(..first).chain(field.by_emptiness.range(first..));
         let leaves = field.change(from, &mover.size, false);
         let crowds = mover.crowds(field, &self.occupancy);

@@ -10,7 +10,6 @@
 //! make nine moves, and one of the ten tasks is started in vain.
 
 use std::{
-    cell::OnceCell,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
@@ -33,10 +32,10 @@ use crate::planning::{
 };
 
 /// So much CPU and memory count together.
-const WEIGHT: i128 = 128;
+const WEIGHT: i64 = 128;
 /// A move is not worth a restart unless it evens out this part of what an average task reserves. That is little: a start that lands
 /// where it evens out something is better kept than started in vain.
-const WORTHWHILE_PART: i128 = 64;
+const WORTHWHILE_PART: i64 = 64;
 /// At least one of so many container instances that ECS may choose must be a good one, whatever landed well before.
 const PLACES_FOR_A_GOOD_ONE: usize = 4;
 /// Where instances are to be cleared, one of so many: of two tries, at least one is to lead a task elsewhere with a chance of 3 in 4.
@@ -54,7 +53,7 @@ const WEIGHT_IN_VAIN_AT_FIRST: usize = 1;
 /// in vain stops no task that ran before. So a run makes fewer moves: in a thousand random clusters 1.3 times the fewest, and not
 /// 1.5 times. Where one steered move would do, it makes 1.28 on average. Any way without steering needs 1.20 there, unless it gives
 /// up (`tests/peers/oracle_levelling.py`).
-const GOOD_ENOUGH_PERCENT: i128 = 65;
+const GOOD_ENOUGH_PERCENT: i64 = 65;
 /// From so many container instances of a service, the fullest ones, a task is looked for that may go.
 const MOST_ORIGINS: usize = 16;
 /// A cluster of more container instances is planned roughly: else the time that it takes grows faster than the cluster. At 5,000
@@ -64,7 +63,7 @@ const MOST_PLANNED_EXACTLY: usize = 1_600;
 /// In a rough plan so many of the container instances that ECS may choose stand for all of them.
 const MOST_PLACES: usize = 512;
 /// In a rough plan a move is made if it is worth this part of what another promised before, in hundredths.
-const NEARLY_THE_BEST_PERCENT: i128 = 90;
+const NEARLY_THE_BEST_PERCENT: i64 = 90;
 
 /// What makes the place where a new task landed a good one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +185,7 @@ fn planned(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar, i
             Some(mover)
         })
         .collect();
-    let mut queue: BinaryHeap<(i128, Reverse<usize>)> = BinaryHeap::new();
+    let mut queue: BinaryHeap<(i64, Reverse<usize>)> = BinaryHeap::new();
     // What was last seen of each, and how many moves were left then: as long as none is made, that holds.
     let mut seen: Vec<(u32, Option<Prospect>)> = Vec::new();
     for (number, mover) in movers.iter().enumerate() {
@@ -195,7 +194,7 @@ fn planned(cluster: &Cluster, policy: &Policy, now: Timestamp, so_far: &SoFar, i
         seen.push((policy.max_moves, prospect));
     }
     // Those that would be worth a try if more had landed well before.
-    let mut later: Vec<(i128, Reverse<usize>)> = Vec::new();
+    let mut later: Vec<(i64, Reverse<usize>)> = Vec::new();
     let mut tally_then = tally;
     let mut levelled: BTreeMap<usize, (usize, Levelled)> = BTreeMap::new();
     // The instances that tasks of each service are to leave.
@@ -403,9 +402,9 @@ pub(super) struct Prospect {
     /// On how many of them it stays, since another task goes.
     good: usize,
     /// What all of these are worth.
-    worth: i128,
+    worth: i64,
     /// What the best of them is worth.
-    best: i128,
+    best: i64,
     /// One of them, in the middle by worth; and from where a task goes then.
     to: usize,
     from: usize,
@@ -415,10 +414,10 @@ pub(super) struct Prospect {
 
 impl Prospect {
     /// What is expected of a start, by what it costs: a move, or a start in vain.
-    fn worth_for_its_cost(&self, tally: Tally) -> i128 {
+    fn worth_for_its_cost(&self, tally: Tally) -> i64 {
         let weight = if tally.free_in_vain() > 0 { WEIGHT_IN_VAIN_AT_FIRST } else { WEIGHT_IN_VAIN };
         let cost = self.good + weight * (self.places - self.good);
-        self.worth / i128::try_from(cost).unwrap_or(i128::MAX).max(1)
+        self.worth / i64::try_from(cost).unwrap_or(i64::MAX).max(1)
     }
 
     /// What comes of one start, each place being as likely as any other.
@@ -459,7 +458,7 @@ pub(super) struct Instances<'a> {
     /// Whether a task may stay on each.
     may_fill: Vec<bool>,
     /// The least that a move has to be worth.
-    least: i128,
+    least: i64,
     /// How much CPU and memory count beside each other, as the field is now.
     weights: Weights,
     /// Whether instances are to be cleared, so that one good place is as good as another.
@@ -474,19 +473,18 @@ pub(super) struct Instances<'a> {
 struct Alike {
     /// From where a task may go when a new one stays on one of them.
     origins: Vec<Origin>,
-    /// The instances of these.
+    /// Those of the instances that are alike that are among these.
     are_from: Vec<usize>,
     /// The best of those that make the same difference: for a new task on any other instance no other of them is better.
     bests: Vec<Origin>,
-    /// The best where a new task makes no difference: on all of them that are far below their share, and these are the most.
-    of_no_difference: OnceCell<Option<(i128, usize)>>,
-    /// The best where it makes the difference that it made last.
-    of_last_difference: Option<(Change, Option<(i128, usize)>)>,
+    /// The best of all by the difference that a new task makes. On most instances it makes none: they are far below their share.
+    by_difference: BTreeMap<Change, Option<(i64, usize)>>,
 }
 
 impl Alike {
-    fn new(origins: Vec<Origin>) -> Self {
-        let are_from = origins.iter().map(|origin| origin.from.0).collect();
+    /// Of those from which a task may go one is alike if it is as crowded.
+    fn new(origins: Vec<Origin>, is_as_crowded: impl Fn(usize) -> bool) -> Self {
+        let are_from = origins.iter().map(|origin| origin.from.0).filter(|from| is_as_crowded(*from)).collect();
         let mut bests: Vec<Origin> = Vec::new();
         for origin in &origins {
             match bests.iter_mut().find(|best| best.leaves == origin.leaves) {
@@ -495,14 +493,14 @@ impl Alike {
                 None => bests.push(*origin),
             }
         }
-        Self { origins, are_from, bests, of_no_difference: OnceCell::new(), of_last_difference: None }
+        Self { origins, are_from, bests, by_difference: BTreeMap::new() }
     }
 }
 
 /// A container instance that a task may leave.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
-    stays_good: (Reverse<i128>, bool),
+    stays_good: (Reverse<i64>, bool),
     from: Reverse<usize>,
     leaves: Change,
 }
@@ -560,17 +558,15 @@ impl<'a> Instances<'a> {
         // Container instances of one domain, all of which have equally many of the service's tasks, are alike for its spread; where
         // tasks are packed, those of one zone are.
         let mut alike = BTreeMap::<(Option<u32>, Option<&str>), Alike>::new();
+        let leaving = self.leaving(mover);
         let comes = self.field.amounts(&mover.size);
-        let (mut good, mut bad) = (Vec::<(i128, usize, usize)>::with_capacity(places.len()), None);
-        let domain = |to: usize| (mover.domain_of(to).last().copied(), self.packs.then(|| self.zone(to)));
-        for of_domain in places.chunk_by(|one, other| domain(*one) == domain(*other)) {
-            let alike =
-                alike.entry(domain(of_domain[0])).or_insert_with(|| Alike::new(self.origins(&crowds, of_domain[0])));
-            for to in of_domain {
-                match self.best_of_alike(mover, alike, *to, comes) {
-                    Some((worth, from)) => good.push((worth, from, *to)),
-                    None => bad = bad.or(Some(*to)),
-                }
+        let (mut good, mut bad) = (Vec::<(i64, usize, usize)>::with_capacity(places.len()), None);
+        for to in places.iter().copied() {
+            let domain = (mover.domain_of(to).last().copied(), self.packs.then(|| self.zone(to)));
+            let new = || Alike::new(self.origins(&crowds, &leaving, to), |from| crowds.are_alike(from, to));
+            match self.best_of_alike(alike.entry(domain).or_insert_with(new), to, comes) {
+                Some((worth, from)) => good.push((worth, from, to)),
+                None => bad = bad.or(Some(to)),
             }
         }
         let places_for_a_good_one = if self.clears { PLACES_FOR_A_CLEARING_ONE } else { PLACES_FOR_A_GOOD_ONE };
@@ -586,47 +582,41 @@ impl<'a> Instances<'a> {
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then: looked for once for all instances on which it
-    /// makes no difference.
-    fn best_of_alike(
-        &self,
-        mover: &Mover<'_, 'a>,
-        alike: &mut Alike,
-        to: usize,
-        comes: Amounts,
-    ) -> Option<(i128, usize)> {
+    /// makes the same difference.
+    fn best_of_alike(&self, alike: &mut Alike, to: usize, comes: Amounts) -> Option<(i64, usize)> {
         if !self.may_fill[to] {
             return None;
         }
-        let Alike { origins, are_from, bests, of_no_difference, of_last_difference } = alike;
+        let Alike { origins, are_from, bests, by_difference } = alike;
+        let difference = self.field.change_by(to, comes);
         if are_from.contains(&to) {
-            return self.best_of(mover, origins, to);
+            return self.best_by(origins, to, difference);
         }
-        if self.field.stays_below_its_share(to, comes) {
-            return *of_no_difference.get_or_init(|| self.best_of(mover, bests, to));
-        }
-        let difference = self.field.change(to, &mover.size, true);
-        match of_last_difference {
-            Some((last, best)) if *last == difference => *best,
-            _ => of_last_difference.insert((difference, self.best_of(mover, bests, to))).1,
-        }
+        *by_difference.entry(difference).or_insert_with(|| self.best_by(bests, to, difference))
     }
 
     /// Whether a landing that is worth that much is good enough beside those that one more task may have.
-    fn is_good_enough(&self, mover: &Mover<'_, 'a>, worth: i128) -> bool {
+    fn is_good_enough(&self, mover: &Mover<'_, 'a>, worth: i64) -> bool {
         let best = self.prospect(mover).map_or(0, |prospect| prospect.best);
         worth * 100 >= best * GOOD_ENOUGH_PERCENT
     }
 
-    /// From where a task may go when a new one stays on that instance: the best of them.
-    fn origins(&self, crowds: &Crowds<'_, '_, 'a>, to: usize) -> Vec<Origin> {
-        let mover = crowds.mover;
-        // What a task's leaving is worth is quickly told, whether it keeps the spread is not: so the best instances are asked first.
+    /// The container instances that a task may leave, and what that is worth: the most first.
+    fn leaving(&self, mover: &Mover<'_, 'a>) -> Vec<(i64, usize)> {
         let task = self.field.parts(&mover.size);
-        let worth = |from: usize| (self.field.worth_of_leaving(from, task, self.weights), from);
+        let worth = |from: &usize| (self.field.worth_of_leaving(*from, task, self.weights), *from);
+        let mut leaving: Vec<(i64, usize)> = mover.movable.keys().map(worth).collect();
+        leaving.sort_by_key(|(worth, _)| Reverse(*worth));
+        leaving
+    }
+
+    /// From where a task may go when a new one stays on that instance: the best of those that it may leave.
+    fn origins(&self, crowds: &Crowds<'_, '_, 'a>, leaving: &[(i64, usize)], to: usize) -> Vec<Origin> {
+        let mover = crowds.mover;
         let tells_not_apart = self.packs || !mover.relocatable.part.levels.instance;
-        let mut best_first: BinaryHeap<(i64, usize)> = mover.movable.keys().copied().map(worth).collect();
         let mut origins: Vec<(i64, Origin)> = Vec::new();
-        while let Some((worth, from)) = best_first.pop() {
+        // What a task's leaving is worth is known, whether it keeps the spread is not: so the best instances are asked first.
+        for (worth, from) in leaving.iter().copied() {
             if origins.get(MOST_ORIGINS - 1).is_some_and(|(last, _)| worth < *last) {
                 break;
             }
@@ -667,35 +657,33 @@ impl<'a> Instances<'a> {
     /// How little an instance becomes one more place where landing is no good, once a task has left it. One that is hardly above
     /// its share is a good place, or nearly one, as soon as one or two have left it, and ECS may choose it anyway. From one that is
     /// full up to now ECS keeps away until a task leaves it.
-    fn stays_a_good_place(&self, mover: &Mover<'_, 'a>, from: usize) -> (Reverse<i128>, bool) {
+    fn stays_a_good_place(&self, mover: &Mover<'_, 'a>, from: usize) -> (Reverse<i64>, bool) {
         (Reverse(self.field.fullness(from)), self.occupancy.holdings()[from].free().holds(&mover.size))
     }
 
     /// What a new task on an instance is worth at best, and from where another goes then.
-    pub(super) fn best_origin(&self, crowds: &Crowds<'_, '_, 'a>, to: usize) -> Option<(i128, usize)> {
-        self.best_of(crowds.mover, &self.origins(crowds, to), to)
+    pub(super) fn best_origin(&self, crowds: &Crowds<'_, '_, 'a>, to: usize) -> Option<(i64, usize)> {
+        self.best_of(crowds.mover, &self.origins(crowds, &self.leaving(crowds.mover), to), to)
     }
 
-    pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i128, usize)> {
-        if !self.may_fill[to] {
-            return None;
-        }
+    pub(super) fn best_of(&self, mover: &Mover<'_, 'a>, origins: &[Origin], to: usize) -> Option<(i64, usize)> {
+        let difference = self.field.change(to, &mover.size, true);
+        self.best_by(origins, to, difference).filter(|_| self.may_fill[to])
+    }
+
+    /// The same where the new task makes that difference.
+    fn best_by(&self, origins: &[Origin], to: usize, difference: Change) -> Option<(i64, usize)> {
+        let others = origins.iter().filter(|origin| origin.from.0 != to);
         if self.clears {
-            let others = origins.iter().filter(|origin| origin.from.0 != to);
             return others.map(|origin| (origin.stays_good, origin.from)).max().map(|(_, Reverse(from))| (1, from));
         }
-        let comes = self.field.change(to, &mover.size, true);
         let worth = |origin: &Origin| {
-            let change = [origin.leaves[0] + comes[0], origin.leaves[1] + comes[1]];
+            let change = [origin.leaves[0] + difference[0], origin.leaves[1] + difference[1]];
             let worth = self.field.worth(change, self.weights);
             let is_worth_it = worth >= self.least || worth > 0 && self.field.is_even_after(change);
-            (origin.from.0 != to && is_worth_it && self.field.is_sound(change)).then_some((
-                worth,
-                origin.stays_good,
-                origin.from,
-            ))
+            (is_worth_it && self.field.is_sound(change)).then_some((worth, origin.stays_good, origin.from))
         };
-        origins.iter().filter_map(worth).max().map(|(worth, _, Reverse(from))| (worth, from))
+        others.filter_map(worth).max().map(|(worth, _, Reverse(from))| (worth, from))
     }
 }
 

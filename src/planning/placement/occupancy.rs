@@ -135,8 +135,12 @@ impl<'a> Holding<'a> {
     /// What is free once one more such task has come, if it fits as far as CPU, memory and GPUs go.
     pub fn free_after(&self, demand: &Demand<'_>) -> Option<Capacity> {
         let asked = amounts(&demand.reserves).map(i64::from);
-        let fits = self.free.iter().zip(asked).all(|(free, amount)| *free >= amount || amount == 0);
-        fits.then(|| capacity([0, 1, 2].map(|resource| self.free[resource] - asked[resource])))
+        self.has(asked).then(|| capacity([0, 1, 2].map(|resource| self.free[resource] - asked[resource])))
+    }
+
+    /// Whether so much CPU, memory and GPUs are free.
+    fn has(&self, asked: [i64; 3]) -> bool {
+        self.free.iter().zip(asked).all(|(free, amount)| *free >= amount || amount == 0)
     }
 
     /// How much of what a task asks is not free.
@@ -164,7 +168,7 @@ impl<'a> Holding<'a> {
     /// Whether one more such task fits.
     pub fn fits(&self, demand: &Demand<'_>) -> bool {
         let taken = || u32::try_from(self.interfaces.max(0)).unwrap_or(u32::MAX);
-        self.free().holds(&demand.reserves)
+        self.has(amounts(&demand.reserves).map(i64::from))
             && (!demand.takes_interface || self.interface_limit.left(taken()) > 0)
             && (!demand.asks_for_ports() || self.taken_port(demand).is_none())
     }

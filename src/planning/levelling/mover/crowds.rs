@@ -105,20 +105,36 @@ impl<'m, 'b, 'a> Crowds<'m, 'b, 'a> {
     /// So many instances that may take one more task, have capacity for it, and lie in the domains with the fewest tasks of the
     /// service, level by level.
     fn least_crowded(&self, most: usize) -> Vec<usize> {
-        let (mut places, mut crowds) = (Vec::new(), Vec::new());
-        let Self { mover, field, .. } = self;
-        let is_asked_for_some = most < usize::MAX;
-        let fewest = is_asked_for_some.then(|| self.fewest_conceivable());
+        let Self { mover, field, occupancy, .. } = self;
         let number = field.instances.len();
+        if most == usize::MAX {
+            let whatever_is_free = || self.least_crowded_of(0..number, most, |place| mover.may_be_on(field, place));
+            let least = mover.least_crowded.get_or_init(whatever_is_free).iter().copied();
+            let places: Vec<usize> = least.filter(|place| mover.has_room_on(occupancy, *place)).collect();
+            if !places.is_empty() {
+                return places;
+            }
+            return self.least_crowded_of(0..number, most, |place| self.may_come(place));
+        }
         let moved = mover.relocatable.max_moves - mover.moves_left;
         let first = (mover.service + moved).wrapping_mul(STRIDE) % number.max(1);
         let (before, from_there) = field.mixed.split_at(first);
-        let in_turn: &mut dyn Iterator<Item = usize> =
-            if is_asked_for_some { &mut from_there.iter().chain(before).copied() } else { &mut (0..number) };
+        self.least_crowded_of(from_there.iter().chain(before).copied(), most, |place| self.may_come(place))
+    }
+
+    /// The same of these that may take one.
+    fn least_crowded_of(
+        &self,
+        in_turn: impl Iterator<Item = usize>,
+        most: usize,
+        may_take_one: impl Fn(usize) -> bool,
+    ) -> Vec<usize> {
+        let (mut places, mut crowds) = (Vec::new(), Vec::new());
+        let fewest = (most < usize::MAX).then(|| self.fewest_conceivable());
         for place in in_turn {
             // How crowded a place is rules out the most, and is told the quickest.
             let order = if places.is_empty() { Ordering::Less } else { self.around(place).cmp(crowds.iter().copied()) };
-            if order.is_gt() || !self.may_come(place) {
+            if order.is_gt() || !may_take_one(place) {
                 continue;
             }
             if order.is_lt() {
