@@ -69,7 +69,7 @@ pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<T
         return u32::try_from(several::starts(cluster, service, spared, most).len()).unwrap_or(u32::MAX);
     }
     let may_go = |task: &TaskArn| !spared.contains(task);
-    asked(cluster, service, most, |layout| paced_surge_in(layout, &may_go, most).number).unwrap_or(0)
+    asked(cluster, service, most, |layout| paced_surge_in(layout, &may_go, most).number()).unwrap_or(0)
 }
 
 /// Where ECS will put the service's next tasks, by its documented rules: of the instances that may take one and have room,

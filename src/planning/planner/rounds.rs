@@ -17,7 +17,7 @@ use crate::planning::{
     providers,
     relevant::keep_relevant,
     several,
-    spread::{self, Eligible, Layout, Paced, Place, Ties},
+    spread::{self, Eligible, Layout, Paced, Place},
     steering::{NextRound, RoundOf, Way},
     tasks::Tasks,
     view,
@@ -186,8 +186,8 @@ impl OnLayout<'_, '_> {
                 return (aimed.places, None);
             }
         }
-        let Paced { number, victims } = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
-        (self.layout.predict(number, Ties::MostFree), victims)
+        let Paced { places, victims } = spread::paced_surge_in(&self.layout, terms.may_go, terms.most);
+        (places, victims)
     }
 }
 

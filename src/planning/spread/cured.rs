@@ -26,6 +26,12 @@ pub(in crate::planning) fn surely_curing_surge(layout: &Layout<'_>, may_go: MayG
     either.into_iter().min().unwrap_or(0)
 }
 
+/// Whether as many of the next tasks as are missing land where one is missing.
+pub(super) fn cures_all(layout: &Layout<'_>, may_go: MayGo<'_>, ties: Ties) -> bool {
+    let missing = layout.missing();
+    movable(layout, may_go, missing) == missing && layout.missing_after(&layout.predict(missing, ties)) == 0
+}
+
 /// How many of the next tasks land where one is missing.
 pub(super) fn curing_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32, ties: Ties) -> u32 {
     let before = layout.missing();

@@ -359,8 +359,8 @@ impl<'a> Layout<'a> {
 
     /// How many domains of the first level there are, as far as they are told apart.
     pub(super) fn first_domains(&self) -> usize {
-        let firsts = self.places().filter_map(|place| self.first_domain(place));
-        firsts.collect::<BTreeSet<_>>().len()
+        let above: BTreeSet<_> = self.groups.iter().filter_map(|group| group.domains.first()).collect();
+        if above.is_empty() && self.by_instance { self.leaves() } else { above.len() }
     }
 }
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    cured::{MayGo, curing_surge},
-    layout::{Layout, Ties},
+    cured::{MayGo, cures_all, curing_surge},
+    layout::{Layout, Place, Ties},
     victims::{Leaving, Order, best, choose, goes_on, without},
 };
 use crate::planning::model::TaskArn;
@@ -26,52 +26,63 @@ pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32
     if number > 0 || misplaced == 0 || most == 0 {
         return number;
     }
-    let investment = (misplaced / INVESTMENT).clamp(1, most);
-    let (foreseen, placed) = started(layout, investment);
-    if placed == 0 {
+    let places = layout.predict((misplaced / INVESTMENT).clamp(1, most), Ties::MostFree);
+    if places.is_empty() {
         return 0;
     }
-    let victims = choose(&foreseen, &|task| may_go(task) && !is_tried(task), placed, Order::Needy);
+    let foreseen = started(layout, &places);
+    let investment = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let victims = choose(&foreseen, &|task| may_go(task) && !is_tried(task), investment, Order::Needy);
     // Where too few may go, a task that was started would have to go again itself.
-    let all_go = victims.len() == placed as usize;
-    if all_go && goes_on(&without(&foreseen, &victims)) { placed } else { 0 }
+    let all_go = victims.len() == places.len();
+    if all_go && goes_on(&without(&foreseen, &victims)) { investment } else { 0 }
 }
 
-/// A round: how many tasks start, and which go for them, where that was looked at already.
+/// A round: where tasks start, and which go for them, where that was looked at already.
 pub(in crate::planning) struct Paced {
-    /// How many are worth starting.
-    pub(in crate::planning) number: u32,
+    /// Where ECS will put as many as are worth starting.
+    pub(in crate::planning) places: Vec<Place>,
     /// What [`victims`] says once these have started.
     pub(in crate::planning) victims: Option<BTreeSet<TaskArn>>,
+}
+
+impl Paced {
+    /// How many tasks start.
+    pub(in crate::planning) fn number(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// See [`super::paced_surge`].
 pub(in crate::planning) fn paced_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> Paced {
     let number = worthwhile_surge(layout, may_go, most);
+    let mut places = layout.predict(number, Ties::MostFree);
     let misplaced = layout.missing();
     if misplaced <= number {
-        return Paced { number, victims: None };
+        return Paced { places, victims: None };
     }
-    let domains = layout.first_domains();
-    let if_next_is_the_last = |number: u32| {
-        let left = misplaced.saturating_sub(number);
-        let victims = if (1..=most).contains(&left) { ends_with_next(layout, may_go, number) } else { None };
-        victims.map(|victims| Paced { number, victims: Some(victims) })
-    };
     // Fewer of one than there are domains make it even again; where there are many, the search isn't worth its while.
-    let spared_by_evening = if domains > MANY_DOMAINS { 0 } else { u32::try_from(domains).unwrap_or(0) };
-    let fewest = if spared_by_evening == 0 { number } else { (number + 1).saturating_sub(spared_by_evening).max(1) };
-    (fewest..=number).rev().find_map(if_next_is_the_last).unwrap_or(Paced { number, victims: None })
+    let domains = Some(layout.first_domains()).filter(|domains| *domains <= MANY_DOMAINS).unwrap_or(0);
+    let fewest = places.len().saturating_sub(domains.saturating_sub(1)).max(1);
+    for number in (fewest..=places.len()).rev() {
+        let left = misplaced.saturating_sub(u32::try_from(number).unwrap_or(u32::MAX));
+        if (1..=most).contains(&left)
+            && let Some(victims) = ends_with_next(layout, may_go, &places[..number])
+        {
+            places.truncate(number);
+            return Paced { places, victims: Some(victims) };
+        }
+    }
+    Paced { places, victims: None }
 }
 
-/// The tasks that go in a round of `number`, if after it one more, whichever of equal instances ECS takes, cures all that is left.
-fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, number: u32) -> Option<BTreeSet<TaskArn>> {
-    let (foreseen, _) = started(layout, number);
+/// The tasks that go in a round whose new ones come to these places, if after it one more, whichever of equal instances ECS takes,
+/// cures all that is left.
+fn ends_with_next(layout: &Layout<'_>, may_go: MayGo<'_>, places: &[Place]) -> Option<BTreeSet<TaskArn>> {
+    let foreseen = started(layout, places);
     let may_go = |task: &TaskArn| may_go(task) && !is_tried(task);
-    let Leaving { tasks, after } = best(&foreseen, &may_go, number);
-    let left = after.missing();
-    let cures_all = |ties: Ties| curing_surge(&after, &may_go, left, ties) == left;
-    let ends = [Ties::MostFree, Ties::LeastFree].into_iter().all(cures_all);
+    let Leaving { tasks, after } = best(&foreseen, &may_go, u32::try_from(places.len()).unwrap_or(u32::MAX));
+    let ends = [Ties::MostFree, Ties::LeastFree].into_iter().all(|ties| cures_all(&after, &may_go, ties));
     ends.then(|| tasks.into_iter().cloned().collect())
 }
 
@@ -82,15 +93,13 @@ fn is_tried(task: &TaskArn) -> bool {
     task.as_str().starts_with(TRIED)
 }
 
-/// The service with its next tasks running where ECS will put them, and how many these are.
-fn started<'a>(layout: &Layout<'a>, number: u32) -> (Layout<'a>, u32) {
+/// The service with new tasks running in these places.
+fn started<'a>(layout: &Layout<'a>, places: &[Place]) -> Layout<'a> {
     let mut foreseen = layout.clone();
-    let mut placed = 0;
-    for place in layout.predict(number, Ties::MostFree) {
-        placed += 1;
-        foreseen.put(TaskArn::from(format!("{TRIED}{placed}").as_str()), place);
+    for (number, place) in places.iter().enumerate() {
+        foreseen.put(TaskArn::from(format!("{TRIED}{number}").as_str()), *place);
     }
-    (foreseen, placed)
+    foreseen
 }
 
 #[cfg(test)]
@@ -103,7 +112,7 @@ mod tests {
     fn check(drawing: &str, most: u32, expected: (u32, u32)) {
         let all = |_: &TaskArn| true;
         let found = ask(drawing, most as usize * 2 + 1, |layout| {
-            (worthwhile_surge(&layout, &all, most), paced_surge(&layout, &all, most).number)
+            (worthwhile_surge(&layout, &all, most), paced_surge(&layout, &all, most).number())
         });
         assert_eq!(found, expected, "{drawing}");
     }
