@@ -9,6 +9,7 @@ use ecs_rebalancer::planning::{
     model::Cluster,
     planner::plan,
     policy::{Mode, Percent, Policy},
+    view::relocate,
 };
 use serde_json::json;
 
@@ -64,12 +65,28 @@ fn drawn(mode: &str, fleet: &str, instances: usize) -> Cluster {
     match fleet {
         "wide" => fleet::fleet(instances, one_of, 20),
         "uniform" => uniform(instances, one_of),
-        // Three of four instances came back empty, in all zones: services are nearly spread as they are, and the load is not.
-        "idle" => fleet::drawn(instances, 4, "", &|_| 140),
+        // Three of four instances came back empty, in all zones: once services are spread, the load isn't even.
+        "idle" => spread(fleet::drawn(instances, 4, "", &|_| 140)),
         "one-service" => one_service(instances, 5),
         "production" => testing::production().expect("the snapshot is beside the project"),
         other => panic!("no fleet is called {other}"),
     }
+}
+
+/// The same once each service is spread: where limits leave none of a plan's moves to levelling, levelling isn't measured.
+fn spread(mut cluster: Cluster) -> Cluster {
+    let policy = Policy {
+        threshold: Percent::from_hundredths(0),
+        load_threshold: Percent::from_hundredths(10_000),
+        max_moves: u32::MAX,
+        max_services: u32::MAX,
+        ..Policy::default()
+    };
+    let planned = plan(&cluster, &measure(&cluster, &policy, NOW), &policy, NOW);
+    for (number, (_, a_move)) in planned.moves().enumerate() {
+        relocate(&mut cluster, &a_move.task, &a_move.to, number);
+    }
+    cluster
 }
 
 /// As `fleet`, with container instances that are all of one size, as those of one Auto Scaling group.

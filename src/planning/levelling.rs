@@ -28,7 +28,8 @@ use super::{
 pub(super) use clearing::{Chances, Clearing};
 pub use far::{FarFromMean, FarInstance, far_from_mean};
 use steered::Search;
-pub use tries::{BestToGo, Levelled, Purpose, SoFar, Tally, best_to_go, tries, worthwhile_starts};
+pub(super) use tries::tries;
+pub use tries::{BestToGo, Levelled, Purpose, SoFar, Tally, best_to_go, worthwhile_starts};
 
 /// At this threshold nothing is levelled, whatever the load.
 const NEVER: Percent = Percent::from_hundredths(10_000);
@@ -95,8 +96,16 @@ pub fn is_due(found: &Measure, policy: &Policy) -> bool {
 /// definition is missing stays. Where a plan was reviewed, those of its moves that hold still.
 pub fn steered_moves(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Vec<Move>)> {
     let index = Index::new(cluster);
-    let relocatable: Vec<Relocatable<'_>> = relocatable(&index, policy, now);
-    let mut search = Search::new(&index, relocatable.iter().filter(|it| it.is_spread()), policy);
+    steered_moves_of(&index, &relocatable(&index, policy, now), policy)
+}
+
+/// The same of these services, which are all that may be moved.
+pub(super) fn steered_moves_of<'a>(
+    index: &Index<'a>,
+    relocatable: &[Relocatable<'a>],
+    policy: &Policy,
+) -> Vec<(ServiceName, Vec<Move>)> {
+    let mut search = Search::new(index, relocatable.iter().filter(|it| it.is_spread()), policy);
     if let Some(reviewed) = &policy.reviewed {
         return search.follow(reviewed);
     }

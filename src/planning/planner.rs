@@ -13,15 +13,15 @@ use super::{
     consolidate::{self, ByChoice, by_choice, consolidation_indexed},
     eligibility::by_deploying,
     imbalance::{Measure, Spread, measure_indexed},
-    levelling::{self, SoFar, Tally},
+    levelling::{self, Levelled, SoFar, Tally},
     making_room::{self, Making},
     model::{Cluster, ContainerInstanceArn, Service, ServiceName, Task, TaskArn, Timestamp},
     notes::{LAST_TAG, SURGE_TAG},
     placement::Index,
     policy::{Mode, Policy, Strategy},
     provider_parts::fullness,
-    reason::{Blocked, LeftAlone, Outdated},
-    relocation::fixed_for_good,
+    reason::{Blocked, Fixed, LeftAlone, Outdated},
+    relocation::{ByMovability, Relocatable, by_movability, relocatable},
     settings::ServiceSettings,
     view,
 };
@@ -202,11 +202,11 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     let planned: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
     let is_held_up = left_alone.values().any(waits) || levelling::waits_until(cluster, now).is_some();
     if !is_held_up && levelling::is_due(found, policy) {
-        let fixed = fixed_for_good(&foreseen, policy, now).into_iter();
-        for (name, why) in fixed.filter(|(name, _)| !planned.contains(name)) {
+        let Level { services: levelled, fixed_for_good } = level(&mut foreseen, &services, policy, now);
+        for (name, why) in fixed_for_good.into_iter().filter(|(name, _)| !planned.contains(name)) {
             left_alone.entry(name).or_insert(LeftAlone::Fixed(why));
         }
-        services.extend(level(&mut foreseen, &services, policy, now));
+        services.extend(levelled);
     }
     left_alone.extend(not_helped);
     // What is below its threshold is not spread, but its tasks may be the ones that level the load.
@@ -217,14 +217,22 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
     Plan { services, rooms, places, left_alone, consolidation: None, predicted }
 }
 
+/// What levelling does.
+struct Level {
+    services: Vec<ServicePlan>,
+    /// The services that can't take part, whatever comes.
+    fixed_for_good: Vec<(ServiceName, Fixed)>,
+}
+
 /// Tasks go to emptier container instances, once every service is spread: by ECS's choice in the same run, steered in the next.
-fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: Timestamp) -> Vec<ServicePlan> {
+fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: Timestamp) -> Level {
+    let index = Index::new(foreseen);
+    let ByMovability { relocatable, fixed_for_good } = by_movability(&index, policy, now);
     if policy.steer {
-        if !planned.is_empty() {
-            return Vec::new();
-        }
-        let moves = levelling::steered_moves(foreseen, policy, now);
-        return relocations(foreseen, moves, Aim::Steered);
+        let is_its_turn = planned.is_empty();
+        let steered = || levelling::steered_moves_of(&index, &relocatable, policy);
+        let moves = if is_its_turn { steered() } else { Vec::new() };
+        return Level { services: relocations(foreseen, moves, Aim::Steered), fixed_for_good };
     }
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();
     let in_vain: u32 = planned.iter().map(|service| service.in_vain_hundredths.div_ceil(100)).sum();
@@ -232,7 +240,8 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
     let spent = u32::try_from(spent).unwrap_or(u32::MAX);
     let so_far =
         SoFar { moved, tally: Tally::new(spent, in_vain, 0).after(foreseen.unspent_moves), given_up: BTreeSet::new() };
-    try_to_level(foreseen, policy, now, spent.saturating_add(in_vain), &so_far)
+    let levelled = tries(&index, &relocatable, policy, spent.saturating_add(in_vain), &so_far);
+    Level { services: tried(foreseen, levelled, policy), fixed_for_good }
 }
 
 /// What levelling goes on with, by what has come of its first tries. The run has started so many tasks. That it has just moved
@@ -252,23 +261,29 @@ pub fn level_again(
             service.tags.remove(SURGE_TAG);
         }
     }
-    try_to_level(&mut cluster, policy, now, starts, so_far)
+    let index = Index::new(&cluster);
+    let levelled = tries(&index, &relocatable(&index, policy, now), policy, starts, so_far);
+    tried(&mut cluster, levelled, policy)
 }
 
-fn try_to_level(
-    foreseen: &mut Cluster,
+/// What is worth a try in a run that has started so many tasks.
+fn tries<'a>(
+    index: &Index<'a>,
+    relocatable: &[Relocatable<'a>],
     policy: &Policy,
-    now: Timestamp,
     starts: u32,
     so_far: &SoFar,
-) -> Vec<ServicePlan> {
+) -> Vec<Levelled> {
     let services = u32::try_from(so_far.moved.len()).unwrap_or(u32::MAX);
     let left = Policy {
         max_moves: policy.max_moves.saturating_sub(starts),
         max_services: policy.max_services.saturating_sub(services),
         ..policy.clone()
     };
-    let levelled = levelling::tries(foreseen, &left, now, so_far);
+    levelling::tries(index, relocatable, &left, so_far)
+}
+
+fn tried(foreseen: &mut Cluster, levelled: Vec<Levelled>, policy: &Policy) -> Vec<ServicePlan> {
     let in_vain: Vec<u32> = levelled.iter().map(|of_service| of_service.in_vain_hundredths).collect();
     let moves = levelled.into_iter().map(|of_service| (of_service.service, of_service.moves)).collect();
     let planned = relocations(foreseen, moves, Aim::Level).into_iter().zip(in_vain);

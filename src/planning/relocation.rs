@@ -4,7 +4,7 @@ use std::iter;
 
 use super::{
     eligibility::{blocked, no_surge, unmeasured},
-    model::{Cluster, ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
+    model::{ContainerInstance, Service, ServiceName, Task, TaskDefinition, Timestamp},
     placement::{Index, Levels},
     policy::{Policy, Strategy},
     provider_parts::{Placements, ServiceParts, is_placed},
@@ -58,15 +58,27 @@ pub(super) fn relocatable<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp
     services.filter_map(|service| one_relocatable(index, service, policy, now).ok()).collect()
 }
 
-/// The services that a lasting reason keeps where they are, whatever their container instances hold.
-pub(super) fn fixed_for_good(cluster: &Cluster, policy: &Policy, now: Timestamp) -> Vec<(ServiceName, Fixed)> {
-    let index = Index::new(cluster);
-    let services = cluster.services.values();
-    let fixed = services.filter_map(|service| match one_relocatable(&index, service, policy, now) {
-        Err(Fixed::Blocked(why)) if why.lasts() => Some((service.name.clone(), Fixed::Blocked(why))),
-        _ => None,
-    });
-    fixed.collect()
+/// The services by whether they may be moved.
+pub(super) struct ByMovability<'a> {
+    /// Those of [`relocatable`].
+    pub(super) relocatable: Vec<Relocatable<'a>>,
+    /// Those that a lasting reason keeps where they are, whatever their container instances hold.
+    pub(super) fixed_for_good: Vec<(ServiceName, Fixed)>,
+}
+
+/// All services that may be moved now, and why others never may.
+pub(super) fn by_movability<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp) -> ByMovability<'a> {
+    let mut sorted = ByMovability { relocatable: Vec::new(), fixed_for_good: Vec::new() };
+    for service in index.cluster.services.values() {
+        match one_relocatable(index, service, policy, now) {
+            Ok(one) => sorted.relocatable.push(one),
+            Err(Fixed::Blocked(why)) if why.lasts() => {
+                sorted.fixed_for_good.push((service.name.clone(), Fixed::Blocked(why)));
+            }
+            Err(_) => {}
+        }
+    }
+    sorted
 }
 
 /// One of these, or why it isn't.

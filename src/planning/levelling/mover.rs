@@ -101,6 +101,20 @@ impl<'b, 'a> Mover<'b, 'a> {
         })
     }
 
+    /// Leaves only those of its tasks movable that are among these.
+    pub(super) fn restrict(&mut self, is_among: impl Fn(&Task) -> bool) {
+        let mut movable = BTreeMap::new();
+        for (task, place) in self.index.numbered_tasks_of(self.relocatable.service) {
+            if let Some(place) = place.filter(|place| self.movable.contains_key(place))
+                && may_go(task)
+                && is_among(task)
+            {
+                *movable.entry(place).or_default() += 1;
+            }
+        }
+        self.movable = movable;
+    }
+
     /// How its tasks are spread now: to be asked about many container instances.
     pub(super) fn crowds<'m>(&'m self, field: &'m Field<'a>, occupancy: &'m Occupancy<'a>) -> Crowds<'m, 'b, 'a> {
         Crowds::new(self, field, occupancy)
@@ -132,8 +146,16 @@ impl<'b, 'a> Mover<'b, 'a> {
     /// The domains of the first level that its tasks may be in.
     fn first_domains(&self, field: &Field<'_>) -> &BTreeSet<u32> {
         self.first_domains.get_or_init(|| {
-            let eligible = (0..field.instances.len()).filter(|instance| self.may_be_on(field, *instance));
-            eligible.map(|instance| self.paths.of(instance)[0]).collect()
+            let first = |instance: usize| self.paths.of(instance)[0];
+            let is_by_instance = self.relocatable.part.levels.attributes.is_empty();
+            match &self.eligible {
+                // All container instances of a class lie in the same domains.
+                Eligible::Classes(eligible) if !is_by_instance => {
+                    let classes = self.index.classes().iter().zip(eligible).filter(|(_, may_be_on)| **may_be_on);
+                    classes.filter_map(|(class, _)| class.first().copied()).map(first).collect()
+                }
+                _ => (0..field.instances.len()).filter(|it| self.may_be_on(field, *it)).map(first).collect(),
+            }
         })
     }
 
