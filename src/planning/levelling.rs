@@ -3,7 +3,7 @@
 //!
 //! If a service has fewer tasks than there are instances, one task per instance already counts as spread. So a fleet can have
 //! idle instances and no misplaced tasks. There are two ways to put those to work:
-//! - [`tries`]: a task is started where ECS puts it, and the best of old and new tasks stay. This is the default;
+//! - `tries`: a task is started where ECS puts it, and the best of old and new tasks stay. This is the default;
 //! - [`steered_moves`]: a temporary placement constraint sends each new task just where it is wanted. How near the number of moves
 //!   comes to the fewest that would do is held to an integer program (`tests/peers/oracle_machines.py`).
 
