@@ -229,9 +229,8 @@ fn level(foreseen: &mut Cluster, planned: &[ServicePlan], policy: &Policy, now: 
     let index = Index::new(foreseen);
     let ByMovability { relocatable, fixed_for_good } = by_movability(&index, policy, now);
     if policy.steer {
-        let is_its_turn = planned.is_empty();
-        let steered = || levelling::steered_moves_of(&index, &relocatable, policy);
-        let moves = if is_its_turn { steered() } else { Vec::new() };
+        let moves =
+            if planned.is_empty() { levelling::steered_moves_of(&index, &relocatable, policy) } else { Vec::new() };
         return Level { services: relocations(foreseen, moves, Aim::Steered), fixed_for_good };
     }
     let spent: usize = planned.iter().map(|service| service.moves.len()).sum();

@@ -54,8 +54,7 @@ pub(super) fn may_go(task: &Task) -> bool {
 /// All services that may be moved now, start their replacements first, and can be steered. One whose task definition was not
 /// read, so that nobody knows how large its tasks are, stays.
 pub(super) fn relocatable<'a>(index: &Index<'a>, policy: &Policy, now: Timestamp) -> Vec<Relocatable<'a>> {
-    let services = index.cluster.services.values();
-    services.filter_map(|service| one_relocatable(index, service, policy, now).ok()).collect()
+    by_movability(index, policy, now).relocatable
 }
 
 /// The services by whether they may be moved.

@@ -119,7 +119,7 @@ impl<'a> Field<'a> {
 
     /// By how much it is above the threshold, both resources together; nothing where it is under it.
     pub(super) fn above(&self) -> i64 {
-        self.resources.iter().zip(self.factors).map(|(resource, factor)| scaled(resource.needs(), factor)).sum()
+        self.needs.iter().sum()
     }
 
     /// How the excesses shrink when a task of that size leaves, or comes.

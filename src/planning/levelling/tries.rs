@@ -491,7 +491,7 @@ struct Alike {
 }
 
 impl Alike {
-    /// Of those from which a task may go one is alike if it is as crowded.
+    /// An instance that a task may leave is one of them if it is as crowded as they are.
     fn new(origins: Vec<Origin>, is_as_crowded: impl Fn(usize) -> bool) -> Self {
         let are_from = origins.iter().map(|origin| origin.from.0).filter(|from| is_as_crowded(*from)).collect();
         let mut bests: Vec<Origin> = Vec::new();
