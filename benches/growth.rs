@@ -9,7 +9,6 @@ use ecs_rebalancer::planning::{
     model::Cluster,
     planner::plan,
     policy::{Mode, Percent, Policy},
-    view::relocate,
 };
 use serde_json::json;
 
@@ -23,6 +22,9 @@ mod planning {
 use planning::testing::{self, NOW};
 
 mod fleet;
+#[path = "fleet/spread.rs"]
+mod spread;
+use spread::spread;
 
 /// What is planned on which clusters of which sizes.
 const PLANS: [(&str, &str, usize); 18] = [
@@ -65,28 +67,24 @@ fn drawn(mode: &str, fleet: &str, instances: usize) -> Cluster {
     match fleet {
         "wide" => fleet::fleet(instances, one_of, 20),
         "uniform" => uniform(instances, one_of),
-        // Three of four instances came back empty, in all zones: once services are spread, the load isn't even.
-        "idle" => spread(fleet::drawn(instances, 4, "", &|_| 140)),
+        // Three of four instances came back empty, in all zones: once services are spread, the load isn't even. Where a plan's limits
+        // left no moves to levelling, levelling wouldn't be measured.
+        "idle" => spread(fleet::drawn(instances, 4, "", &|_| 140), &spreading()),
         "one-service" => one_service(instances, 5),
         "production" => testing::production().expect("the snapshot is beside the project"),
         other => panic!("no fleet is called {other}"),
     }
 }
 
-/// The same once each service is spread: where limits leave none of a plan's moves to levelling, levelling isn't measured.
-fn spread(mut cluster: Cluster) -> Cluster {
-    let policy = Policy {
+/// A plan that spreads each service, and levels nothing.
+fn spreading() -> Policy {
+    Policy {
         threshold: Percent::from_hundredths(0),
         load_threshold: Percent::from_hundredths(10_000),
         max_moves: u32::MAX,
         max_services: u32::MAX,
         ..Policy::default()
-    };
-    let planned = plan(&cluster, &measure(&cluster, &policy, NOW), &policy, NOW);
-    for (number, (_, a_move)) in planned.moves().enumerate() {
-        relocate(&mut cluster, &a_move.task, &a_move.to, number);
     }
-    cluster
 }
 
 /// As `fleet`, with container instances that are all of one size, as those of one Auto Scaling group.

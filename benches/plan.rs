@@ -7,10 +7,8 @@ use ecs_rebalancer::planning::{
     consolidate::consolidation,
     imbalance::{definitions_needed, measure},
     levelling,
-    model::Cluster,
     planner::plan,
     policy::{Mode, Percent, Policy},
-    view,
 };
 
 #[path = "../src/planning"]
@@ -23,7 +21,10 @@ mod planning {
 use planning::testing::{self, NOW};
 
 mod fleet;
+#[path = "fleet/spread.rs"]
+mod spread;
 use fleet::fleet;
+use spread::spread;
 
 fn fleets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fleet");
@@ -124,15 +125,6 @@ fn limits<'a>(name: &str, one_run: &'a Policy, unlimited: &'a Policy) -> Vec<(&'
         limits.push(("unlimited", unlimited));
     }
     limits
-}
-
-/// The cluster once every service is spread: machines come after that.
-fn spread(mut cluster: Cluster, policy: &Policy) -> Cluster {
-    let planned = plan(&cluster, &measure(&cluster, policy, NOW), policy, NOW);
-    for (number, (_, a_move)) in planned.moves().enumerate() {
-        view::relocate(&mut cluster, &a_move.task, &a_move.to, number);
-    }
-    cluster
 }
 
 criterion_group!(benches, fleets, machines, consolidate);
