@@ -1,10 +1,11 @@
 //! One small function a call that changes something; each says what it did it to. Each is one attempt: whoever wants another
 //! looks first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_ecs::types;
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::{
     Target, UNDER_WAY,
@@ -23,6 +24,8 @@ use crate::planning::{
 const PROTECTION_BATCH: usize = 10;
 /// PutAttributes and DeleteAttributes take at most this many.
 const ATTRIBUTE_BATCH: usize = 10;
+/// Tasks that were looked at so long ago are not stopped any more.
+const OLDEST_PICTURE: Duration = Duration::from_secs(5);
 /// Appears as the stopped task's `stoppedReason`.
 const STOP_REASON: &str = "ecs-rebalancer: this task was misplaced; its replacement is placed anew";
 
@@ -128,14 +131,18 @@ impl Target<'_> {
         failed.map_or(Ok(done.clone()), |failed| Err(Failure { before: done, ..failed }))
     }
 
-    /// Stops tasks of a service one after the other; ECS starts their replacements.
+    /// Stops tasks of a service one after the other; ECS starts their replacements. Whether an application has protected one since
+    /// it was looked at, StopTask doesn't ask: where the answers take long, those that are left are looked at again first.
     ///
     /// # Errors
     /// Names the task, and ECS's answer; those that were stopped before it are told.
     pub async fn stop_tasks(self, tasks: &[TaskArn]) -> Result<Done, Failure> {
         let Self { clients, cluster } = self;
-        let mut done = Done::default();
+        let (mut done, began) = (Done::default(), Instant::now());
         for task in tasks {
+            if !done.stopped.is_empty() && began.elapsed() >= OLDEST_PICTURE {
+                break;
+            }
             change(clients, Class::ClusterResourceModify, "StopTask", async || {
                 let request = clients.ecs.stop_task().cluster(cluster).task(task.as_str()).reason(STOP_REASON);
                 request.customize().config_override(once()).send().await

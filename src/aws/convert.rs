@@ -2,7 +2,10 @@
 //!
 //! What ECS leaves out gets ECS's documented default. What can't be placed is told in a sentence and left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_sdk_ecs::{primitives::DateTime, types};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
@@ -202,6 +205,7 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
             Some(types::HealthStatus::Unhealthy) => Health::Unhealthy,
             _ => Health::Unknown,
         },
+        healthy_containers: healthy_containers(answer, shared),
         started_by: shared.text(text(answer.started_by.as_ref())),
         host_ports: answer
             .containers()
@@ -223,6 +227,16 @@ fn task(answer: &types::Task, shared: &Shared) -> Task {
         started_at: answer.started_at.as_ref().map(timestamp),
         is_protected: false,
     }
+}
+
+/// The containers that are healthy by themselves, where the whole task is not.
+fn healthy_containers(answer: &types::Task, shared: &Shared) -> Vec<Arc<str>> {
+    if answer.health_status == Some(types::HealthStatus::Healthy) {
+        return Vec::new();
+    }
+    let is_healthy = |container: &&types::Container| container.health_status == Some(types::HealthStatus::Healthy);
+    let healthy = answer.containers().iter().filter(is_healthy);
+    healthy.filter_map(|container| container.name.as_deref()).map(|name| shared.text(name)).collect()
 }
 
 /// In network mode `awsvpc` the interface is attached before the containers are there.
@@ -277,9 +291,11 @@ pub(super) fn task_definition(answer: &types::TaskDefinition) -> TaskDefinition 
         cpu_architecture: platform
             .and_then(|platform| platform.cpu_architecture.as_ref())
             .map(|architecture| architecture.as_str().to_owned()),
-        has_health_check: containers
+        checked_containers: containers
             .iter()
-            .any(|container| container.essential != Some(false) && container.health_check.is_some()),
+            .filter(|container| container.essential != Some(false) && container.health_check.is_some())
+            .filter_map(|container| container.name.clone())
+            .collect(),
         devices: devices(answer),
         volumes: answer.volumes().iter().map(|volume| self::volume(volume, containers)).collect(),
     }

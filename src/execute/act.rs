@@ -2,11 +2,11 @@
 
 use super::Shared;
 use crate::{
-    aws::act::ServiceChange,
+    aws::{Target, act::ServiceChange, look::Sighting},
     planning::{
         model::{ServiceName, TaskDefinition, TaskDefinitionArn},
         notes::{LAST_TAG, SURGE_TAG, TARGET_ATTRIBUTE},
-        strategy::{Action, Done, Failure},
+        strategy::{Action, Done, Failure, FailureKind},
     },
 };
 
@@ -51,7 +51,7 @@ pub(super) async fn act(action: &Action, name: &ServiceName, arn: &str, shared: 
             tracing::info!(service, tasks = tasks.len(), "protecting the tasks that stay");
             target.set_protection(tasks, Some(*minutes)).await
         }
-        Action::Unprotect(tasks) => target.set_protection(tasks, None).await.map(|_| Done::default()),
+        Action::Unprotect(tasks) => unprotected(target.set_protection(tasks, None).await?),
         Action::Stop(tasks) => {
             tracing::info!(service, tasks = tasks.len(), "stopping misplaced tasks");
             target.stop_tasks(tasks).await
@@ -65,8 +65,14 @@ pub(super) async fn act(action: &Action, name: &ServiceName, arn: &str, shared: 
             let revision = target.register_identical_revision(definition).await?;
             tracing::info!(service, revision, "deploying an identical revision");
             know_revision(definition, &revision, shared);
+            let done = Done { revision: Some(revision.clone()), ..Done::default() };
             let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
-            target.update_service(name, &change).await.map(nothing)
+            // Registering may have taken long.
+            still_has(definition, name, target).await?;
+            match target.update_service(name, &change).await {
+                Ok(()) => Ok(done),
+                Err(failure) => Err(Failure { before: done, ..failure }),
+            }
         }
         Action::Deploy(definition) => {
             tracing::info!(service, definition, "going back to the task definition from before");
@@ -74,6 +80,27 @@ pub(super) async fn act(action: &Action, name: &ServiceName, arn: &str, shared: 
             target.update_service(name, &change).await.map(nothing)
         }
     }
+}
+
+/// That a service has that task definition still: a copy of it must not be deployed over what somebody has deployed meanwhile.
+async fn still_has(definition: &str, name: &ServiceName, target: Target<'_>) -> Result<(), Failure> {
+    let seen = target.services(std::slice::from_ref(name)).await?;
+    match seen.get(name) {
+        Some(Sighting::There(service)) if service.task_definition.as_str() == definition => Ok(()),
+        _ => {
+            let text = format!("service {name} does not have task definition {definition} any more");
+            Err(Failure { text, kind: FailureKind::NotNow, before: Done::default() })
+        }
+    }
+}
+
+/// A task whose protection ECS keeps is no success: its application or its owner would find it protected. One that has gone is.
+fn unprotected(done: Done) -> Result<Done, Failure> {
+    let Some((task, reason)) = done.refused.iter().find(|(_, reason)| *reason != "MISSING") else {
+        return Ok(Done::default());
+    };
+    let text = format!("cannot take the protection of task {} away: ECS answers {reason}", task.short());
+    Err(Failure { text, kind: FailureKind::Refused, before: Done::default() })
 }
 
 /// A revision that is identical to a known one is known as well.

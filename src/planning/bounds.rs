@@ -42,6 +42,7 @@ pub fn may_stop_first(service: &Service) -> bool {
     floor(service) < service.desired_count
         && service.target_groups.is_empty()
         && service.classic_load_balancers.is_empty()
+        && !service.has_health_elsewhere
         && !service.availability_zone_rebalancing
 }
 
@@ -133,6 +134,9 @@ mod tests {
         let mut behind_a_classic_one = service("desired=4 min=50");
         behind_a_classic_one.classic_load_balancers.push("lb-1".to_owned());
         assert!(!may_stop_first(&behind_a_classic_one));
+        let mut behind_a_lattice = service("desired=4 min=50");
+        behind_a_lattice.has_health_elsewhere = true;
+        assert!(!may_stop_first(&behind_a_lattice));
     }
 
     #[test]
@@ -164,7 +168,7 @@ mod tests {
         service.health_check_grace_period_seconds = grace;
         let settings = ServiceSettings::of(&service, &Policy::default()).unwrap();
         let mut definition = cluster.task_definitions[&service.task_definition].clone();
-        definition.has_health_check = drawn.contains("health-check");
+        definition.checked_containers.extend(drawn.contains("health-check").then(|| "web".to_owned()));
         fits(&service, Some(&definition), &settings, Duration::from_secs(seconds_left))
     }
 

@@ -9,6 +9,7 @@ use super::{
     notes::{LAST_TAG, LastNote, SURGE_TAG, is_steering},
     placement::{Index, Requirement},
     policy::{Policy, Strategy},
+    readiness::is_checked,
     settings::ServiceSettings,
 };
 
@@ -146,6 +147,14 @@ fn by_data(service: &Service, definition: Option<&TaskDefinition>, policy: &Poli
         .or_else(|| definition.devices.map(Blocked::Gpus))
 }
 
+/// Who knows which of a service's tasks are healthy, and doesn't tell this job.
+fn health_elsewhere(service: &Service) -> Option<&'static str> {
+    if !service.classic_load_balancers.is_empty() {
+        return Some("its Classic Load Balancer");
+    }
+    service.has_health_elsewhere.then_some("VPC Lattice")
+}
+
 /// Why no task of a service can be started on top of those that are desired, with all but the victims protected. The requirements
 /// say which container instances may take its tasks.
 pub fn no_surge<'r>(
@@ -157,10 +166,10 @@ pub fn no_surge<'r>(
     if bounds::on_top(service) == 0 {
         return Some(Blocked::AtMaximum { percent: service.maximum_percent, desired: service.desired_count });
     }
-    let is_checked =
-        definition.is_some_and(|definition| definition.has_health_check) || !service.target_groups.is_empty();
-    if service.has_health_elsewhere && !is_checked {
-        return Some(Blocked::HealthElsewhere);
+    if !is_checked(service, definition)
+        && let Some(by) = health_elsewhere(service)
+    {
+        return Some(Blocked::HealthElsewhere { by });
     }
     let mut old_agents =
         requirements.flat_map(|it| index.old_agents().filter(|instance| index.would_admit(it, instance)));

@@ -499,8 +499,10 @@ pub struct Task {
     pub launch: Launch,
     /// How far it is.
     pub last_status: TaskStatus,
-    /// From the health checks of its containers.
+    /// From the health checks of its essential containers: as long as one of them has none, `Unknown` for ever [API, Task].
     pub health: Health,
+    /// The containers that are healthy by themselves; empty where the whole task is.
+    pub healthy_containers: Vec<Arc<str>>,
     /// The deployment that started it, or free text.
     pub started_by: Arc<str>,
     /// Ports of the container instance that its containers are bound to; with the instance's id they name its targets.
@@ -572,8 +574,8 @@ pub struct TaskDefinition {
     pub os_family: Option<String>,
     /// `ecs.cpu-architecture` that is asked: `X86_64` or `ARM64`.
     pub cpu_architecture: Option<String>,
-    /// Whether an essential container has a health check.
-    pub has_health_check: bool,
+    /// The essential containers that have a health check.
+    pub checked_containers: BTreeSet<String>,
     /// Devices that its containers ask for and this version can't count.
     pub devices: Option<Devices>,
     /// Where its containers may keep data.

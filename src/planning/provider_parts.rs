@@ -1,6 +1,9 @@
 //! A service's tasks over its domains: one part for each capacity provider, since their tasks are spread apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{
     domains::Domain,
@@ -27,9 +30,15 @@ pub struct ProviderPart<'a> {
     pub away: BTreeMap<&'a ContainerInstanceArn, u32>,
     /// The sum of both.
     pub placed: u32,
+    shape: Rc<Shape>,
 }
 
 impl<'a> ProviderPart<'a> {
+    /// How many instances are eligible, by the number of their path and by how many tasks each could hold beside daemons alone.
+    pub fn eligible(&self) -> impl Iterator<Item = (usize, u32, u32)> + '_ {
+        self.shape.instances.iter().map(|((path, _, most), number)| (*path, *most, *number))
+    }
+
     /// The part's tasks on eligible instances, and these instances.
     pub fn placed<'b>(
         &'b self,
@@ -101,11 +110,11 @@ impl<'a> ServiceParts<'a> {
 
 /// How many eligible instances each path of domains has: shared by all services that ask the same.
 #[derive(Debug, Default)]
-pub struct Shapes(BTreeMap<ShapeKey, Shape>);
+pub struct Shapes(BTreeMap<ShapeKey, Rc<Shape>>);
 
 type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>, BTreeSet<String>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Shape {
     eligible: Eligible,
     /// How many are alike, as long as none of them has a task.
@@ -115,7 +124,7 @@ struct Shape {
 /// What instances share that are alike: the number of their path, the tasks on each, and how many each could hold.
 type Alike = (usize, u32, u32);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Eligible {
     Classes(Vec<bool>),
     Instances(BTreeSet<usize>),
@@ -185,15 +194,14 @@ fn part<'a>(
     counts: Counts<'a>,
     shapes: &mut Shapes,
 ) -> ProviderPart<'a> {
-    let fresh;
+    let new = || Rc::new(Shape::new(index, &levels, &requirement));
     // A task definition's own demands are nobody else's; the rest is shared by most services.
     let shape = if requirement.has_definition() {
-        fresh = Shape::new(index, &levels, &requirement);
-        &fresh
+        new()
     } else {
         let provider = requirement.provider().map(str::to_owned);
         let key = (levels.clone(), service.placement_constraints.clone(), provider, service.subnets.clone());
-        shapes.0.entry(key).or_insert_with(|| Shape::new(index, &levels, &requirement))
+        Rc::clone(shapes.0.entry(key).or_insert_with(new))
     };
     let classes = index.domains(&levels);
     let mut alike = shape.instances.clone();
@@ -235,7 +243,7 @@ fn part<'a>(
     let known = classes.paths.iter().cloned().zip(known).filter(|(_, domains)| !domains.is_empty());
     let last = known.chain(others).collect();
     let placed = tasks.values().chain(away.values()).fold(0, |sum: u32, tasks| sum.saturating_add(*tasks));
-    ProviderPart { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed }
+    ProviderPart { domains: nest(last, levels.instance), levels, requirement, tasks, away, placed, shape }
 }
 
 /// Puts a domain of an instance beside others of its path; where instances are not told apart, into the one that they are.

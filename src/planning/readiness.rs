@@ -43,8 +43,8 @@ pub fn is_ready(
     if task.last_status != TaskStatus::Running || task.health == Health::Unhealthy {
         return false;
     }
-    let checks_containers = definition.is_some_and(|definition| definition.has_health_check);
-    if checks_containers && task.health != Health::Healthy {
+    let is_healthy = |container: &String| task.healthy_containers.iter().any(|healthy| **healthy == **container);
+    if task.health != Health::Healthy && !checked_containers(definition).all(is_healthy) {
         return false;
     }
     let in_service = |group: &String| {
@@ -63,7 +63,11 @@ pub fn is_ready(
 
 /// Whether there is any check of a service's tasks; else only time tells.
 pub fn is_checked(service: &Service, definition: Option<&TaskDefinition>) -> bool {
-    definition.is_some_and(|definition| definition.has_health_check) || !service.target_groups.is_empty()
+    checked_containers(definition).next().is_some() || !service.target_groups.is_empty()
+}
+
+fn checked_containers(definition: Option<&TaskDefinition>) -> impl Iterator<Item = &String> {
+    definition.into_iter().flat_map(|definition| &definition.checked_containers)
 }
 
 /// When a task without any check counts as healthy that was first seen running then.
@@ -79,4 +83,42 @@ fn is_target_of(target: &TargetHealth, task: &Task, ec2_instance_id: &str) -> bo
 
 fn is_past(since: Timestamp, span: Duration, now: Timestamp) -> bool {
     u128::try_from(now.milliseconds_since(since)).is_ok_and(|milliseconds| milliseconds >= span.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::testing::{self, NOW};
+
+    /// Whether a task is ready that has run for long, of a definition with these checked containers, and with such containers.
+    fn is_ready_where(checked: &[&str], health: Health, healthy: &[&str]) -> bool {
+        let cluster = testing::cluster("a i-1 web");
+        let service = &cluster.services[&"web".into()];
+        let mut definition = cluster.task_definitions[&service.task_definition].clone();
+        definition.checked_containers = checked.iter().map(|name| (*name).to_owned()).collect();
+        let mut task = (**cluster.tasks.values().next().unwrap()).clone();
+        (task.health, task.healthy_containers) = (health, healthy.iter().map(|name| (*name).into()).collect());
+        is_ready(&task, service, Some(&definition), "i-1", &TargetGroups::new(), Timestamp(0), NOW)
+    }
+
+    #[test]
+    fn a_task_is_judged_by_those_of_its_containers_that_have_a_check() {
+        for (checked, health, healthy, expected) in [
+            (&[][..], Health::Unknown, &[][..], true),
+            (&["app"], Health::Healthy, &[], true),
+            (&["app"], Health::Unknown, &[], false),
+            // Beside an essential container without a check the whole task stays UNKNOWN for ever.
+            (&["app"], Health::Unknown, &["app"], true),
+            (&["app", "proxy"], Health::Unknown, &["app"], false),
+            (&["app", "proxy"], Health::Unknown, &["app", "proxy"], true),
+            (&["app"], Health::Unknown, &["not-essential"], false),
+            (&["app"], Health::Unhealthy, &["app"], false),
+        ] {
+            assert_eq!(
+                is_ready_where(checked, health.clone(), healthy),
+                expected,
+                "{checked:?} {health:?} {healthy:?}"
+            );
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub fn lacking_capacity(
     part: &ProviderPart<'_>,
     zones_stay: bool,
 ) -> Option<(u32, Shortage)> {
-    let (could_have, instances) = with_room(index, service, part);
+    let (could_have, instances) = with_room(index, service, part)?;
     let missing =
         if zones_stay { could_have.missing_within_as(&part.domains) } else { could_have.missing(part.placed) };
     if missing == 0 {
@@ -42,15 +42,19 @@ pub fn lacking_capacity(
 }
 
 /// The domains with free capacity counted as tasks: how many a domain could have without anything else moving; and the numbers of
-/// all their instances, place by place.
+/// all their instances, place by place. None where each group of instances has room for all of the part's tasks, so that none of
+/// them lacks a place.
 ///
 /// Not every instance need be looked at, or a service of a few tasks would cost as much as the cluster is large. A group of
 /// instances, say a zone's, is to have at most all of the part's tasks. Once more instances than that are known that can take
 /// one, none has to take a second, and the others don't matter. Nor need instances be told apart that could have none.
-fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> (Domain<Place>, Vec<usize>) {
+fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> Option<(Domain<Place>, Vec<usize>)> {
     let classes = index.domains(&part.levels);
     let mut groups: Vec<Group> = std::iter::repeat_with(Group::default).take(classes.paths.len()).collect();
     let mut others: BTreeMap<Vec<&str>, Group> = BTreeMap::new();
+    for (path, most, number) in part.eligible() {
+        *groups[path].number.entry(most).or_default() += i64::from(number);
+    }
     for (instance, there) in &part.tasks {
         let most = index.most(&part.requirement, *instance, 0);
         let could_have = there.saturating_add(how_many_fit(index, service, &part.requirement, *instance));
@@ -70,33 +74,40 @@ fn with_room(index: &Index<'_>, service: &Service, part: &ProviderPart<'_>) -> (
             group.add(taker, part.levels.instance);
         }
     }
+    let mut open = groups.iter().chain(others.values()).filter(|group| group.is_open(part.placed)).count();
     for class in index.eligible_classes(&part.requirement) {
+        if open == 0 {
+            break;
+        }
         let Some(first) = class.instances.first() else { continue };
         let group = &mut groups[classes.path_of(class.number)];
         let most = index.most(&part.requirement, *first, 0);
-        *group.number.entry(most).or_default() += i64::try_from(class.instances.len()).unwrap_or(i64::MAX);
         if !class.may_have_room {
             group.without.entry(most).or_default().extend_from_slice(&class.instances);
             continue;
         }
         for instance in class.instances.iter().copied().filter(|instance| !part.tasks.contains_key(instance)) {
-            if group.enough_for > part.placed {
+            if !group.is_open(part.placed) {
                 break;
             }
             let could_have = how_many_fit(index, service, &part.requirement, instance).min(most);
             if could_have > 0 {
                 *group.number.entry(most).or_default() -= 1;
                 group.add(Taker { instance: Some(instance), could_have, most }, part.levels.instance);
+                open -= usize::from(!group.is_open(part.placed));
             } else {
                 group.without.entry(most).or_default().push(instance);
             }
         }
     }
+    if open == 0 {
+        return None;
+    }
     let known = classes.paths.iter().cloned().zip(groups).filter(|(_, group)| !group.is_empty());
     let mut instances = Vec::new();
     let domains =
         known.chain(others).map(|(path, group)| (path, group.into_domains(part.levels.instance, &mut instances)));
-    (nest(domains.collect(), part.levels.instance), instances)
+    Some((nest(domains.collect(), part.levels.instance), instances))
 }
 
 /// An instance that could have tasks.
@@ -128,7 +139,12 @@ impl Group {
         self.with.push(taker);
     }
 
-    /// Whether no instance was looked at.
+    /// Whether more of its instances are to be looked at, as long as there are any, where it is to have so many tasks at most.
+    fn is_open(&self, most: u32) -> bool {
+        !self.is_empty() && self.enough_for <= most
+    }
+
+    /// Whether no instance lies there.
     fn is_empty(&self) -> bool {
         self.with.is_empty() && self.number.is_empty()
     }

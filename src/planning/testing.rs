@@ -154,7 +154,7 @@ fn definition(name: &str, settings: &Settings) -> TaskDefinition {
         required_attributes: BTreeMap::new(),
         os_family: None,
         cpu_architecture: None,
-        has_health_check: false,
+        checked_containers: BTreeSet::new(),
         devices: None,
         volumes: Vec::new(),
     }
@@ -251,6 +251,7 @@ fn task(
         launch: Launch::Ec2,
         last_status: TaskStatus::Running,
         health: Health::Unknown,
+        healthy_containers: Vec::new(),
         started_by: format!("ecs-svc/{service}").into(),
         host_ports: definition.tcp_host_ports.clone(),
         takes_network_interface: definition.takes_network_interface,

@@ -188,6 +188,7 @@ pub fn stand_in(
         launch: Launch::Ec2,
         last_status: TaskStatus::Running,
         health: Health::Unknown,
+        healthy_containers: Vec::new(),
         started_by: model.map_or_else(|| "".into(), |task| task.started_by.clone()),
         host_ports: BTreeSet::new(),
         addresses: BTreeSet::new(),

@@ -86,7 +86,7 @@ fn round(cluster: &Cluster, service: &Service) -> Duration {
     let definition = cluster.task_definitions.get(&service.task_definition);
     let healthy = if !service.target_groups.is_empty() {
         TARGET_CHECKS
-    } else if definition.is_some_and(|definition| definition.has_health_check) {
+    } else if definition.is_some_and(|definition| !definition.checked_containers.is_empty()) {
         CONTAINER_CHECK
     } else {
         SETTLING

@@ -74,7 +74,10 @@ pub(super) async fn take(
     let (mut stage, mut written_at, mut writes) = (Stage::Begun, Instant::now(), 0);
     let gives_up_at = Instant::now() + KEEPS_ON;
     loop {
-        let (cluster_arn, tags) = target.cluster_tags().await?;
+        let (cluster_arn, tags) = match target.cluster_tags().await {
+            Ok(seen) => seen,
+            Err(failure) => return held.fail(target, failure).await,
+        };
         held.cluster_arn = cluster_arn;
         let keys = Keys::of(&tags, clock.now());
         let wanted = match next(stage, &own.run_id, &keys, written_at.elapsed()) {
@@ -85,7 +88,10 @@ pub(super) async fn take(
                 let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
                 target.clients.patience.set_writes_until(Instant::now() + left);
                 if !keys.lapsed.is_empty() {
-                    target.untag(&held.cluster_arn, &keys.lapsed).await?;
+                    // Others' keys hinder nobody: the next run sweeps up what this one can't.
+                    if let Err(failure) = target.untag(&held.cluster_arn, &keys.lapsed).await {
+                        tracing::warn!("{failure}");
+                    }
                 }
                 return Ok((Taken::Held(held), told(&keys)));
             }
@@ -106,7 +112,7 @@ pub(super) async fn take(
         match target.tag(&held.cluster_arn, &tag, &own.to_string()).await {
             Ok(()) => stage = if wanted == State::Asking { Stage::Asked } else { Stage::Held },
             Err(failure) if failure.kind == FailureKind::Refused || Instant::now() >= gives_up_at => {
-                return Err(failure);
+                return held.fail(target, failure).await;
             }
             // It may land later, over what is written then: so this run goes on with a key of another name.
             Err(failure) if failure.kind == FailureKind::Unanswered => {
@@ -149,6 +155,16 @@ impl Held {
                 released => return released,
             }
         }
+    }
+
+    /// Ends for a failure. A key that was written would keep others away until it lapses: it goes, if that can be.
+    async fn fail(self, target: Target<'_>, failure: Failure) -> Result<(Taken, Vec<String>), Failure> {
+        if !self.tags.is_empty()
+            && let Err(kept) = self.release(target).await
+        {
+            tracing::warn!("{kept}");
+        }
+        Err(failure)
     }
 
     async fn withdraw(self, target: Target<'_>, taken: Taken) -> Result<(Taken, Vec<String>), Failure> {

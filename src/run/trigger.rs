@@ -52,7 +52,10 @@ pub(super) async fn unwanted(
     if tasks > MOST_DAEMONS {
         return Ok(busy());
     }
-    let listed: Vec<TaskArn> = target.task_arns_on(arn).await?.into_iter().collect();
+    let mut listed: Vec<TaskArn> = target.task_arns_on(arn).await?.into_iter().collect();
+    // The own task tells the own family, wherever it is: another run's task may be here, and this run's there.
+    let is_here = |own: &&TaskArn| cluster_name(own.as_str()) == cluster_name(arn.as_str());
+    listed.extend(own_task.filter(is_here).filter(|own| !listed.contains(own)).cloned());
     let mut found = target.tasks(&listed).await?;
     let own_family = found.iter().find(|task| Some(&task.arn) == own_task).map(|task| family(task).to_owned());
     found.retain(|task| own_family.as_deref() != Some(family(task)) && Some(&task.arn) != own_task);
@@ -73,6 +76,11 @@ pub(super) async fn unwanted(
         Sighting::Missing | Sighting::Deleted => false,
     };
     Ok(if sightings.values().all(is_daemon) { None } else { busy() })
+}
+
+/// The cluster that an ARN names: `shop` of `.../task/shop/158d1c80`.
+fn cluster_name(arn: &str) -> Option<&str> {
+    arn.rsplit('/').nth(1)
 }
 
 /// A task definition's family: `web` of `.../web:7`.

@@ -84,6 +84,18 @@ fn a_run_that_is_not_wanted_ends_after_five_requests_at_most() {
     check_skipped(drawing, "i-3", true, true, at_work, 5);
 }
 
+#[test]
+fn another_run_s_task_is_no_reason_wherever_the_own_one_is() {
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot("a i-1 web web web web\na i-2\na i-3"), options(0, &[], &[])).unwrap();
+        register_own_definition(&rehearsal);
+        let [own, _] = ["i-2", "i-3"].map(|instance| start_own_task(&rehearsal, instance));
+        sleep(Duration::from_secs(10)).await;
+        let report = run_for(&rehearsal, "i-3", Some(&own), "run-1", "DRY_RUN=true").await;
+        assert_eq!(report.outcome, Outcome::Planned, "{report:#?}");
+    });
+}
+
 /// So many instances at once, each with a daemon's task and the run's own: the dearest way to find out that a run is not wanted.
 fn many(tasks: &str) -> String {
     let instances: String = (1..=AT_ONCE).map(|number| format!("a i-{number} {tasks}\n")).collect();

@@ -267,9 +267,12 @@ fn what_cannot_be_started_on_top_of_the_others() {
     }
     let sentence = "only VPC Lattice knows which of its tasks are healthy; a container health check would tell";
     check_service("health-elsewhere", sentence, |service| service.has_health_elsewhere = true);
+    let sentence =
+        "only its Classic Load Balancer knows which of its tasks are healthy; a container health check would tell";
+    check_service("health-elsewhere", sentence, |service| service.classic_load_balancers.push("lb-1".to_owned()));
     let checked = |cluster: &mut Cluster, _: &mut Policy| {
         web(cluster).has_health_elsewhere = true;
-        cluster.task_definitions.values_mut().next().unwrap().has_health_check = true;
+        cluster.task_definitions.values_mut().next().unwrap().checked_containers.insert("web".to_owned());
     };
     assert_eq!(blocked_after(checked), None);
 }

@@ -93,8 +93,11 @@ pub enum Blocked {
         /// The agent's version.
         version: String,
     },
-    /// Only VPC Lattice knows which of its tasks are healthy.
-    HealthElsewhere,
+    /// Which of its tasks are healthy, only somebody else knows.
+    HealthElsewhere {
+        /// Who.
+        by: &'static str,
+    },
     /// A step would not come to its end within the deadline.
     DeadlineTooShort {
         /// How long a new task may take until it is healthy.
@@ -136,7 +139,7 @@ impl Blocked {
             Self::AtMaximum { .. } => "at-maximum",
             Self::SeveralProviders { .. } => "several-providers",
             Self::OldAgent { .. } => "old-agent",
-            Self::HealthElsewhere => "health-elsewhere",
+            Self::HealthElsewhere { .. } => "health-elsewhere",
             Self::DeadlineTooShort { .. } => "deadline-too-short",
         }
     }
@@ -150,7 +153,7 @@ impl Blocked {
                 | Self::AtMaximum { .. }
                 | Self::SeveralProviders { .. }
                 | Self::OldAgent { .. }
-                | Self::HealthElsewhere
+                | Self::HealthElsewhere { .. }
                 | Self::DeadlineTooShort { .. }
         )
     }
@@ -204,7 +207,7 @@ impl Blocked {
                 has_instances: true,
             },
             Self::OldAgent { instance: "i-1".to_owned(), version: "1.64.0".to_owned() },
-            Self::HealthElsewhere,
+            Self::HealthElsewhere { by: "VPC Lattice" },
             Self::DeadlineTooShort { wait_seconds: 960, needed_minutes: 17 },
         ]
     }
@@ -277,9 +280,9 @@ impl fmt::Display for Blocked {
                     "the container agent {version} on {instance} can't protect tasks from scale-in; 1.65.0 can"
                 )
             }
-            Self::HealthElsewhere => formatter.write_str(
-                "only VPC Lattice knows which of its tasks are healthy; a container health check would tell",
-            ),
+            Self::HealthElsewhere { by } => {
+                write!(formatter, "only {by} knows which of its tasks are healthy; a container health check would tell")
+            }
             Self::DeadlineTooShort { wait_seconds, needed_minutes } => write!(
                 formatter,
                 "a new task may take {wait_seconds} s until it is healthy: REBALANCER_DEADLINE must be {needed_minutes}m at least"

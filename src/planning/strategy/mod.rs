@@ -298,6 +298,8 @@ pub struct Done {
     pub refused: BTreeMap<TaskArn, String>,
     /// Tasks that were stopped; of several some may have been refused.
     pub stopped: Vec<TaskArn>,
+    /// The task definition that was registered.
+    pub revision: Option<String>,
 }
 
 /// Why a call failed.

@@ -26,6 +26,8 @@ enum Phase {
         before: String,
         /// The task definition before it.
         definition: String,
+        /// The task definition that it deploys; none where none was asked to be deployed after all.
+        own: Option<String>,
         /// Whether the service was moved back to that.
         is_taken_back: bool,
         /// What was seen to fail.
@@ -110,9 +112,16 @@ impl Redeploy {
     }
 
     fn follow(&mut self, service: &Service, seen: &Seen<'_>, limits: &Limits) -> Step {
-        let Phase::Deploying { since, before, definition, is_taken_back, failed, in_doubt } = &mut self.phase else {
+        let Phase::Deploying { since, before, definition, own, is_taken_back, failed, in_doubt } = &mut self.phase
+        else {
             return Step::Wait(None);
         };
+        // What somebody else deploys meanwhile is neither judged by this run's measure nor taken back.
+        let now = service.task_definition.as_str();
+        if now != definition && own.as_deref() != Some(now) {
+            let what = format!("{now} was deployed");
+            return self.end(Ending::OthersChanged(what), service, seen);
+        }
         let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
         let waited = seen.since(*since);
         if primary.is_none_or(|primary| primary.id == *before) && failed.is_none() {
@@ -223,7 +232,8 @@ impl Redeploy {
         self.record.replaced(went, places);
     }
 
-    fn asked(&mut self, in_doubt: Option<Duration>, seen: &Seen<'_>) {
+    /// A deployment was asked for: of this revision, or of the same task definition.
+    fn asked(&mut self, in_doubt: Option<Duration>, revision: Option<&String>, seen: &Seen<'_>) {
         let Some(service) = seen.service else { return };
         self.old = seen.tasks.iter().flat_map(|tasks| tasks.places()).collect();
         let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
@@ -231,6 +241,7 @@ impl Redeploy {
             since: seen.now,
             before: primary.map_or_else(String::new, |primary| primary.id.clone()),
             definition: service.task_definition.to_string(),
+            own: revision.cloned(),
             is_taken_back: false,
             failed: None,
             in_doubt,
@@ -251,11 +262,11 @@ impl Strategy for Redeploy {
         }
     }
 
-    fn done(&mut self, action: &Action, _result: &Done, seen: &Seen<'_>) {
+    fn done(&mut self, action: &Action, result: &Done, seen: &Seen<'_>) {
         self.record.touched = true;
         self.refusals = 0;
         match action {
-            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(None, seen),
+            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(None, result.revision.as_ref(), seen),
             Action::Deploy(_) => {
                 if let Phase::Deploying { is_taken_back, failed, .. } = &mut self.phase {
                     *is_taken_back = true;
@@ -275,7 +286,7 @@ impl Strategy for Redeploy {
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) =>
             {
                 self.record.touched = true;
-                self.asked(Some(failure.kind.shows_within()), seen);
+                self.asked(Some(failure.kind.shows_within()), failure.before.revision.as_ref(), seen);
             }
             Some(Action::NoteLast(_)) => self.is_last_noted = true,
             _ => {}

@@ -36,8 +36,8 @@ use self::{
     relocations::Relocations,
 };
 use super::{
-    Action, CONSISTENCY, Distrust, Done, Ending, Failure, LANDS_WITHIN, Limits, Need, OLDEST_LOOK, Record,
-    SCHEDULER_INTERVAL, Seen, Step, Stop, Stopped, Strategy, Tasks,
+    Action, CONSISTENCY, Distrust, Done, Ending, Failure, Limits, Need, OLDEST_LOOK, Record, SCHEDULER_INTERVAL, Seen,
+    Step, Stop, Stopped, Strategy, Tasks,
     fence::{self, Whose, Written},
     last_note,
     promised::{Promised, with_promised},
@@ -133,8 +133,11 @@ pub struct Surge {
     first_misplaced: Option<u32>,
     /// Rounds in a row that cured nothing.
     idle_rounds: u32,
-    /// When a change was asked for that was not answered.
-    unsettled: Option<Timestamp>,
+    /// Until when a change may take effect of which nobody knows whether it was made.
+    unsettled_until: Option<Timestamp>,
+    /// When this run lowered the desired count last, and whether a look has shown it since.
+    lowered_at: Option<Timestamp>,
+    is_lowering_shown: bool,
     /// Calls in a row that AWS refused.
     refusals: u32,
     /// The newest failure.
@@ -178,7 +181,9 @@ impl Surge {
             misplaced: u32::MAX,
             first_misplaced: None,
             idle_rounds: 0,
-            unsettled: None,
+            unsettled_until: None,
+            lowered_at: None,
+            is_lowering_shown: false,
             refusals: 0,
             failure: None,
             is_last_noted: false,
@@ -240,7 +245,7 @@ impl Surge {
         match &self.phase {
             Phase::Between => self.begin(service, seen, limits),
             Phase::Recovering => self.recover(service, seen),
-            Phase::Noted(targets) => self.raise(targets, service, limits),
+            Phase::Noted(targets) => self.raise(targets, service, seen, limits),
             Phase::Raised(since) => self.wait_for_replacements(*since, service, seen, limits),
             Phase::Chosen { since, victims, ending, .. } => self.lower(*since, victims, ending.as_ref(), service, seen),
             Phase::Lowered { since, victims, before, ending } => {
@@ -262,6 +267,9 @@ impl Surge {
             }
             // A request to raise that was not answered may take effect yet.
             self.is_raised = self.is_unsettled(seen);
+            if !self.is_raised {
+                self.record.left_raised = None;
+            }
         }
         if let (Phase::Chosen { waits, .. }, Some(tasks)) = (&phase, seen.tasks) {
             self.chosen_among = Some(tasks.all.keys().cloned().collect());
@@ -297,6 +305,7 @@ impl Surge {
             self.record.left_raised = None;
             return;
         };
+        self.is_lowering_shown |= matches!(self.phase, Phase::Lowered { .. }) && service.desired_count == from;
         if !self.is_raised || matches!(self.phase, Phase::Recovering) {
             return;
         }
@@ -308,14 +317,22 @@ impl Surge {
     }
 
     /// Raises the desired count; before that, where it steers, puts the attribute on the container instances.
-    fn raise(&self, targets: &BTreeSet<ContainerInstanceArn>, service: &Service, limits: &Limits) -> Turn {
+    fn raise(
+        &self,
+        targets: &BTreeSet<ContainerInstanceArn>,
+        service: &Service,
+        seen: &Seen<'_>,
+        limits: &Limits,
+    ) -> Turn {
         let Some(note) = self.note() else { return Turn::Go(Phase::Between) };
         if let Some(what) = change_by_others(service) {
             return Turn::Go(Phase::Clearing(Ending::OthersChanged(what)));
         }
         match service.desired_count {
             // Done, but the answer was lost.
-            count if count == note.to => Turn::Go(Phase::Raised(note.at)),
+            count if count == note.to && self.is_raised => Turn::Go(Phase::Raised(note.at)),
+            // As it was before the last round's scale-in.
+            count if count == note.to && self.has_just_lowered(seen) => Turn::Take(Step::Wait(None)),
             count if count != note.from => Turn::Go(Phase::Clearing(others_set(count))),
             _ if self.is_taken_off => Turn::Go(Phase::Clearing(Ending::OthersChanged(taken_off()))),
             _ if limits.stop.is_some() => {
@@ -419,9 +436,16 @@ impl Surge {
                 if ending.is_none() && tasks.all.keys().any(has_come) {
                     return Turn::Go(Phase::Raised(since));
                 }
-                Turn::Take(Step::Act(scale_in(note, service)))
+                Turn::Take(Step::Act(self.scale_in(note, service)))
             }
         }
+    }
+
+    /// Back to the count of before; the same call takes our constraint off. Where that is off already, the constraints are the
+    /// owner's alone, and perhaps not those of the last look any more.
+    fn scale_in(&self, note: &SurgeNote, service: &Service) -> Action {
+        let is_steered = self.constrained || service.placement_constraints.iter().any(is_steering);
+        Action::SetDesiredCount(note.from, is_steered.then(|| owners_constraints(&service.placement_constraints)))
     }
 
     fn lowered(seen: &Seen<'_>, victims: &BTreeSet<TaskArn>, ending: Option<&Ending>) -> Phase {
@@ -443,7 +467,10 @@ impl Surge {
         match service.desired_count {
             count if count == note.from => {}
             count if count == note.to && seen.since(since) < CONSISTENCY => return Turn::Take(Step::Wait(None)),
-            count if count == note.to => return Turn::Take(Step::Act(scale_in(note, service))),
+            // Once the lower count was there, whoever raised it again was somebody else.
+            count if count == note.to && (!self.is_lowering_shown || self.is_unsettled(seen)) => {
+                return Turn::Take(Step::Act(self.scale_in(note, service)));
+            }
             count => return Turn::Go(Phase::Clearing(others_set(count))),
         }
         if let Some(step) = self.unsteer(service, seen) {
@@ -567,9 +594,14 @@ impl Surge {
         (!self.targets.is_empty()).then(|| Step::Act(Action::DeleteTarget(self.targets.clone())))
     }
 
-    /// Whether a request that was not answered may still take effect.
+    /// Whether a request may still take effect of which nobody knows what came of it.
     fn is_unsettled(&self, seen: &Seen<'_>) -> bool {
-        self.unsettled.is_some_and(|at| seen.since(at) < LANDS_WITHIN)
+        self.unsettled_until.is_some_and(|until| seen.now < until)
+    }
+
+    /// Whether a look may still show the desired count from before it was lowered.
+    fn has_just_lowered(&self, seen: &Seen<'_>) -> bool {
+        self.lowered_at.is_some_and(|at| seen.since(at) < CONSISTENCY)
     }
 
     /// Passes the fence, where the step is a change.
@@ -769,12 +801,6 @@ impl Strategy for Surge {
             _ => Ending::Unfinished(why.to_owned()),
         }
     }
-}
-
-/// Back to the count of before; the same call takes our constraint off.
-fn scale_in(note: &SurgeNote, service: &Service) -> Action {
-    let is_steered = note.steer.is_some() || service.placement_constraints.iter().any(is_steering);
-    Action::SetDesiredCount(note.from, is_steered.then(|| owners_constraints(&service.placement_constraints)))
 }
 
 /// Whether a task's container instance is ACTIVE: on any other it is ECS's own to move, and is not protected.

@@ -166,7 +166,7 @@ impl Shown {
 }
 
 /// What limits a step where a table says nothing of that.
-fn unlimited() -> Limits {
+pub(super) fn unlimited() -> Limits {
     let policy = Policy::default();
     Limits {
         moves: 50,

@@ -1,7 +1,7 @@
 //! The table of `redeploy` and `revision`: what is remembered, what is shown, and the step that follows.
 
 use super::*;
-use crate::planning::strategy::testing::{Shown, ago, numbers, told};
+use crate::planning::strategy::testing::{Shown, ago, numbers, told, unlimited};
 
 const TWO: &str = "a i-1 web web\nb i-2";
 const SPREAD: &str = "a i-1 web\nb i-2 web";
@@ -20,6 +20,7 @@ fn memory(kind: Kind, words: &str) -> Redeploy {
                     since: ago(value.parse().unwrap()),
                     before: "ecs-svc/web".to_owned(),
                     definition: "web:0".to_owned(),
+                    own: Some(Shown::new(TWO, "").service.unwrap().task_definition.to_string()),
                     is_taken_back: false,
                     failed: None,
                     in_doubt: None,
@@ -29,6 +30,7 @@ fn memory(kind: Kind, words: &str) -> Redeploy {
             ("in-doubt", Phase::Deploying { in_doubt, .. }) => {
                 *in_doubt = Some(std::time::Duration::from_secs(value.parse().unwrap()));
             }
+            ("own", Phase::Deploying { own, .. }) => *own = Some(value.to_owned()),
             ("old", _) => redeploy.old = numbers(value).into_iter().map(|task| (task, "i-1".into())).collect(),
             ("failed", Phase::Deploying { failed, .. }) => *failed = Some("the deployment failed".to_owned()),
             _ => panic!("{word} says nothing"),
@@ -74,6 +76,11 @@ fn it_deploys_once_and_judges_what_came_of_it() {
     check(Redeploy, TWO, "deploying=60 new", "deployments=2 stop=signal", "done: the run was told to end (SIGTERM)");
     check(Revision, TWO, "deploying=60 new", "deployments=2 failed=10", "deploy the old revision");
     check(Redeploy, TWO, "deploying=60 new failed", "deployments=2", "wait");
+    // Somebody else deployed another task definition meanwhile: however that goes, it is theirs.
+    for shown in ["deployments=2 failed=10", "failed=10", ""] {
+        let step = memory(Revision, "deploying=300 new own=web:1").next(&Shown::new(TWO, shown).seen(), &unlimited());
+        assert!(told(&step).contains("was deployed meanwhile; that change stands"), "{shown}: {}", told(&step));
+    }
     check(Redeploy, TWO, "begin", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
 }
 

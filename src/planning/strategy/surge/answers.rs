@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{NAMES, Phase, Surge};
 use crate::planning::{
+    model::Timestamp,
     notes::is_steering,
     strategy::{Action, Distrust, Done, Ending, Failure, FailureKind, REFUSALS, Seen, fence::Written},
 };
@@ -47,6 +48,7 @@ impl Surge {
                     self.record.left_raised = Some((to, from));
                     self.phase = Phase::Raised(seen.now);
                 } else {
+                    (self.lowered_at, self.is_lowering_shown) = (Some(seen.now), false);
                     self.record.left_raised = (*count > from).then_some((*count, from));
                     self.phase = match &self.phase {
                         Phase::Chosen { victims, ending, .. } => Self::lowered(seen, victims, ending.as_ref()),
@@ -87,8 +89,9 @@ impl Surge {
             self.record.touched = true;
             self.proposed = None;
             let may_be_done = matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear);
-            if failure.kind == FailureKind::Unanswered {
-                self.unsettled = Some(seen.now);
+            if may_be_done {
+                let within = i64::try_from(failure.kind.shows_within().as_millis()).unwrap_or(i64::MAX);
+                self.unsettled_until = self.unsettled_until.max(Some(Timestamp(seen.now.0.saturating_add(within))));
             }
             match action {
                 Action::Note(note) if may_be_done => {

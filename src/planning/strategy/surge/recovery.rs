@@ -59,10 +59,8 @@ impl Surge {
                 let lowered = Self::lowered(seen, &std::collections::BTreeSet::new(), Some(&Ending::Recovered));
                 Turn::Go(lowered)
             }
-            Proof::CountChanged => {
-                Turn::Go(Phase::Clearing(Ending::OthersChanged(format!("the desired count was set to {desired}"))))
-            }
-            Proof::Nothing => {
+            // A part of it may be the dead run's: whoever set it has to know.
+            Proof::CountChanged | Proof::Nothing => {
                 let told = format!(
                     "an earlier run's note says that it raised the desired count from {} to {}, which the cluster does not \
                      bear out: {}; the note was taken off, and the desired count is {desired}",

@@ -50,6 +50,11 @@ impl Surge {
         {
             return Turn::Take(Step::Wait(None));
         }
+        // Reads need not agree: a later one may be older. A count that this run has lowered is nobody's to begin from.
+        let was_raised = self.note().is_some_and(|note| service.desired_count == note.to);
+        if was_raised && self.has_just_lowered(seen) {
+            return Turn::Take(Step::Wait(None));
+        }
         let Some(tasks) = seen.tasks else { return Turn::Take(Step::See(Need::Tasks)) };
         let crowded = with_promised(seen.cluster, seen.promised);
         let misplaced = self.left(&crowded, &service.name);

@@ -23,7 +23,7 @@ const ANOTHERS: &str = "tag=from=2_to=3_run=r9_at=1799999940_protect=20";
 /// Phases: `between`, `noted`, `raised`, `chosen`, `lowered`, `clearing`. Words: `since=SECONDS` (60) `written=SECONDS` (60)
 /// `mine=1,2` (protected by this run until in 20 minutes) `asked=1` (the answer was lost) `in-doubt=1` (one answer of several was)
 /// `protected-at=SECONDS` `victims=1` `among=1,2` (of which these were chosen) `leaving=1` (it was in a scale-in of this run before) `steered` `unsettled=SECONDS`
-/// `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
+/// `lowered-at=SECONDS` (ago, by this run) `lowering-shown` (a look has shown that) `perhaps-raised` (the answer was lost) `idle=ROUNDS` `undo` (the step is to be undone) `level=MOVES` `vain=TRIES` (tasks are levelled).
 fn memory(words: &str) -> Surge {
     let mut surge = Surge::new("r1", &"web".into());
     let (mut since, mut victims, mut ending, mut written) = (60, BTreeSet::new(), None, 60);
@@ -45,7 +45,7 @@ fn memory(words: &str) -> Surge {
             }
             "in-doubt" => surge.in_doubt = numbers(value),
             "leaving" => surge = surge.after(numbers(value)),
-            "unsettled" => surge.unsettled = Some(ago(value.parse().unwrap())),
+            "unsettled" => surge.unsettled_until = Some(ago(value.parse::<i64>().unwrap() - 60)),
             "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
             // So many moves are planned, and so many tries in a row came to nothing.
             "level" => surge.goal = Goal::Tries(Tries::to_level(value.parse().unwrap())),
@@ -54,6 +54,9 @@ fn memory(words: &str) -> Surge {
                     (0..value.parse().unwrap()).for_each(|_| tries.tried(0));
                 }
             }
+            "lowered-at" => surge.lowered_at = Some(ago(value.parse().unwrap())),
+            "perhaps-raised" => surge.is_raised = true,
+            "lowering-shown" => surge.is_lowering_shown = true,
             "undo" => ending = Some(Ending::Undone("no place".to_owned())),
             _ => panic!("{word} says nothing"),
         }
@@ -68,7 +71,7 @@ fn memory(words: &str) -> Surge {
         surge.is_surely_written = true;
         surge.old_tasks = numbers("1,2");
         surge.record.touched = true;
-        surge.is_raised = !matches!(phase, "noted");
+        surge.is_raised |= !matches!(phase, "noted");
     }
     let before = [("1", "i-1"), ("2", "i-1"), ("3", "i-2")].map(|(number, place)| (task(number), place.into()));
     surge.phase = match phase {
@@ -149,7 +152,7 @@ fn a_round_is_steered_where_ecs_would_not_do_as_well_or_might_take_what_another_
 #[test]
 fn a_noted_count_is_raised_once() {
     check(TWO, "noted", OURS, "count 3");
-    check(TWO, "noted", &format!("{OURS} desired=3"), "wait");
+    check(TWO, "noted perhaps-raised", &format!("{OURS} desired=3"), "wait");
     check(TWO, "noted written=60", "", "wait 0 s");
     check(TWO, "noted written=5", "", "wait");
     check(
@@ -295,7 +298,7 @@ fn what_was_set_is_cleared_and_the_note_goes_last() {
     surge.done(&Action::Unprotect(vec![task("1")]), &Done::default(), &shown.seen());
     let taken_off = Shown::new(TWO, OURS);
     assert_eq!(told(&surge.next(&taken_off.seen(), &taken_off.limits)), "wait");
-    surge.unsettled = Some(ago(60));
+    surge.unsettled_until = Some(NOW);
     assert_eq!(told(&surge.clone().next(&shown.seen(), &shown.limits)), "unprotect 1");
     assert_eq!(told(&surge.next(&taken_off.seen(), &taken_off.limits)), "clear note");
     check(TWO, "clearing steered", &format!("{OURS} constraint=4f2a"), "constraints 0");
@@ -485,4 +488,49 @@ fn the_best_of_old_and_new_tasks_stay_where_load_is_levelled() {
     raised("", LANDED_BADLY, "", "protect 1");
     // An old task that is not healthy is no reason to hurry.
     raised("", LANDED_BADLY, "unready=1,5", "wait");
+}
+
+#[test]
+fn a_count_that_this_run_did_not_set_is_somebody_elses_even_if_it_is_the_one_that_it_meant() {
+    // It was never asked for: each request was throttled.
+    check(TWO, "noted", &format!("{OURS} desired=3"), "clear note");
+    // A look that is older than the last round's scale-in.
+    check(TWO, "noted lowered-at=29", &format!("{OURS} desired=3"), "wait");
+    check(TWO, "noted lowered-at=30", &format!("{OURS} desired=3"), "clear note");
+    // Lowered, and not seen yet: perhaps a request to raise came later than it.
+    check(TWO, "lowered since=60", &format!("{OURS} desired=3"), "count 2");
+    check(TWO, "lowered since=60 lowering-shown unsettled=30", &format!("{OURS} desired=3"), "count 2");
+    check(TWO, "lowered since=60 lowering-shown", &format!("{OURS} desired=3"), "clear note");
+    // No round begins from a count that a late look shows as it was.
+    let mut surge = memory("lowered lowered-at=29");
+    surge.phase = Phase::Between;
+    let shown = Shown::new(TWO, &format!("{OURS} desired=3"));
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "wait");
+    surge.lowered_at = Some(ago(30));
+    assert_ne!(told(&surge.next(&shown.seen(), &shown.limits)), "wait");
+}
+
+#[test]
+fn a_scale_in_sends_constraints_only_where_this_run_s_own_may_be_among_them() {
+    let raised = format!("{OURS} desired=3 running=3");
+    let shown = Shown::new(THREE, &raised);
+    let lowers = |surge: &Surge| match surge.scale_in(surge.note().unwrap(), shown.service.as_ref().unwrap()) {
+        Action::SetDesiredCount(2, constraints) => constraints.is_some(),
+        other => panic!("{other:?}"),
+    };
+    let mut surge = memory("chosen steered victims=1");
+    assert!(lowers(&surge));
+    surge.done(&Action::SetConstraints(Vec::new()), &Done::default(), &shown.seen());
+    assert!(!lowers(&surge));
+}
+
+#[test]
+fn a_raise_of_which_a_servers_error_was_the_answer_may_show_later() {
+    let shown = Shown::new(TWO, OURS);
+    let mut surge = memory("noted");
+    let failure = Failure { text: "500".to_owned(), kind: FailureKind::Unclear, before: Done::default() };
+    surge.failed(Some(&Action::SetDesiredCount(3, None)), &failure, &shown.seen());
+    // The run is told to end, and a look shows the old count still: the note stays until no other can show.
+    surge.phase = Phase::Clearing(Ending::Limit(Stop::Signal));
+    assert_eq!(told(&surge.next(&shown.seen(), &shown.limits)), "wait");
 }
