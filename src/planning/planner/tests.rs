@@ -173,6 +173,18 @@ fn a_move_that_can_t_be_made_is_left_with_its_reason() {
 }
 
 #[test]
+fn a_deployment_that_could_not_go_forward_is_not_planned() {
+    for strategy in ["redeploy", "revision"] {
+        check(
+            &format!("a i-1 web web web\na i-2\nservice web tag.ecs-rebalancer:strategy={strategy} max=120 min=75"),
+            &Policy::default(),
+            "web: its maximumPercent of 120 allows no task above its desired count of 3, and its minimumHealthyPercent of 75 \
+             none below: a deployment would stand still",
+        );
+    }
+}
+
+#[test]
 fn a_guard_s_reason_is_the_plan_s() {
     check(
         "a i-1 web web\na i-2\nservice web tag.ecs-rebalancer:enabled=false",
