@@ -126,9 +126,9 @@ impl StopTasks {
         }
         let slack = u32::try_from(tasks.ready.len()).unwrap_or(u32::MAX).saturating_sub(floor(service));
         let most = misplaced.min(slack).min(limits.moves);
-        let number = spread::worthwhile_surge(seen.cluster, &service.name, &spared, most);
+        // An application may protect just those that are too many: what is left to stop would only be replaced where it is.
         let victims: Vec<_> =
-            spread::victims(seen.cluster, &service.name, tasks, &spared, number).into_iter().collect();
+            spread::worthwhile_stops(seen.cluster, &service.name, tasks, &spared, most).into_iter().collect();
         if victims.is_empty() {
             return self.end(Ending::NoHelp { misplaced }, service, seen);
         }

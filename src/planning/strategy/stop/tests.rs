@@ -73,6 +73,19 @@ fn as_many_are_stopped_as_the_minimum_permits_and_never_a_protected_one() {
 }
 
 #[test]
+fn none_is_stopped_only_to_be_replaced_where_it_is() {
+    // All that are too many are protected: what is left is where it belongs.
+    let one_came = "a i-1 web web web\nb i-2 web\nservice web min=50";
+    let one_left = "done: no further move would help now; 1 task is still misplaced";
+    check(one_came, "between", "protected=1,2,3", one_left);
+    check(one_came, "stopped=40 victims=9", "protected=1,2,3", "note last, misses 0");
+    check(one_came, "between", "protected=1,2", "stop 3");
+    // Of two that could go at once, only the one that is too many goes.
+    let two_misplaced = "a i-1 web web web web\nb i-2 web\nc i-3\nservice web min=50";
+    check(two_misplaced, "between", "protected=1,2,3", "stop 4");
+}
+
+#[test]
 fn the_replacements_are_waited_for_with_patience_for_reads_that_lag() {
     // What was stopped is listed still: ECS is eventually consistent.
     check(FOUR, "stopped=11 victims=3,4", "", "wait");
