@@ -15,7 +15,7 @@ use super::{
 use crate::planning::{
     bounds::floor,
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
-    spread,
+    spread, words,
 };
 
 /// Where a service in hand stands.
@@ -151,11 +151,12 @@ impl StopTasks {
                 return Step::Wait(None);
             }
             let (running, desired) = (service.running_count, service.desired_count);
-            return self.end(
-                Ending::OthersChanged(format!("of {desired} desired, {running} run healthy")),
-                service,
-                seen,
-            );
+            // What runs need not be healthy.
+            let fewer = match seen.tasks {
+                Some(tasks) if running >= desired => words::counted(tasks.ready.len(), "is healthy", "are healthy"),
+                _ => words::counted(running, "runs", "run"),
+            };
+            return self.end(Ending::OthersChanged(format!("of {desired} desired, {fewer}")), service, seen);
         };
         if limits.stop == Some(Stop::Signal) {
             // ECS replaces what was stopped, whoever watches.

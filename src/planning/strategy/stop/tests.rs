@@ -63,7 +63,10 @@ fn as_many_are_stopped_as_the_minimum_permits_and_never_a_protected_one() {
     check(REPLACED, "between", "", "done: spread");
     check(FOUR, "between", "stop=signal", "done: the run was told to end (SIGTERM)");
     check(FOUR, "between", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
-    check(FOUR, "between", "running=3", "done: of 4 desired, 3 run healthy meanwhile; that change stands");
+    check(FOUR, "between", "running=3", "done: of 4 desired, 3 run meanwhile; that change stands");
+    check(FOUR, "between", "running=1", "done: of 4 desired, 1 runs meanwhile; that change stands");
+    check(FOUR, "between", "unready=2", "done: of 4 desired, 3 are healthy meanwhile; that change stands");
+    check(FOUR, "between", "unready=2,3,4", "done: of 4 desired, 1 is healthy meanwhile; that change stands");
     check(
         FOUR,
         "between",
