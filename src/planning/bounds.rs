@@ -36,6 +36,12 @@ pub fn on_top(service: &Service) -> u32 {
     ceiling(service).saturating_sub(service.desired_count)
 }
 
+/// Whether a deployment of the service can go forward: its owner allows one task more than are desired, or one fewer. Else neither
+/// may a new task start nor an old one stop, and the deployment stands still for good.
+pub fn may_deploy(service: &Service) -> bool {
+    on_top(service) > 0 || floor(service) < service.desired_count
+}
+
 /// Whether `auto` may stop tasks of the service before others have started: its owner allows one fewer, no load balancer sends
 /// the stopped one requests, and ECS doesn't keep the zones' counts.
 pub fn may_stop_first(service: &Service) -> bool {
@@ -115,6 +121,24 @@ mod tests {
             let service = service(settings);
             assert_eq!((floor(&service), ceiling(&service)), (fewest, most), "{settings}");
             assert_eq!(on_top(&service), most.saturating_sub(service.desired_count), "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_goes_forward_where_one_task_more_or_one_fewer_may_run() {
+        for (settings, expected) in [
+            ("desired=4", true),
+            ("desired=4 max=100", false),
+            ("desired=4 max=124", false),
+            ("desired=4 max=125", true),
+            ("desired=4 min=76 max=100", false),
+            ("desired=4 min=75 max=100", true),
+            ("desired=3 min=75 max=120", false),
+            ("desired=3 min=66 max=120", true),
+            ("desired=1 min=0 max=100", true),
+            ("desired=1 min=1 max=199", false),
+        ] {
+            assert_eq!(may_deploy(&service(settings)), expected, "{settings}");
         }
     }
 

@@ -164,7 +164,8 @@ pub fn no_surge<'r>(
     requirements: impl Iterator<Item = &'r Requirement<'r>>,
 ) -> Option<Blocked> {
     if bounds::on_top(service) == 0 {
-        return Some(Blocked::AtMaximum { percent: service.maximum_percent, desired: service.desired_count });
+        let (percent, desired) = (service.maximum_percent, service.desired_count);
+        return Some(Blocked::AtMaximum { percent, desired, minimum: None });
     }
     if !is_checked(service, definition)
         && let Some(by) = health_elsewhere(service)
@@ -203,6 +204,15 @@ pub fn no_slack(service: &Service, policy: &Policy) -> Option<Blocked> {
     let stops = strategy(service, policy) == Strategy::Stop;
     (stops && bounds::floor(service) >= service.desired_count)
         .then_some(Blocked::NoSlack(service.minimum_healthy_percent))
+}
+
+/// Why no deployment of the service would go forward: its owner allows neither one task more than are desired nor one fewer.
+pub fn no_deployment(service: &Service) -> Option<Blocked> {
+    (!bounds::may_deploy(service)).then_some(Blocked::AtMaximum {
+        percent: service.maximum_percent,
+        desired: service.desired_count,
+        minimum: Some(service.minimum_healthy_percent),
+    })
 }
 
 /// By which strategy a service is moved: its owner's tag says so, or else the run's settings.

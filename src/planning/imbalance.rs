@@ -8,7 +8,10 @@ use std::{
 use super::{
     bounds::on_top,
     domains::Domain,
-    eligibility::{blocked, by_deploying, may_surge, no_slack, no_surge, only_by_surge, unmeasured, would_be_blocked},
+    eligibility::{
+        blocked, by_deploying, may_surge, no_deployment, no_slack, no_surge, only_by_surge, unmeasured,
+        would_be_blocked,
+    },
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
     placement::Index,
@@ -261,6 +264,9 @@ fn stuck(
         return BTreeMap::from([(reason.clone(), misplaced)]);
     }
     if let Some(reason) = no_slack(service, policy) {
+        return BTreeMap::from([(reason, misplaced)]);
+    }
+    if let Some(reason) = no_deployment(service).filter(|_| by_deploying(service, policy)) {
         return BTreeMap::from([(reason, misplaced)]);
     }
     let protected = protected(index, service);

@@ -149,7 +149,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         if services.is_empty() && places.is_empty() { Cow::Borrowed(cluster) } else { Cow::Owned(foreseen.clone()) };
     let index = Index::new(&base);
     let mut foreseen = Foreseen::new(&index, foreseen);
-    for (service, _, settings, strategy) in candidates {
+    for (service, spread, settings, strategy) in candidates {
         let name = &service.name;
         if services.len() >= policy.max_services as usize {
             left_alone.insert(name.clone(), LeftAlone::MaxServices(policy.max_services));
@@ -180,7 +180,7 @@ fn spread_out(cluster: &Cluster, found: &Measure, policy: &Policy, now: Timestam
         let Course { moves, restarted_again, in_vain, .. } = foreseen.make(name, rounds);
         if moves.is_empty() {
             let outdated = LeftAlone::PlanOutdated(Outdated::NoHelp);
-            left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { LeftAlone::NoHelp });
+            left_alone.insert(name.clone(), if reviewed.is_some() { outdated } else { no_move(spread) });
             continue;
         }
         let service = ServicePlan {
@@ -356,13 +356,23 @@ fn candidate(
         return Err(LeftAlone::BelowThreshold(settings.threshold));
     }
     let is_stuck = spread.stuck_tasks() >= spread.misplaced_tasks || spread.no_surge.is_some();
-    let no_room = || spread.stuck.keys().next().cloned().map_or(LeftAlone::NoHelp, LeftAlone::Blocked);
     match settings.strategy {
         Strategy::Auto if !is_stuck => Ok((settings, Strategy::Surge)),
         Strategy::Auto if may_stop_first(service) => Ok((settings, Strategy::Stop)),
-        Strategy::Auto | Strategy::Surge if is_stuck => Err(no_room()),
+        Strategy::Auto | Strategy::Surge if is_stuck => Err(stuck(spread)),
         strategy => Ok((settings, strategy)),
     }
+}
+
+/// What a service whose misplaced tasks are stuck is left alone for.
+fn stuck(spread: &Spread) -> LeftAlone {
+    spread.stuck.keys().next().cloned().map_or(LeftAlone::NoHelp, LeftAlone::Blocked)
+}
+
+/// Why no move is planned for a service that might be moved. Where all that is misplaced is stuck, stopping first is tried, since
+/// it takes no capacity on top; if that doesn't help either, what they are stuck for is still the reason.
+fn no_move(spread: &Spread) -> LeftAlone {
+    if spread.stuck_tasks() >= spread.misplaced_tasks { stuck(spread) } else { LeftAlone::NoHelp }
 }
 
 /// Misplaced tasks cured for each task restarted, in thousandths; among equals the one with more to cure.

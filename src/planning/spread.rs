@@ -9,6 +9,7 @@ mod eligible;
 mod layout;
 mod pace;
 mod site;
+mod stops;
 mod targets;
 mod victims;
 
@@ -54,16 +55,25 @@ pub fn victims(
     asked(cluster, service, number, |layout| victims_in(layout, &may_go, number)).unwrap_or_default()
 }
 
+/// Which tasks, at most `most`, are worth stopping now: each of them is one too many where it is, and ECS will put its replacement
+/// where one is missing. Never one that is spared, nor one that isn't ready or sits where ECS wouldn't place it.
+pub fn worthwhile_stops(
+    cluster: &Cluster,
+    service: &ServiceName,
+    tasks: &Tasks,
+    spared: &BTreeSet<TaskArn>,
+    most: u32,
+) -> BTreeSet<TaskArn> {
+    let may_go = |task: &TaskArn| tasks.ready.contains(task) && !spared.contains(task);
+    asked(cluster, service, most, |layout| stops::worthwhile_stops(layout, &may_go, most)).unwrap_or_default()
+}
+
 /// How many tasks, at most `most`, are worth starting on top now: each of them lands, by ECS's documented rules, where one
 /// is missing, so that as many old ones can go and as many fewer are misplaced. Where none would, a few are worth starting
 /// if after them the next ones do: see [`victims`].
-pub fn worthwhile_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
-    let may_go = |task: &TaskArn| !spared.contains(task);
-    asked(cluster, service, most, |layout| pace::worthwhile_surge(layout, &may_go, most)).unwrap_or(0)
-}
-
-/// As [`worthwhile_surge`], or a few less where that spares a round: the last round can cure all that is left only if its tasks
-/// fill the domains of the first level evenly, since in which of several that are equal ECS begins is not known.
+///
+/// A few less where that spares a round: the last round can cure all that is left only if its tasks fill the domains of the first
+/// level evenly, since in which of several that are equal ECS begins is not known.
 pub fn paced_surge(cluster: &Cluster, service: &ServiceName, spared: &BTreeSet<TaskArn>, most: u32) -> u32 {
     if several::is_shared_out(cluster, service) {
         return u32::try_from(several::starts(cluster, service, spared, most).len()).unwrap_or(u32::MAX);

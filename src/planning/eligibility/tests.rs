@@ -243,6 +243,23 @@ fn what_cannot_be_started_on_top_of_the_others() {
         };
         assert_eq!(blocked_after(other), None, "{strategy}");
     }
+    for strategy in ["redeploy", "revision"] {
+        for (minimum, maximum) in [(100, 100), (100, 124), (76, 124)] {
+            let sentence = format!(
+                "its maximumPercent of {maximum} allows no task above its desired count of 4, and its \
+                 minimumHealthyPercent of {minimum} none below: a deployment would stand still"
+            );
+            check_service("at-maximum", &sentence, |service| {
+                (service.minimum_healthy_percent, service.maximum_percent) = (minimum, maximum);
+                tagged("ecs-rebalancer:strategy", strategy)(service);
+            });
+        }
+        let goes_forward = |cluster: &mut Cluster, _: &mut Policy| {
+            web(cluster).maximum_percent = 125;
+            tagged("ecs-rebalancer:strategy", strategy)(web(cluster));
+        };
+        assert_eq!(blocked_after(goes_forward), None, "{strategy}");
+    }
     check_service(
         "no-slack",
         "strategy stop, and its minimumHealthyPercent of 100 allows no task fewer",

@@ -173,6 +173,34 @@ fn a_move_that_can_t_be_made_is_left_with_its_reason() {
 }
 
 #[test]
+fn a_deployment_that_could_not_go_forward_is_not_planned() {
+    for strategy in ["redeploy", "revision"] {
+        check(
+            &format!("a i-1 web web web\na i-2\nservice web tag.ecs-rebalancer:strategy={strategy} max=120 min=75"),
+            &Policy::default(),
+            "web: its maximumPercent of 120 allows no task above its desired count of 3, and its minimumHealthyPercent of 75 \
+             none below: a deployment would stand still",
+        );
+    }
+}
+
+#[test]
+fn what_tasks_are_stuck_for_is_the_reason_where_stopping_first_helps_no_more() {
+    for settings in ["", "min=50", "min=50 tag.ecs-rebalancer:strategy=stop"] {
+        check(
+            &format!("a i-1 web web web cpu=768\na i-2 big cpu=768\nservice big cpu=700\nservice web {settings}"),
+            &Policy::default(),
+            "web: no capacity where a task is missing: closest is i-2, 188 CPU units short",
+        );
+        let mut cluster = testing::cluster(&format!("a i-1 web web web\nb i-2 web\nservice web {settings}"));
+        view::protect_numbers(&mut cluster, &[1, 2, 3]);
+        let (found, plan) = planned(&cluster, &Policy::default());
+        let why = plan.left_alone.values().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!((why.join("\n").as_str(), found.stuck_tasks), ("3 of its tasks are protected from scale-in", 1));
+    }
+}
+
+#[test]
 fn a_guard_s_reason_is_the_plan_s() {
     check(
         "a i-1 web web\na i-2\nservice web tag.ecs-rebalancer:enabled=false",

@@ -76,6 +76,8 @@ pub enum Blocked {
         percent: u32,
         /// Desired.
         desired: u32,
+        /// minimumHealthyPercent, where a deployment is wanted and that allows no task fewer either.
+        minimum: Option<u32>,
     },
     /// Its tasks are shared out over several capacity providers: a replacement may go to another one than its own.
     SeveralProviders {
@@ -200,7 +202,7 @@ impl Blocked {
             Self::LeftToZoneRebalancing,
             Self::NoRoom(shortage),
             Self::NoSlack(100),
-            Self::AtMaximum { percent: 100, desired: 4 },
+            Self::AtMaximum { percent: 100, desired: 4, minimum: None },
             Self::SeveralProviders {
                 providers: vec!["od".to_owned(), "spot".to_owned()],
                 next: Some("spot".to_owned()),
@@ -260,8 +262,17 @@ impl fmt::Display for Blocked {
             Self::NoSlack(percent) => {
                 write!(formatter, "strategy stop, and its minimumHealthyPercent of {percent} allows no task fewer")
             }
-            Self::AtMaximum { percent, desired } => {
-                write!(formatter, "its maximumPercent of {percent} allows no task above its desired count of {desired}")
+            Self::AtMaximum { percent, desired, minimum } => {
+                write!(
+                    formatter,
+                    "its maximumPercent of {percent} allows no task above its desired count of {desired}"
+                )?;
+                minimum.map_or(Ok(()), |minimum| {
+                    write!(
+                        formatter,
+                        ", and its minimumHealthyPercent of {minimum} none below: a deployment would stand still"
+                    )
+                })
             }
             Self::SeveralProviders { providers, next, has_instances } => {
                 write!(formatter, "its tasks are shared out over capacity providers {}", providers.join(", "))?;

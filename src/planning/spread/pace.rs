@@ -19,7 +19,7 @@ const INVESTMENT: u32 = 8;
 /// Zones are fewer; a service that spreads over instances alone has as many domains as there are instances.
 const MANY_DOMAINS: usize = 6;
 
-/// See [`super::worthwhile_surge`].
+/// How many are worth starting, however many rounds that takes: see [`super::paced_surge`].
 pub(super) fn worthwhile_surge(layout: &Layout<'_>, may_go: MayGo<'_>, most: u32) -> u32 {
     let number = curing_surge(layout, may_go, most, Ties::MostFree);
     let misplaced = layout.missing();
@@ -94,7 +94,7 @@ fn is_tried(task: &TaskArn) -> bool {
 }
 
 /// The service with new tasks running in these places.
-fn started<'a>(layout: &Layout<'a>, places: &[Place]) -> Layout<'a> {
+pub(super) fn started<'a>(layout: &Layout<'a>, places: &[Place]) -> Layout<'a> {
     let mut foreseen = layout.clone();
     for (number, place) in places.iter().enumerate() {
         foreseen.put(TaskArn::from(format!("{TRIED}{number}").as_str()), *place);

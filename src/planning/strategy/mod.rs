@@ -31,6 +31,7 @@ use super::{
     model::{Cluster, ContainerInstanceArn, PlacementConstraint, Service, TaskArn, Timestamp},
     notes::{LastNote, SurgeNote},
     policy::Percent,
+    reason::Blocked,
     reviewed::Reviewed,
     words,
 };
@@ -470,6 +471,8 @@ pub enum Ending {
         /// So many.
         tasks: u32,
     },
+    /// A guard holds now, which did not when it was planned.
+    Blocked(Blocked),
     /// The service is gone.
     Gone,
     /// A call failed; what is left is cleared by the next run.
@@ -520,6 +523,7 @@ impl Ending {
             | Self::OthersChanged(_)
             | Self::OptedOut
             | Self::Protected { .. }
+            | Self::Blocked(_)
             | Self::Gone => false,
         }
     }
@@ -583,6 +587,7 @@ impl fmt::Display for Ending {
                 formatter,
                 "an application protects {tasks} of its tasks, and a deployment would wait for as long as it does"
             ),
+            Self::Blocked(blocked) => write!(formatter, "{blocked}"),
             Self::Gone => formatter.write_str("the service was deleted meanwhile"),
             Self::Failed(why) | Self::DeploymentFailed(why) => formatter.write_str(why),
             Self::Unfinished(why) => write!(formatter, "{why}; the next run finishes it"),
@@ -672,6 +677,7 @@ fn last_note(ending: &Ending, helped: bool, service: &Service, now: Timestamp) -
         | Ending::NotBorneOut(_)
         | Ending::AnothersNote(_)
         | Ending::Protected { .. }
+        | Ending::Blocked(_)
         | Ending::Gone
         | Ending::Failed(_)
         | Ending::Unfinished(_) => return None,

@@ -9,6 +9,7 @@ use super::{
     Strategy, Tasks, fence, last_note, start_wait,
 };
 use crate::planning::{
+    eligibility::no_deployment,
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
     spread,
 };
@@ -89,6 +90,10 @@ impl Redeploy {
         }
         if service.deployments.len() > 1 {
             return self.end(Ending::OthersChanged("a deployment began".to_owned()), service, seen);
+        }
+        // The counts may have changed since it was planned.
+        if let Some(blocked) = no_deployment(service) {
+            return self.end(Ending::Blocked(blocked), service, seen);
         }
         let Some(tasks) = seen.tasks else { return Step::See(Need::Tasks) };
         if let Some(unread) = seen.unread(tasks.all.keys()) {

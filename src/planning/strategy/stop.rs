@@ -15,7 +15,7 @@ use super::{
 use crate::planning::{
     bounds::floor,
     model::{ContainerInstanceArn, Service, TaskArn, Timestamp},
-    spread,
+    spread, words,
 };
 
 /// Where a service in hand stands.
@@ -126,9 +126,9 @@ impl StopTasks {
         }
         let slack = u32::try_from(tasks.ready.len()).unwrap_or(u32::MAX).saturating_sub(floor(service));
         let most = misplaced.min(slack).min(limits.moves);
-        let number = spread::worthwhile_surge(seen.cluster, &service.name, &spared, most);
+        // An application may protect just those that are too many: what is left to stop would only be replaced where it is.
         let victims: Vec<_> =
-            spread::victims(seen.cluster, &service.name, tasks, &spared, number).into_iter().collect();
+            spread::worthwhile_stops(seen.cluster, &service.name, tasks, &spared, most).into_iter().collect();
         if victims.is_empty() {
             return self.end(Ending::NoHelp { misplaced }, service, seen);
         }
@@ -151,11 +151,12 @@ impl StopTasks {
                 return Step::Wait(None);
             }
             let (running, desired) = (service.running_count, service.desired_count);
-            return self.end(
-                Ending::OthersChanged(format!("of {desired} desired, {running} run healthy")),
-                service,
-                seen,
-            );
+            // What runs need not be healthy.
+            let fewer = match seen.tasks {
+                Some(tasks) if running >= desired => words::counted(tasks.ready.len(), "is healthy", "are healthy"),
+                _ => words::counted(running, "runs", "run"),
+            };
+            return self.end(Ending::OthersChanged(format!("of {desired} desired, {fewer}")), service, seen);
         };
         if limits.stop == Some(Stop::Signal) {
             // ECS replaces what was stopped, whoever watches.

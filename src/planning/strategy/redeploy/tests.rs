@@ -85,6 +85,25 @@ fn it_deploys_once_and_judges_what_came_of_it() {
 }
 
 #[test]
+fn none_is_begun_that_could_not_go_forward() {
+    for (maximum, minimum, goes_forward) in
+        [(100, 100, false), (120, 100, false), (120, 76, false), (120, 75, true), (125, 100, true)]
+    {
+        let drawing = format!("a i-1 web web web web\nb i-2\nservice web max={maximum} min={minimum}");
+        let stands_still = format!(
+            "done: its maximumPercent of {maximum} allows no task above its desired count of 4, and its \
+             minimumHealthyPercent of {minimum} none below: a deployment would stand still"
+        );
+        for (kind, begins) in [(Kind::Redeploy, "deploy anew"), (Kind::Revision, "deploy a new revision")] {
+            check(kind, &drawing, "begin", "", if goes_forward { begins } else { &stands_still });
+        }
+    }
+    // The desired count that it is deployed with counts, not the planned one: five may become six.
+    let drawing = "a i-1 web web web web\nb i-2\nservice web max=120";
+    check(Kind::Redeploy, drawing, "begin", "desired=5", "deploy anew");
+}
+
+#[test]
 fn a_deployment_is_taken_back_where_it_stands_still_and_not_where_it_drains() {
     let late = |remembered: &str, shown: &str, expected: &str| {
         let shown = format!("deployments=2 desired=2 running=2 {shown}");

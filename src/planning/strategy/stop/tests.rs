@@ -63,13 +63,29 @@ fn as_many_are_stopped_as_the_minimum_permits_and_never_a_protected_one() {
     check(REPLACED, "between", "", "done: spread");
     check(FOUR, "between", "stop=signal", "done: the run was told to end (SIGTERM)");
     check(FOUR, "between", "lease=lapsed", "done: the run's lease has lapsed, so it changes nothing any more");
-    check(FOUR, "between", "running=3", "done: of 4 desired, 3 run healthy meanwhile; that change stands");
+    check(FOUR, "between", "running=3", "done: of 4 desired, 3 run meanwhile; that change stands");
+    check(FOUR, "between", "running=1", "done: of 4 desired, 1 runs meanwhile; that change stands");
+    check(FOUR, "between", "unready=2", "done: of 4 desired, 3 are healthy meanwhile; that change stands");
+    check(FOUR, "between", "unready=2,3,4", "done: of 4 desired, 1 is healthy meanwhile; that change stands");
     check(
         FOUR,
         "between",
         "tag=from=4_to=5_run=r9_at=1_protect=20",
         "done: run r9 has put its note on the service, so this run left everything as it was; that run or the next one finishes it",
     );
+}
+
+#[test]
+fn none_is_stopped_only_to_be_replaced_where_it_is() {
+    // All that are too many are protected: what is left is where it belongs.
+    let one_came = "a i-1 web web web\nb i-2 web\nservice web min=50";
+    let one_left = "done: no further move would help now; 1 task is still misplaced";
+    check(one_came, "between", "protected=1,2,3", one_left);
+    check(one_came, "stopped=40 victims=9", "protected=1,2,3", "note last, misses 0");
+    check(one_came, "between", "protected=1,2", "stop 3");
+    // Of two that could go at once, only the one that is too many goes.
+    let two_misplaced = "a i-1 web web web web\nb i-2 web\nc i-3\nservice web min=50";
+    check(two_misplaced, "between", "protected=1,2,3", "stop 4");
 }
 
 #[test]
