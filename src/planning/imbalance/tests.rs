@@ -247,6 +247,18 @@ fn tasks_with_interfaces_of_their_own_go_to_the_zones_of_their_subnets() {
     // Where a subnet is in which no instance is, nobody knows.
     check(&format!("{instances}\nservice web subnets=s-a,s-b,s-9"), "web: 1 of 4 misplaced, skew 2, 3 domains");
     check(&format!("{instances}\nservice web"), "web: 1 of 4 misplaced, skew 2, 3 domains");
+    // A subnet stays where it is while none of its instances takes tasks.
+    for (there, expected) in [
+        ("i-2 web agent=false", "web: balanced, skew 0, 2 domains"),
+        ("i-2 agent=false", "web: balanced, skew 0, 1 domains"),
+        ("i-2 web status=DRAINING", "web: balanced, skew 0, 1 domains"),
+        ("i-2 web agent=false status=DRAINING", "web: balanced, skew 0, 1 domains"),
+    ] {
+        let instances = format!(
+            "a i-1 web web attr.ecs.subnet-id=s-a\nb {there} attr.ecs.subnet-id=s-b\nc i-3 attr.ecs.subnet-id=s-c"
+        );
+        check(&format!("{instances}\nservice web subnets=s-a,s-b"), expected);
+    }
 }
 
 #[test]
