@@ -631,7 +631,13 @@ impl<'a> Index<'a> {
     /// Whether a requirement admits an instance, or would, if its agent were connected.
     pub fn would_admit(&self, requirement: &Requirement<'_>, instance: &ContainerInstance) -> bool {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        requirement.suits(instance, &groups) && is_in(self.zones(requirement).as_ref(), instance)
+        // A constraint may ask for just that (`agentConnected == true`).
+        let connected = if instance.agent_connected {
+            Cow::Borrowed(instance)
+        } else {
+            Cow::Owned(ContainerInstance { agent_connected: true, ..instance.clone() })
+        };
+        requirement.suits(&connected, &groups) && is_in(self.zones(requirement).as_ref(), instance)
     }
 
     /// The zones in which tasks may have their network interfaces; none where that may be any.

@@ -198,6 +198,10 @@ fn tasks_on_an_instance_whose_agent_is_disconnected_count_where_they_are() {
     check("a i-1 web web web\na i-2 web agent=false\na i-3 web web", "web: balanced, skew 1, 3 domains");
     check("a i-1 web web web web web\na i-2 web agent=false\na i-3", "web: 2 of 6 misplaced, skew 5, 3 domains");
     check("a i-1 web web\na i-2 agent=false", "web: balanced, skew 0, 1 domains");
+    // A constraint that asks for connected agents keeps them where they are, too: ECS stops no task for it.
+    let asks = "service web constraint=memberOf:agentConnected==true";
+    check(&format!("a i-1 web web\na i-2 web agent=false\na i-3 web web\n{asks}"), "web: balanced, skew 0, 3 domains");
+    check(&format!("a i-1 web web\na i-2 agent=false\n{asks}"), "web: balanced, skew 0, 1 domains");
 }
 
 #[test]
