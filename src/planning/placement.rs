@@ -30,7 +30,7 @@ const EXTERNAL_CAPABILITY: &str = "ecs.capability.external";
 const ALWAYS_ASKED: [&str; 5] =
     [AVAILABILITY_ZONE, EXTERNAL_CAPABILITY, "ecs.cpu-architecture", "ecs.os-family", "ecs.os-type"];
 /// The subnet of an instance, by which the zones of subnets are known.
-const SUBNET: &str = "ecs.subnet-id";
+pub(super) const SUBNET: &str = "ecs.subnet-id";
 /// Instances that lack an attribute which a level spreads over are one domain of their own, so named.
 const NO_VALUE: &str = "(none)";
 
@@ -361,8 +361,8 @@ struct Lasting<'a> {
     daemons: Vec<Daemons>,
     /// The domains in which the classes lie, for the levels of each service.
     domains: BTreeMap<Levels, Rc<ClassDomains<'a>>>,
-    /// The number of one usable instance in each subnet, once somebody asks.
-    in_subnet: OnceCell<BTreeMap<String, usize>>,
+    /// The zone of each subnet in which an instance is, usable or not, once somebody asks.
+    zone_of_subnet: OnceCell<BTreeMap<String, String>>,
 }
 
 /// The domains in which classes of instances lie, one for each attribute of some levels. Instances of a class share them.
@@ -548,8 +548,8 @@ impl<'a> Lasting<'a> {
         let levels: BTreeSet<Levels> = cluster.services.values().filter_map(Levels::of_movable).collect();
         let domains = |levels: Levels| (levels.clone(), ClassDomains::new(&levels, instances, &classes).into());
         let domains = levels.into_iter().map(domains).collect();
-        let (old_agents, away, in_subnet) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { classes, class_of, old_agents, away, daemons, domains, in_subnet }
+        let (old_agents, away, zone_of_subnet) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { classes, class_of, old_agents, away, daemons, domains, zone_of_subnet }
     }
 }
 
@@ -631,21 +631,29 @@ impl<'a> Index<'a> {
     /// Whether a requirement admits an instance, or would, if its agent were connected.
     pub fn would_admit(&self, requirement: &Requirement<'_>, instance: &ContainerInstance) -> bool {
         let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        requirement.suits(instance, &groups) && is_in(self.zones(requirement).as_ref(), instance)
+        // A constraint may ask for just that (`agentConnected == true`).
+        let connected = if instance.agent_connected {
+            Cow::Borrowed(instance)
+        } else {
+            Cow::Owned(ContainerInstance { agent_connected: true, ..instance.clone() })
+        };
+        requirement.suits(&connected, &groups) && is_in(self.zones(requirement).as_ref(), instance)
     }
 
     /// The zones in which tasks may have their network interfaces; none where that may be any.
-    fn zones(&self, requirement: &Requirement<'_>) -> Option<BTreeSet<&'a str>> {
+    fn zones(&self, requirement: &Requirement<'_>) -> Option<BTreeSet<&str>> {
         if requirement.subnets.is_empty() {
             return None;
         }
-        let in_subnet = self.lasting.in_subnet.get_or_init(|| {
-            let numbered = self.instances.iter().enumerate();
-            numbered.filter_map(|(number, instance)| Some((instance.attribute(SUBNET)?.to_owned(), number))).collect()
+        let zone_of_subnet = self.lasting.zone_of_subnet.get_or_init(|| {
+            // A subnet stays in its zone while the instances there are disconnected, or drain.
+            let instances = self.cluster.container_instances.values();
+            let told =
+                |it: &ContainerInstance| Some((it.attribute(SUBNET)?.to_owned(), it.availability_zone().to_owned()));
+            instances.filter_map(|instance| told(instance)).collect()
         });
         // The zone of a subnet in which no instance is can't be known, and may be any.
-        let zone = |number: &usize| self.instances[*number].availability_zone();
-        requirement.subnets.iter().map(|subnet| in_subnet.get(subnet).map(zone)).collect()
+        requirement.subnets.iter().map(|subnet| zone_of_subnet.get(subnet).map(String::as_str)).collect()
     }
 
     /// For each class, whether a static requirement admits its instances.

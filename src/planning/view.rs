@@ -12,14 +12,14 @@ use super::{
         TaskStatus, Timestamp,
     },
     placement::{
-        self,
+        self, SUBNET,
         occupancy::{Demand, Figures, Holding},
     },
     query::Query,
 };
 
 /// As much of the cluster as decides about one service, so that trying things out on it costs little: the service, its task
-/// definition, its tasks, and the usable instances. Others' tasks only where it looks at
+/// definition, its tasks, the usable instances, and those in its subnets. Others' tasks only where it looks at
 /// them (`task:group`, network interfaces); what they reserve is in their instances' figures.
 pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     if cluster.services.len() == 1 {
@@ -42,10 +42,14 @@ pub fn alone<'a>(cluster: &'a Cluster, name: &ServiceName) -> Cow<'a, Cluster> {
     // Tasks on one whose agent is disconnected count where they are.
     let of_it = cluster.tasks.values().filter(|task| task.service.as_ref() == Some(name));
     let holds: BTreeSet<&ContainerInstanceArn> = of_it.filter_map(|task| task.container_instance.as_ref()).collect();
-    let matters = cluster
-        .container_instances
-        .iter()
-        .filter(|(arn, instance)| instance.is_usable() || (instance.is_away() && holds.contains(arn)));
+    // One that takes no tasks tells in which zone its subnet is.
+    let subnets: BTreeSet<&str> =
+        alone.services.values().flat_map(|service| &service.subnets).map(String::as_str).collect();
+    let matters = cluster.container_instances.iter().filter(|(arn, instance)| {
+        instance.is_usable()
+            || (instance.is_away() && holds.contains(arn))
+            || instance.attribute(SUBNET).is_some_and(|subnet| subnets.contains(subnet))
+    });
     alone.container_instances = matters.map(owned).collect();
     let looks_at_others = alone.task_definitions.values().any(|definition| definition.takes_network_interface)
         || placement::constraints(&alone).any(|constraint| match constraint {
@@ -225,7 +229,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::planning::{imbalance, planner, spread};
+    use crate::planning::{imbalance, planner, spread, testing};
+
+    #[test]
+    fn a_service_alone_knows_its_subnets_by_instances_that_take_no_tasks() {
+        for there in ["agent=false", "status=DRAINING"] {
+            let cluster = testing::cluster(&format!(
+                "a i-1 web web attr.ecs.subnet-id=s-a\nb i-3 {there} attr.ecs.subnet-id=s-b\n\
+                 c i-4 other attr.ecs.subnet-id=s-c\nservice web subnets=s-a,s-b"
+            ));
+            let alone = alone(&cluster, &"web".into());
+            let places = |cluster: &Cluster| spread::placements(cluster, &"web".into(), 3);
+            assert_eq!(places(&alone), places(&cluster), "{there}");
+            assert_eq!(imbalance::misplaced(&alone, &"web".into()), 0, "{there}: i-4 takes none");
+        }
+    }
 
     proptest! {
         #[test]

@@ -198,6 +198,10 @@ fn tasks_on_an_instance_whose_agent_is_disconnected_count_where_they_are() {
     check("a i-1 web web web\na i-2 web agent=false\na i-3 web web", "web: balanced, skew 1, 3 domains");
     check("a i-1 web web web web web\na i-2 web agent=false\na i-3", "web: 2 of 6 misplaced, skew 5, 3 domains");
     check("a i-1 web web\na i-2 agent=false", "web: balanced, skew 0, 1 domains");
+    // A constraint that asks for connected agents keeps them where they are, too: ECS stops no task for it.
+    let asks = "service web constraint=memberOf:agentConnected==true";
+    check(&format!("a i-1 web web\na i-2 web agent=false\na i-3 web web\n{asks}"), "web: balanced, skew 0, 3 domains");
+    check(&format!("a i-1 web web\na i-2 agent=false\n{asks}"), "web: balanced, skew 0, 1 domains");
 }
 
 #[test]
@@ -247,6 +251,18 @@ fn tasks_with_interfaces_of_their_own_go_to_the_zones_of_their_subnets() {
     // Where a subnet is in which no instance is, nobody knows.
     check(&format!("{instances}\nservice web subnets=s-a,s-b,s-9"), "web: 1 of 4 misplaced, skew 2, 3 domains");
     check(&format!("{instances}\nservice web"), "web: 1 of 4 misplaced, skew 2, 3 domains");
+    // A subnet stays where it is while none of its instances takes tasks.
+    for (there, expected) in [
+        ("i-2 web agent=false", "web: balanced, skew 0, 2 domains"),
+        ("i-2 agent=false", "web: balanced, skew 0, 1 domains"),
+        ("i-2 web status=DRAINING", "web: balanced, skew 0, 1 domains"),
+        ("i-2 web agent=false status=DRAINING", "web: balanced, skew 0, 1 domains"),
+    ] {
+        let instances = format!(
+            "a i-1 web web attr.ecs.subnet-id=s-a\nb {there} attr.ecs.subnet-id=s-b\nc i-3 attr.ecs.subnet-id=s-c"
+        );
+        check(&format!("{instances}\nservice web subnets=s-a,s-b"), expected);
+    }
 }
 
 #[test]
