@@ -2,28 +2,23 @@
 //!
 //! Events go to standard error. Standard output has the report, or, where the log is JSON, the report's lines alone.
 
-use std::str::FromStr;
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::{
-    filter::{Targets, filter_fn},
-    fmt::MakeWriter,
-    layer::SubscriberExt,
-    registry,
-};
+use tracing_subscriber::{filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry};
 
 use crate::{
-    config::{LogFormat, Problems},
+    config::{LogFormat, Problems, log_targets},
     exit,
     line::{self, Origin},
     planning::model::Timestamp,
     progress::Beside,
 };
-
-/// Where this program's own events come from: the crate's modules. Others are shown only where the filter names them.
-const OWN: &str = "ecs_rebalancer";
 
 /// How a process that has no run to report says so.
 #[derive(Clone, Debug)]
@@ -40,10 +35,10 @@ impl Console {
     /// Tells what is wrong with the configuration, and gives the status to end with.
     pub fn misconfigured(&self, problems: &Problems) -> u8 {
         match self.format {
-            LogFormat::Text => eprintln!("{problems}"),
+            LogFormat::Text => complain(problems),
             LogFormat::Json => problems.0.iter().for_each(|problem| {
                 let fields = json!({"variable": problem.variable, "reason": problem.to_string()});
-                println!("{}", self.origin().line(line::Level::Error, "configuration", &fields));
+                self.tell(line::Level::Error, "configuration", &fields, problem);
             }),
         }
         exit::MISCONFIGURED
@@ -52,10 +47,10 @@ impl Console {
     /// Tells what ended the process, and gives the status to end with.
     pub fn failed(&self, error: &anyhow::Error) -> u8 {
         match self.format {
-            LogFormat::Text => eprintln!("error: {error:#}"),
+            LogFormat::Text => complain(&format_args!("error: {error:#}")),
             LogFormat::Json => {
                 let fields = json!({"reason": format!("{error:#}")});
-                println!("{}", self.origin().line(line::Level::Error, "failed", &fields));
+                self.tell(line::Level::Error, "failed", &fields, &format_args!("error: {error:#}"));
             }
         }
         exit::FAILED
@@ -65,17 +60,24 @@ impl Console {
     pub fn ended(&self) -> u8 {
         let reason = "the run was told to end before it had begun; nothing was changed";
         match self.format {
-            LogFormat::Text => eprintln!("{reason}"),
-            LogFormat::Json => {
-                println!("{}", self.origin().line(line::Level::Info, "interrupted", &json!({"reason": reason})));
-            }
+            LogFormat::Text => complain(&reason),
+            LogFormat::Json => self.tell(line::Level::Info, "interrupted", &json!({"reason": reason}), &reason),
         }
         exit::TERMINATED
     }
 
-    fn origin(&self) -> Origin<'_> {
-        Origin { at: self.began, run_id: &self.run_id, cluster: "" }
+    /// Writes a line of the log; where standard output takes none, what people would read instead.
+    fn tell(&self, level: line::Level, message: &str, fields: &serde_json::Value, otherwise: &dyn fmt::Display) {
+        let origin = Origin { at: self.began, run_id: &self.run_id, cluster: "" };
+        if writeln!(io::stdout(), "{}", origin.line(level, message, fields)).is_err() {
+            complain(otherwise);
+        }
     }
+}
+
+/// Says something on standard error. Where that takes nothing either, there is nobody to be told.
+pub fn complain(text: &dyn fmt::Display) {
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 /// Shows events from now on, on standard error beside the line of progress. `filter` is as `Config` checked it.
@@ -93,7 +95,7 @@ fn subscriber<W>(filter: &str, format: LogFormat, colour: bool, writer: W) -> Re
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = targets(filter)?;
+    let filter = log_targets(filter).with_context(|| format!("{filter:?} is no log filter"))?;
     Ok(match format {
         // People see what happens as it happens: no time, no spans, and a line that fits their terminal.
         LogFormat::Text => {
@@ -110,19 +112,9 @@ where
     })
 }
 
-/// The filter as tracing has it. A level alone is for this program's own events.
-fn targets(filter: &str) -> Result<Targets> {
-    let own = |item: &str| if item.contains('=') { item.to_owned() } else { format!("{OWN}={}", item.to_lowercase()) };
-    let items: Vec<String> = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).map(own).collect();
-    Targets::from_str(&items.join(",")).with_context(|| format!("{filter:?} is no log filter"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -185,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_for_this_program_and_others_are_named() {
-        let shows = |filter: &str, target: &str| targets(filter).unwrap().would_enable(target, &Level::DEBUG);
+        let shows = |filter: &str, target: &str| log_targets(filter).unwrap().would_enable(target, &Level::DEBUG);
         assert!(shows("debug", "ecs_rebalancer::run"));
         assert!(!shows("trace", "h2::imds"));
         assert!(shows("info,h2=DEBUG", "h2::imds"));

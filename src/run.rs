@@ -30,7 +30,7 @@ use crate::{
         imbalance::{Measure, measure},
         levelling,
         model::{Cluster, ContainerInstance, ContainerInstanceArn, ServiceName, ServiceStatus, TaskArn, Timestamp},
-        notes::{MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
+        notes::{self, MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan, protections_needed},
         policy::Mode,
         second_look,
@@ -285,6 +285,7 @@ impl OneRun<'_> {
         let mut cluster = Box::pin(self.read_first(report)).await?;
         let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
+        report.warn(notes::impossible_lasts(cluster.services.values(), self.now()));
         let leftovers = Leftovers::of(&cluster, self.now());
         if let Some(reviewed) = &self.config.policy.reviewed
             && reviewed.cluster != report.cluster

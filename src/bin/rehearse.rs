@@ -5,8 +5,8 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
-    config::{Config, LogFormat, PREFIX},
-    job, log,
+    config::{Config, LogFormat, METADATA_VARIABLE, PREFIX, is_one_file},
+    exit, job, log,
     progress::Progress,
     rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
     report::{self, text::Screen},
@@ -89,8 +89,8 @@ fn main() -> ExitCode {
     match rehearse(&arguments) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            log::complain(&format_args!("error: {error:#}"));
+            ExitCode::from(exit::MISCONFIGURED)
         }
     }
 }
@@ -111,6 +111,12 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         faults: Faults::from_settings(&found.fault)?,
     };
     let config = config(&snapshot, &arguments.report)?;
+    let written = config.reports.iter().map(|report| &report.path).chain(&config.snapshot);
+    for (read, written) in
+        arguments.snapshot.iter().flat_map(|read| written.clone().map(move |written| (read, written)))
+    {
+        anyhow::ensure!(!is_one_file(read, written), "{} would be written over the snapshot", written.display());
+    }
     let progress = Progress::on_terminal();
     let format = config.log_format.unwrap_or(LogFormat::Text);
     log::start(&config.log, format, progress.beside())?;
@@ -134,18 +140,24 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         }
         anyhow::Ok(report)
     })??;
-    job::print(&report, format, Screen::of_stdout(), &mut io::stdout())?;
+    let printed = job::print(&report, format, Screen::of_stdout(), &mut io::stdout());
     let status = report.exit_status();
-    report::write(&[report], &config.reports)?;
-    Ok(ExitCode::from(status))
+    Ok(ExitCode::from(match job::told(printed, report::write(&[report], &config.reports)) {
+        Ok(()) => status,
+        Err(error) => {
+            log::complain(&format_args!("error: {error:#}"));
+            exit::FAILED
+        }
+    }))
 }
 
-/// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint.
+/// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint or AWS.
 fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
     #[expect(clippy::disallowed_methods, reason = "a binary's edge, as `main.rs` is")]
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let cluster = format!("{PREFIX}CLUSTER");
-    variables.retain(|(name, _)| *name != *cluster && *name != *"ECS_CONTAINER_METADATA_URI_V4");
+    let is_of_elsewhere = |name: &OsString| name.to_string_lossy().starts_with("AWS_") || *name == *METADATA_VARIABLE;
+    variables.retain(|(name, _)| *name != *cluster && !is_of_elsewhere(name));
     let log = format!("{PREFIX}LOG");
     if !variables.iter().any(|(name, value)| *name == *log && !value.is_empty()) {
         variables.push((log.into(), "off".into()));

@@ -98,7 +98,9 @@ impl ServiceInHand {
                 match plan.aim {
                     Aim::Level => {
                         let moves = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
-                        Surge::levelling(bounds.run_id, &plan.name, moves)
+                        let is_reviewed = bounds.policy.reviewed.is_some();
+                        let only = is_reviewed.then(|| plan.moves.iter().map(|it| it.task.clone()).collect());
+                        Surge::levelling(bounds.run_id, &plan.name, moves, only)
                     }
                     Aim::Spread => Surge::new(bounds.run_id, &plan.name),
                     Aim::Steered | Aim::Consolidation => relocating(false),

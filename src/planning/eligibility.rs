@@ -6,7 +6,7 @@ use super::{
         Cluster, ContainerInstanceArn, DeploymentController, DeploymentStrategy, Health, Launch, SchedulingStrategy,
         Service, ServiceStatus, Task, TaskDefinition, TaskStatus, Timestamp,
     },
-    notes::{LAST_TAG, LastNote, SURGE_TAG, is_steering},
+    notes::{LastNote, SURGE_TAG, is_steering},
     placement::{Index, Requirement},
     policy::{Policy, Strategy},
     readiness::is_checked,
@@ -280,7 +280,8 @@ fn by_time(service: &Service, policy: &Policy, now: Timestamp) -> Option<Blocked
     if let Some(seconds_left) = newest_deployment.and_then(|created| left(created, cooldown)) {
         return Some(Blocked::TooYoung { seconds_left });
     }
-    let last = service.tags.get(LAST_TAG).and_then(|value| LastNote::parse(value))?;
+    // A note that no run can have written keeps nobody; the report tells of it.
+    let last = LastNote::of(service, now).ok().flatten()?;
     if last.misses == 0 {
         return left(last.at, cooldown).map(|seconds_left| Blocked::TooYoung { seconds_left });
     }

@@ -234,6 +234,16 @@ impl fmt::Display for LastNote {
     }
 }
 
+/// What is said of the `last` notes that no run can have written: they keep no service.
+pub fn impossible_lasts<'a>(services: impl Iterator<Item = &'a Service>, now: Timestamp) -> Vec<String> {
+    let tell = |service: &Service| {
+        let impossible = LastNote::of(service, now).err()?;
+        let name = &service.name;
+        Some(format!("the tag {LAST_TAG} of {name} is no note of a run: {impossible}; it is ignored, take it off"))
+    };
+    services.filter_map(tell).collect()
+}
+
 /// Which mode moved a cluster's tasks last, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeNote {
@@ -459,6 +469,26 @@ mod tests {
         assert_eq!(last.to_string(), "at=1764000000 misses=2");
         assert_eq!(LastNote::parse("at=1764000000 misses=2"), Some(last));
         assert_eq!(LastNote::parse("someone else's"), None);
+    }
+
+    #[test]
+    fn a_last_note_that_no_run_can_have_written_is_told() {
+        let mut cluster = crate::planning::testing::cluster("a i-1 web");
+        let mut told = |value: &str| {
+            let web = cluster.services.get_mut(&ServiceName::from("web")).unwrap();
+            web.tags.insert(LAST_TAG.to_owned(), value.to_owned());
+            impossible_lasts(cluster.services.values(), NOW).join("\n")
+        };
+        let at = |seconds: i64| LastNote { at: Timestamp(NOW.0 + seconds * 1000), misses: 1 }.to_string();
+        assert_eq!([at(-60), at(0), at(300)].map(|value| told(&value)), ["", "", ""]);
+        for (value, why) in
+            [(at(301), "its time has not come yet"), ("yesterday".to_owned(), "it is not in the words of a note")]
+        {
+            let expected = format!(
+                "the tag ecs-rebalancer:last of web is no note of a run: {value:?} ({why}); it is ignored, take it off"
+            );
+            assert_eq!(told(&value), expected);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn},
+    model::{Capacity, Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, TaskArn},
     plan::{Move, Plan},
     policy::Strategy,
     reason::{LeftAlone, Outdated},
@@ -23,11 +23,25 @@ impl ReviewedService {
 }
 
 impl Reviewed {
-    /// Which of a service's tasks are not to go: all but those that were planned to.
-    pub fn barred(&self, service: &ServiceName, tasks: &Tasks) -> BTreeSet<TaskArn> {
-        let planned = self.services.get(service);
-        let may_go = |task: &TaskArn| planned.is_some_and(|planned| planned.moves.iter().any(|it| it.task == *task));
-        tasks.all.keys().filter(|task| !may_go(task)).cloned().collect()
+    /// Which of a service's tasks are not to go: all but those that were planned to, and whose moves the cluster still allows.
+    pub fn barred(&self, cluster: &Cluster, service: &ServiceName, tasks: &Tasks) -> BTreeSet<TaskArn> {
+        let planned = self.services.get(service).into_iter().flat_map(|planned| &planned.moves);
+        let holding = planned.filter(|a_move| outdated(cluster, service, a_move).is_none());
+        let may_go: BTreeSet<&TaskArn> = holding.map(|a_move| &a_move.task).collect();
+        tasks.all.keys().filter(|task| !may_go.contains(task)).cloned().collect()
+    }
+
+    /// The tasks that levelling may move: each is where it was, and the container instance where it was to go takes tasks and is
+    /// emptier than the one that it leaves.
+    pub(super) fn to_level(&self, cluster: &Cluster) -> BTreeSet<TaskArn> {
+        let mut holding = BTreeSet::new();
+        for (name, planned) in &self.services {
+            if cluster.services.get(name).is_some_and(|service| planned.outdated(service).is_none()) {
+                let holds = |it: &&Move| outdated(cluster, name, it).is_none() && is_downhill(cluster, it);
+                holding.extend(planned.moves.iter().filter(holds).map(|a_move| a_move.task.clone()));
+            }
+        }
+        holding
     }
 
     /// Whether a service may be taken at all, and if so, which of its tasks may go. `now` is what would be planned without a
@@ -102,6 +116,19 @@ fn outdated(cluster: &Cluster, service: &ServiceName, a_move: &Move) -> Option<O
     }
     let lost = [&a_move.from, &a_move.to].into_iter().find(|arn| !takes_tasks(arn));
     lost.map(|arn| Outdated::Instance(arn.clone()))
+}
+
+/// Whether a move leads to a container instance of which a smaller part of the CPU or of the memory is reserved. Each one that
+/// levelling plans does, for it evens out at least one of the two.
+fn is_downhill(cluster: &Cluster, a_move: &Move) -> bool {
+    let [from, to] = [&a_move.from, &a_move.to].map(|arn| cluster.container_instances.get(arn));
+    let (Some(from), Some(to)) = (from, to) else { return false };
+    let resources: [fn(&Capacity) -> u32; 2] = [|it| it.cpu_units, |it| it.memory_mib];
+    // Both parts by one denominator, so that nothing is rounded.
+    let part = |one: &ContainerInstance, other: &ContainerInstance, of: fn(&Capacity) -> u32| {
+        u64::from(one.reserved(of)) * u64::from(of(&other.registered))
+    };
+    resources.into_iter().any(|of| part(to, from, of) < part(from, to, of))
 }
 
 /// Whether fewer tasks would be misplaced after this move alone.

@@ -13,12 +13,23 @@ const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
 /// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
 type Mistake = (&'static str, &'static str, u8, &'static str);
 
-const MISTAKES: [Mistake; 37] = [
+const MISTAKES: [Mistake; 45] = [
     (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
     (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
     (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
     (JOB, "REBALANCER_CLUSTER=", MISCONFIGURED, "REBALANCER_CLUSTER is not set, and outside ECS there is no default"),
     (JOB, "AWS_REGION=", MISCONFIGURED, "no AWS region is configured; set AWS_REGION"),
+    (JOB, "AWS_REGION=US-EAST-1", MISCONFIGURED, "AWS_REGION is \"US-EAST-1\", but it takes the name of a Region"),
+    (JOB, "AWS_MAX_ATTEMPTS=abc", MISCONFIGURED, "AWS_MAX_ATTEMPTS is \"abc\", but it takes a whole number, 1 or more"),
+    (JOB, "AWS_MAX_ATTEMPTS=0", MISCONFIGURED, "AWS_MAX_ATTEMPTS is \"0\", but it takes a whole number, 1 or more"),
+    (JOB, "AWS_RETRY_MODE=legacy", MISCONFIGURED, "AWS_RETRY_MODE is \"legacy\", but it takes standard or adaptive"),
+    (JOB, "AWS_ENDPOINT_URL=garbage", MISCONFIGURED, "AWS_ENDPOINT_URL is \"garbage\", but it takes an address"),
+    (
+        JOB,
+        "AWS_ENDPOINT_URL_CLOUDWATCH=garbage",
+        MISCONFIGURED,
+        "AWS_ENDPOINT_URL_CLOUDWATCH is \"garbage\", but it takes an address",
+    ),
     (JOB, "REBALANCER_CLUSTER=prod/web", MISCONFIGURED, "\"prod/web\" is not one"),
     (
         JOB,
@@ -49,6 +60,8 @@ const MISTAKES: [Mistake; 37] = [
     (JOB, "REBALANCER_METRICS=some", MISCONFIGURED, "REBALANCER_METRICS is \"some\", but it takes"),
     (JOB, "REBALANCER_METRIC_NAMESPACE=AWS/ECS", MISCONFIGURED, "REBALANCER_METRIC_NAMESPACE is \"AWS/ECS\""),
     (JOB, "REBALANCER_LOG=loud", MISCONFIGURED, "\"loud\" is not a level"),
+    (JOB, "REBALANCER_LOG=info;", MISCONFIGURED, "\"info;\" is not a level"),
+    (JOB, "REBALANCER_LOG=ecs-rebalancer=debug", MISCONFIGURED, "did you mean ecs_rebalancer?"),
     (JOB, "REBALANCER_LOG_FORMAT=xml", MISCONFIGURED, "but it takes text or json"),
     (JOB, "REBALANCER_INCLUDE=web REBALANCER_EXCLUDE=web", MISCONFIGURED, "REBALANCER_EXCLUDE"),
     (
@@ -80,6 +93,10 @@ const MISTAKES: [Mistake; 37] = [
 
 /// The program with a mistake in it, beside what is right.
 fn made(served: &Served, program: &str, words: &str) -> Ended {
+    Ended::of(command(served, program, words).spawn().unwrap())
+}
+
+fn command(served: &Served, program: &str, words: &str) -> Command {
     let is_variable = |word: &&str| word.split('=').next().is_some_and(|name| name == name.to_uppercase());
     let (variables, arguments): (Vec<&str>, Vec<&str>) = words.split_whitespace().partition(is_variable);
     let mut command = Command::new(program);
@@ -100,7 +117,8 @@ fn made(served: &Served, program: &str, words: &str) -> Ended {
             command.env(name, value)
         };
     }
-    Ended::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 #[test]
@@ -123,4 +141,52 @@ fn several_mistakes_are_told_together() {
     let ended = made(&served, JOB, "REBALANCER_THRESHOLD=10% REBALANCER_MODE=Spread REBALANCER_DRYRUN=true");
     assert_eq!(ended.status.code(), Some(MISCONFIGURED.into()));
     assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
+}
+
+#[test]
+fn a_profile_that_the_sdk_would_panic_at_does_not_keep_a_run() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let file = std::env::temp_dir().join(format!("mistakes-{}-config", std::process::id()));
+    for wrong in ["retry_mode = legacy", "max_attempts = 0", "max_attempts = many"] {
+        std::fs::write(&file, format!("[default]\n{wrong}\n")).unwrap();
+        let ended = made(&served, JOB, &format!("AWS_CONFIG_FILE={} REBALANCER_DRY_RUN=true", file.display()));
+        assert_eq!(ended.status.code(), Some(DONE.into()), "{wrong}: {}", ended.stderr);
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn where_standard_output_takes_nothing_that_is_told_on_standard_error_and_the_files_are_written() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let file = std::env::temp_dir().join(format!("mistakes-{}.json", std::process::id()));
+    let run = format!("REBALANCER_DRY_RUN=true REBALANCER_REPORT={}", file.display());
+    let as_json = format!("{run} REBALANCER_LOG_FORMAT=json");
+    let rehearsal = format!("--report {}", file.display());
+    let unprinted = "error: cannot print the report: ";
+    for (program, words, status_if_closed, status_if_full, sentence) in [
+        (JOB, "--help", DONE, FAILED, ""),
+        (JOB, "--version", DONE, FAILED, ""),
+        (JOB, &*run, FAILED, FAILED, unprinted),
+        (JOB, &*as_json, FAILED, FAILED, unprinted),
+        (JOB, "REBALANCER_MODE=even REBALANCER_LOG_FORMAT=json", MISCONFIGURED, MISCONFIGURED, "REBALANCER_MODE is"),
+        (REHEARSE, &*rehearsal, FAILED, FAILED, unprinted),
+    ] {
+        for (is_full, status) in [(false, status_if_closed), (true, status_if_full)] {
+            drop(std::fs::remove_file(&file));
+            // A pipe of which nobody has the other end, and a disk without a free byte.
+            let stdout = if is_full {
+                Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+            } else {
+                Stdio::from(std::io::pipe().unwrap().1)
+            };
+            let ended = Ended::of(command(&served, program, words).stdout(stdout).spawn().unwrap());
+            let what = format!("{words}, full: {is_full}: {} {}", ended.status, ended.stderr);
+            assert_eq!(ended.status.code(), Some(status.into()), "{what}");
+            let told = ended.stderr.lines().filter(|line| line.contains(sentence)).count();
+            assert_eq!(told, usize::from(status != DONE), "{what}");
+            assert!(!ended.stderr.contains("panicked"), "{what}");
+            assert_eq!(file.exists(), words.contains("mistakes-"), "{what}");
+        }
+    }
+    std::fs::remove_file(file).unwrap();
 }

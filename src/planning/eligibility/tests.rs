@@ -8,10 +8,9 @@ use super::*;
 use crate::planning::{
     imbalance::measure,
     model::{Deployment, Devices, Volume, VolumeKind},
+    notes::LAST_TAG,
     testing::{self, NOW},
 };
-
-const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// Two of four tasks misplaced, nothing in their way but what `spoil` does; what keeps them, and the sentence for it.
 fn blocked_after(spoil: impl FnOnce(&mut Cluster, &mut Policy)) -> Option<(&'static str, String)> {
@@ -213,13 +212,14 @@ fn a_service_that_changed_a_short_while_ago() {
 }
 
 #[test]
-fn what_was_written_in_the_future_does_not_keep_a_service_longer_than_the_span_from_then() {
-    let in_a_day = LastNote { at: Timestamp(NOW.0 + DAY), misses: 0 };
-    check_service(
-        "too-young",
-        "it changed within the cooldown, which lasts 87000 s more",
-        tagged(LAST_TAG, &in_a_day.to_string()),
-    );
+fn what_was_written_in_the_future_keeps_no_service_but_by_a_clock_that_is_a_little_ahead() {
+    let written = |minutes: i64, misses| LastNote { at: Timestamp(NOW.0 + minutes * 60_000), misses }.to_string();
+    let sentence = "it changed within the cooldown, which lasts 900 s more";
+    check_service("too-young", sentence, tagged(LAST_TAG, &written(5, 0)));
+    for (minutes, misses) in [(6, 0), (6, 3), (24 * 60, 0), (10 * 365 * 24 * 60, 1)] {
+        let future = written(minutes, misses);
+        assert_eq!(blocked_after(|cluster, _| tagged(LAST_TAG, &future)(web(cluster))), None, "{future}");
+    }
 }
 
 #[test]

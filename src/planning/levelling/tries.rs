@@ -27,7 +27,6 @@ use crate::planning::{
     provider_parts::ServiceParts,
     reason::Unlevelled,
     relocation::Relocatable,
-    reviewed::Reviewed,
     tasks::Tasks,
 };
 
@@ -158,7 +157,7 @@ pub struct SoFar {
 
 /// Of the services that may be moved those that are worth a try, at most `policy.max_services` of them, and at most `policy.max_moves` moves, until the load
 /// is under the threshold. The move that evens out the most for each task that is started comes first. Where a plan was
-/// reviewed, just the tasks that it names. The tasks that are foreseen instead of those that the run has moved stay.
+/// reviewed, just the tasks of its moves that hold still. The tasks that are foreseen instead of those that the run has moved stay.
 pub(in crate::planning) fn tries<'a>(
     index: &Index<'a>,
     relocatable: &[Relocatable<'a>],
@@ -177,6 +176,9 @@ fn planned<'a>(
 ) -> Vec<Levelled> {
     let SoFar { moved: done, given_up, tally } = so_far;
     let mut tally = *tally;
+    // Where a plan was reviewed, just the tasks of those moves that hold still. To where each goes is ECS's choice.
+    let holding = policy.reviewed.as_ref().map(|reviewed| reviewed.to_level(index.cluster));
+    let may_go = |task: &Task| holding.as_ref().is_none_or(|holding| holding.contains(&task.arn));
     let nearly_percent = if is_rough { NEARLY_THE_BEST_PERCENT } else { 100 };
     let mut instances = Instances { is_rough, ..Instances::new(index, Purpose::Load(policy.load_threshold)) };
     let mut paths = BTreeMap::new();
@@ -186,11 +188,7 @@ fn planned<'a>(
             let mut mover = Mover::new(index, &mut instances.occupancy, relocatable, &mut paths)?;
             let service = relocatable.service;
             mover.moves_left = mover.moves_left.saturating_sub(done.get(&service.name).copied().unwrap_or(0));
-            if let Some(reviewed) = &policy.reviewed {
-                let planned = reviewed.services.get(&service.name)?;
-                planned.outdated(service).is_none().then_some(())?;
-            }
-            mover.restrict(|task| is_reviewed(task, policy));
+            mover.restrict(may_go);
             Some(mover)
         })
         .collect();
@@ -258,7 +256,7 @@ fn planned<'a>(
         let in_vain = prospect.in_vain_of_a_move(vacated.iter().filter(is_one_more).count());
         let goes = |task: &Task| of_it.moves.iter().any(|a_move| a_move.task == task.arn);
         let mut youngest_first = mover.tasks_on(from_instance).into_iter().rev();
-        let youngest = youngest_first.find(|task| !goes(task) && is_reviewed(task, policy));
+        let youngest = youngest_first.find(|task| !goes(task) && may_go(task));
         let Some(task) = youngest.map(|task| task.arn.clone()) else { continue };
         of_it.moves.push(Move { task, from: from_instance.arn.clone(), to: to_instance.arn.clone() });
         vacated.push(from);
@@ -273,16 +271,6 @@ fn planned<'a>(
         levelled.into_values().filter(|(_, levelled)| !levelled.moves.is_empty()).collect();
     levelled.sort_by_key(|(order, _)| *order);
     levelled.into_iter().map(|(_, levelled)| levelled).collect()
-}
-
-/// Whether a plan that was reviewed names a task, where there is one.
-fn is_reviewed(task: &Task, policy: &Policy) -> bool {
-    let names = |moves: &[Move]| moves.iter().any(|a_move| a_move.task == task.arn);
-    let of_it = |reviewed: &Reviewed| {
-        let planned = task.service.as_ref().and_then(|name| reviewed.services.get(name));
-        planned.is_some_and(|planned| names(&planned.moves))
-    };
-    policy.reviewed.as_ref().is_none_or(of_it)
 }
 
 /// How many tasks of a service are worth starting on top now: at most `most`, and so many that `wanted` of them are expected to

@@ -34,10 +34,16 @@ fn reviewed(cluster: &Cluster, policy: &Policy) -> Reviewed {
 /// Plans, changes the cluster, applies the plan, and compares what is planned now and what is said.
 #[track_caller]
 fn check(change: fn(&mut Cluster), expected: &str) {
-    let mut cluster = testing::cluster(BEFORE);
-    let reviewed = reviewed(&cluster, &generous());
-    change(&mut cluster);
-    let policy = Policy { reviewed: Some(reviewed.clone()), ..generous() };
+    check_with(BEFORE, &generous(), |cluster, _| change(cluster), expected);
+}
+
+/// The same on any cluster and by any policy; the plan may change as well.
+#[track_caller]
+fn check_with(drawing: &str, policy: &Policy, change: impl FnOnce(&mut Cluster, &mut Reviewed), expected: &str) {
+    let mut cluster = testing::cluster(drawing);
+    let mut reviewed = reviewed(&cluster, policy);
+    change(&mut cluster, &mut reviewed);
+    let policy = Policy { reviewed: Some(reviewed.clone()), ..policy.clone() };
     let plan = planned(&cluster, &policy);
     let moves = plan.moves().map(|(name, it)| format!("{name}: {} to {}", it.task.short(), it.to.short()));
     let left = plan.left_alone.iter().map(|(name, reason)| format!("{name}: {}", reason.code()));
@@ -130,6 +136,67 @@ fn a_task_that_is_not_misplaced_any_more_stays() {
         },
         "api: opted-out\nweb: 2 of 2 reviewed moves left out: moving what was to go would no longer help",
     );
+}
+
+/// Four services of one task each, all on one container instance: levelling without steering sends two of them away.
+const FULL: &str = "a i-1 s0 s1 s2 s3\na i-2\na i-3\nservice s0 desired=1\nservice s1 desired=1\nservice s2 desired=1\nservice s3 desired=1";
+
+#[track_caller]
+fn check_levelled(change: fn(&mut Cluster, &mut Reviewed), expected: &str) {
+    check_with(FULL, &Policy::default(), change, expected);
+}
+
+fn instance<'c>(cluster: &'c mut Cluster, short: &str) -> &'c mut ContainerInstance {
+    let found = cluster.container_instances.values_mut().find(|it| it.arn.short() == short);
+    Arc::make_mut(found.unwrap())
+}
+
+#[test]
+fn levelling_makes_just_the_reviewed_moves_that_the_cluster_still_allows() {
+    check_levelled(|_, _| (), "s0: 00001 to i-3\ns3: 00004 to i-2");
+    check_levelled(
+        |cluster, _| instance(cluster, "i-3").status = ContainerInstanceStatus::Draining,
+        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: i-3 takes no tasks any more",
+    );
+    check_levelled(
+        |cluster, _| cluster.container_instances.retain(|arn, _| arn.short() != "i-3"),
+        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: i-3 takes no tasks any more",
+    );
+    // The wrong way round: nothing of it was on the container instance that it is to leave.
+    check_levelled(
+        |_, reviewed| {
+            for a_move in reviewed.services.values_mut().flat_map(|planned| &mut planned.moves) {
+                std::mem::swap(&mut a_move.from, &mut a_move.to);
+            }
+        },
+        "s0: 1 of 1 reviewed moves left out: what was to go is gone\ns3: 1 of 1 reviewed moves left out: what was to go is gone",
+    );
+    // Meanwhile another filled the one where it was to go; there is still one that is as empty as before.
+    check_levelled(
+        |cluster, _| {
+            let full = instance(cluster, "i-3");
+            full.remaining = Capacity { cpu_units: 1, memory_mib: 1, gpus: 0 };
+        },
+        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: moving what was to go would no longer help",
+    );
+    check_levelled(
+        |cluster, _| cluster.services.get_mut(&ServiceName::from("s0")).unwrap().desired_count = 2,
+        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: its desired count was 1 then and is 2 now",
+    );
+}
+
+#[test]
+fn while_a_service_is_in_hand_just_those_of_its_tasks_may_go_whose_moves_hold() {
+    let mut cluster = testing::cluster(BEFORE);
+    let (reviewed, web) = (reviewed(&cluster, &generous()), ServiceName::from("web"));
+    let may_go = |cluster: &Cluster| {
+        let tasks = Tasks::all_ready(cluster, &web);
+        let barred = reviewed.barred(cluster, &web, &tasks);
+        tasks.all.keys().filter(|task| !barred.contains(*task)).map(TaskArn::short).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(may_go(&cluster), "00001 00002");
+    instance(&mut cluster, "i-3").status = ContainerInstanceStatus::Draining;
+    assert_eq!(may_go(&cluster), "00001");
 }
 
 proptest! {

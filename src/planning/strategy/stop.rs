@@ -122,7 +122,7 @@ impl StopTasks {
         let protected = seen.protections.iter().filter(|(_, until)| until.is_some());
         let mut spared: BTreeSet<_> = protected.map(|(task, _)| task.clone()).collect();
         if let Some(reviewed) = &limits.reviewed {
-            spared.extend(reviewed.barred(&service.name, tasks));
+            spared.extend(reviewed.barred(seen.cluster, &service.name, tasks));
         }
         let slack = u32::try_from(tasks.ready.len()).unwrap_or(u32::MAX).saturating_sub(floor(service));
         let most = misplaced.min(slack).min(limits.moves);

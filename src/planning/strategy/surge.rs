@@ -198,9 +198,10 @@ impl Surge {
         Self { goal: Goal::Moves(Relocations::new(moves, comes_later)), ..Self::new(run_id, service) }
     }
 
-    /// A service whose tasks go from full to emptier container instances as ECS's own choice allows, at most so many of them.
-    pub fn levelling(run_id: &str, service: &ServiceName, moves: u32) -> Self {
-        Self { goal: Goal::Tries(Tries::to_level(moves)), ..Self::new(run_id, service) }
+    /// A service whose tasks go from full to emptier container instances as ECS's own choice allows, at most so many of them;
+    /// where a plan was reviewed, `only` these.
+    pub fn levelling(run_id: &str, service: &ServiceName, moves: u32, only: Option<BTreeSet<TaskArn>>) -> Self {
+        Self { goal: Goal::Tries(Tries::to_level(moves, only)), ..Self::new(run_id, service) }
     }
 
     /// A service of which just these tasks are to go, elsewhere as ECS's own choice allows: on those container instances that are

@@ -63,16 +63,17 @@ pub(super) struct Tries {
 /// What new tasks are good for where they landed well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sought {
-    /// They even out the load. So many moves were planned, and so many new tasks landed well and stayed.
-    Load { planned: u32, landed: u32 },
+    /// They even out the load. So many moves were planned, and so many new tasks landed well and stayed. Where a plan was reviewed,
+    /// `only` these tasks may go for them.
+    Load { planned: u32, landed: u32, only: Option<BTreeSet<TaskArn>> },
     /// For each of them one of these tasks may leave its container instance. On those that are kept clear none of them may stay.
     /// Where tasks are packed, their service keeps its tasks of each zone; else it stays as spread as it is.
     Clear { moves: Relocations, kept_clear: BTreeSet<ContainerInstanceArn>, packs: bool },
 }
 
 impl Tries {
-    pub(super) fn to_level(planned: u32) -> Self {
-        Self::new(Sought::Load { planned, landed: 0 })
+    pub(super) fn to_level(planned: u32, only: Option<BTreeSet<TaskArn>>) -> Self {
+        Self::new(Sought::Load { planned, landed: 0, only })
     }
 
     pub(super) fn to_clear(moves: Vec<Move>, kept_clear: BTreeSet<ContainerInstanceArn>, packs: bool) -> Self {
@@ -86,7 +87,7 @@ impl Tries {
     /// Moves that are still to be made.
     pub(super) fn left(&self, cluster: &Cluster) -> u32 {
         match &self.sought {
-            Sought::Load { planned, landed } => planned.saturating_sub(*landed),
+            Sought::Load { planned, landed, .. } => planned.saturating_sub(*landed),
             Sought::Clear { moves, .. } => count(moves.outstanding(cluster).count()),
         }
     }
@@ -109,7 +110,7 @@ impl Tries {
     /// Whether a task may go, as far as its service's tries say.
     pub(super) fn may_go(&self, cluster: &Cluster, task: &TaskArn) -> bool {
         match &self.sought {
-            Sought::Load { .. } => true,
+            Sought::Load { only, .. } => only.as_ref().is_none_or(|only| only.contains(task)),
             Sought::Clear { moves, .. } => moves.outstanding(cluster).any(|a_move| a_move.task == *task),
         }
     }
@@ -198,7 +199,7 @@ mod tests {
         for (tries, is_given_up) in
             [("no", false), ("no no", true), ("no yes no", false), ("waits no", false), ("waits no no", true)]
         {
-            let mut goal = Tries::to_level(9);
+            let mut goal = Tries::to_level(9, None);
             for came_of_it in tries.split(' ') {
                 goal.chosen(came_of_it == "waits");
                 goal.tried(u32::from(came_of_it == "yes"));

@@ -48,7 +48,7 @@ fn memory(words: &str) -> Surge {
             "unsettled" => surge.unsettled_until = Some(ago(value.parse::<i64>().unwrap() - 60)),
             "idle" => (surge.misplaced, surge.idle_rounds) = (1, value.parse().unwrap()),
             // So many moves are planned, and so many tries in a row came to nothing.
-            "level" => surge.goal = Goal::Tries(Tries::to_level(value.parse().unwrap())),
+            "level" => surge.goal = Goal::Tries(Tries::to_level(value.parse().unwrap(), None)),
             "vain" => {
                 if let Goal::Tries(tries) = &mut surge.goal {
                     (0..value.parse().unwrap()).for_each(|_| tries.tried(0));

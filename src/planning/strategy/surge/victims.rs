@@ -12,7 +12,7 @@ use crate::planning::{
 };
 
 impl Surge {
-    /// What is not to go: what the application protects, what a reviewed plan doesn't name, and where tasks are to go elsewhere
+    /// What is not to go: what the application protects, what a reviewed plan doesn't hold, and where tasks are to go elsewhere
     /// one by one, all but those for which there is a place now.
     pub(super) fn barred(
         &self,
@@ -24,7 +24,7 @@ impl Surge {
     ) -> BTreeSet<TaskArn> {
         let mut barred = spared.clone();
         if let (Some(reviewed), false) = (&limits.reviewed, self.recovery) {
-            barred.extend(reviewed.barred(&service.name, tasks));
+            barred.extend(reviewed.barred(cluster, &service.name, tasks));
         }
         if let Some(relocations) = self.goal.moves() {
             let in_a_round = !matches!(self.phase, Phase::Between);
