@@ -51,7 +51,7 @@ pub(super) async fn act(action: &Action, name: &ServiceName, arn: &str, shared: 
             tracing::info!(service, tasks = tasks.len(), "protecting the tasks that stay");
             target.set_protection(tasks, Some(*minutes)).await
         }
-        Action::Unprotect(tasks) => unprotected(target.set_protection(tasks, None).await?),
+        Action::Unprotect(tasks) => unprotected(&target.set_protection(tasks, None).await?),
         Action::Stop(tasks) => {
             tracing::info!(service, tasks = tasks.len(), "stopping misplaced tasks");
             target.stop_tasks(tasks).await
@@ -65,7 +65,7 @@ pub(super) async fn act(action: &Action, name: &ServiceName, arn: &str, shared: 
             let revision = target.register_identical_revision(definition).await?;
             tracing::info!(service, revision, "deploying an identical revision");
             know_revision(definition, &revision, shared);
-            let done = Done { revision: Some(revision.clone()), ..Done::default() };
+            let done = Done { revision: Some(revision.as_str().into()), ..Done::default() };
             let change = ServiceChange { task_definition: Some(revision), ..ServiceChange::default() };
             // Registering may have taken long.
             still_has(definition, name, target).await?;
@@ -95,7 +95,7 @@ async fn still_has(definition: &str, name: &ServiceName, target: Target<'_>) -> 
 }
 
 /// A task whose protection ECS keeps is no success: its application or its owner would find it protected. One that has gone is.
-fn unprotected(done: Done) -> Result<Done, Failure> {
+fn unprotected(done: &Done) -> Result<Done, Failure> {
     let Some((task, reason)) = done.refused.iter().find(|(_, reason)| *reason != "MISSING") else {
         return Ok(Done::default());
     };

@@ -114,11 +114,7 @@ mod tests {
             (&["app"], Health::Unknown, &["not-essential"], false),
             (&["app"], Health::Unhealthy, &["app"], false),
         ] {
-            assert_eq!(
-                is_ready_where(checked, health.clone(), healthy),
-                expected,
-                "{checked:?} {health:?} {healthy:?}"
-            );
+            assert_eq!(is_ready_where(checked, health, healthy), expected, "{checked:?} {health:?} {healthy:?}");
         }
     }
 }

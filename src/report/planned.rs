@@ -88,6 +88,11 @@ impl Report {
             let now = self.began.unwrap_or(Timestamp(0));
             self.left_far_from_mean(&foreseen, &plan.predicted, policy, now);
         }
+        self.conclude_planned(plan, policy);
+    }
+
+    /// How the run ends if nothing follows.
+    fn conclude_planned(&mut self, plan: &Plan, policy: &Policy) {
         let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
         let moves = self.plan.len();
         let threshold = policy.threshold;

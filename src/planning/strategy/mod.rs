@@ -300,7 +300,7 @@ pub struct Done {
     /// Tasks that were stopped; of several some may have been refused.
     pub stopped: Vec<TaskArn>,
     /// The task definition that was registered.
-    pub revision: Option<String>,
+    pub revision: Option<Box<str>>,
 }
 
 /// Why a call failed.

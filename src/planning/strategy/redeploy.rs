@@ -238,7 +238,7 @@ impl Redeploy {
     }
 
     /// A deployment was asked for: of this revision, or of the same task definition.
-    fn asked(&mut self, in_doubt: Option<Duration>, revision: Option<&String>, seen: &Seen<'_>) {
+    fn asked(&mut self, in_doubt: Option<Duration>, revision: Option<&str>, seen: &Seen<'_>) {
         let Some(service) = seen.service else { return };
         self.old = seen.tasks.iter().flat_map(|tasks| tasks.places()).collect();
         let primary = service.deployments.iter().find(|deployment| deployment.status == "PRIMARY");
@@ -246,7 +246,7 @@ impl Redeploy {
             since: seen.now,
             before: primary.map_or_else(String::new, |primary| primary.id.clone()),
             definition: service.task_definition.to_string(),
-            own: revision.cloned(),
+            own: revision.map(str::to_owned),
             is_taken_back: false,
             failed: None,
             in_doubt,
@@ -271,7 +271,7 @@ impl Strategy for Redeploy {
         self.record.touched = true;
         self.refusals = 0;
         match action {
-            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(None, result.revision.as_ref(), seen),
+            Action::ForceNewDeployment | Action::NewRevision(_) => self.asked(None, result.revision.as_deref(), seen),
             Action::Deploy(_) => {
                 if let Phase::Deploying { is_taken_back, failed, .. } = &mut self.phase {
                     *is_taken_back = true;
@@ -291,7 +291,7 @@ impl Strategy for Redeploy {
                 if matches!(failure.kind, FailureKind::Unanswered | FailureKind::Unclear) =>
             {
                 self.record.touched = true;
-                self.asked(Some(failure.kind.shows_within()), failure.before.revision.as_ref(), seen);
+                self.asked(Some(failure.kind.shows_within()), failure.before.revision.as_deref(), seen);
             }
             Some(Action::NoteLast(_)) => self.is_last_noted = true,
             _ => {}
