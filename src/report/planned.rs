@@ -94,8 +94,7 @@ impl Report {
         let lacks_room =
             |reason: &&LeftAlone| matches!(reason, LeftAlone::NeedsSteering { .. } | LeftAlone::NoRoomToMake { .. });
         let lacking_capacity = plan.left_alone.values().filter(lacks_room).count();
-        let mut of_spread = plan.left_alone.values().filter(|reason| !lacks_room(reason));
-        let below = of_spread.all(|reason| matches!(reason, LeftAlone::BelowThreshold(_)));
+        let below = self.is_all_below(plan);
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
             if moves == 0 {
@@ -127,6 +126,16 @@ impl Report {
             let reason = format!("{} misplaced, and none of them can be moved now", are(misplaced as usize));
             self.conclude(Outcome::Unchanged, reason);
         }
+    }
+
+    /// Whether each service with misplaced tasks is left alone since these are below its threshold. What keeps other services doesn't
+    /// count.
+    fn is_all_below(&self, plan: &Plan) -> bool {
+        let is_below = |service: &ServiceReport| {
+            let reason = plan.left_alone.get(&ServiceName::from(service.name.as_str()));
+            matches!(reason, Some(LeftAlone::BelowThreshold(_)))
+        };
+        self.services.iter().filter(|service| service.misplaced_tasks > 0).all(is_below)
     }
 
     /// Warns of each pattern that matches no service: most are slips of the pen.
@@ -231,4 +240,59 @@ fn service_report(name: &ServiceName, measure: &ServiceMeasure) -> ServiceReport
         }
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        planning::{
+            imbalance::measure,
+            policy::{Mode, Percent},
+            reason::Blocked,
+            testing::{NOW, cluster},
+        },
+        report::Facts,
+    };
+
+    /// How a run ends that makes no move, by why each of two services with misplaced tasks was left alone.
+    fn ends(left_alone: &[(&str, LeftAlone)]) -> (Outcome, String) {
+        let (cluster, policy) = (cluster("a i-1 web web api api fits\na i-2\nservice fits"), Policy::default());
+        let found = measure(&cluster, &policy, NOW);
+        let plan = Plan {
+            services: Vec::new(),
+            rooms: Vec::new(),
+            places: Vec::new(),
+            left_alone: left_alone.iter().map(|(name, why)| (ServiceName::from(*name), why.clone())).collect(),
+            consolidation: None,
+            predicted: found.clone(),
+        };
+        let mut report = Report::new(Facts {
+            run_id: "run-1".to_owned(),
+            cluster: "prod".to_owned(),
+            mode: Mode::Spread,
+            dry_run: false,
+            trigger: None,
+            configuration: Vec::new(),
+        });
+        report.began = Some(NOW);
+        report.found(&cluster, &found);
+        report.planned(&cluster, &plan, &policy);
+        (report.outcome, report.outcome_reason)
+    }
+
+    #[test]
+    fn a_run_without_a_move_is_balanced_just_where_all_that_is_misplaced_is_below_the_threshold() {
+        let below = || LeftAlone::BelowThreshold(Percent::from_hundredths(1_000));
+        let (blocked, nowhere) = (LeftAlone::Blocked(Blocked::Deploying), LeftAlone::NeedsSteering { tasks: 1 });
+        let balanced = (Outcome::Balanced, "2 tasks are misplaced, below the threshold of 10 %".to_owned());
+        let unchanged = (Outcome::Unchanged, "2 tasks are misplaced, and none of them can be moved now".to_owned());
+        assert_eq!(ends(&[("api", below()), ("web", below())]), balanced);
+        // What isn't misplaced doesn't count, whatever keeps it.
+        assert_eq!(ends(&[("api", below()), ("web", below()), ("fits", blocked.clone())]), balanced);
+        assert_eq!(ends(&[]), unchanged, "no reason at all is none to be content");
+        assert_eq!(ends(&[("api", nowhere.clone()), ("web", nowhere.clone())]), unchanged);
+        assert_eq!(ends(&[("api", nowhere), ("web", below())]), unchanged);
+        assert_eq!(ends(&[("api", blocked), ("web", below())]), unchanged);
+    }
 }
