@@ -93,8 +93,8 @@ impl Report {
     /// A container instance by both its names, as it was found.
     fn place_of(&self, arn: &ContainerInstanceArn) -> Place {
         let found = self.pictures.found.iter().find(|instance| instance.arn == arn.as_str());
-        let name = found.map(|instance| instance.name.clone()).filter(|name| name != arn.short());
-        Place { ec2_instance_id: name.unwrap_or_default(), container_instance: arn.to_string() }
+        let ec2_instance_id = found.map(|instance| instance.ec2_instance_id.clone()).unwrap_or_default();
+        Place { ec2_instance_id, container_instance: arn.to_string() }
     }
 
     /// Whether a service was deployed anew: that moves tasks, though none of them by itself.
@@ -184,6 +184,36 @@ fn rooms(finished: &[Finished]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        planning::{
+            imbalance::measure,
+            policy::Mode,
+            testing::{NOW, cluster},
+        },
+        report::Facts,
+    };
+
+    #[test]
+    fn a_made_move_names_a_container_instance_as_a_planned_one_does() {
+        let mut cluster = cluster("a i-1 web web\na i-2\na i-3");
+        // An ARN that ends in the EC2 id, one that doesn't, and one whose EC2 instance isn't known.
+        for (instance, id) in cluster.container_instances.values_mut().zip(["i-1", "i-0a1b", ""]) {
+            std::sync::Arc::make_mut(instance).ec2_instance_id = id.to_owned();
+        }
+        let mut report = Report::new(Facts {
+            run_id: "run-1".to_owned(),
+            cluster: "prod".to_owned(),
+            mode: Mode::Spread,
+            dry_run: false,
+            trigger: None,
+            configuration: Vec::new(),
+        });
+        report.found(&cluster, &measure(&cluster, &Policy::default(), NOW));
+        for (arn, id) in cluster.container_instances.keys().zip(["i-1", "i-0a1b", ""]) {
+            assert_eq!(report.place_of(arn), super::super::planned::place(&cluster, arn));
+            assert_eq!(report.place_of(arn).ec2_instance_id, id);
+        }
+    }
 
     #[test]
     fn how_a_service_ended_is_told_once() {

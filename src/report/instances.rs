@@ -47,6 +47,7 @@ pub(super) fn of(cluster: &Cluster, measure: &Measure) -> Vec<InstanceReport> {
             reserved_cpu_percent: instance.reserved_hundredths(|it| it.cpu_units).div_ceil(100),
             reserved_memory_percent: instance.reserved_hundredths(|it| it.memory_mib).div_ceil(100),
             arn: instance.arn.to_string(),
+            ec2_instance_id: instance.ec2_instance_id.clone(),
             tasks: tasks.remove(instance.arn.as_str()).unwrap_or_default(),
         })
         .collect();

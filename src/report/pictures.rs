@@ -36,6 +36,8 @@ pub struct InstanceReport {
     pub reserved_memory_percent: u32,
     /// Its ARN.
     pub arn: String,
+    /// Its EC2 id; empty where it has none.
+    pub ec2_instance_id: String,
     /// The tasks of each service on it, and of those services that are uneven, what an even arrangement would give it.
     pub tasks: BTreeMap<String, TasksOfService>,
 }

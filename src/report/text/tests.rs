@@ -74,6 +74,7 @@ pub(in crate::report) fn report(word: &str) -> Report {
         reserved_cpu_percent: 60,
         reserved_memory_percent: 10,
         arn: name(number),
+        ec2_instance_id: name(number),
         tasks: BTreeMap::new(),
     };
     report.pictures.found = vec![instance(9), instance(10)];
