@@ -3,6 +3,7 @@
 mod contradictions;
 mod problems;
 mod reviewed;
+mod sdk;
 mod settings;
 mod values;
 
@@ -17,6 +18,7 @@ use std::{
 
 pub use self::{
     problems::{Problem, Problems},
+    sdk::Retries,
     settings::{GROUPS, Group, Setting, VARIABLES},
 };
 use crate::{
@@ -59,6 +61,8 @@ pub struct Config {
     pub trigger_instance: Option<ContainerInstanceArn>,
     /// The base address of the task metadata endpoint, on ECS; there wherever the clusters are `OwnTasks`.
     pub metadata_uri: Option<String>,
+    /// How often the SDK tries a call.
+    pub retries: Retries,
 }
 
 /// On which clusters a run works.
@@ -126,20 +130,24 @@ impl Default for Config {
             plan: None,
             trigger_instance: None,
             metadata_uri: None,
+            retries: Retries::default(),
         }
     }
 }
 
 impl Config {
-    /// Reads the configuration from variables, of which only ours and the metadata endpoint's count.
+    /// Reads the configuration from variables, of which only ours and the metadata endpoint's count, and some of the SDK's.
     ///
     /// # Errors
-    /// All that is wrong with it: what can't be read first, then in the order of `VARIABLES`, then what doesn't go together.
+    /// All that is wrong with it: what can't be read first, then in the order of `VARIABLES`, then the SDK's, then what doesn't go
+    /// together.
     pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Problems> {
+        let variables = variables.into_iter().collect();
         let mut problems = Vec::new();
-        let given = readable(variables, &mut problems);
+        let given = readable(&variables, &mut problems);
         let mut config = Self::default();
         config.read(&given, &mut problems);
+        config.retries = Retries::read(&variables, &mut problems);
         let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.variable.clone()).collect();
         problems.extend(contradictions::of(&config, &wrong));
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
@@ -148,7 +156,7 @@ impl Config {
     /// In which form the log is asked for, whatever else is wrong with the configuration.
     pub fn log_format_of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Option<LogFormat> {
         let (mut config, mut problems) = (Self::default(), Vec::new());
-        let given = readable(variables, &mut problems);
+        let given = readable(&variables.into_iter().collect(), &mut problems);
         config.read(&given, &mut problems);
         config.log_format
     }
@@ -185,13 +193,9 @@ impl Config {
 }
 
 /// The variables that concern us and hold something, trimmed; the others are problems, or nobody's business.
-fn readable(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<String, String> {
-    let ordered: BTreeMap<OsString, OsString> = variables.into_iter().collect();
+fn readable(variables: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let mut given = BTreeMap::new();
-    for (name, value) in ordered {
+    for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with(PREFIX) {
             if let Some(nearest) = settings::nearest_if_unknown(&name) {

@@ -15,7 +15,7 @@ use crate::{
         Clients,
         metadata::{self, OwnTask},
     },
-    config::{Clusters, Config, Problem, Problems},
+    config::{Clusters, Config, Problem, Problems, Retries},
     planning::model::{TaskArn, Timestamp},
     shutdown::Shutdown,
 };
@@ -77,7 +77,9 @@ async fn gather(config: Config) -> Result<Ready, Problems> {
     let config = tokio::task::spawn_blocking(|| config.ready());
     let config = config.await.unwrap_or_else(|error| Err(Problems::of_error(&error.into())))?;
     let place = place(&config).await.map_err(|error| Problems::of_error(&error))?;
-    let clients = Clients::from_environment().await.map_err(|error| Problems::of_error(&error))?;
+    let Retries { max_attempts, is_adaptive } = config.retries;
+    let clients =
+        Clients::from_environment(max_attempts, is_adaptive).await.map_err(|error| Problems::of_error(&error))?;
     check_region(&place.clusters, clients.region())?;
     Ok(Ready { config, place, clients })
 }

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
 
-use super::{Clients, with_attempts, with_bounds};
+use super::{Clients, with_bounds};
 
 /// What a far side answers, in the time that it takes: none where the connection broke.
 pub type FarAnswer = Pin<Box<dyn Future<Output = Option<http::Response<Bytes>>> + Send>>;
@@ -29,7 +29,7 @@ impl Clients {
             .region(Region::new(region.to_owned()))
             .credentials_provider(credentials)
             .http_client(InProcess { far_side });
-        Self::from_config(&with_attempts(with_bounds(loader).load().await))
+        Self::from_config(&with_bounds(loader, None, false).load().await)
     }
 }
 

@@ -76,19 +76,20 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients as the SDK's own environment asks: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, ...
+    /// Clients as the SDK's own environment asks: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, ... But how often a call is tried
+    /// is told here: the SDK panics where that is wrong in the environment or a profile.
     ///
     /// # Errors
     /// When no region is to be found, or finding it takes too long.
-    pub async fn from_environment() -> Result<Self> {
+    pub async fn from_environment(max_attempts: Option<u32>, is_adaptive: bool) -> Result<Self> {
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http::client());
-        let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader).load())
+        let config = tokio::time::timeout(LOAD_TIMEOUT, with_bounds(loader, max_attempts, is_adaptive).load())
             .await
             .context("finding the AWS region and credentials took too long; set AWS_REGION and check the task role")?;
         let Some(Region { .. }) = config.region() else {
             anyhow::bail!("no AWS region is configured; set AWS_REGION");
         };
-        Ok(Self::from_config(&with_attempts(config)))
+        Ok(Self::from_config(&config))
     }
 
     /// The Region that the clients call.
@@ -146,23 +147,14 @@ impl Clients {
     }
 }
 
-/// Adds what every configuration of ours has, real or simulated.
-fn with_bounds(loader: ConfigLoader) -> ConfigLoader {
+/// Adds what every configuration of ours has, real or simulated. The SDK's own number of attempts is 3.
+fn with_bounds(loader: ConfigLoader, max_attempts: Option<u32>, is_adaptive: bool) -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build();
-    loader.timeout_config(timeouts)
-}
-
-/// The SDK's own number of attempts is 3; whoever sets another by `AWS_MAX_ATTEMPTS` or a profile has it.
-fn with_attempts(config: SdkConfig) -> SdkConfig {
-    let default = RetryConfig::standard();
-    let found = config.retry_config().map_or(default.max_attempts(), RetryConfig::max_attempts);
-    if found != default.max_attempts() {
-        return config;
-    }
-    config.into_builder().retry_config(default.with_max_attempts(MAX_ATTEMPTS)).build()
+    let retries = if is_adaptive { RetryConfig::adaptive() } else { RetryConfig::standard() };
+    loader.timeout_config(timeouts).retry_config(retries.with_max_attempts(max_attempts.unwrap_or(MAX_ATTEMPTS)))
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
-    config::{Config, LogFormat, PREFIX},
+    config::{Config, LogFormat, METADATA_VARIABLE, PREFIX},
     job, log,
     progress::Progress,
     rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
@@ -140,12 +140,13 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(status))
 }
 
-/// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint.
+/// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint or AWS.
 fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
     #[expect(clippy::disallowed_methods, reason = "a binary's edge, as `main.rs` is")]
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let cluster = format!("{PREFIX}CLUSTER");
-    variables.retain(|(name, _)| *name != *cluster && *name != *"ECS_CONTAINER_METADATA_URI_V4");
+    let is_of_elsewhere = |name: &OsString| name.to_string_lossy().starts_with("AWS_") || *name == *METADATA_VARIABLE;
+    variables.retain(|(name, _)| *name != *cluster && !is_of_elsewhere(name));
     let log = format!("{PREFIX}LOG");
     if !variables.iter().any(|(name, value)| *name == *log && !value.is_empty()) {
         variables.push((log.into(), "off".into()));

@@ -13,12 +13,23 @@ const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
 /// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
 type Mistake = (&'static str, &'static str, u8, &'static str);
 
-const MISTAKES: [Mistake; 37] = [
+const MISTAKES: [Mistake; 43] = [
     (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
     (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
     (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
     (JOB, "REBALANCER_CLUSTER=", MISCONFIGURED, "REBALANCER_CLUSTER is not set, and outside ECS there is no default"),
     (JOB, "AWS_REGION=", MISCONFIGURED, "no AWS region is configured; set AWS_REGION"),
+    (JOB, "AWS_REGION=US-EAST-1", MISCONFIGURED, "AWS_REGION is \"US-EAST-1\", but it takes the name of a Region"),
+    (JOB, "AWS_MAX_ATTEMPTS=abc", MISCONFIGURED, "AWS_MAX_ATTEMPTS is \"abc\", but it takes a whole number, 1 or more"),
+    (JOB, "AWS_MAX_ATTEMPTS=0", MISCONFIGURED, "AWS_MAX_ATTEMPTS is \"0\", but it takes a whole number, 1 or more"),
+    (JOB, "AWS_RETRY_MODE=legacy", MISCONFIGURED, "AWS_RETRY_MODE is \"legacy\", but it takes standard or adaptive"),
+    (JOB, "AWS_ENDPOINT_URL=garbage", MISCONFIGURED, "AWS_ENDPOINT_URL is \"garbage\", but it takes an address"),
+    (
+        JOB,
+        "AWS_ENDPOINT_URL_CLOUDWATCH=garbage",
+        MISCONFIGURED,
+        "AWS_ENDPOINT_URL_CLOUDWATCH is \"garbage\", but it takes an address",
+    ),
     (JOB, "REBALANCER_CLUSTER=prod/web", MISCONFIGURED, "\"prod/web\" is not one"),
     (
         JOB,
@@ -123,4 +134,16 @@ fn several_mistakes_are_told_together() {
     let ended = made(&served, JOB, "REBALANCER_THRESHOLD=10% REBALANCER_MODE=Spread REBALANCER_DRYRUN=true");
     assert_eq!(ended.status.code(), Some(MISCONFIGURED.into()));
     assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
+}
+
+#[test]
+fn a_profile_that_the_sdk_would_panic_at_does_not_keep_a_run() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let file = std::env::temp_dir().join(format!("mistakes-{}-config", std::process::id()));
+    for wrong in ["retry_mode = legacy", "max_attempts = 0", "max_attempts = many"] {
+        std::fs::write(&file, format!("[default]\n{wrong}\n")).unwrap();
+        let ended = made(&served, JOB, &format!("AWS_CONFIG_FILE={} REBALANCER_DRY_RUN=true", file.display()));
+        assert_eq!(ended.status.code(), Some(DONE.into()), "{wrong}: {}", ended.stderr);
+    }
+    std::fs::remove_file(file).unwrap();
 }
