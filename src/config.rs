@@ -16,6 +16,7 @@ use std::{
     path::PathBuf,
 };
 
+pub(crate) use self::values::log_targets;
 pub use self::{
     problems::{Problem, Problems},
     sdk::Retries,

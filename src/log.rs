@@ -2,28 +2,18 @@
 //!
 //! Events go to standard error. Standard output has the report, or, where the log is JSON, the report's lines alone.
 
-use std::str::FromStr;
-
 use anyhow::{Context, Result};
 use serde_json::json;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::{
-    filter::{Targets, filter_fn},
-    fmt::MakeWriter,
-    layer::SubscriberExt,
-    registry,
-};
+use tracing_subscriber::{filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry};
 
 use crate::{
-    config::{LogFormat, Problems},
+    config::{LogFormat, Problems, log_targets},
     exit,
     line::{self, Origin},
     planning::model::Timestamp,
     progress::Beside,
 };
-
-/// Where this program's own events come from: the crate's modules. Others are shown only where the filter names them.
-const OWN: &str = "ecs_rebalancer";
 
 /// How a process that has no run to report says so.
 #[derive(Clone, Debug)]
@@ -93,7 +83,7 @@ fn subscriber<W>(filter: &str, format: LogFormat, colour: bool, writer: W) -> Re
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = targets(filter)?;
+    let filter = log_targets(filter).with_context(|| format!("{filter:?} is no log filter"))?;
     Ok(match format {
         // People see what happens as it happens: no time, no spans, and a line that fits their terminal.
         LogFormat::Text => {
@@ -108,13 +98,6 @@ where
             Box::new(registry().with(lines).with(filter))
         }
     })
-}
-
-/// The filter as tracing has it. A level alone is for this program's own events.
-fn targets(filter: &str) -> Result<Targets> {
-    let own = |item: &str| if item.contains('=') { item.to_owned() } else { format!("{OWN}={}", item.to_lowercase()) };
-    let items: Vec<String> = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).map(own).collect();
-    Targets::from_str(&items.join(",")).with_context(|| format!("{filter:?} is no log filter"))
 }
 
 #[cfg(test)]
@@ -185,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_for_this_program_and_others_are_named() {
-        let shows = |filter: &str, target: &str| targets(filter).unwrap().would_enable(target, &Level::DEBUG);
+        let shows = |filter: &str, target: &str| log_targets(filter).unwrap().would_enable(target, &Level::DEBUG);
         assert!(shows("debug", "ecs_rebalancer::run"));
         assert!(!shows("trace", "h2::imds"));
         assert!(shows("info,h2=DEBUG", "h2::imds"));

@@ -103,7 +103,9 @@ fn each_variable_has_its_place() {
     check("REBALANCER_METRICS=all", |config| config.metrics = MetricsScope::All);
     check("REBALANCER_METRIC_NAMESPACE=Team A/ECS#1", |config| config.metric_namespace = "Team A/ECS#1".to_owned());
     check("REBALANCER_LOG=info,aws_config=debug", |config| config.log = "info,aws_config=debug".to_owned());
-    check("REBALANCER_LOG=DEBUG", |config| config.log = "DEBUG".to_owned());
+    for filter in ["DEBUG", "ecs_rebalancer=debug", "info, h2::client=TRACE", "warn,h2=2"] {
+        check(&format!("REBALANCER_LOG={filter}"), |config| config.log = filter.to_owned());
+    }
     check("REBALANCER_LOG_FORMAT=text", |config| config.log_format = Some(LogFormat::Text));
     check("REBALANCER_LOG_FORMAT=json", |config| config.log_format = Some(LogFormat::Json));
     check("REBALANCER_REPORT=out/a.json, b.html", |config| {
@@ -188,6 +190,15 @@ fn each_variable_has_a_name_of_its_own_with_the_prefix_in_upper_case() {
 }
 
 proptest! {
+    #[test]
+    fn each_log_filter_that_is_taken_is_one_that_the_log_can_use(
+        items in proptest::collection::vec("(ecs[-_]rebalancer|info|h2::x|[a-z;*]{1,3})?( ?=? ?)(debug|OFF|[a-z0-9]{0,2})[; ]?", 1..4)
+    ) {
+        if let Ok(filter) = values::log_filter(&items.join(",")) {
+            prop_assert!(log_targets(&filter).is_ok(), "{}", filter);
+        }
+    }
+
     #[test]
     fn any_text_in_any_variables_is_a_configuration_or_problems_of_just_those_variables(
         given in proptest::collection::btree_map(0..VARIABLES.len(), ".{0,40}", 0..6)

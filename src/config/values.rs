@@ -1,6 +1,6 @@
 //! One function a kind of value: text → what it means, or what is allowed instead. And back, for tables.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use tracing_subscriber::filter::Targets;
 use wildmatch::WildMatch;
@@ -154,17 +154,45 @@ pub(super) fn metric_namespace(text: &str) -> Result<String, Wrong> {
     if text.starts_with(':') { Err(wrong) } else { Ok(text.to_owned()) }
 }
 
-/// A filter as tracing reads it, save that a lone word must be a level: tracing takes `inof` for the name of a target, and
-/// then shows nothing.
+/// Where this program's own events come from: the crate's modules.
+const OWN: &str = "ecs_rebalancer";
+
+/// A filter as tracing has it. A level alone is for this program's own events: others are shown only where the filter names them.
+pub(crate) fn log_targets(text: &str) -> Result<Targets, <Targets as FromStr>::Err> {
+    let own = |item: &str| if item.contains('=') { item.to_owned() } else { format!("{OWN}={}", item.to_lowercase()) };
+    let items: Vec<String> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(own).collect();
+    items.join(",").parse()
+}
+
+/// A filter that the log can use, save that a lone word must be a level and a target one that there may be: tracing takes `inof` for
+/// the name of a target, and `ecs-rebalancer=debug` for one that has no event, and then shows nothing.
 pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let wrong = || Wrong::allowed(format!("{}, or a filter of tracing's as info,aws_config=debug", LEVELS.join(", ")));
-    let is_word = |item: &str| item.chars().all(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':');
-    let items = || text.split(',').map(str::trim);
-    if let Some(word) = items().find(|item| is_word(item) && !LEVELS.contains(&item.to_lowercase().as_str())) {
-        return Err(wrong().hint(format!("{word:?} is not a level")));
+    let is_path = |target: &str| {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
+        !target.is_empty() && target.chars().all(is_plain)
+    };
+    for item in text.split(',').map(str::trim) {
+        match item.split_once('=') {
+            None if !LEVELS.contains(&item.to_lowercase().as_str()) => {
+                return Err(wrong().hint(format!("{item:?} is not a level")));
+            }
+            // What follows a bracket are names of fields.
+            Some((target, _)) if !is_path(target.split('[').next().unwrap_or_default()) => {
+                let hint = format!("{target:?} is no target, for these are module paths");
+                let meant = target.replace('-', "_");
+                return Err(wrong().hint(if is_path(&meant) {
+                    format!("{hint}: did you mean {meant}?")
+                } else {
+                    hint
+                }));
+            }
+            Some((_, "")) => return Err(wrong().hint(format!("{item:?} names no level"))),
+            None | Some(_) => {}
+        }
     }
-    match text.parse::<Targets>() {
+    match log_targets(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(wrong().hint(error.to_string())),
     }

@@ -13,7 +13,7 @@ const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
 /// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
 type Mistake = (&'static str, &'static str, u8, &'static str);
 
-const MISTAKES: [Mistake; 43] = [
+const MISTAKES: [Mistake; 45] = [
     (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
     (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
     (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
@@ -60,6 +60,8 @@ const MISTAKES: [Mistake; 43] = [
     (JOB, "REBALANCER_METRICS=some", MISCONFIGURED, "REBALANCER_METRICS is \"some\", but it takes"),
     (JOB, "REBALANCER_METRIC_NAMESPACE=AWS/ECS", MISCONFIGURED, "REBALANCER_METRIC_NAMESPACE is \"AWS/ECS\""),
     (JOB, "REBALANCER_LOG=loud", MISCONFIGURED, "\"loud\" is not a level"),
+    (JOB, "REBALANCER_LOG=info;", MISCONFIGURED, "\"info;\" is not a level"),
+    (JOB, "REBALANCER_LOG=ecs-rebalancer=debug", MISCONFIGURED, "did you mean ecs_rebalancer?"),
     (JOB, "REBALANCER_LOG_FORMAT=xml", MISCONFIGURED, "but it takes text or json"),
     (JOB, "REBALANCER_INCLUDE=web REBALANCER_EXCLUDE=web", MISCONFIGURED, "REBALANCER_EXCLUDE"),
     (
