@@ -1,6 +1,7 @@
 //! Strings → the settings of a run, all problems at once. Handed the variables; never reads the environment itself.
 
 mod contradictions;
+mod files;
 mod problems;
 mod reviewed;
 mod sdk;
@@ -18,6 +19,7 @@ use std::{
 
 pub(crate) use self::values::log_targets;
 pub use self::{
+    files::is_one_file,
     problems::{Problem, Problems},
     sdk::Retries,
     settings::{GROUPS, Group, Setting, VARIABLES},

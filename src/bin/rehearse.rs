@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
-    config::{Config, LogFormat, METADATA_VARIABLE, PREFIX},
+    config::{Config, LogFormat, METADATA_VARIABLE, PREFIX, is_one_file},
     job, log,
     progress::Progress,
     rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
@@ -111,6 +111,12 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         faults: Faults::from_settings(&found.fault)?,
     };
     let config = config(&snapshot, &arguments.report)?;
+    let written = config.reports.iter().map(|report| &report.path).chain(&config.snapshot);
+    for (read, written) in
+        arguments.snapshot.iter().flat_map(|read| written.clone().map(move |written| (read, written)))
+    {
+        anyhow::ensure!(!is_one_file(read, written), "{} would be written over the snapshot", written.display());
+    }
     let progress = Progress::on_terminal();
     let format = config.log_format.unwrap_or(LogFormat::Text);
     log::start(&config.log, format, progress.beside())?;

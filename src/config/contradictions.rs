@@ -1,9 +1,9 @@
 //! Settings that are right one by one and don't go together.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
-    Clusters, Config, METADATA_VARIABLE, Problem,
+    Clusters, Config, METADATA_VARIABLE, Problem, is_one_file,
     values::{self, Arn},
 };
 
@@ -15,7 +15,7 @@ struct Rule {
     contradiction: fn(&Config) -> Option<String>,
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule { concerns: ["REBALANCER_CLUSTER", METADATA_VARIABLE], contradiction: no_cluster },
     Rule { concerns: ["REBALANCER_TASK_TIMEOUT", "REBALANCER_DEADLINE"], contradiction: no_time_for_a_task },
     Rule { concerns: ["REBALANCER_INCLUDE", "REBALANCER_EXCLUDE"], contradiction: included_and_excluded },
@@ -24,6 +24,7 @@ const RULES: [Rule; 9] = [
     Rule { concerns: ["REBALANCER_PLAN", "REBALANCER_CLUSTER"], contradiction: one_plan_for_several },
     Rule { concerns: ["REBALANCER_SNAPSHOT", "REBALANCER_REPORT"], contradiction: snapshot_over_report },
     Rule { concerns: ["REBALANCER_PLAN", "REBALANCER_REPORT"], contradiction: report_or_snapshot_over_plan },
+    Rule { concerns: ["REBALANCER_REPORT", "REBALANCER_REPORT"], contradiction: report_over_report },
     Rule { concerns: ["REBALANCER_TRIGGER_INSTANCE", "REBALANCER_CLUSTER"], contradiction: trigger_elsewhere },
 ];
 
@@ -89,20 +90,35 @@ fn several(config: &Config) -> Option<String> {
 
 fn snapshot_over_report(config: &Config) -> Option<String> {
     let snapshot = config.snapshot.as_ref()?;
-    let same = config.reports.iter().any(|report| report.path == *snapshot);
-    same.then(|| format!("is {}, and so is REBALANCER_REPORT: one would overwrite the other", snapshot.display()))
+    let so_is = and_so_is(snapshot, "REBALANCER_REPORT", config.reports.iter().map(|report| report.path.as_path()))?;
+    Some(format!("{so_is}: one would overwrite the other"))
 }
 
 fn report_or_snapshot_over_plan(config: &Config) -> Option<String> {
     let plan = config.plan.as_ref()?;
-    let writer = if config.reports.iter().any(|report| report.path == *plan) {
-        "REBALANCER_REPORT"
-    } else if config.snapshot.as_ref() == Some(plan) {
-        "REBALANCER_SNAPSHOT"
+    let of_reports = and_so_is(plan, "REBALANCER_REPORT", config.reports.iter().map(|report| report.path.as_path()));
+    let so_is =
+        of_reports.or_else(|| and_so_is(plan, "REBALANCER_SNAPSHOT", config.snapshot.as_deref().into_iter()))?;
+    Some(format!("{so_is}: the reviewed plan would be overwritten"))
+}
+
+fn report_over_report(config: &Config) -> Option<String> {
+    let paths = || config.reports.iter().map(|report| report.path.as_path());
+    let mut pairs = paths().enumerate().flat_map(|(place, one)| paths().skip(place + 1).map(move |other| (one, other)));
+    let (one, other) = pairs.find(|(one, other)| is_one_file(one, other))?;
+    Some(format!("holds {} and {}, which are one file: one would overwrite the other", one.display(), other.display()))
+}
+
+/// That a file is another variable's, too.
+fn and_so_is<'p>(path: &Path, variable: &str, mut others: impl Iterator<Item = &'p Path>) -> Option<String> {
+    let other = others.find(|other| is_one_file(path, other))?;
+    let is_alike = path == other;
+    let (path, other) = (path.display(), other.display());
+    Some(if is_alike {
+        format!("is {path}, and so is {variable}")
     } else {
-        return None;
-    };
-    Some(format!("is {}, and so is {writer}: the reviewed plan would be overwritten", plan.display()))
+        format!("is {path}, and {variable} is {other}, which is the same file")
+    })
 }
 
 fn trigger_elsewhere(config: &Config) -> Option<String> {

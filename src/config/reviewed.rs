@@ -104,8 +104,8 @@ fn unwritable(variable: &str, path: &Path) -> Option<Problem> {
     let is_new = !path.exists();
     let opened = fs::OpenOptions::new().append(true).create(true).open(path);
     if opened.is_ok() && is_new {
-        // It was made a moment ago, by this line's neighbour.
-        drop(fs::remove_file(path));
+        // It was made a moment ago, by this line's neighbour; not so the link that may have led to it.
+        drop(fs::canonicalize(path).and_then(fs::remove_file));
     }
     let error = opened.err()?;
     let sentence =
@@ -177,6 +177,10 @@ mod tests {
         assert!(config(&[&kept, &absent]).ready().is_ok());
         assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
         assert!(!absent.exists());
+        let (link, behind) = (folder.join("link.json"), folder.join("behind.json"));
+        std::os::unix::fs::symlink("behind.json", &link).unwrap();
+        assert!(config(&[&link]).ready().is_ok());
+        assert!(fs::read_link(&link).is_ok() && !behind.exists(), "a link that leads to nothing yet stays as it was");
         let told =
             Config { snapshot: Some(nowhere.clone()), ..config(&[&kept, &nowhere]) }.ready().unwrap_err().to_string();
         fs::remove_dir_all(folder).unwrap();
