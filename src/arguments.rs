@@ -1,10 +1,13 @@
 //! The command line of the job: `--help` and `--version` alone. Settings come from the environment.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
 
 use crate::{
     config::{GROUPS, PREFIX, VARIABLES},
-    exit,
+    exit, log,
 };
 
 /// The width of the help page: what every terminal can show.
@@ -28,11 +31,19 @@ pub fn answer(arguments: impl IntoIterator<Item = OsString>) -> Option<u8> {
     match asked(arguments) {
         Asked::Run => None,
         Asked::Text(text) => {
-            print!("{text}");
-            Some(exit::DONE)
+            let mut out = io::stdout();
+            let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            Some(match printed {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    log::complain(&format_args!("error: cannot print it: {error}"));
+                    exit::FAILED
+                }
+                // Whoever reads no further has read enough.
+                Ok(()) | Err(_) => exit::DONE,
+            })
         }
         Asked::Wrong(sentence) => {
-            eprintln!("{sentence}");
+            log::complain(&sentence);
             Some(exit::MISCONFIGURED)
         }
     }

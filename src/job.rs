@@ -1,7 +1,7 @@
 //! The whole job: clusters read side by side, acted on one after the other, each one's report printed as soon as it is there,
 //! files at the end, and the exit status.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
@@ -20,7 +20,7 @@ const MOST_CLUSTERS: usize = 4;
 /// Runs on each cluster, and gives the status that the process ends with.
 ///
 /// # Errors
-/// When a report can't be printed or written; what fails in a run is in its report.
+/// When a report can't be printed or written, once all runs have ended; what fails in a run is in its report.
 pub async fn job(
     config: &Config,
     clusters: &[String],
@@ -39,26 +39,40 @@ pub async fn job(
         (place, Box::pin(run::run(config, cluster, &edge)).instrument(span).await)
     };
     let mut runs = stream::iter(clusters.iter().enumerate()).map(run_on).buffer_unordered(MOST_CLUSTERS);
-    let mut reports = Vec::new();
+    let (mut reports, mut printed) = (Vec::new(), Ok(()));
     while let Some((place, report)) = runs.next().await {
-        print(&report, format, screen, out).context("cannot print the report")?;
+        // Whether anybody reads it or not, the other clusters' runs come to their end.
+        printed = printed.and_then(|()| print(&report, format, screen, out));
         reports.push((place, report));
     }
     reports.sort_by_key(|(place, _)| *place);
     let reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
-    report::write(&reports, &config.reports)?;
+    told(printed, report::write(&reports, &config.reports))?;
     Ok(status(&reports, edge.shutdown.is_asked()))
+}
+
+/// Whether reports were printed and written.
+///
+/// # Errors
+/// What of it failed, in one sentence.
+pub fn told(printed: io::Result<()>, written: Result<()>) -> Result<()> {
+    match (printed.context("cannot print the report"), written) {
+        (Ok(()), written) => written,
+        (printed, Ok(())) => printed,
+        (Err(not_printed), Err(not_written)) => Err(not_written.context(format!("{not_printed:#}"))),
+    }
 }
 
 /// Prints a report in the form of the log.
 ///
 /// # Errors
 /// When `out` can't be written to.
-pub fn print(report: &Report, format: LogFormat, screen: Screen, out: &mut impl Write) -> std::io::Result<()> {
+pub fn print(report: &Report, format: LogFormat, screen: Screen, out: &mut impl Write) -> io::Result<()> {
     match format {
         LogFormat::Text => write!(out, "{}", report::text::on_screen(report, screen)),
         LogFormat::Json => report::json::lines(report).try_for_each(|line| writeln!(out, "{line}")),
-    }
+    }?;
+    out.flush()
 }
 
 /// What failed is told before that the run was ended: somebody has to look at it.

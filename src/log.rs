@@ -2,6 +2,11 @@
 //!
 //! Events go to standard error. Standard output has the report, or, where the log is JSON, the report's lines alone.
 
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
 use anyhow::{Context, Result};
 use serde_json::json;
 use tracing::{Level, Subscriber};
@@ -30,10 +35,10 @@ impl Console {
     /// Tells what is wrong with the configuration, and gives the status to end with.
     pub fn misconfigured(&self, problems: &Problems) -> u8 {
         match self.format {
-            LogFormat::Text => eprintln!("{problems}"),
+            LogFormat::Text => complain(problems),
             LogFormat::Json => problems.0.iter().for_each(|problem| {
                 let fields = json!({"variable": problem.variable, "reason": problem.to_string()});
-                println!("{}", self.origin().line(line::Level::Error, "configuration", &fields));
+                self.tell(line::Level::Error, "configuration", &fields, problem);
             }),
         }
         exit::MISCONFIGURED
@@ -42,10 +47,10 @@ impl Console {
     /// Tells what ended the process, and gives the status to end with.
     pub fn failed(&self, error: &anyhow::Error) -> u8 {
         match self.format {
-            LogFormat::Text => eprintln!("error: {error:#}"),
+            LogFormat::Text => complain(&format_args!("error: {error:#}")),
             LogFormat::Json => {
                 let fields = json!({"reason": format!("{error:#}")});
-                println!("{}", self.origin().line(line::Level::Error, "failed", &fields));
+                self.tell(line::Level::Error, "failed", &fields, &format_args!("error: {error:#}"));
             }
         }
         exit::FAILED
@@ -55,17 +60,24 @@ impl Console {
     pub fn ended(&self) -> u8 {
         let reason = "the run was told to end before it had begun; nothing was changed";
         match self.format {
-            LogFormat::Text => eprintln!("{reason}"),
-            LogFormat::Json => {
-                println!("{}", self.origin().line(line::Level::Info, "interrupted", &json!({"reason": reason})));
-            }
+            LogFormat::Text => complain(&reason),
+            LogFormat::Json => self.tell(line::Level::Info, "interrupted", &json!({"reason": reason}), &reason),
         }
         exit::TERMINATED
     }
 
-    fn origin(&self) -> Origin<'_> {
-        Origin { at: self.began, run_id: &self.run_id, cluster: "" }
+    /// Writes a line of the log; where standard output takes none, what people would read instead.
+    fn tell(&self, level: line::Level, message: &str, fields: &serde_json::Value, otherwise: &dyn fmt::Display) {
+        let origin = Origin { at: self.began, run_id: &self.run_id, cluster: "" };
+        if writeln!(io::stdout(), "{}", origin.line(level, message, fields)).is_err() {
+            complain(otherwise);
+        }
     }
+}
+
+/// Says something on standard error. Where that takes nothing either, there is nobody to be told.
+pub fn complain(text: &dyn fmt::Display) {
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 /// Shows events from now on, on standard error beside the line of progress. `filter` is as `Config` checked it.
@@ -102,10 +114,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 

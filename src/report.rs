@@ -292,8 +292,9 @@ fn moment<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S:
 /// the file's ending.
 ///
 /// # Errors
-/// Names the file.
+/// Names the first file that can't be written. The others are.
 pub fn write(reports: &[Report], files: &[ReportFile]) -> Result<()> {
+    let mut written = Ok(());
     for (report, file) in reports.iter().flat_map(|report| files.iter().map(move |file| (report, file))) {
         let path = if reports.len() > 1 {
             let ending = file.path.extension().unwrap_or_default().to_string_lossy().into_owned();
@@ -302,10 +303,13 @@ pub fn write(reports: &[Report], files: &[ReportFile]) -> Result<()> {
             file.path.clone()
         };
         let content = match file.format {
-            ReportFormat::Json => json::document(report)?,
-            ReportFormat::Html => html::document(report),
+            ReportFormat::Json => json::document(report).map_err(anyhow::Error::from),
+            ReportFormat::Html => Ok(html::document(report)),
         };
-        std::fs::write(&path, content).with_context(|| format!("cannot write the report to {}", path.display()))?;
+        let one = content.and_then(|content| {
+            std::fs::write(&path, content).with_context(|| format!("cannot write the report to {}", path.display()))
+        });
+        written = written.and(one);
     }
-    Ok(())
+    written
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, LogFormat, METADATA_VARIABLE, PREFIX, is_one_file},
-    job, log,
+    exit, job, log,
     progress::Progress,
     rehearsal::{Policy, Rehearsal, compare, in_simulated_time},
     report::{self, text::Screen},
@@ -89,8 +89,8 @@ fn main() -> ExitCode {
     match rehearse(&arguments) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            log::complain(&format_args!("error: {error:#}"));
+            ExitCode::from(exit::MISCONFIGURED)
         }
     }
 }
@@ -140,10 +140,15 @@ fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
         }
         anyhow::Ok(report)
     })??;
-    job::print(&report, format, Screen::of_stdout(), &mut io::stdout())?;
+    let printed = job::print(&report, format, Screen::of_stdout(), &mut io::stdout());
     let status = report.exit_status();
-    report::write(&[report], &config.reports)?;
-    Ok(ExitCode::from(status))
+    Ok(ExitCode::from(match job::told(printed, report::write(&[report], &config.reports)) {
+        Ok(()) => status,
+        Err(error) => {
+            log::complain(&format_args!("error: {error:#}"));
+            exit::FAILED
+        }
+    }))
 }
 
 /// The configuration as in a real run; the cluster is the snapshot's, and nothing asks a metadata endpoint or AWS.

@@ -93,6 +93,10 @@ const MISTAKES: [Mistake; 45] = [
 
 /// The program with a mistake in it, beside what is right.
 fn made(served: &Served, program: &str, words: &str) -> Ended {
+    Ended::of(command(served, program, words).spawn().unwrap())
+}
+
+fn command(served: &Served, program: &str, words: &str) -> Command {
     let is_variable = |word: &&str| word.split('=').next().is_some_and(|name| name == name.to_uppercase());
     let (variables, arguments): (Vec<&str>, Vec<&str>) = words.split_whitespace().partition(is_variable);
     let mut command = Command::new(program);
@@ -113,7 +117,8 @@ fn made(served: &Served, program: &str, words: &str) -> Ended {
             command.env(name, value)
         };
     }
-    Ended::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 #[test]
@@ -146,6 +151,42 @@ fn a_profile_that_the_sdk_would_panic_at_does_not_keep_a_run() {
         std::fs::write(&file, format!("[default]\n{wrong}\n")).unwrap();
         let ended = made(&served, JOB, &format!("AWS_CONFIG_FILE={} REBALANCER_DRY_RUN=true", file.display()));
         assert_eq!(ended.status.code(), Some(DONE.into()), "{wrong}: {}", ended.stderr);
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn where_standard_output_takes_nothing_that_is_told_on_standard_error_and_the_files_are_written() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let file = std::env::temp_dir().join(format!("mistakes-{}.json", std::process::id()));
+    let run = format!("REBALANCER_DRY_RUN=true REBALANCER_REPORT={}", file.display());
+    let as_json = format!("{run} REBALANCER_LOG_FORMAT=json");
+    let rehearsal = format!("--report {}", file.display());
+    let unprinted = "error: cannot print the report: ";
+    for (program, words, status_if_closed, status_if_full, sentence) in [
+        (JOB, "--help", DONE, FAILED, ""),
+        (JOB, "--version", DONE, FAILED, ""),
+        (JOB, &*run, FAILED, FAILED, unprinted),
+        (JOB, &*as_json, FAILED, FAILED, unprinted),
+        (JOB, "REBALANCER_MODE=even REBALANCER_LOG_FORMAT=json", MISCONFIGURED, MISCONFIGURED, "REBALANCER_MODE is"),
+        (REHEARSE, &*rehearsal, FAILED, FAILED, unprinted),
+    ] {
+        for (is_full, status) in [(false, status_if_closed), (true, status_if_full)] {
+            drop(std::fs::remove_file(&file));
+            // A pipe of which nobody has the other end, and a disk without a free byte.
+            let stdout = if is_full {
+                Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+            } else {
+                Stdio::from(std::io::pipe().unwrap().1)
+            };
+            let ended = Ended::of(command(&served, program, words).stdout(stdout).spawn().unwrap());
+            let what = format!("{words}, full: {is_full}: {} {}", ended.status, ended.stderr);
+            assert_eq!(ended.status.code(), Some(status.into()), "{what}");
+            let told = ended.stderr.lines().filter(|line| line.contains(sentence)).count();
+            assert_eq!(told, usize::from(status != DONE), "{what}");
+            assert!(!ended.stderr.contains("panicked"), "{what}");
+            assert_eq!(file.exists(), words.contains("mistakes-"), "{what}");
+        }
     }
     std::fs::remove_file(file).unwrap();
 }

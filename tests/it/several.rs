@@ -1,11 +1,21 @@
 //! Several clusters in one run: read side by side, acted on one after the other, and none stands in another's way.
 
+use std::{io, path::Path};
+
 use ecs_rebalancer::{
-    config::LogFormat, exit, job::job, rehearsal::Rehearsal, report::text::Screen, shutdown::Shutdown,
+    config::{Config, LogFormat, ReportFile, ReportFormat},
+    exit,
+    job::job,
+    rehearsal::Rehearsal,
+    report::text::Screen,
+    shutdown::Shutdown,
 };
 use serde_json::Value;
 
-use crate::support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of};
+use crate::{
+    snapshot::folder,
+    support::{CLUSTER, config, in_simulated_time, leftovers, options, snapshot, spread_of},
+};
 
 const UNEVEN: &str = "a i-1 web web web web\na i-2";
 
@@ -38,6 +48,42 @@ fn run(drawing: &str, settings: &str, clusters: &[&str]) -> Ended {
         let reports = lines.filter(|line: &Value| line["message"] == "summary").collect();
         Ended { status, reports, seconds: edge.clock.elapsed().as_secs_f64(), rehearsal }
     })
+}
+
+/// What takes no byte, as a disk that is full.
+struct Full;
+
+impl io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn where_no_report_can_be_printed_every_run_ends_and_every_file_is_written() {
+    let folder = folder("unprinted");
+    let (file, nowhere) = (folder.join("report.json"), folder.join("absent/report.json"));
+    let reports = |path: &Path| ReportFile { path: path.to_owned(), format: ReportFormat::Json };
+    let (told, rehearsal) = in_simulated_time(async {
+        let rehearsal = Rehearsal::new(&snapshot(UNEVEN), options(0, &[], &[])).unwrap();
+        let edge = rehearsal.edge("run-1", Shutdown::never()).await;
+        let settings = Config { reports: vec![reports(&nowhere), reports(&file)], ..config("COOLDOWN=0") };
+        let (clusters, screen) = ([CLUSTER.to_owned(), "absent".to_owned()], Screen { colour: false, columns: None });
+        let told = job(&settings, &clusters, &edge, LogFormat::Json, screen, &mut Full).await;
+        (format!("{:#}", told.unwrap_err()), rehearsal)
+    });
+    assert_eq!(spread_of(&rehearsal, "web"), "i-1=2 i-2=2");
+    assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    assert!(told.starts_with("cannot print the report: "), "{told}");
+    assert!(told.contains("cannot write the report to") && !told.contains('\n'), "{told}");
+    for cluster in [CLUSTER, "absent"] {
+        let written = std::fs::read(file.with_extension(format!("{cluster}.json"))).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&written).unwrap()["run_id"], "run-1");
+    }
 }
 
 fn arn() -> String {
