@@ -99,12 +99,7 @@ impl Report {
         let lacks_room =
             |reason: &&LeftAlone| matches!(reason, LeftAlone::NeedsSteering { .. } | LeftAlone::NoRoomToMake { .. });
         let lacking_capacity = plan.left_alone.values().filter(lacks_room).count();
-        // Of what is misplaced, not of what fits nowhere or can't be levelled.
-        let is_below = |service: &ServiceReport| {
-            let reason = plan.left_alone.get(&ServiceName::from(service.name.as_str()));
-            matches!(reason, Some(LeftAlone::BelowThreshold(_)))
-        };
-        let below = self.services.iter().filter(|service| service.misplaced_tasks > 0).all(is_below);
+        let below = self.is_all_below(plan);
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
             if moves == 0 {
@@ -136,6 +131,16 @@ impl Report {
             let reason = format!("{} misplaced, and none of them can be moved now", are(misplaced as usize));
             self.conclude(Outcome::Unchanged, reason);
         }
+    }
+
+    /// Whether each service with misplaced tasks is left alone since these are below its threshold. What keeps other services doesn't
+    /// count.
+    fn is_all_below(&self, plan: &Plan) -> bool {
+        let is_below = |service: &ServiceReport| {
+            let reason = plan.left_alone.get(&ServiceName::from(service.name.as_str()));
+            matches!(reason, Some(LeftAlone::BelowThreshold(_)))
+        };
+        self.services.iter().filter(|service| service.misplaced_tasks > 0).all(is_below)
     }
 
     /// Warns of each pattern that matches no service: most are slips of the pen.

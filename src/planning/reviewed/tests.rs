@@ -171,13 +171,14 @@ fn levelling_makes_just_the_reviewed_moves_that_the_cluster_still_allows() {
         },
         "s0: 1 of 1 reviewed moves left out: what was to go is gone\ns3: 1 of 1 reviewed moves left out: what was to go is gone",
     );
-    // Meanwhile another filled the one where it was to go; there is still one that is as empty as before.
+    // Meanwhile another filled the one where it was to go: now the first is below the average.
     check_levelled(
         |cluster, _| {
             let full = instance(cluster, "i-3");
             full.remaining = Capacity { cpu_units: 1, memory_mib: 1, gpus: 0 };
         },
-        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: moving what was to go would no longer help",
+        "s0: 1 of 1 reviewed moves left out: moving what was to go would no longer help\n\
+         s3: 1 of 1 reviewed moves left out: moving what was to go would no longer help",
     );
     check_levelled(
         |cluster, _| cluster.services.get_mut(&ServiceName::from("s0")).unwrap().desired_count = 2,
