@@ -182,7 +182,7 @@ fn levelling_makes_just_the_reviewed_moves_that_the_cluster_still_allows() {
     );
     check_levelled(
         |cluster, _| cluster.services.get_mut(&ServiceName::from("s0")).unwrap().desired_count = 2,
-        "s3: 00004 to i-2\ns0: 1 of 1 reviewed moves left out: its desired count was 1 then and is 2 now",
+        "s3: 00004 to i-3\ns0: 1 of 1 reviewed moves left out: its desired count was 1 then and is 2 now",
     );
 }
 
