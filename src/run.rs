@@ -33,6 +33,7 @@ use crate::{
         notes::{self, MODE_TAG, ModeNote, SURGE_TAG, SurgeNote, TARGET_ATTRIBUTE, is_steering, is_target},
         planner::{Plan, definitions_needed, plan, protections_needed},
         policy::Mode,
+        providers::tell_managed_instances,
         second_look,
         strategy::{Failure, FailureKind, surge::Leftover},
         view,
@@ -527,6 +528,7 @@ impl OneRun<'_> {
             let read = providers::capacity_providers(self.target.clients, &cluster.name, &names).await?;
             let (capacity_providers, warnings) = read;
             cluster.capacity_providers = capacity_providers;
+            tell_managed_instances(&mut cluster);
             report.met(&[], warnings);
         }
         Ok(cluster)
@@ -560,6 +562,7 @@ impl OneRun<'_> {
             let (providers, warnings) =
                 providers::capacity_providers(self.target.clients, &cluster.name, &names).await?;
             cluster.capacity_providers.extend(providers);
+            tell_managed_instances(cluster);
             report.met(&[], warnings);
         }
         Ok(())
@@ -690,6 +693,7 @@ fn carry_over(cluster: &Cluster, after: &mut Cluster) {
     for (name, provider) in &cluster.capacity_providers {
         after.capacity_providers.entry(name.clone()).or_insert_with(|| provider.clone());
     }
+    tell_managed_instances(after);
     after.consolidated_at = cluster.consolidated_at;
     after.unspent_moves = cluster.unspent_moves;
 }

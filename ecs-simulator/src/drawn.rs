@@ -7,7 +7,7 @@
 //! `launch`, `daemon`, `azrebalancing`, `min`, `max`, `lb` (a target group; `pair`: two, and blue/green deployments), `check` (a container health check),
 //! `sidecar` (an essential container without one), `awsvpc`, `provider` (`od`, or several with weight and
 //! base: `od:1:2,spot:3`), `controller`, `breaker`, `rollout`, `tag.KEY`.
-//! Of a capacity provider: `minimum` (0) and `maximum` of its Auto Scaling group, `scaling` (`DISABLED`: not managed), `target`
+//! Of a capacity provider: `minimum` (0) and `maximum` of its Auto Scaling group, `scaling` (`DISABLED`: not managed), `managed` (`true`: of Managed Instances, and of no group), `target`
 //! (percent, 100).
 //! A task is a service's name; behind it `!` marks it unhealthy, `?` pending, `*` protected by the application for a day.
 //! `-NAME` is a standalone task.
@@ -95,7 +95,7 @@ impl Snapshot {
         for (name, settings) in &drawing.providers {
             let (provider, group) = provider(name, settings).with_context(|| format!("provider {name}"))?;
             providers.push(provider);
-            groups.push(group);
+            groups.extend(group);
         }
         definitions.sort_by_key(ToString::to_string);
         definitions.dedup();
@@ -228,8 +228,11 @@ fn providers(text: &str) -> Result<Value> {
     text.split(',').map(entry).collect()
 }
 
-/// A capacity provider, and the Auto Scaling group of its name.
-fn provider(name: &str, settings: &Settings) -> Result<(Value, Value)> {
+/// A capacity provider, and the Auto Scaling group of its name, where it is no provider of Managed Instances.
+fn provider(name: &str, settings: &Settings) -> Result<(Value, Option<Value>)> {
+    if has(Some(settings), "managed") {
+        return Ok((json!({"name": name, "type": "MANAGED_INSTANCES"}), None));
+    }
     let mut scaling = json!({"status": "ENABLED"});
     let mut group = json!({"AutoScalingGroupName": name});
     for (key, value) in settings {
@@ -242,7 +245,7 @@ fn provider(name: &str, settings: &Settings) -> Result<(Value, Value)> {
         }
     }
     let of_group = json!({"autoScalingGroupArn": name, "managedScaling": scaling});
-    Ok((json!({"name": name, "autoScalingGroupProvider": of_group}), group))
+    Ok((json!({"name": name, "autoScalingGroupProvider": of_group}), Some(group)))
 }
 
 fn definition(family: &str, settings: &Settings) -> Result<Value> {

@@ -69,6 +69,7 @@ pub(crate) fn start(world: &mut World, start: &Start<'_>, instance: Option<&str>
     let (arn, _) = world.new_arn("task");
     let number = u32::try_from(world.between(1, 1 << 24)).unwrap_or(1);
     let instance = instance.and_then(|arn| world.state.instances.get(arn));
+    let is_managed = instance.is_some_and(|instance| world.state.is_managed(instance));
     let gpus = instance.map(|instance| free_gpus(world, instance, start.definition)).unwrap_or_default();
     let provider = start.provider.map(|first| {
         instance.and_then(|instance| instance.capacity_provider.clone()).unwrap_or_else(|| first.to_owned())
@@ -80,7 +81,7 @@ pub(crate) fn start(world: &mut World, start: &Start<'_>, instance: Option<&str>
         instance: instance.map(|instance| instance.arn.clone()),
         definition: start.definition.to_owned(),
         started_by: start.started_by.to_owned(),
-        launch_type: start.launch_type.to_owned(),
+        launch_type: if is_managed { "MANAGED_INSTANCES" } else { start.launch_type }.to_owned(),
         capacity_provider: provider,
         status: Status::Pending,
         wanted: true,

@@ -112,8 +112,11 @@ pub(crate) fn choose(world: &mut World, wish: &Wish<'_>, definition: &Definition
             continue;
         }
         let has_one = || world.state.instance_tasks(&instance.arn).any(|task| task.wanted && task.group == wish.group);
-        let suits = provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
-            && wish.zone.is_none_or(|zone| zone_of(instance) == zone)
+        let suits = match provider {
+            Some(provider) => instance.capacity_provider.as_deref() == Some(provider),
+            // Managed Instances take only tasks of a capacity provider strategy. [API, LaunchType]
+            None => !world.state.is_managed(instance),
+        } && wish.zone.is_none_or(|zone| zone_of(instance) == zone)
             && (zones.is_empty() || zones.contains(zone_of(instance)))
             && instance.attributes.contains_key(EXTERNAL) == wish.external
             && attributes_suit(instance, definition)

@@ -106,7 +106,7 @@ impl Snapshot {
         }
         let providers = pasted::elements(&root, "capacityProviders")?;
         let groups = pasted::elements_of(&root, "autoScalingGroups", "AutoScalingGroups")?;
-        providers::read(&providers, &groups, &mut state)?;
+        providers::read(&providers, &groups, &pasted::elements(&root, "tasks")?, &mut state)?;
         for place in pasted::elements(&root, "services")? {
             let service = read_service(&place, &state)?;
             unique(&place, state.services.insert(service.name.clone(), service).is_none())?;
@@ -407,11 +407,15 @@ fn read_task(place: &Place<'_>, state: &State) -> Result<Task> {
     let of = service.as_ref().and_then(|name| state.services.get(name));
     let primary = of.and_then(|service| service.deployments.first());
     let has_targets = of.is_some_and(|service| !service.target_groups.is_empty());
+    let provider = place.get("capacityProviderName").text()?.filter(|name| !name.is_empty());
+    let is_managed = provider.is_some_and(|name| state.has_managed_instances(name));
     Ok(Task {
         definition: place.get("taskDefinitionArn").text_or(primary.map_or("", |primary| &primary.task_definition))?,
         started_by: place.get("startedBy").text_or(primary.map_or("", |primary| &primary.id))?,
-        launch_type: place.get("launchType").one_of(&launch_types, "EC2")?,
-        capacity_provider: place.get("capacityProviderName").text()?.filter(|name| !name.is_empty()).map(str::to_owned),
+        launch_type: place
+            .get("launchType")
+            .one_of(&launch_types, if is_managed { "MANAGED_INSTANCES" } else { "EC2" })?,
+        capacity_provider: provider.map(str::to_owned),
         wanted: place.get("desiredStatus").one_of(&["RUNNING", "STOPPED"], default)? == "RUNNING",
         checks_passed: health != "UNHEALTHY",
         target: match status {

@@ -445,6 +445,17 @@ impl State {
         })
     }
 
+    /// Whether an instance is one of ECS's Managed Instances.
+    pub(crate) fn is_managed(&self, instance: &Instance) -> bool {
+        instance.capacity_provider.as_deref().is_some_and(|name| self.has_managed_instances(name))
+    }
+
+    /// Whether a capacity provider is of Managed Instances: of neither Fargate nor an Auto Scaling group.
+    pub(crate) fn has_managed_instances(&self, provider: &str) -> bool {
+        let known = self.capacity_providers.get(provider);
+        !matches!(provider, "FARGATE" | "FARGATE_SPOT") && known.is_some_and(|known| known.group.is_none())
+    }
+
     /// Whether a task is of a service that runs one on every instance.
     pub(crate) fn is_daemons(&self, task: &Task) -> bool {
         let service = task.service.as_ref().and_then(|name| self.services.get(name));

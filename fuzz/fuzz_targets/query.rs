@@ -52,5 +52,6 @@ fn instance() -> ContainerInstance {
             ("gpu".to_owned(), None),
         ])),
         capacity_provider: None,
+        is_managed: false,
     }
 }

@@ -17,7 +17,7 @@ use crate::planning::model::{
     SchedulingStrategy, Service, ServiceEvent, ServiceStatus, SpreadField, Task, TaskArn, TaskDefinition, TaskStatus,
     Timestamp, Volume, VolumeKind,
 };
-use crate::planning::readiness::TargetHealth;
+use crate::planning::{providers, readiness::TargetHealth};
 
 /// Puts a cluster together.
 pub(super) fn cluster(
@@ -50,6 +50,7 @@ pub(super) fn cluster(
         }
         cluster.tasks.insert(task.arn.clone(), task.into());
     }
+    providers::tell_managed_instances(&mut cluster);
     cluster
 }
 
@@ -89,6 +90,8 @@ pub(super) fn container_instance(answer: &types::ContainerInstance, shared: &Sha
         reserved_udp_ports: ports(registered, "PORTS_UDP"),
         attributes: shared.attributes(&attributes(answer.attributes())),
         capacity_provider: answer.capacity_provider_name.clone().filter(|name| !name.is_empty()),
+        // The answer doesn't tell; tasks and capacity providers do.
+        is_managed: false,
     }
 }
 

@@ -57,8 +57,12 @@ pub async fn capacity_providers(
         if let (Some(group), Some(_), None) = (group, &minimums, minimum) {
             warnings.push(format!("capacity provider {name} is of Auto Scaling group {group}, which does not exist"));
         }
-        let provider =
-            CapacityProvider { name: name.clone(), managed_scaling: is_managed(answer), minimum_instances: minimum };
+        let provider = CapacityProvider {
+            name: name.clone(),
+            has_managed_instances: has_managed_instances(answer),
+            managed_scaling: is_managed(answer),
+            minimum_instances: minimum,
+        };
         providers.insert(name, provider);
     }
     Ok((providers, warnings))
@@ -145,6 +149,10 @@ fn group_name(provider: &types::CapacityProvider) -> Option<&str> {
     let group = provider.auto_scaling_group_provider()?.auto_scaling_group_arn();
     let name = group.split_once(GROUP_NAME).map_or(group, |(_, name)| name);
     (!name.is_empty()).then_some(name)
+}
+
+fn has_managed_instances(provider: &types::CapacityProvider) -> bool {
+    provider.r#type() == Some(&types::CapacityProviderType::ManagedInstances)
 }
 
 fn is_managed(provider: &types::CapacityProvider) -> bool {

@@ -8,6 +8,7 @@ use crate::planning::{
         Cluster, ContainerInstance, ContainerInstanceArn, ContainerInstanceStatus, Service, Task, TaskArn, TaskStatus,
         Timestamp,
     },
+    providers::tell_managed_instances,
     readiness::{TargetGroups, is_checked, is_ready, settles_at},
     strategy::{Failure, Tasks},
 };
@@ -107,4 +108,5 @@ pub(super) fn take_over_instances(cluster: &mut Cluster, asked: &[ContainerInsta
             cluster.container_instances.insert(instance.arn.clone(), instance.into());
         }
     }
+    tell_managed_instances(cluster);
 }

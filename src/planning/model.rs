@@ -145,11 +145,13 @@ pub struct Cluster {
     pub capacity_providers: BTreeMap<String, CapacityProvider>,
 }
 
-/// What a capacity provider of an EC2 Auto Scaling group does with container instances that came free.
+/// What a capacity provider does with container instances that came free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapacityProvider {
     /// Its name, as container instances carry it.
     pub name: String,
+    /// Whether its instances are ECS Managed Instances, and no Auto Scaling group's.
+    pub has_managed_instances: bool,
     /// Whether ECS's managed scaling removes instances without tasks.
     pub managed_scaling: bool,
     /// The fewest instances that its Auto Scaling group keeps (`MinSize`); none where that could not be read.
@@ -194,6 +196,9 @@ pub struct ContainerInstance {
     pub attributes: Arc<BTreeMap<String, Option<String>>>,
     /// The capacity provider that the instance belongs to.
     pub capacity_provider: Option<String>,
+    /// Whether it is one of ECS's Managed Instances, as far as that is known: a service without a capacity provider strategy gets
+    /// none of them.
+    pub is_managed: bool,
 }
 
 impl ContainerInstance {

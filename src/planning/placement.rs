@@ -178,7 +178,11 @@ impl<'a> Requirement<'a> {
         groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>,
     ) -> bool {
         !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
-            && self.provider.is_none_or(|provider| instance.capacity_provider.as_deref() == Some(provider))
+            && match self.provider {
+                Some(provider) => instance.capacity_provider.as_deref() == Some(provider),
+                // Managed Instances take only tasks of a capacity provider strategy [API, LaunchType].
+                None => !instance.is_managed,
+            }
             && self.definition.is_none_or(|definition| suits(instance, definition))
             && self.queries.iter().all(|query| query.matches(instance, &|| groups(&instance.arn)))
     }
@@ -531,7 +535,7 @@ impl<'a> Lasting<'a> {
             let values: Vec<_> = asked.iter().map(|name| instance.attributes.get(name)).collect();
             let key = (
                 (registered.cpu_units, registered.memory_mib, registered.gpus),
-                &instance.capacity_provider,
+                (&instance.capacity_provider, instance.is_managed),
                 values,
                 (&instance.reserved_tcp_ports, &instance.reserved_udp_ports),
                 (takes_interfaces.then(|| Interfaces::of(instance)), daemons[number]),

@@ -1,10 +1,13 @@
 //! Capacity providers: which one ECS takes for a service's next task, by `base` and `weight`
 //! [API, CapacityProviderStrategyItem].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    model::{ProviderShare, Service, Task},
+    model::{Cluster, Launch, ProviderShare, Service, Task},
     placement::Index,
     provider_parts::is_placed,
     reason::Blocked,
@@ -45,6 +48,27 @@ pub fn unnamed<'a>(service: &Service, tasks: &[&'a Task]) -> BTreeMap<&'a str, u
     unnamed
 }
 
+/// Tells which container instances are ECS Managed Instances: those of capacity providers that say so, or of which a task or an
+/// instance does. Few runs read the providers, but ECS keeps no Managed Instance without a task.
+pub fn tell_managed_instances(cluster: &mut Cluster) {
+    let of_instance = |task: &Task| cluster.container_instances.get(task.container_instance.as_ref()?);
+    let tasks = cluster.tasks.values().filter(|task| task.launch == Launch::ManagedInstances);
+    let by_tasks = tasks.filter_map(|task| of_instance(task)?.capacity_provider.clone());
+    let known = cluster.container_instances.values().filter(|instance| instance.is_managed);
+    let by_instances = known.filter_map(|instance| instance.capacity_provider.clone());
+    let read = cluster.capacity_providers.values().filter(|provider| provider.has_managed_instances);
+    let by_themselves = read.map(|provider| provider.name.clone());
+    let managed: BTreeSet<String> = by_tasks.chain(by_instances).chain(by_themselves).collect();
+    if managed.is_empty() {
+        return;
+    }
+    for instance in cluster.container_instances.values_mut() {
+        if !instance.is_managed && instance.capacity_provider.as_ref().is_some_and(|name| managed.contains(name)) {
+            Arc::make_mut(instance).is_managed = true;
+        }
+    }
+}
+
 /// How many of a service's tasks each provider has.
 pub fn counts<'a>(tasks: &[&'a Task]) -> BTreeMap<&'a str, u32> {
     let mut counts = BTreeMap::new();
@@ -71,10 +95,8 @@ pub fn next<'a>(strategy: &'a [ProviderShare], counts: &BTreeMap<&str, u32>) -> 
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::planning::{model::Cluster, testing};
+    use crate::planning::{model::CapacityProvider, testing};
 
     /// Puts each task on the capacity provider of its instance, and gives a service the strategy, as `od:0:1 spot:0:1`: the base
     /// and the weight of each.
@@ -138,6 +160,40 @@ pub(super) mod tests {
         assert_eq!(told("od:0:1 spot:0:1"), ["api: 1 on old"]);
         assert_eq!(told("spot:0:1"), ["api: 1 on old", "web: 2 on od"]);
         assert_eq!(told(""), Vec::<String>::new(), "a launch type has no providers");
+    }
+
+    #[test]
+    fn managed_instances_are_known_by_their_tasks_by_each_other_or_by_their_provider() {
+        let drawing = "a i-1 web\na i-2 provider=od\nb i-3 m provider=mi\nb i-4 provider=mi\nservice m provider=mi";
+        let told = |change: &dyn Fn(&mut Cluster)| {
+            let mut cluster = testing::cluster(drawing);
+            change(&mut cluster);
+            tell_managed_instances(&mut cluster);
+            let managed = cluster.container_instances.values().filter(|instance| instance.is_managed);
+            managed.map(|instance| instance.arn.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let provider = |name: &str, has_managed_instances: bool| CapacityProvider {
+            name: name.to_owned(),
+            has_managed_instances,
+            managed_scaling: true,
+            minimum_instances: None,
+        };
+        assert_eq!(told(&|_| {}), "");
+        let by_tasks = |cluster: &mut Cluster| {
+            let tasks = cluster.tasks.values_mut().filter(|task| task.capacity_provider.is_some());
+            tasks.for_each(|task| Arc::make_mut(task).launch = Launch::ManagedInstances);
+        };
+        assert_eq!(told(&by_tasks), "i-3 i-4");
+        let by_another = |cluster: &mut Cluster| {
+            let instance = cluster.container_instances.get_mut(&"i-4".into()).unwrap();
+            Arc::make_mut(instance).is_managed = true;
+        };
+        assert_eq!(told(&by_another), "i-3 i-4");
+        let by_provider = |cluster: &mut Cluster| {
+            let providers = [provider("od", false), provider("mi", true)];
+            cluster.capacity_providers = providers.map(|provider| (provider.name.clone(), provider)).into();
+        };
+        assert_eq!(told(&by_provider), "i-3 i-4");
     }
 
     #[test]

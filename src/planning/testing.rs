@@ -21,7 +21,8 @@ const A_DAY_BEFORE: Timestamp = Timestamp(NOW.0 - 24 * 60 * 60 * 1000);
 
 /// A drawing as a cluster.
 ///
-/// An instance's settings: `cpu= memory= gpus=` (what it registers), `status= agent=false type= provider= attr.NAME=`.
+/// An instance's settings: `cpu= memory= gpus=` (what it registers), `status= agent=false type= provider= managed=true
+/// attr.NAME=`.
 /// A service's: `desired=` (else as many as are drawn) `cpu= memory= gpus= port= awsvpc=true` (what a task takes),
 /// `strategy=spread:instanceId,...  constraint=distinctInstance,memberOf:EXPR` (with `_` for a blank), `launch=`
 /// `provider=` (of its tasks) `daemon=true azrebalancing=true min= max= lb=true tag.KEY=`, and for the state of its
@@ -136,6 +137,7 @@ fn instance(drawn: &DrawnInstance) -> ContainerInstance {
         reserved_udp_ports: BTreeSet::new(),
         attributes: attributes.into(),
         capacity_provider: settings.get("provider").cloned(),
+        is_managed: is_true(settings, "managed"),
     }
 }
 

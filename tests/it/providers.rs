@@ -115,6 +115,16 @@ fn a_run_reads_them_only_to_consolidate_or_level_and_goes_on_where_it_may_not() 
 }
 
 #[test]
+fn a_service_without_a_capacity_provider_is_not_sent_to_managed_instances() {
+    let drawing = "a i-1 web web\na i-2 web web\nb i-3 m provider=mi\nprovider mi managed=true\nservice m provider=mi\n\
+                   service web strategy=spread:attribute:ecs.availability-zone";
+    let (report, _) = rehearse(drawing, "LOAD_THRESHOLD=100", Options::default());
+    assert_eq!(report.errors, Vec::<String>::new());
+    assert_eq!((report.before.as_ref().unwrap().misplaced_tasks, report.api_calls.get("UpdateService")), (0, None));
+    assert_eq!(report.api_calls.get("DescribeCapacityProviders"), None, "the tasks tell enough");
+}
+
+#[test]
 fn a_snapshot_has_what_a_run_read_of_them_and_is_read_back() {
     let written = |settings: &str| -> String {
         let file = folder("providers").join(format!("{}.json", settings.len()));

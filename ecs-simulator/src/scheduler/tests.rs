@@ -331,6 +331,17 @@ fn ec2_tasks_stay_off_external_instances_and_external_ones_on_them() {
 }
 
 #[test]
+fn only_tasks_of_its_capacity_provider_go_to_a_managed_instance() {
+    let instances = "a i-1\na i-2 provider=od\nb i-3 m provider=mi\nb i-4 provider=mi\nprovider mi managed=true";
+    let mut bench = Bench::new(&format!("{instances}\nservice web desired=0\nservice m provider=mi"));
+    for service in ["web", "m"] {
+        bench.update(service, json!({"desiredCount": 2}));
+    }
+    bench.wait(120);
+    assert_eq!((bench.placed("web"), bench.placed("m")), ("i-1: 1, i-2: 1".to_owned(), "i-3: 1, i-4: 1".to_owned()));
+}
+
+#[test]
 fn interfaces_subnets_and_gpus_bind() {
     check(
         "a i-1 web type=m5.large\nb i-2 type=t2.micro\nservice web awsvpc=true",

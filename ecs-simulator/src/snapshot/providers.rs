@@ -14,18 +14,30 @@ use crate::{
 /// What stands before the name in a group's ARN.
 const GROUP_NAME: &str = ":autoScalingGroupName/";
 
-/// Reads `capacityProviders` and `autoScalingGroups`. The instances are known by now.
-pub(super) fn read(providers: &[Place<'_>], groups: &[Place<'_>], state: &mut State) -> Result<()> {
+/// Reads `capacityProviders` and `autoScalingGroups`, and what `tasks` tell of providers. The instances are known by now.
+pub(super) fn read(
+    providers: &[Place<'_>],
+    groups: &[Place<'_>],
+    tasks: &[Place<'_>],
+    state: &mut State,
+) -> Result<()> {
     for place in providers {
         let provider = read_provider(place)?;
         unique(place, state.capacity_providers.insert(provider.name.clone(), provider).is_none())?;
+    }
+    let mut of_managed_instances = BTreeSet::new();
+    for place in tasks {
+        if place.get("launchType").text()? == Some("MANAGED_INSTANCES") {
+            of_managed_instances.extend(place.get("capacityProviderName").text()?.map(str::to_owned));
+        }
     }
     let named: BTreeSet<String> =
         state.instances.values().filter_map(|instance| instance.capacity_provider.clone()).collect();
     for name in named {
         // Managed scaling is on unless somebody turns it off [API, ManagedScaling: consoles and tools all turn it on].
-        let plain =
+        let of_group =
             || CapacityProvider { group: Some(name.clone()), managed_scaling: true, ..CapacityProvider::new(&name) };
+        let plain = || if of_managed_instances.contains(&name) { CapacityProvider::new(&name) } else { of_group() };
         state.capacity_providers.entry(name.clone()).or_insert_with(plain);
     }
     for place in groups {

@@ -114,6 +114,7 @@ fn no_more_come_free_than_the_capacity_provider_would_let_go() {
         cluster("a i-1 web web provider=od\na i-2 web provider=od\na i-3 web provider=od\nservice web provider=od");
     let minimum = |minimum_instances| {
         let provider = crate::planning::model::CapacityProvider {
+            has_managed_instances: false,
             name: "od".to_owned(),
             managed_scaling: true,
             minimum_instances,

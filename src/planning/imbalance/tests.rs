@@ -205,6 +205,13 @@ fn tasks_on_an_instance_whose_agent_is_disconnected_count_where_they_are() {
 }
 
 #[test]
+fn a_service_without_a_capacity_provider_gets_no_managed_instance() {
+    let managed = "b i-2 provider=mi managed=true\nb i-3 provider=mi managed=true";
+    check(&format!("a i-1 web web\n{managed}"), "web: balanced, skew 0, 1 domains");
+    check(&format!("a i-1 web web\na i-4 provider=od\n{managed}"), "web: 1 of 2 misplaced, skew 2, 2 domains");
+}
+
+#[test]
 fn several_capacity_providers() {
     let (od, spot) = ("provider=od", "provider=spot");
     let cluster = |drawing: &str, strategy: &str| {

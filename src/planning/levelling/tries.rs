@@ -880,8 +880,12 @@ mod tests {
         {
             let mut cluster = cluster(&with("provider=od"));
             let name = "od".to_owned();
-            let provider =
-                CapacityProvider { name: name.clone(), managed_scaling: managed, minimum_instances: minimum };
+            let provider = CapacityProvider {
+                name: name.clone(),
+                has_managed_instances: false,
+                managed_scaling: managed,
+                minimum_instances: minimum,
+            };
             cluster.capacity_providers.insert(name, provider);
             let levelled = tries_on(&cluster, &Policy::default(), &SoFar::default(), false);
             let moves = levelled.iter().flat_map(|of_service| &of_service.moves);

@@ -256,7 +256,7 @@ pub(super) fn task(world: &World, task: &Task, with_tags: bool) -> Value {
         "containerInstanceArn": task.instance,
         "availabilityZone": zone,
         "group": task.group,
-        "launchType": if task.capacity_provider.is_some() { Value::Null } else { json!(task.launch_type) },
+        "launchType": task.launch_type,
         "capacityProviderName": task.capacity_provider,
         "startedBy": if task.started_by.is_empty() { Value::Null } else { json!(task.started_by) },
         "lastStatus": task.status.name(),
