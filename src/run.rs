@@ -35,6 +35,7 @@ use crate::{
         policy::Mode,
         providers::tell_managed_instances,
         second_look,
+        settings::unreadable_tags,
         strategy::{Failure, FailureKind, surge::Leftover},
         view,
     },
@@ -287,6 +288,7 @@ impl OneRun<'_> {
         let found = measure(&cluster, &self.config.policy, self.now());
         report.found(&cluster, &found);
         report.warn(notes::impossible_lasts(cluster.services.values(), self.now()));
+        report.warn(unreadable_tags(cluster.services.values(), &self.config.policy));
         let leftovers = Leftovers::of(&cluster, self.now());
         if let Some(reviewed) = &self.config.policy.reviewed
             && reviewed.cluster != report.cluster

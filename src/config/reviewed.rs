@@ -65,9 +65,9 @@ impl Config {
         Ok(self)
     }
 
-    fn reviewed(&self, mut document: Document) -> Result<Reviewed, String> {
+    fn reviewed(&self, document: Document) -> Result<Reviewed, String> {
         // A report names the cluster by its ARN.
-        document.cluster = values::short_name(&document.cluster).to_owned();
+        let cluster = values::short_name(&document.cluster).to_owned();
         if !document.dry_run {
             return Err("it reports what a run did, not what a dry run planned".to_owned());
         }
@@ -79,10 +79,17 @@ impl Config {
             return Err(format!("it was planned in mode {}, and REBALANCER_MODE is {mode}", document.mode));
         }
         // Where the job finds its cluster by itself, the run compares it.
+        // Two ARNs also tell the account and the Region.
+        let is_another = |named: &&String| {
+            let by_arn =
+                named.starts_with("arn:") && document.cluster.starts_with("arn:") && **named != document.cluster;
+            by_arn || values::short_name(named) != cluster
+        };
         if let Clusters::Named(clusters) = &self.clusters
-            && let Some(other) = clusters.iter().find(|named| values::short_name(named) != document.cluster)
+            && let Some(other) = clusters.iter().find(is_another)
         {
-            return Err(format!("it is of cluster {}, and REBALANCER_CLUSTER is {other}", document.cluster));
+            let of = if other.starts_with("arn:") { &document.cluster } else { &cluster };
+            return Err(format!("it is of cluster {of}, and REBALANCER_CLUSTER is {other}"));
         }
         let mut services: BTreeMap<ServiceName, ReviewedService> = BTreeMap::new();
         for DocumentMove { service, task, from, to } in document.plan {
@@ -95,7 +102,7 @@ impl Config {
                 (task.as_str().into(), from.container_instance.as_str().into(), to.container_instance.as_str().into());
             planned.moves.push(Move { task, from, to });
         }
-        Ok(Reviewed { cluster: document.cluster, services })
+        Ok(Reviewed { cluster, services })
     }
 }
 
@@ -198,6 +205,11 @@ mod tests {
         check_refused(Some("<!doctype html>"), "b", "it is no such report (expected value at line 1 column 1)");
         check_refused(Some("{}"), "c", "missing field `cluster`");
         check_refused(Some(REPORT), "other", "it is of cluster prod, and REBALANCER_CLUSTER is other");
+        let elsewhere = "arn:aws:ecs:eu-west-1:999988887777:cluster/prod";
+        let both = format!(
+            "it is of cluster arn:aws:ecs:us-east-1:111122223333:cluster/prod, and REBALANCER_CLUSTER is {elsewhere}"
+        );
+        check_refused(Some(REPORT), elsewhere, &both);
         check_refused(Some(&REPORT.replace("true", "false")), "prod", "not what a dry run planned");
         check_refused(Some(&REPORT.replace("spread", "consolidate")), "prod2", "it was planned in mode consolidate");
         let unknown = REPORT.replace("\"name\": \"web\"", "\"name\": \"api\"");

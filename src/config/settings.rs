@@ -373,7 +373,7 @@ pub const VARIABLES: [Setting; 25] = [
         group: Group::Cluster,
         shown: |config| listed(config.trigger_instance.as_slice(), "none"),
         meaning: "the container instance ARN of the event that launched the run; the run goes on only if that instance has \
-                  just become usable: ACTIVE, agent connected, and no running or pending task on it save those of daemons",
+                  just become usable: ACTIVE, agent connected, and no running or pending task on it save those of daemons and of the job's own task definition family",
         set: |config, text| {
             config.trigger_instance = Some(values::container_instance(text)?);
             Ok(())

@@ -11,7 +11,7 @@ use crate::planning::{
     imbalance::{Measure, ServiceMeasure},
     model::{Cluster, ContainerInstanceArn, ServiceName, Task, Timestamp},
     plan::{Plan, Room},
-    policy::Policy,
+    policy::{Percent, Policy},
     reason::{Kept, LeftAlone},
 };
 
@@ -88,18 +88,17 @@ impl Report {
             let now = self.began.unwrap_or(Timestamp(0));
             self.left_far_from_mean(&foreseen, &plan.predicted, policy, now);
         }
-        self.conclude_planned(plan, policy);
+        self.conclude_planned(plan);
     }
 
     /// How the run ends if nothing follows.
-    fn conclude_planned(&mut self, plan: &Plan, policy: &Policy) {
+    fn conclude_planned(&mut self, plan: &Plan) {
         let misplaced = self.before.as_ref().map_or(0, |before| before.misplaced_tasks);
         let moves = self.plan.len();
-        let threshold = policy.threshold;
         let lacks_room =
             |reason: &&LeftAlone| matches!(reason, LeftAlone::NeedsSteering { .. } | LeftAlone::NoRoomToMake { .. });
         let lacking_capacity = plan.left_alone.values().filter(lacks_room).count();
-        let below = self.is_all_below(plan);
+        let below = self.all_below(plan);
         if let Some(consolidation) = &self.consolidation {
             let instances = container_instances(consolidation.number());
             if moves == 0 {
@@ -124,23 +123,27 @@ impl Report {
                 Outcome::Planned,
                 format!("{} of {} would move", tasks(moves), counted(services, "service", "services")),
             );
-        } else if below {
-            let reason = format!("{} misplaced, below the threshold of {threshold} %", are(misplaced as usize));
-            self.conclude(Outcome::Balanced, reason);
+        } else if let Some(thresholds) = below {
+            // A service's tag may name another than the run's settings.
+            let below = match thresholds.first() {
+                Some(threshold) if thresholds.len() == 1 => format!("below the threshold of {threshold} %"),
+                _ => "in each service below its threshold".to_owned(),
+            };
+            self.conclude(Outcome::Balanced, format!("{} misplaced, {below}", are(misplaced as usize)));
         } else {
             let reason = format!("{} misplaced, and none of them can be moved now", are(misplaced as usize));
             self.conclude(Outcome::Unchanged, reason);
         }
     }
 
-    /// Whether each service with misplaced tasks is left alone since these are below its threshold. What keeps other services doesn't
-    /// count.
-    fn is_all_below(&self, plan: &Plan) -> bool {
-        let is_below = |service: &ServiceReport| {
-            let reason = plan.left_alone.get(&ServiceName::from(service.name.as_str()));
-            matches!(reason, Some(LeftAlone::BelowThreshold(_)))
+    /// The thresholds of the services with misplaced tasks, where each of them is left alone since these are below its threshold. What
+    /// keeps other services doesn't count.
+    fn all_below(&self, plan: &Plan) -> Option<BTreeSet<Percent>> {
+        let threshold = |service: &ServiceReport| match plan.left_alone.get(&ServiceName::from(service.name.as_str())) {
+            Some(LeftAlone::BelowThreshold(threshold)) => Some(*threshold),
+            _ => None,
         };
-        self.services.iter().filter(|service| service.misplaced_tasks > 0).all(is_below)
+        self.services.iter().filter(|service| service.misplaced_tasks > 0).map(threshold).collect()
     }
 
     /// Warns of each pattern that matches no service: most are slips of the pen.
@@ -253,7 +256,7 @@ mod tests {
     use crate::{
         planning::{
             imbalance::measure,
-            policy::{Mode, Percent},
+            policy::Mode,
             reason::Blocked,
             testing::{NOW, cluster},
         },
@@ -293,6 +296,11 @@ mod tests {
         let balanced = (Outcome::Balanced, "2 tasks are misplaced, below the threshold of 10 %".to_owned());
         let unchanged = (Outcome::Unchanged, "2 tasks are misplaced, and none of them can be moved now".to_owned());
         assert_eq!(ends(&[("api", below()), ("web", below())]), balanced);
+        // Where tags say otherwise than the run's settings, what they say counts.
+        let tagged = || LeftAlone::BelowThreshold(Percent::from_hundredths(6_000));
+        let by = |told: &str| (Outcome::Balanced, format!("2 tasks are misplaced, {told}"));
+        assert_eq!(ends(&[("api", tagged()), ("web", tagged())]), by("below the threshold of 60 %"));
+        assert_eq!(ends(&[("api", below()), ("web", tagged())]), by("in each service below its threshold"));
         // What isn't misplaced doesn't count, whatever keeps it.
         assert_eq!(ends(&[("api", below()), ("web", below()), ("fits", blocked.clone())]), balanced);
         assert_eq!(ends(&[]), unchanged, "no reason at all is none to be content");

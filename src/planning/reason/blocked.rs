@@ -173,7 +173,7 @@ impl Blocked {
     /// One of each, for tests that the documents name them all.
     pub fn examples() -> Vec<Self> {
         let problem =
-            TagProblem { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
+            TagProblem::Value { key: "ecs-rebalancer:max-moves", value: "few".to_owned(), allowed: "a whole number" };
         let shortage =
             Shortage { closest: Some("i-1".to_owned()), resource: Resource::Memory, by: 256, disconnected: None };
         vec![
@@ -389,17 +389,34 @@ impl fmt::Display for DataKept {
 
 /// A tag that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TagProblem {
-    /// Which.
-    pub key: &'static str,
-    /// What it holds.
-    pub value: String,
-    /// What it may hold.
-    pub allowed: &'static str,
+pub enum TagProblem {
+    /// What it holds is not allowed.
+    Value {
+        /// Which tag.
+        key: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        allowed: &'static str,
+    },
+    /// Nothing is known by its name.
+    Key {
+        /// Its name.
+        key: String,
+        /// The names that are known.
+        allowed: &'static [&'static str],
+    },
 }
 
 impl fmt::Display for TagProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "its tag {} is {:?}, where {} is allowed", self.key, self.value, self.allowed)
+        match self {
+            Self::Value { key, value, allowed } => {
+                write!(formatter, "its tag {key} is {value:?}, where {allowed} is allowed")
+            }
+            Self::Key { key, allowed } => {
+                write!(formatter, "its tag {key} is none of {}", allowed.join(", "))
+            }
+        }
     }
 }
