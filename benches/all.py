@@ -256,8 +256,8 @@ def main():
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
         job, image_bytes = image_job(arguments.image, folder) if arguments.image else (built_job(), None)
-        # Levelling, protections and several capacity providers brought it from 9.9 to 10 MB; the image counts for whoever pulls it.
-        table.row("static binary, MB", job.stat().st_size / MB, allowed="10.5", most=10.5, fails=True)
+        # Levelling, protections and several capacity providers brought it from 9.9 to 10.5 MB; the image counts for whoever pulls it.
+        table.row("static binary, MB", job.stat().st_size / MB, allowed="10.6", most=10.6, fails=True)
         table.row("image, compressed, MB", image_bytes and image_bytes / MB, allowed="5", most=5, fails=True)
         if not arguments.image:
             print("the image's size is left out: .ci/build-image FOLDER builds one, and --image FOLDER/image is that")
