@@ -72,32 +72,15 @@ fn region(_: &mut Retries, text: &str) -> Result<(), &'static str> {
 }
 
 fn endpoint(_: &mut Retries, text: &str) -> Result<(), &'static str> {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    let is_clean = !text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
-    if is_clean && is_host_and_port(authority) {
-        Ok(())
-    } else {
-        Err("an address that begins with http:// or https://")
-    }
-}
-
-/// A name or an address, and where there is a colon, a port.
-fn is_host_and_port(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => {
-            return address.parse::<std::net::Ipv6Addr>().is_ok() && (rest.is_empty() || is_port(rest));
-        }
-        None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
+    let is_address = |address: http::Uri| {
+        let is_web = matches!(address.scheme_str(), Some("http" | "https"));
+        // A port is left out with its colon, or it is a number that there may be.
+        let has_port = address
+            .authority()
+            .is_some_and(|authority| authority.as_str().rsplit(']').next().is_some_and(|rest| rest.contains(':')));
+        is_web && address.host().is_some_and(|host| !host.is_empty()) && (!has_port || address.port_u16().is_some())
     };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    !host.is_empty() && host.bytes().all(is_plain) && (port.is_empty() || is_port(port))
-}
-
-/// A colon and a number.
-fn is_port(text: &str) -> bool {
-    let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.is_some_and(|digits| digits.parse::<u16>().is_ok())
+    if text.parse().is_ok_and(is_address) { Ok(()) } else { Err("an address that begins with http:// or https://") }
 }
 
 #[cfg(test)]

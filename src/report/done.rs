@@ -187,7 +187,6 @@ mod tests {
     use crate::{
         planning::{
             imbalance::measure,
-            policy::Mode,
             testing::{NOW, cluster},
         },
         report::Facts,
@@ -200,14 +199,7 @@ mod tests {
         for (instance, id) in cluster.container_instances.values_mut().zip(["i-1", "i-0a1b", ""]) {
             std::sync::Arc::make_mut(instance).ec2_instance_id = id.to_owned();
         }
-        let mut report = Report::new(Facts {
-            run_id: "run-1".to_owned(),
-            cluster: "prod".to_owned(),
-            mode: Mode::Spread,
-            dry_run: false,
-            trigger: None,
-            configuration: Vec::new(),
-        });
+        let mut report = Report::new(Facts::of_tests());
         report.found(&cluster, &measure(&cluster, &Policy::default(), NOW));
         for (arn, id) in cluster.container_instances.keys().zip(["i-1", "i-0a1b", ""]) {
             assert_eq!(report.place_of(arn), super::super::planned::place(&cluster, arn));

@@ -256,7 +256,6 @@ mod tests {
     use crate::{
         planning::{
             imbalance::measure,
-            policy::Mode,
             reason::Blocked,
             testing::{NOW, cluster},
         },
@@ -275,14 +274,7 @@ mod tests {
             consolidation: None,
             predicted: found.clone(),
         };
-        let mut report = Report::new(Facts {
-            run_id: "run-1".to_owned(),
-            cluster: "prod".to_owned(),
-            mode: Mode::Spread,
-            dry_run: false,
-            trigger: None,
-            configuration: Vec::new(),
-        });
+        let mut report = Report::new(Facts::of_tests());
         report.began = Some(NOW);
         report.found(&cluster, &found);
         report.planned(&cluster, &plan, &policy);

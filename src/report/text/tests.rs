@@ -11,6 +11,20 @@ use crate::{
     },
 };
 
+impl Facts {
+    /// Of a run that has done nothing yet.
+    pub(in crate::report) fn of_tests() -> Self {
+        Self {
+            run_id: "run-1".to_owned(),
+            cluster: "prod".to_owned(),
+            mode: Mode::Spread,
+            dry_run: false,
+            trigger: None,
+            configuration: Vec::new(),
+        }
+    }
+}
+
 /// A report with something in each of its parts; every text from outside is `word` and a number.
 pub(in crate::report) fn report(word: &str) -> Report {
     let name = |number: usize| format!("{word}{number}");
