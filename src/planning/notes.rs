@@ -6,7 +6,7 @@
 //!
 //! A tag's value holds at most 256 of letters, digits, blanks and `_ . : / = + - @` [API, TagValue], so: words `key=value`.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
 
 use super::model::{ContainerInstance, PlacementConstraint, Service, ServiceName, TaskArn, Timestamp};
 
@@ -150,6 +150,10 @@ impl SurgeNote {
     /// `running` are the tasks that run, `created_at` is when each listed task was asked for. With `from=2 to=4`: two tasks that
     /// were created while the run lived are its surge, however long ago that was. If only one task was started and 3 of 4 run,
     /// lowering to 2 stops just that one. If none was started within its time, lowering to what runs stops nothing.
+    ///
+    /// A note may also outlive a step that was completed: its run died between the lowering and the removal of the note. So after
+    /// a day more is asked: more than `from` tasks must be left of those that were created by the end of the run's time. A service
+    /// whose owner has set a count of 4 since has just two of them, and two that are younger.
     pub fn borne_out(&self, desired: u32, running: u32, created_at: &[Option<Timestamp>], now: Timestamp) -> Proof {
         if desired != self.to {
             return Proof::CountChanged;
@@ -159,9 +163,12 @@ impl SurgeNote {
         let apart = if is_recent { milliseconds(CLOCKS_APART) } else { 0 };
         let begins = self.at.0.saturating_sub(apart);
         let ends = self.at.0.saturating_add(i64::from(self.protect_minutes) * 60_000 + apart);
-        let in_time = |at: &&Option<Timestamp>| at.is_some_and(|at| (begins..=ends).contains(&at.0));
-        let started = u32::try_from(created_at.iter().filter(in_time).count()).unwrap_or(u32::MAX);
-        if started >= self.added() {
+        let created_in = |time: RangeInclusive<i64>| {
+            let count = created_at.iter().flatten().filter(|at| time.contains(&at.0)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        let started = created_in(begins..=ends);
+        if started >= self.added() && (is_recent || created_in(i64::MIN..=ends) > self.from) {
             return Proof::LowerTo(self.from);
         }
         if is_recent && running < self.to {
@@ -451,6 +458,13 @@ mod tests {
         check_proof(4, a_month, 4, &[before, before, -4, -4], Proof::Nothing);
         // Somebody scaled it to 4 later.
         check_proof(4, a_month, 4, &[before, before, 900, 900], Proof::Nothing);
+        // The step was completed, and somebody scaled it to 4 later: what the run started is among the two that remained.
+        check_proof(4, a_month, 4, &[before, 1, 900, 900], Proof::Nothing);
+        check_proof(4, a_month, 4, &[1, 1, 900, 900], Proof::Nothing);
+        // One of the raised count's tasks was replaced since.
+        check_proof(4, a_month, 4, &[before, 1, 1, 900], Proof::LowerTo(2));
+        // Within a day, the next run, the count is more likely the dead run's than its owner's.
+        check_proof(4, 30, 4, &[before, 1, 1, 28], Proof::LowerTo(2));
         check_proof(4, 30, 4, &[before, before, before, before], Proof::Nothing);
         check_proof(4, 30, 4, &[before, before, before, 1], Proof::Nothing);
         // One of two was started, and it goes.
