@@ -200,19 +200,18 @@ fn readable(variables: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem
     let mut given = BTreeMap::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with(PREFIX) {
-            if let Some(nearest) = settings::nearest_if_unknown(&name) {
-                let sentence = format!("is no variable of ecs-rebalancer; the nearest is {nearest}");
-                problems.push(Problem::new(&name, sentence));
-                continue;
-            }
-        } else if PROXY_VARIABLES.contains(&name.to_uppercase().as_str()) {
+        if let Some(meant) = settings::meant(&name) {
+            problems.push(Problem::new(&name, format!("is no variable of ecs-rebalancer; the nearest is {meant}")));
+            continue;
+        }
+        if PROXY_VARIABLES.contains(&name.to_uppercase().as_str()) {
             // It may hold a password, so it is not shown.
             if value.to_string_lossy().trim().starts_with("https://") {
                 problems.push(Problem::new(&name, "is an https:// address; give an http:// address of the proxy"));
             }
             continue;
-        } else if name != METADATA_VARIABLE {
+        }
+        if !name.starts_with(PREFIX) && name != METADATA_VARIABLE {
             continue;
         }
         match value.to_str().map(str::trim) {

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::planning::policy::{Mode, Strategy};
 
+/// A prefix of so few slips was meant to be ours: a letter left out, added, exchanged or in the wrong place.
+const SLIPS_IN_THE_PREFIX: usize = 2;
+
 /// What a setting is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -389,14 +392,24 @@ fn listed(things: &[impl fmt::Display], none: &str) -> String {
     things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The known name that an unknown one was most likely meant to be; none where the name is known.
-pub(super) fn nearest_if_unknown(name: &str) -> Option<&'static str> {
+/// The known name that a variable's was most likely meant to be, where it is none of ours: `REBALANCER_DRYRUN`, and also
+/// `REBALANCE_DRY_RUN`, whose dry run would be a real one if it were passed over.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
     if VARIABLES.iter().any(|setting| setting.name == name) {
         return None;
     }
     // The prefix would make all names alike.
-    let without_prefix = name.trim_start_matches(PREFIX).to_uppercase();
-    let short =
-        values::nearest(&without_prefix, VARIABLES.iter().map(|setting| setting.name.trim_start_matches(PREFIX)))?;
+    let keys = || VARIABLES.iter().map(|setting| setting.name.trim_start_matches(PREFIX));
+    let short = match name.strip_prefix(PREFIX) {
+        Some(key) => values::nearest(&key.to_uppercase(), keys())?,
+        None => {
+            let name = name.to_uppercase().replace('-', "_");
+            let (prefix, key) = name.strip_prefix("ECS_").unwrap_or(&name).split_once('_')?;
+            let slips = strsim::damerau_levenshtein(prefix, PREFIX.trim_end_matches('_'));
+            // `BALANCER_LOG` is another program's.
+            (prefix.starts_with('R') && slips <= SLIPS_IN_THE_PREFIX)
+                .then(|| values::nearest_by_a_slip(key, keys()))??
+        }
+    };
     VARIABLES.iter().map(|setting| setting.name).find(|name| name.trim_start_matches(PREFIX) == short)
 }

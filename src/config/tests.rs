@@ -64,7 +64,7 @@ fn each_wrong_environment_says_all_that_is_wrong_with_it() {
 #[test]
 fn without_a_variable_the_defaults_hold() {
     check("", |_| ());
-    check("PATH=/usr/bin\nAWS_REGION=eu-central-1\nREBALANCERS=3", |_| ());
+    check("PATH=/usr/bin\nAWS_REGION=eu-central-1\nREBALANCERS=3\nBALANCER_LOG=x\nREBALANCE_EVERY=3", |_| ());
     check("REBALANCER_MODE=\nREBALANCER_INCLUDE=  \nREBALANCER_PLAN=", |_| ());
 }
 
@@ -185,7 +185,7 @@ fn each_variable_has_a_name_of_its_own_with_the_prefix_in_upper_case() {
     assert_eq!(names.len(), VARIABLES.len());
     for name in names {
         assert!(name.starts_with(PREFIX) && name.to_uppercase() == name, "{name}");
-        assert_eq!(settings::nearest_if_unknown(name), None, "{name}");
+        assert_eq!(settings::meant(name), None, "{name}");
     }
 }
 

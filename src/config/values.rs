@@ -60,7 +60,7 @@ impl<T: Copy + PartialEq> Choices<T> {
         let meant = match lowercase.as_str() {
             "1" | "yes" | "on" => words().find(|word| *word == "true"),
             "0" | "no" | "off" => words().find(|word| *word == "false"),
-            _ => nearest(&lowercase, words()).filter(|word| strsim::jaro_winkler(word, &lowercase) >= SLIP_OF_THE_PEN),
+            _ => nearest_by_a_slip(&lowercase, words()),
         };
         Err(Wrong::allowed(alternatives(words())).or_hint(meant.map(|word| format!("did you mean {word}?"))))
     }
@@ -83,6 +83,11 @@ fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// The most similar candidate; among equals the last.
 pub(super) fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     candidates.max_by(|one, other| strsim::jaro_winkler(one, word).total_cmp(&strsim::jaro_winkler(other, word)))
+}
+
+/// The most similar candidate, where it is so similar that the word is a slip of the pen.
+pub(super) fn nearest_by_a_slip(word: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    nearest(word, candidates).filter(|candidate| strsim::jaro_winkler(candidate, word) >= SLIP_OF_THE_PEN)
 }
 
 /// From the least to the most that is allowed, both included.
