@@ -28,6 +28,10 @@ const NOT_LOADED: &str = "an error occurred while loading credentials";
 const NO_LOGIN: &str = "SSO token";
 /// Whoever has these at a desk has them until a person does something: no login, a program that fails, a role that is refused.
 const UNTIL_A_PERSON_ACTS: [&str; 3] = [NO_LOGIN, "external process", "AccessDenied"];
+/// How it speaks of files of profiles that can't be read, or whose profile lacks what it needs.
+const PROFILE_UNUSABLE: &str = "ProfileFile provider could not be built: ";
+/// The same, for each call after the first.
+const PROFILE_UNUSABLE_AS_TOLD: &str = "profile file credentials provider initialization error already taken";
 /// How much of an answer that is none of AWS's is quoted.
 const QUOTED_CHARACTERS: usize = 80;
 
@@ -247,6 +251,7 @@ where
             FailureKind::Refused
         }
         SdkError::DispatchFailure(_) if lasts_until_a_person_acts(&chain(error)) => FailureKind::Refused,
+        SdkError::DispatchFailure(_) if unusable_profile(&chain(error)).is_some() => FailureKind::Refused,
         // The peer is not trusted, and will not be the next time.
         SdkError::DispatchFailure(_) if chain(error).contains("certificate") => FailureKind::Refused,
         // An answer came, so what was asked is done or is not; later it won't be.
@@ -280,6 +285,11 @@ where
             let why = chain.split(NOT_LOADED).last().unwrap_or_default().trim_start_matches(": ").trim_end();
             format!("the credentials could not be loaded: {}", message_within(why).unwrap_or(why))
         }
+        SdkError::DispatchFailure(_) if let Some(why) = unusable_profile(&chain(error)) => {
+            format!(
+                "the profile can't be used ({why}): mend ~/.aws/config or ~/.aws/credentials, or set AWS_PROFILE to another one"
+            )
+        }
         SdkError::DispatchFailure(_) => format!("no connection, or it broke: {}", root(error)),
         SdkError::TimeoutError(_) => {
             let (one, all) = (ATTEMPT_TIMEOUT.as_secs(), OPERATION_TIMEOUT.as_secs());
@@ -298,6 +308,12 @@ fn message_within(why: &str) -> Option<&str> {
 /// Whether it tells of credentials that don't come back by themselves.
 fn lasts_until_a_person_acts(chain: &str) -> bool {
     chain.split_once(NOT_LOADED).is_some_and(|(_, why)| UNTIL_A_PERSON_ACTS.iter().any(|words| why.contains(words)))
+}
+
+/// Why the profile can't be used, where that is what it tells of.
+fn unusable_profile(chain: &str) -> Option<&str> {
+    let as_told = || chain.contains(PROFILE_UNUSABLE_AS_TOLD).then_some("as for the first call");
+    chain.split_once(PROFILE_UNUSABLE).map(|(_, why)| why).or_else(as_told)
 }
 
 /// What an error comes from in the end.

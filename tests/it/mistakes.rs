@@ -156,6 +156,24 @@ fn a_profile_that_the_sdk_would_panic_at_does_not_keep_a_run() {
 }
 
 #[test]
+fn a_profile_that_cannot_be_used_is_told_at_once() {
+    let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
+    let file = std::env::temp_dir().join(format!("mistakes-{}-profiles", std::process::id()));
+    for (wrong, why) in [
+        ("[default", "could not parse profile file"),
+        ("[default]\naws_access_key_id = simulated", "profile missing aws_secret_access_key"),
+    ] {
+        std::fs::write(&file, wrong).unwrap();
+        let keys = "AWS_ACCESS_KEY_ID= AWS_SECRET_ACCESS_KEY=";
+        let ended = made(&served, JOB, &format!("AWS_CONFIG_FILE={} {keys}", file.display()));
+        assert_eq!(ended.status.code(), Some(FAILED.into()), "{wrong}: {}", ended.stderr);
+        assert!(ended.stderr.contains("the profile can't be used (") && ended.stderr.contains(why), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("calling again"), "{wrong}: {}", ended.stderr);
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn where_standard_output_takes_nothing_that_is_told_on_standard_error_and_the_files_are_written() {
     let served = Served::at_speed(&Snapshot::reference_cluster(), 0, &[], 60.0);
     let file = std::env::temp_dir().join(format!("mistakes-{}.json", std::process::id()));
