@@ -400,16 +400,15 @@ pub(super) fn meant(name: &str) -> Option<&'static str> {
     }
     // The prefix would make all names alike.
     let keys = || VARIABLES.iter().map(|setting| setting.name.trim_start_matches(PREFIX));
-    let short = match name.strip_prefix(PREFIX) {
-        Some(key) => values::nearest(&key.to_uppercase(), keys())?,
-        None => {
-            let name = name.to_uppercase().replace('-', "_");
-            let (prefix, key) = name.strip_prefix("ECS_").unwrap_or(&name).split_once('_')?;
-            let slips = strsim::damerau_levenshtein(prefix, PREFIX.trim_end_matches('_'));
-            // `BALANCER_LOG` is another program's.
-            (prefix.starts_with('R') && slips <= SLIPS_IN_THE_PREFIX)
-                .then(|| values::nearest_by_a_slip(key, keys()))??
-        }
+    let meant = if let Some(key) = name.strip_prefix(PREFIX) {
+        values::nearest(&key.to_uppercase(), keys())
+    } else {
+        let name = name.to_uppercase().replace('-', "_");
+        let (prefix, key) = name.strip_prefix("ECS_").unwrap_or(&name).split_once('_')?;
+        let slips = strsim::damerau_levenshtein(prefix, PREFIX.trim_end_matches('_'));
+        // `BALANCER_LOG` is another program's.
+        let is_ours = prefix.starts_with('R') && slips <= SLIPS_IN_THE_PREFIX;
+        values::nearest_by_a_slip(key, keys()).filter(|_| is_ours)
     };
-    VARIABLES.iter().map(|setting| setting.name).find(|name| name.trim_start_matches(PREFIX) == short)
+    VARIABLES.iter().map(|setting| setting.name).find(|name| meant == Some(name.trim_start_matches(PREFIX)))
 }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    model::{Cluster, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition},
+    model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition},
     next_task::{Spot, equal_spots, spots, take},
-    notes::owners_constraints,
+    notes::{TARGET_ATTRIBUTE, owners_constraints},
     placement::{Index, Levels},
     provider_parts::{ProviderPart, ServiceParts, how_many_fit},
     spread::{self, Aimed, Layout, MOST_TARGETS, MayGo, Sought},
@@ -17,6 +17,16 @@ use super::{
 
 /// A task has at most so many constraints, those of its task definition included [API, UpdateService].
 const MOST_CONSTRAINTS: usize = 10;
+
+/// An instance has at most so many attributes beside those that its agent registers for ECS [API, PutAttributes].
+const MOST_CUSTOM_ATTRIBUTES: usize = 10;
+
+/// Whether an instance may get the attribute that steers.
+fn has_space_for_attribute(instance: &ContainerInstance) -> bool {
+    let is_custom = |name: &&String| !name.starts_with("ecs.") && !name.starts_with("com.amazonaws.ecs.");
+    instance.attributes.contains_key(TARGET_ATTRIBUTE)
+        || instance.attributes.keys().filter(is_custom).count() < MOST_CUSTOM_ATTRIBUTES
+}
 
 /// Where a round's tasks are to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,17 +146,29 @@ impl RoundOf<'_> {
     }
 
     fn targets(&self, layout: &Layout<'_>) -> Option<Aimed> {
+        if !may_have_one_more_constraint(self.service, self.definition) {
+            return None;
+        }
+        let has_space = |place: &_| has_space_for_attribute(layout.instance_at(*place));
+        // Hardly any instance has none, so only those are asked that were chosen.
+        let aimed = self.targets_but(layout, &|_| false)?;
+        if aimed.targets.iter().all(has_space) {
+            return Some(aimed);
+        }
+        self.targets_but(layout, &|instance| !has_space_for_attribute(instance))
+    }
+
+    /// Leaves out those that can't be targets.
+    fn targets_but(&self, layout: &Layout<'_>, cannot: &dyn Fn(&ContainerInstance) -> bool) -> Option<Aimed> {
         let begins_with_zones = || Levels::of_movable(self.service).is_some_and(|levels| levels.begin_with_zones());
         let sought = Sought {
             may_go: self.may_go,
             most: self.most,
             is_careful: self.is_careful,
             zones_stay: self.service.availability_zone_rebalancing && begins_with_zones(),
-            is_taken: &|instance| self.taken.contains(instance),
+            is_taken: &|instance| self.taken.contains(&instance.arn) || cannot(instance),
         };
-        may_have_one_more_constraint(self.service, self.definition)
-            .then(|| spread::targets_in(layout, &sought))
-            .flatten()
+        spread::targets_in(layout, &sought)
     }
 }
 
@@ -177,7 +199,9 @@ pub fn to(
     let service_parts = ServiceParts::new(&index, service)?;
     let part = steerable_part(cluster, &service_parts)?;
     let mut spots = spots(&index, service_parts.service, part);
-    spots.retain(|spot| spot.fitting > 0 && wanted.contains_key(&spot.instance.arn));
+    spots.retain(|spot| {
+        spot.fitting > 0 && wanted.contains_key(&spot.instance.arn) && has_space_for_attribute(spot.instance)
+    });
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
     let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.fitting);
     let alone = vec![spots.iter().rev().max_by_key(wants)?.clone()];

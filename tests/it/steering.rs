@@ -88,6 +88,27 @@ fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
     }
 }
 
+/// An instance has ten attributes of its owner's at most: the two replacements are steered to those that have space for one.
+#[test]
+fn no_instance_is_steered_to_that_may_have_no_more_attributes() {
+    let ten: String = (0..10).map(|number| format!(" attr.own-{number}=x")).collect();
+    for (full, settings, expected) in
+        [("i-2", "STRATEGY=surge", "i-1=2 i-3=1 i-4=1"), ("none", "STRATEGY=surge", "i-1=1 i-2=1 i-3=1 i-4=1")]
+    {
+        let instances = ["i-1 web web web web", "i-2", "i-3", "i-4"].map(|instance| {
+            let attributes = if instance == full { &*ten } else { "" };
+            format!("a {instance}{attributes}\n")
+        });
+        let drawing = format!("{}service web desired=4", instances.concat());
+        let options = options(0, &["default-strategy=most"], &[]);
+        let (report, rehearsal) = rehearse(&drawing, &format!("STEER=true {settings}"), options);
+        assert_eq!(report.errors, Vec::<String>::new(), "{full}: {report:#?}");
+        assert_eq!(spread_of(&rehearsal, "web"), expected, "{full}: {report:#?}");
+        assert!(calls(&report, "PutAttributes") > 0);
+        assert_eq!(leftovers(&rehearsal, &[]), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn without_steering_no_attribute_and_no_constraint_is_set() {
     let (report, rehearsal) = rehearse(CASES[0].drawing, "STRATEGY=surge", options(0, CASES[0].behaviour, &[]));

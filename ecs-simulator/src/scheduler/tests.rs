@@ -397,6 +397,20 @@ fn what_isn_t_allowed_is_refused_and_what_is_applied_is_answered() {
 }
 
 #[test]
+fn an_instance_has_ten_custom_attributes_at_most_beside_those_of_its_agent() {
+    let mut bench = Bench::new("a i-1 attr.rack=r1\na i-2");
+    let put = |bench: &mut Bench, instance: &str, names: &[&str]| {
+        let one = |name: &&str| json!({"name": name, "value": "x", "targetId": instance});
+        bench.ecs("PutAttributes", &json!({"attributes": names.iter().map(one).collect::<Vec<_>>()})).map(drop)
+    };
+    assert_eq!(put(&mut bench, "i-1", &["a", "b", "c", "d", "e", "f", "g", "h", "i"]), Ok(()));
+    let refused = put(&mut bench, "i-1", &["j"]).unwrap_err();
+    assert_eq!(refused, "AttributeLimitExceededException: You can apply up to 10 custom attributes for each resource.");
+    assert_eq!(put(&mut bench, "i-1", &["rack", "a"]), Ok(()), "one that is there is written anew");
+    assert_eq!(put(&mut bench, "i-2", &["j"]), Ok(()));
+}
+
+#[test]
 fn a_protected_task_holds_up_a_drain_or_not() {
     for (switch, expected) in [("held-up", "i-1: 1"), ("stopped", "i-2: 1")] {
         let mut bench =

@@ -134,6 +134,11 @@ def errors_have_their_classes():
         refused(ex.InvalidParameterException, ecs.list_tasks, cluster=CLUSTER, nextToken="no")
         refused(ex.InvalidParameterException, ecs.describe_services, cluster=CLUSTER, services=list("abcdefghijk"))
         refused(ex.TargetNotFoundException, ecs.put_attributes, cluster=CLUSTER, attributes=[{"name": "a", "targetId": "no"}])
+        instance = ecs.list_container_instances(cluster=CLUSTER)["containerInstanceArns"][0]
+        own = [[{"name": f"own-{number}", "targetId": instance}] for number in range(11)]
+        for attribute in own[:10]:
+            ecs.put_attributes(cluster=CLUSTER, attributes=attribute)
+        refused(ex.AttributeLimitExceededException, ecs.put_attributes, cluster=CLUSTER, attributes=own[10])
         assert ecs.describe_services(cluster=CLUSTER, services=["no"])["failures"][0]["reason"] == "MISSING"
         cloudwatch = client("cloudwatch")
         datum = {"MetricName": "m", "Value": 1.0}

@@ -196,8 +196,13 @@ impl<'a> Layout<'a> {
     }
 
     /// The container instance of a place.
+    pub(in crate::planning) fn instance_at(&self, place: Place) -> &'a ContainerInstance {
+        self.site(place).holding.instance()
+    }
+
+    /// The ARN of a place's container instance.
     pub(in crate::planning) fn arn_of(&self, place: Place) -> &'a ContainerInstanceArn {
-        &self.site(place).holding.instance().arn
+        &self.instance_at(place).arn
     }
 
     /// A new task starts there, or would.

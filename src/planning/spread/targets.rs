@@ -10,7 +10,7 @@ use super::{
     cured::{MayGo, movable},
     layout::{Layout, Place},
 };
-use crate::planning::model::ContainerInstanceArn;
+use crate::planning::model::ContainerInstance;
 
 /// PutAttributes takes ten instances a call. The bucket that it shares with StopTask and others holds 100 calls and gains 40 a
 /// second: half of it a round.
@@ -26,8 +26,8 @@ pub(in crate::planning) struct Sought<'r> {
     pub(in crate::planning) is_careful: bool,
     /// Whether ECS's own zone rebalancing decides how many tasks each zone has.
     pub(in crate::planning) zones_stay: bool,
-    /// The targets of other services: an instance is one service's target at a time.
-    pub(in crate::planning) is_taken: &'r dyn Fn(&ContainerInstanceArn) -> bool,
+    /// What can't be a target, as it is another service's: an instance is one service's target at a time.
+    pub(in crate::planning) is_taken: &'r dyn Fn(&ContainerInstance) -> bool,
 }
 
 /// Where a round's tasks are to start.
@@ -65,8 +65,8 @@ pub(in crate::planning) fn targets(layout: &Layout<'_>, sought: &Sought<'_>) -> 
 }
 
 /// The container instances that may be targets, those with the most free capacity first.
-fn spots(layout: &Layout<'_>, is_taken: &dyn Fn(&ContainerInstanceArn) -> bool) -> Vec<Place> {
-    let mut spots: Vec<Place> = layout.with_room().filter(|place| !is_taken(layout.arn_of(*place))).collect();
+fn spots(layout: &Layout<'_>, is_taken: &dyn Fn(&ContainerInstance) -> bool) -> Vec<Place> {
+    let mut spots: Vec<Place> = layout.with_room().filter(|place| !is_taken(layout.instance_at(*place))).collect();
     spots.sort_by_key(|place| {
         let (fitting, number) = layout.site(*place).offer();
         (Reverse(fitting), number)
@@ -130,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::planning::{
+        model::ContainerInstanceArn,
         next_task,
         placement::Index,
         planner,
@@ -138,7 +139,7 @@ mod tests {
         testing,
     };
 
-    fn sought(most: u32, is_careful: bool, is_taken: &dyn Fn(&ContainerInstanceArn) -> bool) -> Sought<'_> {
+    fn sought(most: u32, is_careful: bool, is_taken: &dyn Fn(&ContainerInstance) -> bool) -> Sought<'_> {
         Sought { may_go: &|_| true, most, is_careful, zones_stay: false, is_taken }
     }
 
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_targets_of_others_are_left_to_them() {
-        let is_taken = |instance: &ContainerInstanceArn| instance.short() == "i-2";
+        let is_taken = |instance: &ContainerInstance| instance.arn.short() == "i-2";
         check("a i-1 web web web web\na i-2\na i-3", &sought(9, false, &is_taken), "i-3 of i-3");
         check("a i-1 web web web web\na i-2", &sought(9, false, &is_taken), "");
     }
@@ -198,7 +199,7 @@ mod tests {
             let index = Index::new(&cluster);
             let taken: BTreeSet<&ContainerInstanceArn> =
                 taken.iter().filter_map(|number| cluster.container_instances.keys().nth(*number)).collect();
-            let is_taken = |instance: &ContainerInstanceArn| taken.contains(instance);
+            let is_taken = |instance: &ContainerInstance| taken.contains(&instance.arn);
             for name in cluster.services.keys() {
                 let aimed = ask_of(&cluster, name.as_str(), most as usize + taken.len(), |layout| {
                     let aimed = targets(&layout, &sought(most, is_careful, &is_taken))?;
@@ -211,7 +212,7 @@ mod tests {
                 let Some((targets, places, cured)) = aimed.flatten() else { continue };
                 prop_assert!(!places.is_empty() && places.len() <= most as usize, "{}", name);
                 prop_assert_eq!(places.len(), cured as usize, "{}", name);
-                prop_assert!(!targets.iter().any(is_taken), "{}", name);
+                prop_assert!(!targets.iter().any(|arn| taken.contains(arn)), "{}", name);
                 let ServiceParts { service, parts } = ServiceParts::new(&index, name).unwrap();
                 let mut spots = next_task::spots(&index, service, &parts[0]);
                 spots.retain(|spot| targets.contains(&spot.instance.arn));

@@ -1,5 +1,7 @@
 //! The operations that change something.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{check_cluster, checked, find_service, find_task, invalid, missing, shapes, texts};
@@ -252,10 +254,23 @@ fn attributes(world: &World, input: &Place<'_>) -> Result<Vec<Attribute>, ApiErr
         .collect()
 }
 
+/// An instance has at most so many beside those that its agent registers for ECS [API, PutAttributes].
+const MOST_CUSTOM_ATTRIBUTES: usize = 10;
+
 pub(super) fn put_attributes(world: &mut World, input: &Place<'_>) -> Result<Value, ApiError> {
     let attributes = attributes(world, input)?;
     if attributes.iter().any(|attribute| attribute.name.starts_with("ecs.")) {
         return Err(invalid("Names that begin with ecs. are reserved."));
+    }
+    for instance in world.state.instances.values() {
+        let of_agent = |name: &&str| name.starts_with("ecs.") || name.starts_with("com.amazonaws.ecs.");
+        let put = attributes.iter().filter(|attribute| attribute.instance == instance.arn);
+        let names = instance.attributes.keys().chain(put.map(|attribute| &attribute.name)).map(String::as_str);
+        let custom: BTreeSet<&str> = names.filter(|name| !of_agent(name)).collect();
+        if custom.len() > MOST_CUSTOM_ATTRIBUTES {
+            let told = "You can apply up to 10 custom attributes for each resource.";
+            return Err(ApiError::new("AttributeLimitExceededException", told));
+        }
     }
     let applied: Vec<Value> = attributes.iter().map(shown).collect();
     for attribute in attributes {
