@@ -92,16 +92,14 @@ fn each_misplaced_task_costs_one_restart_wherever_ecs_alone_would_place_it() {
 #[test]
 fn no_instance_is_steered_to_that_may_have_no_more_attributes() {
     let ten: String = (0..10).map(|number| format!(" attr.own-{number}=x")).collect();
-    for (full, settings, expected) in
-        [("i-2", "STRATEGY=surge", "i-1=2 i-3=1 i-4=1"), ("none", "STRATEGY=surge", "i-1=1 i-2=1 i-3=1 i-4=1")]
-    {
+    for (full, expected) in [("i-2", "i-1=2 i-3=1 i-4=1"), ("none", "i-1=1 i-2=1 i-3=1 i-4=1")] {
         let instances = ["i-1 web web web web", "i-2", "i-3", "i-4"].map(|instance| {
             let attributes = if instance == full { &*ten } else { "" };
             format!("a {instance}{attributes}\n")
         });
         let drawing = format!("{}service web desired=4", instances.concat());
         let options = options(0, &["default-strategy=most"], &[]);
-        let (report, rehearsal) = rehearse(&drawing, &format!("STEER=true {settings}"), options);
+        let (report, rehearsal) = rehearse(&drawing, "STRATEGY=surge STEER=true", options);
         assert_eq!(report.errors, Vec::<String>::new(), "{full}: {report:#?}");
         assert_eq!(spread_of(&rehearsal, "web"), expected, "{full}: {report:#?}");
         assert!(calls(&report, "PutAttributes") > 0);

@@ -26,7 +26,7 @@ pub(in crate::planning) struct Sought<'r> {
     pub(in crate::planning) is_careful: bool,
     /// Whether ECS's own zone rebalancing decides how many tasks each zone has.
     pub(in crate::planning) zones_stay: bool,
-    /// What can't be a target, as it is another service's: an instance is one service's target at a time.
+    /// What can't be a target: those of other services, for one, since an instance is one service's target at a time.
     pub(in crate::planning) is_taken: &'r dyn Fn(&ContainerInstance) -> bool,
 }
 
