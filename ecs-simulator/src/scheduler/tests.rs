@@ -398,7 +398,8 @@ fn what_isn_t_allowed_is_refused_and_what_is_applied_is_answered() {
 
 #[test]
 fn an_instance_has_ten_custom_attributes_at_most_beside_those_of_its_agent() {
-    let mut bench = Bench::new("a i-1 attr.rack=r1\na i-2");
+    let eleven: String = (0..11).map(|number| format!(" attr.own-{number}=x")).collect();
+    let mut bench = Bench::new(&format!("a i-1 attr.rack=r1\na i-2\na i-3{eleven}"));
     let put = |bench: &mut Bench, instance: &str, names: &[&str]| {
         let one = |name: &&str| json!({"name": name, "value": "x", "targetId": instance});
         bench.ecs("PutAttributes", &json!({"attributes": names.iter().map(one).collect::<Vec<_>>()})).map(drop)
@@ -407,7 +408,11 @@ fn an_instance_has_ten_custom_attributes_at_most_beside_those_of_its_agent() {
     let refused = put(&mut bench, "i-1", &["j"]).unwrap_err();
     assert_eq!(refused, "AttributeLimitExceededException: You can apply up to 10 custom attributes for each resource.");
     assert_eq!(put(&mut bench, "i-1", &["rack", "a"]), Ok(()), "one that is there is written anew");
-    assert_eq!(put(&mut bench, "i-2", &["j"]), Ok(()));
+    assert_eq!(
+        put(&mut bench, "i-2", &["j"]),
+        Ok(()),
+        "the others are not asked, though i-3's snapshot gives it too many"
+    );
 }
 
 #[test]

@@ -262,7 +262,8 @@ pub(super) fn put_attributes(world: &mut World, input: &Place<'_>) -> Result<Val
     if attributes.iter().any(|attribute| attribute.name.starts_with("ecs.")) {
         return Err(invalid("Names that begin with ecs. are reserved."));
     }
-    for instance in world.state.instances.values() {
+    let targets: BTreeSet<&String> = attributes.iter().map(|attribute| &attribute.instance).collect();
+    for instance in targets.into_iter().filter_map(|target| world.state.instances.get(target)) {
         let of_agent = |name: &&str| name.starts_with("ecs.") || name.starts_with("com.amazonaws.ecs.");
         let put = attributes.iter().filter(|attribute| attribute.instance == instance.arn);
         let names = instance.attributes.keys().chain(put.map(|attribute| &attribute.name)).map(String::as_str);
