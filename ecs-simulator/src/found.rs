@@ -1,9 +1,11 @@
 //! What probes have found on an account, as the settings under which a simulation behaves alike.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
+
+use crate::text;
 
 /// Settings `NAME=VALUE`, to stand before those that are given one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ impl Found {
     pub fn and(file: Option<&Path>, behaviour: &[String], fault: &[String]) -> Result<Self> {
         let mut all = Self::default();
         if let Some(path) = file {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = text::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             all = Self::from_json(&text).with_context(|| format!("cannot use {}", path.display()))?;
         }
         all.behaviour.extend_from_slice(behaviour);

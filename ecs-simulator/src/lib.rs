@@ -49,6 +49,7 @@ pub mod snapshot;
 mod state;
 #[cfg(test)]
 mod testing;
+mod text;
 pub mod timeline;
 mod wire;
 mod world;

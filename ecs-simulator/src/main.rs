@@ -117,11 +117,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     );
     let snapshot = match &arguments.snapshot {
         None => Snapshot::reference_cluster(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
-            Snapshot::from_json(&text).with_context(|| format!("cannot use snapshot {}", path.display()))?
-        }
+        Some(path) => Snapshot::from_file(path)?,
     };
     for note in snapshot.notes() {
         eprintln!("{note}");

@@ -6,7 +6,10 @@ mod pasted;
 mod placing;
 mod providers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -17,6 +20,7 @@ use crate::{
     state::{
         Binding, Definition, Deployment, Event, Gpus, Instance, Service, State, Status, Target, TargetGroup, Task,
     },
+    text,
 };
 
 pub(crate) use self::placing::{read_constraints, read_providers, read_strategies, read_subnets};
@@ -43,6 +47,15 @@ const LISTS: [&str; 7] = [
 impl Snapshot {
     /// Documents larger than this are refused: ECS's largest cluster comes to a third of it.
     pub(crate) const LARGEST_BYTES: usize = 256 << 20;
+
+    /// Reads a snapshot's file: UTF-8, or UTF-16 as PowerShell writes it.
+    ///
+    /// # Errors
+    /// When the file can't be read; and as [`Snapshot::from_json`].
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = text::read(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
+        Self::from_json(&text).with_context(|| format!("cannot use snapshot {}", path.display()))
+    }
 
     /// Reads a snapshot.
     ///

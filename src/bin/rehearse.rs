@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use ecs_rebalancer::{
     config::{Config, LogFormat, METADATA_VARIABLE, PREFIX, is_one_file},
@@ -98,11 +98,7 @@ fn main() -> ExitCode {
 fn rehearse(arguments: &Arguments) -> Result<ExitCode> {
     let snapshot = match &arguments.snapshot {
         None => Snapshot::reference_cluster(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read snapshot {}", path.display()))?;
-            Snapshot::from_json(&text).with_context(|| format!("snapshot {}", path.display()))?
-        }
+        Some(path) => Snapshot::from_file(path)?,
     };
     let found = Found::and(arguments.behaviours.as_deref(), &arguments.behaviour, &arguments.fault)?;
     let options = Options {
@@ -165,6 +161,9 @@ fn config(snapshot: &Snapshot, reports: &[PathBuf]) -> Result<Config> {
     variables.push((cluster.into(), snapshot.cluster_name().into()));
     if !reports.is_empty() {
         let files: Vec<String> = reports.iter().map(|file| file.display().to_string()).collect();
+        if let Some(file) = files.iter().find(|file| file.contains(',')) {
+            anyhow::bail!("--report {file} has a comma in it; give --report once for each file");
+        }
         variables.push((format!("{PREFIX}REPORT").into(), files.join(",").into()));
     }
     Ok(Config::from_variables(variables)?.ready()?)

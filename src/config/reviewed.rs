@@ -122,7 +122,8 @@ fn unwritable(variable: &str, path: &Path) -> Option<Problem> {
 
 fn read(path: &Path) -> Result<Document, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("it cannot be read ({error})"))?;
-    serde_json::from_str(&text).map_err(|error| format!("it is no such report ({error})"))
+    // Some editors begin a file with a byte order mark.
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| format!("it is no such report ({error})"))
 }
 
 #[cfg(test)]
@@ -166,6 +167,8 @@ mod tests {
         let reviewed =
             ready(Some(REPORT), "arn:aws:ecs:us-east-1:111122223333:cluster/prod").unwrap().policy.reviewed.unwrap();
         assert_eq!(reviewed.cluster, "prod");
+        let marked = ready(Some(&format!("\u{feff}{REPORT}")), "prod").unwrap().policy.reviewed;
+        assert_eq!(marked.as_ref(), Some(&reviewed), "an editor has put a byte order mark before it");
         let web = &reviewed.services[&ServiceName::from("web")];
         assert_eq!((web.running_tasks, web.moves.len()), (2, 1));
         assert_eq!(Config::default().ready(), Ok(Config::default()));

@@ -13,7 +13,7 @@ const REHEARSE: &str = env!("CARGO_BIN_EXE_rehearse");
 /// Whom a mistake is made with, what is wrong (arguments, then variables), the exit status, and the sentence that must be told.
 type Mistake = (&'static str, &'static str, u8, &'static str);
 
-const MISTAKES: [Mistake; 45] = [
+const MISTAKES: [Mistake; 46] = [
     (JOB, "--dry-run", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_DRY_RUN=true."),
     (JOB, "--max-moves=5", MISCONFIGURED, "ecs-rebalancer takes no arguments; set REBALANCER_MAX_MOVES."),
     (JOB, "prod", MISCONFIGURED, "It was given \"prod\". `ecs-rebalancer --help` lists the variables."),
@@ -82,13 +82,14 @@ const MISTAKES: [Mistake; 45] = [
     ),
     (JOB, "AWS_ACCESS_KEY_ID=", FAILED, "no credentials were found: set AWS_PROFILE to a profile that has some"),
     (REHEARSE, "absent.json", MISCONFIGURED, "error: cannot read snapshot absent.json: No such file or directory"),
-    (REHEARSE, "Cargo.toml", MISCONFIGURED, "error: snapshot Cargo.toml: not a JSON document"),
+    (REHEARSE, "Cargo.toml", MISCONFIGURED, "error: cannot use snapshot Cargo.toml: not a JSON document"),
     (REHEARSE, "--sed 1", MISCONFIGURED, "a similar argument exists: '--seed'"),
     (REHEARSE, "--seed one", MISCONFIGURED, "invalid value 'one' for '--seed <SEED>'"),
     (REHEARSE, "--fault broken-image", MISCONFIGURED, "fault \"broken-image\" is not NAME=VALUE"),
     (REHEARSE, "--fault lost=0.1", MISCONFIGURED, "there is no fault \"lost\"; there are throttle,"),
     (REHEARSE, "--behaviour scale_in=random", MISCONFIGURED, "there is no behaviour \"scale_in\"; there are scale-in,"),
     (REHEARSE, "--report report.pdf", MISCONFIGURED, "files that end in .json or .html"),
+    (REHEARSE, "--report a.json,b.html", MISCONFIGURED, "has a comma in it; give --report once for each file"),
 ];
 
 /// The program with a mistake in it, beside what is right.
