@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     model::{Service, TaskDefinition},
+    placement::are_zones_left_to_ecs,
     policy::Policy,
     readiness::{SETTLING, is_checked},
     settings::ServiceSettings,
@@ -49,7 +50,7 @@ pub fn may_stop_first(service: &Service) -> bool {
         && service.target_groups.is_empty()
         && service.classic_load_balancers.is_empty()
         && !service.has_health_elsewhere
-        && !service.availability_zone_rebalancing
+        && !are_zones_left_to_ecs(service)
 }
 
 /// How long a new task of the service may take until it is healthy: as its owner's tag says; else as the run's settings say,

@@ -14,7 +14,7 @@ use super::{
     },
     load::Load,
     model::{Cluster, SchedulingStrategy, Service, ServiceName, TaskDefinitionArn, TaskStatus, Timestamp},
-    placement::Index,
+    placement::{Index, are_zones_left_to_ecs},
     policy::{Policy, Share},
     protection::{kept_misplaced, protected},
     provider_parts::{ProviderPart, Shapes, nest, provider_parts, put},
@@ -276,7 +276,7 @@ fn stuck(
     }
     let mut stuck = BTreeMap::new();
     let mut rest = misplaced;
-    let zones_stay = service.availability_zone_rebalancing && parts.iter().all(|part| part.levels.begin_with_zones());
+    let zones_stay = are_zones_left_to_ecs(service);
     if zones_stay {
         // Each zone's count is left to ECS; what is ours is to even out inside the zones.
         let within_zones: u32 = parts.iter().map(|part| part.domains.missing_within_as(&part.domains)).sum();

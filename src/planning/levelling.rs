@@ -123,7 +123,7 @@ mod tests {
     use crate::planning::{
         imbalance::{measure, misplaced},
         policy::Percent,
-        testing::{NOW, cluster},
+        testing::{NO_TARGET, NOW, cluster},
         view,
     };
 
@@ -203,6 +203,9 @@ mod tests {
             25,
             "s1:i-1>i-2 50 0",
         );
+        for no_target in NO_TARGET {
+            check(&format!("{one_full} {no_target}\nservice s0 desired=1\nservice s1 desired=1"), 25, "50 50");
+        }
         check(&format!("{one_full} memory=100\nservice s0 desired=1\nservice s1 desired=1"), 25, "50 50");
         check(&format!("{one_full}\nservice s0 desired=1 strategy=binpack:memory\nservice s1 desired=2"), 25, "50 50");
     }

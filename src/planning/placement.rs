@@ -111,6 +111,23 @@ impl Levels {
     }
 }
 
+/// Whether ECS itself evens out a service's zones, so that the number of tasks in each zone is left to it. It does not where the
+/// service may have no task on top (`maximumPercent` 100), has a Classic Load Balancer or names the zone in a constraint, whatever
+/// `availabilityZoneRebalancing` says [ECS developer guide, "Balancing an Amazon ECS service across Availability Zones"].
+pub fn are_zones_left_to_ecs(service: &Service) -> bool {
+    let names_zone = |constraint: &PlacementConstraint| match constraint {
+        PlacementConstraint::MemberOf(expression) => {
+            Query::parse(expression).is_ok_and(|query| query.attributes().contains(AVAILABILITY_ZONE))
+        }
+        PlacementConstraint::DistinctInstance | PlacementConstraint::Unknown(_) => false,
+    };
+    service.availability_zone_rebalancing
+        && service.maximum_percent > 100
+        && service.classic_load_balancers.is_empty()
+        && !service.placement_constraints.iter().any(names_zone)
+        && Levels::of_movable(service).is_some_and(|levels| levels.begin_with_zones())
+}
+
 /// What the tasks of a service, on one capacity provider, ask of a container instance.
 #[derive(Clone, Debug)]
 pub struct Requirement<'a> {

@@ -9,7 +9,7 @@ use super::{
     model::{Cluster, ContainerInstance, ContainerInstanceArn, Service, ServiceName, TaskArn, TaskDefinition},
     next_task::{Spot, equal_spots, spots, take},
     notes::{TARGET_ATTRIBUTE, owners_constraints},
-    placement::{Index, Levels},
+    placement::{Index, are_zones_left_to_ecs},
     provider_parts::{ProviderPart, ServiceParts, how_many_fit},
     spread::{self, Aimed, Layout, MOST_TARGETS, MayGo, Sought},
     view,
@@ -21,11 +21,14 @@ const MOST_CONSTRAINTS: usize = 10;
 /// An instance has at most so many attributes beside those that its agent registers for ECS [API, PutAttributes].
 const MOST_CUSTOM_ATTRIBUTES: usize = 10;
 
-/// Whether an instance may get the attribute that steers.
-fn has_space_for_attribute(instance: &ContainerInstance) -> bool {
+/// Whether tasks may be steered to an instance: ECS's health checks don't find it impaired, and it may get the attribute that steers.
+pub(super) fn may_be_target(instance: &ContainerInstance) -> bool {
     let is_custom = |name: &&String| !name.starts_with("ecs.") && !name.starts_with("com.amazonaws.ecs.");
-    instance.attributes.contains_key(TARGET_ATTRIBUTE)
-        || instance.attributes.keys().filter(is_custom).count() < MOST_CUSTOM_ATTRIBUTES
+    let has_space = || {
+        instance.attributes.contains_key(TARGET_ATTRIBUTE)
+            || instance.attributes.keys().filter(is_custom).count() < MOST_CUSTOM_ATTRIBUTES
+    };
+    !instance.is_impaired && has_space()
 }
 
 /// Where a round's tasks are to start.
@@ -149,23 +152,21 @@ impl RoundOf<'_> {
         if !may_have_one_more_constraint(self.service, self.definition) {
             return None;
         }
-        let has_space = |place: &_| has_space_for_attribute(layout.instance_at(*place));
-        // Hardly any instance has none, so only those are asked that were chosen.
+        // Nearly all may be, so only those are asked that were chosen.
         let aimed = self.targets_but(layout, &|_| false)?;
-        if aimed.targets.iter().all(has_space) {
+        if aimed.targets.iter().all(|place| may_be_target(layout.instance_at(*place))) {
             return Some(aimed);
         }
-        self.targets_but(layout, &|instance| !has_space_for_attribute(instance))
+        self.targets_but(layout, &|instance| !may_be_target(instance))
     }
 
     /// Leaves out those that can't be targets.
     fn targets_but(&self, layout: &Layout<'_>, cannot: &dyn Fn(&ContainerInstance) -> bool) -> Option<Aimed> {
-        let begins_with_zones = || Levels::of_movable(self.service).is_some_and(|levels| levels.begin_with_zones());
         let sought = Sought {
             may_go: self.may_go,
             most: self.most,
             is_careful: self.is_careful,
-            zones_stay: self.service.availability_zone_rebalancing && begins_with_zones(),
+            zones_stay: are_zones_left_to_ecs(self.service),
             is_taken: &|instance| self.taken.contains(&instance.arn) || cannot(instance),
         };
         spread::targets_in(layout, &sought)
@@ -199,9 +200,7 @@ pub fn to(
     let service_parts = ServiceParts::new(&index, service)?;
     let part = steerable_part(cluster, &service_parts)?;
     let mut spots = spots(&index, service_parts.service, part);
-    spots.retain(|spot| {
-        spot.fitting > 0 && wanted.contains_key(&spot.instance.arn) && has_space_for_attribute(spot.instance)
-    });
+    spots.retain(|spot| spot.fitting > 0 && wanted.contains_key(&spot.instance.arn) && may_be_target(spot.instance));
     spots.sort_by(|a, b| a.instance.arn.cmp(&b.instance.arn));
     let wants = |spot: &&Spot<'_>| wanted.get(&spot.instance.arn).copied().unwrap_or(0).min(spot.fitting);
     let alone = vec![spots.iter().rev().max_by_key(wants)?.clone()];
@@ -266,7 +265,7 @@ fn may_have_one_more_constraint(service: &Service, definition: Option<&TaskDefin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planning::testing::cluster;
+    use crate::planning::testing::{NO_TARGET, cluster};
 
     /// Asks something of a round of service `web`.
     fn of_web<Answer>(
@@ -359,6 +358,17 @@ mod tests {
     #[test]
     fn under_zone_rebalancing_each_zone_keeps_its_tasks() {
         check("a i-1 web web web web\na i-2\nb i-3\nservice web azrebalancing=true", 9, false, "i-2*2");
+    }
+
+    #[test]
+    fn none_is_steered_to_what_is_impaired_or_can_get_no_attribute() {
+        for no_target in NO_TARGET {
+            check(&format!("a i-1 web web web web\na i-2\na i-3 {no_target}"), 9, false, "i-2");
+            let drawn = cluster(&format!("a i-1 web\na i-2 {no_target}\na i-3"));
+            let wanted = |on: &str| BTreeMap::from([(on.into(), 1)]);
+            let is_target = |on: &str| to(&drawn, &"web".into(), &wanted(on), 1).is_some();
+            assert_eq!(["i-2", "i-3"].map(is_target), [false, true], "{no_target}");
+        }
     }
 
     #[test]

@@ -11,12 +11,17 @@ use crate::{
     world::World,
 };
 
+/// A service that names it in a constraint is left as it is.
+const ZONE: &str = "ecs.availability-zone";
+
 /// Begins where ECS would even out the service's zones and they differ by more than one. Whether it did.
 pub(super) fn start(world: &mut World, service: &Service, census: &Census) -> bool {
-    let by_zone = |(kind, field): &(String, String)| kind == "spread" && field == "attribute:ecs.availability-zone";
+    let by_zone = |(kind, field): &(String, String)| kind == "spread" && *field == format!("attribute:{ZONE}");
     let asks = service.binding.strategy.first().is_none_or(by_zone);
+    let names_zone = service.binding.constraints.iter().any(|(_, expression)| expression.contains(ZONE));
     if !service.zone_rebalancing
         || !asks
+        || names_zone
         || service.maximum_percent == 100
         || !service.classic_load_balancers.is_empty()
     {

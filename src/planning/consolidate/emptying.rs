@@ -414,7 +414,7 @@ impl<'f, 'a> Emptying<'f, 'a> {
     fn admits(&self, site: usize, mover: usize) -> bool {
         let problem = self.problem;
         let (it, asked) = (&problem.sites[site], &problem.movers[mover]);
-        if !asked.admitted.get(it.class).is_some_and(|is_admitted| *is_admitted) {
+        if !it.may_be_target || !asked.admitted.get(it.class).is_some_and(|is_admitted| *is_admitted) {
             return false;
         }
         if asked.one_on_each {

@@ -15,6 +15,7 @@ use crate::planning::{
     },
     policy::Policy,
     relocation::Relocatable,
+    steering::may_be_target,
 };
 
 /// What doesn't change: instances, services, tasks, limits.
@@ -53,6 +54,8 @@ pub(super) struct Site<'a> {
     pub(super) daemons: [u64; 2],
     /// Whether it holds tasks that stay.
     pub(super) is_fixed: bool,
+    /// Whether tasks may be sent there.
+    pub(super) may_be_target: bool,
     pub(super) zone: usize,
     pub(super) class: usize,
     pub(super) provider: Option<usize>,
@@ -130,6 +133,7 @@ impl<'a> Problem<'a> {
                 price: i64::try_from(price).unwrap_or(i64::MAX / 1_000_000),
                 daemons: [0; 2],
                 is_fixed: false,
+                may_be_target: if policy.steer { may_be_target(instance) } else { !instance.is_impaired },
                 zone,
                 class: index.class_of(number),
                 provider,

@@ -11,7 +11,7 @@ use crate::planning::{
     planner::plan,
     policy::{Mode, Percent},
     reviewed::{Reviewed, ReviewedService},
-    testing::{NOW, cluster, production},
+    testing::{NO_TARGET, NOW, cluster, production},
     view,
 };
 
@@ -48,6 +48,17 @@ fn the_emptiest_instance_comes_free_and_its_tasks_fill_the_fullest() {
 fn each_zone_keeps_a_service_s_tasks_and_a_task_that_is_alone_may_go_anywhere() {
     check("a i-1 web\nb i-2 web", 0, "no-room=2");
     check("a i-1 one other\nb i-2 two", 0, "i-2(two>i-1) no-room=1");
+}
+
+#[test]
+fn nothing_goes_to_what_is_impaired_or_can_t_be_steered_to() {
+    for no_target in NO_TARGET {
+        check(
+            &format!("a i-1 web web {no_target}\na i-2 web\na i-3 web"),
+            0,
+            "i-2(web>i-3) i-1(web>i-3 web>i-3) no-room=1",
+        );
+    }
 }
 
 #[test]

@@ -282,6 +282,13 @@ fn the_zones_are_left_to_ecs_where_it_evens_them_out() {
         "a i-1 web web\na i-2\nb i-3 web web\nservice web azrebalancing=true",
         "web: 1 of 4 misplaced, skew 2, 3 domains",
     );
+    // ECS evens out no zones of a service that may have none on top, or that names the zone in a constraint.
+    for not_evened in ["max=100 min=50", "constraint=memberOf:attribute:ecs.availability-zone_!=_c"] {
+        check(
+            &format!("a i-1 web web web\na i-2 web\nb i-3\nservice web azrebalancing=true {not_evened}"),
+            "web: 2 of 4 misplaced, skew 4, 3 domains",
+        );
+    }
     // There is room in zone b, but its count is not ours to change; in zone a there is none.
     check(
         "a i-1 web web\na i-2 full cpu=256\nb i-3 web\nservice web azrebalancing=true",

@@ -12,7 +12,7 @@ use super::field::Field;
 use crate::planning::{
     model::{Capacity, ContainerInstance, Task},
     placement::{
-        Index, Levels,
+        Index, Levels, are_zones_left_to_ecs,
         occupancy::{Demand, Holding, Occupancy, Paths, count},
     },
     provider_parts::is_placed,
@@ -91,7 +91,7 @@ impl<'b, 'a> Mover<'b, 'a> {
             demand: requirement.demand(),
             one_at_most: requirement.limit() == 1,
             eligible,
-            zones_stay: relocatable.service.availability_zone_rebalancing && levels.begin_with_zones(),
+            zones_stay: are_zones_left_to_ecs(relocatable.service),
             movable,
             first_takers: BTreeMap::new(),
             least_crowded: OnceCell::new(),

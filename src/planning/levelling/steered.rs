@@ -17,6 +17,7 @@ use crate::planning::{
     plan::Move,
     policy::Policy,
     relocation::Relocatable,
+    steering::may_be_target,
 };
 
 /// Both resources have to come below the threshold, and which of them is the harder one depends on the cluster. So weights from
@@ -57,6 +58,8 @@ pub(super) type Cost = (i64, usize);
 /// The search: the cluster with the moves that are made so far.
 pub(super) struct Search<'b, 'a> {
     field: Field<'a>,
+    /// Whether tasks may be steered to each instance.
+    may_be_target: Vec<bool>,
     occupancy: Occupancy<'a>,
     movers: Vec<Mover<'b, 'a>>,
     made: Vec<Made>,
@@ -135,6 +138,7 @@ impl<'b, 'a> Search<'b, 'a> {
         let origins =
             of_each.flat_map(|(number, mover)| mover.movable.keys().map(move |from| (number, *from))).collect();
         Self {
+            may_be_target: field.instances.iter().map(|instance| may_be_target(instance)).collect(),
             field,
             movers,
             occupancy,
@@ -205,6 +209,7 @@ impl<'b, 'a> Search<'b, 'a> {
         let holds = !field.is_even()
             && self.made.len() < self.most_moves
             && self.may_move(number, from)
+            && self.may_be_target[to]
             && is_there()
             && mover.crowds(field, &self.occupancy).is_open(from, to)
             && field.is_sound(change)
@@ -430,7 +435,7 @@ impl<'b, 'a> Search<'b, 'a> {
         let (mut first_taker, mut looked) = (None, 0);
         for place @ (_, to) in places {
             self.looks = self.looks.saturating_sub(1);
-            if !crowds.is_open(from, *to) {
+            if !self.may_be_target[*to] || !crowds.is_open(from, *to) {
                 continue;
             }
             first_taker.get_or_insert(*place);

@@ -19,6 +19,7 @@ use crate::planning::{
     providers::several,
     reason::Unmeasured,
     relocation::{Relocatable, may_go, relocatable},
+    steering::may_be_target,
 };
 
 /// A service, and what a task of it asks of the container instance on which it is placed.
@@ -224,7 +225,7 @@ impl<'a> Problem<'a> {
         let untouched = Trial::default();
         for class in self.index.eligible_classes(&placing.requirement).filter(|class| class.may_have_room) {
             for number in class.instances.iter().copied() {
-                if self.has_room(&untouched, placing, number) {
+                if self.has_room(&untouched, placing, number) && may_be_target(self.instances[number]) {
                     homes.entry(self.domain(mover, number)).or_default().push(number);
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::problem::{Placing, Problem, TaskMove, Trial};
-use crate::planning::model::Capacity;
+use crate::planning::{model::Capacity, steering::may_be_target};
 
 /// More moves for one task are not looked for: so many restarts for one more task are no bargain.
 const MOST_MOVES: usize = 12;
@@ -77,13 +77,15 @@ impl<'g, 'a> Search<'g, 'a> {
             return Some(self.found(trial.clone(), place));
         }
         let left = self.limits.moves.saturating_sub(trial.moves.len());
+        // For an impaired instance nothing is moved: no task is to start there.
+        let order = || order.iter().copied().filter(|number| !self.problem.instances[*number].is_impaired);
         let candidates = || {
             let candidate = |number: usize| {
                 let movers = self.problem.movable(trial, number).map(|(mover, _)| mover);
                 let least = self.least_moves(trial, number, movers.filter(|mover| self.may_move(trial, *mover)));
                 Some(Candidate { number, least: least?, movers: None, tries: 0 })
             };
-            order.iter().copied().filter_map(candidate).collect::<Vec<_>>()
+            order().filter_map(candidate).collect::<Vec<_>>()
         };
         self.clear_one(trial, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
             // Without steering nobody can say that a task goes where another one has just left.
@@ -243,7 +245,9 @@ impl<'g, 'a> Search<'g, 'a> {
             let admitted = self.problem.index.admitted_classes(&placing.requirement);
             let mut homes: SecondHomes<'a> = BTreeMap::new();
             for (number, free) in self.loosened.get_or_init(|| self.loosened()) {
-                if free.holds(&placing.definition.reserves) && admitted[self.problem.index.class_of(*number)] {
+                let is_admitted = || admitted[self.problem.index.class_of(*number)];
+                let may_be_target = || may_be_target(self.problem.instances[*number]);
+                if free.holds(&placing.definition.reserves) && is_admitted() && may_be_target() {
                     homes.entry(self.problem.domain(mover, *number)).or_default().push(*number);
                 }
             }

@@ -8,7 +8,7 @@ use super::*;
 use crate::planning::{
     imbalance::misplaced,
     placement::Levels,
-    testing::{self, NOW},
+    testing::{self, NO_TARGET, NOW},
     view,
 };
 
@@ -111,6 +111,19 @@ fn one_task_goes_so_that_another_fits() {
     check(&drawing.replace("desired=1", "desired=1 tag.ecs-rebalancer:enabled=false"), "");
     check_with(&drawing, &Policy { max_moves: 0, ..steered() }, "web no-room-to-make");
     check_with(&drawing, &Policy { max_services: 0, ..steered() }, "web no-room-to-make");
+}
+
+#[test]
+fn nothing_goes_to_what_is_impaired_or_can_t_be_steered_to() {
+    let sizes = "service web desired=1 cpu=1024\nservice api cpu=256\nservice db cpu=256";
+    for no_target in NO_TARGET {
+        check(&format!("a i-1 api cpu=1024\na i-2 cpu=512 {no_target}\n{sizes}"), "web no-room-to-make");
+        // Where another one must go first.
+        let chained = format!("a i-1 api cpu=1024\na i-2 db cpu=256 {no_target}\na i-3 cpu=256\n{sizes}");
+        check(&chained.replace("i-3 cpu=256", "i-3 cpu=255"), "web no-room-to-make");
+    }
+    // Nor is room made on an impaired one.
+    check(&format!("a i-1 api cpu=1024 impaired=true\na i-2 cpu=512\n{sizes}"), "web no-room-to-make");
 }
 
 #[test]
