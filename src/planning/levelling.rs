@@ -123,7 +123,8 @@ mod tests {
     use crate::planning::{
         imbalance::{measure, misplaced},
         policy::Percent,
-        testing::{NO_TARGET, NOW, cluster},
+        steering::tests::NO_TARGET,
+        testing::{NOW, cluster},
         view,
     };
 

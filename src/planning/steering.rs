@@ -263,9 +263,13 @@ fn may_have_one_more_constraint(service: &Service, definition: Option<&TaskDefin
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::planning::testing::{NO_TARGET, cluster};
+    use crate::planning::testing::cluster;
+
+    /// What keeps tasks from being steered to an instance: its health, or that it has ten attributes of its owner's already.
+    pub(in crate::planning) const NO_TARGET: [&str; 2] =
+        ["impaired=true", "attr.a0= attr.a1= attr.a2= attr.a3= attr.a4= attr.a5= attr.a6= attr.a7= attr.a8= attr.a9="];
 
     /// Asks something of a round of service `web`.
     fn of_web<Answer>(

@@ -19,11 +19,6 @@ use super::model::{
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const A_DAY_BEFORE: Timestamp = Timestamp(NOW.0 - 24 * 60 * 60 * 1000);
 
-/// What keeps tasks from being steered to an instance: its health, or that it has ten attributes of its owner's already.
-#[cfg(test)]
-pub(crate) const NO_TARGET: [&str; 2] =
-    ["impaired=true", "attr.a0= attr.a1= attr.a2= attr.a3= attr.a4= attr.a5= attr.a6= attr.a7= attr.a8= attr.a9="];
-
 /// A drawing as a cluster.
 ///
 /// An instance's settings: `cpu= memory= gpus=` (what it registers), `status= agent=false type= provider= managed=true

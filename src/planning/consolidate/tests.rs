@@ -11,7 +11,8 @@ use crate::planning::{
     planner::plan,
     policy::{Mode, Percent},
     reviewed::{Reviewed, ReviewedService},
-    testing::{NO_TARGET, NOW, cluster, production},
+    steering::tests::NO_TARGET,
+    testing::{NOW, cluster, production},
     view,
 };
 

@@ -8,7 +8,8 @@ use super::*;
 use crate::planning::{
     imbalance::misplaced,
     placement::Levels,
-    testing::{self, NO_TARGET, NOW},
+    steering::tests::NO_TARGET,
+    testing::{self, NOW},
     view,
 };
 
