@@ -203,6 +203,9 @@ mod tests {
             25,
             "s1:i-1>i-2 50 0",
         );
+        let both = "service s1 desired=1\nservice s0 desired=1 constraint=memberOf:";
+        check(&format!("{one_full}\n{both}not(task:group_==_service:s0)"), 25, "s0:i-1>i-2 50 0");
+        check(&format!("{one_full}\n{both}runningTasksCount_<_9"), 25, "s1:i-1>i-2 50 0");
         check(&format!("{one_full} memory=100\nservice s0 desired=1\nservice s1 desired=1"), 25, "50 50");
         check(&format!("{one_full}\nservice s0 desired=1 strategy=binpack:memory\nservice s1 desired=2"), 25, "50 50");
     }
