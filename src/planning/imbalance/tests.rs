@@ -179,10 +179,25 @@ fn an_instance_that_only_a_service_s_own_tasks_close_to_it_counts() {
     // What other tasks close takes none, and neither do tasks count there.
     let closed = "api: 1 of 2 misplaced, skew 2, 2 domains\nweb: balanced, skew 0, 1 domains";
     check(&format!("a i-1 web web\na i-2 api api\n{}", two.replace('3', "2")), closed);
-    // Two services that ask the same in words don't ask the same.
-    let both = "service api constraint=memberOf:task:group_!=_service:web\nservice web constraint=memberOf:task:group_!=_service:web";
-    let told = "api: balanced, skew 0, 1 domains\nweb: 1 of 2 misplaced, skew 2, 3 domains";
-    check(&format!("a i-1 web\na i-2 web api\nb i-3 api\n{both}"), told);
+}
+
+/// Their task definitions read or not: then services that ask the same are measured together.
+#[test]
+fn two_services_that_ask_the_same_in_words_are_told_apart_where_one_of_them_is_meant() {
+    for (constraint, expected) in [
+        ("task:group_!=_service:web", "api: balanced, skew 0, 1 domains\nweb: 1 of 2 misplaced, skew 2, 3 domains"),
+        ("task:group_!~_.*web", "api: balanced, skew 0, 1 domains\nweb: 1 of 2 misplaced, skew 2, 3 domains"),
+    ] {
+        let constraint = format!("constraint=memberOf:{constraint}");
+        let drawing =
+            format!("a i-1 web\na i-2 web api\nb i-3 api\nservice api {constraint}\nservice web {constraint}");
+        check(&drawing, expected);
+        let mut unread = testing::cluster(&drawing);
+        unread.task_definitions.clear();
+        // What is misplaced is stuck until they are read.
+        let told = told(&measure(&unread, &Policy::default(), NOW));
+        assert_eq!(told.split("; ").next(), Some(expected), "{constraint}");
+    }
 }
 
 #[test]
@@ -280,6 +295,14 @@ fn several_capacity_providers() {
         ),
         (
             format!("a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}"),
+            "od:0:1 spot:0:1",
+            "web: 1 of 4 misplaced, skew 2, 4 domains".to_owned(),
+        ),
+        (
+            format!(
+                "a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}\n\
+                 service web constraint=memberOf:runningTasksCount_<_2"
+            ),
             "od:0:1 spot:0:1",
             "web: 1 of 4 misplaced, skew 2, 4 domains".to_owned(),
         ),
