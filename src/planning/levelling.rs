@@ -207,6 +207,9 @@ mod tests {
         for no_target in NO_TARGET {
             check(&format!("{one_full} {no_target}\nservice s0 desired=1\nservice s1 desired=1"), 25, "50 50");
         }
+        let both = "service s1 desired=1\nservice s0 desired=1 constraint=memberOf:";
+        check(&format!("{one_full}\n{both}not(task:group_==_service:s0)"), 25, "s0:i-1>i-2 50 0");
+        check(&format!("{one_full}\n{both}runningTasksCount_<_9"), 25, "s1:i-1>i-2 50 0");
         check(&format!("{one_full} memory=100\nservice s0 desired=1\nservice s1 desired=1"), 25, "50 50");
         check(&format!("{one_full}\nservice s0 desired=1 strategy=binpack:memory\nservice s1 desired=2"), 25, "50 50");
     }

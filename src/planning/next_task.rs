@@ -145,6 +145,15 @@ mod tests {
     }
 
     #[test]
+    fn one_that_the_service_s_own_tasks_close_is_passed_over() {
+        let own = "service web constraint=memberOf:not(task:group_==_service:web)";
+        check(&format!("a i-1 web\na i-2\nb i-3 web\n{own}"), 3, "i-2 of i-2");
+        // With what is foreseen, an instance has as many as it may have.
+        let two = "service web constraint=memberOf:runningTasksCount_<_2";
+        check(&format!("a i-1 web web web\na i-2\na i-3 api\n{two}"), 5, "i-2 i-3 i-2 of i-2 i-3");
+    }
+
+    #[test]
     fn of_equal_ones_the_one_with_the_most_free_capacity_is_foreseen() {
         check("a i-1 cpu=1024\na i-2 cpu=4096\nb i-3 web\nservice web cpu=256", 1, "i-2 of i-1 i-2");
     }

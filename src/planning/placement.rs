@@ -131,8 +131,14 @@ pub fn are_zones_left_to_ecs(service: &Service) -> bool {
 /// What the tasks of a service, on one capacity provider, ask of a container instance.
 #[derive(Clone, Debug)]
 pub struct Requirement<'a> {
+    /// What must hold before ECS places one more task on an instance, but for `distinct`.
     queries: Vec<Query>,
+    /// Whether an instance may have one task of the service alone.
     distinct: bool,
+    /// The group of the service's own tasks, where a constraint looks at the tasks on an instance.
+    own_group: Option<String>,
+    /// The numbers of tasks that constraints compare those on an instance with.
+    counts: BTreeSet<u64>,
     provider: Option<&'a str>,
     definition: Option<&'a TaskDefinition>,
     /// Where its tasks' network interfaces may be; anywhere, where there is none.
@@ -154,8 +160,8 @@ impl<'a> Requirement<'a> {
         {
             return Err(Unmeasured::Devices(devices));
         }
-        let mut queries = Vec::new();
-        let mut distinct = false;
+        let (mut queries, mut distinct, mut looks_at_tasks) = (Vec::new(), false, false);
+        let own_group = format!("service:{}", service.name);
         let of_definition =
             definition.map(|definition| definition.placement_constraints.as_slice()).unwrap_or_default();
         // One that steers is ours, and for a while.
@@ -165,14 +171,33 @@ impl<'a> Requirement<'a> {
                 PlacementConstraint::DistinctInstance => distinct = true,
                 PlacementConstraint::Unknown(kind) => return Err(Unmeasured::UnknownConstraint(kind.clone())),
                 PlacementConstraint::MemberOf(expression) => {
-                    queries.push(Query::parse(expression).map_err(|error| Unmeasured::UnreadableConstraint {
+                    let query = Query::parse(expression).map_err(|error| Unmeasured::UnreadableConstraint {
                         expression: expression.clone(),
                         error: error.to_string(),
-                    })?);
+                    })?;
+                    looks_at_tasks |= query.looks_at_tasks();
+                    // To ask for an instance without the service's own tasks is to ask for at most one on each.
+                    let denies_own = |query: &Query| query.only_denies_group(&own_group);
+                    let (own, others): (Vec<_>, Vec<_>) = query.all_asked().into_iter().partition(denies_own);
+                    distinct |= !own.is_empty();
+                    queries.extend(others);
                 }
             }
         }
-        Ok(Self { queries, distinct, provider, definition, subnets: service.subnets.clone() })
+        let counts = queries.iter().flat_map(Query::counts).collect();
+        let own_group = looks_at_tasks.then_some(own_group);
+        Ok(Self { queries, distinct, own_group, counts, provider, definition, subnets: service.subnets.clone() })
+    }
+
+    /// The group of the service's own tasks, where a constraint looks at the tasks on an instance: then two services that ask the same
+    /// in words don't ask the same.
+    pub fn own_group(&self) -> Option<&str> {
+        self.own_group.as_deref()
+    }
+
+    /// Whether the answer for an instance, and how many tasks it may have, hangs on the tasks that are there.
+    pub fn looks_at_tasks(&self) -> bool {
+        self.queries.iter().any(Query::looks_at_tasks)
     }
 
     /// Whether the answer for an instance follows from its attributes, size and capacity provider alone, so that instances
@@ -183,16 +208,16 @@ impl<'a> Requirement<'a> {
 
     /// Whether the tasks may run there as far as the instance itself tells: it fulfils every constraint, and is big enough when
     /// empty.
-    fn suits(&self, instance: &ContainerInstance, groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>) -> bool {
+    fn suits(&self, instance: &ContainerInstance, there: &dyn Fn(&ContainerInstanceArn) -> There) -> bool {
         self.definition.is_none_or(|definition| instance.registered.holds(&definition.reserves))
-            && self.suits_whatever_size(instance, groups)
+            && self.suits_whatever_size(instance, there)
     }
 
     /// The same, but for its size.
     fn suits_whatever_size(
         &self,
         instance: &ContainerInstance,
-        groups: &dyn Fn(&ContainerInstanceArn) -> BTreeSet<String>,
+        there: &dyn Fn(&ContainerInstanceArn) -> There,
     ) -> bool {
         !instance.attributes.contains_key(EXTERNAL_CAPABILITY)
             && match self.provider {
@@ -201,7 +226,35 @@ impl<'a> Requirement<'a> {
                 None => !instance.is_managed,
             }
             && self.definition.is_none_or(|definition| suits(instance, definition))
-            && self.queries.iter().all(|query| query.matches(instance, &|| groups(&instance.arn)))
+            && self.allowed(instance, there) > 0
+    }
+
+    /// How many of the service's tasks its constraints allow on an instance, beside the tasks of others that are there. ECS asks them
+    /// when it places a task, and leaves the task where it is, whatever holds later: so an instance that only the service's own
+    /// tasks close to it allows as many as it would take one after another if none of them were there.
+    ///
+    /// An example: with `runningTasksCount < 3` and one other task, an instance allows two, however many are there.
+    fn allowed(&self, instance: &ContainerInstance, there: &dyn Fn(&ContainerInstanceArn) -> There) -> u32 {
+        if !self.looks_at_tasks() {
+            let allows_any = self.queries.iter().all(|query| query.matches(instance, &BTreeSet::new));
+            return if allows_any { u32::MAX } else { 0 };
+        }
+        let There { others, own } = there(&instance.arn);
+        let others_count = instance.running_tasks_count.saturating_sub(own);
+        let takes_one_beside = |tasks: u32| {
+            let running_tasks_count = others_count.saturating_add(tasks);
+            let instance = ContainerInstance { running_tasks_count, ..instance.clone() };
+            let own = self.own_group.iter().filter(|_| tasks > 0);
+            let groups = || others.iter().chain(own.clone()).cloned().collect();
+            self.queries.iter().all(|query| query.matches(&instance, &groups))
+        };
+        // Between these the answer stays the same: with the first of its own tasks their group is there, and a comparison changes at
+        // the number that is compared with, and just above it.
+        let changes = self.counts.iter().flat_map(|count| [*count, count.saturating_add(1)]);
+        let changes = changes.filter_map(|count| u32::try_from(count.checked_sub(others_count.into())?).ok());
+        let numbers: BTreeSet<u32> = changes.chain([0, 1, own]).collect();
+        let first = if takes_one_beside(own) { own } else { 0 };
+        numbers.range(first..).copied().find(|tasks| !takes_one_beside(*tasks)).unwrap_or(u32::MAX)
     }
 
     /// Whether each task takes one of the instance's network interfaces, of which others' tasks take some.
@@ -239,13 +292,14 @@ impl<'a> Requirement<'a> {
         self.limit().min(most.max(there))
     }
 
-    /// How many tasks of the service an instance could hold beside daemons alone, and no fewer than are there: then it is full.
-    fn most(&self, instance: &ContainerInstance, daemons: Daemons, there: u32) -> u32 {
-        let Some(definition) = self.definition else { return self.limit() };
+    /// How many tasks of the service an instance that allows so many could hold beside daemons alone, and no fewer than are there: then
+    /// it is full.
+    fn most(&self, instance: &ContainerInstance, daemons: Daemons, allowed: u32, there: u32) -> u32 {
+        let Some(definition) = self.definition else { return self.most_where(there, allowed) };
         let (registered, asked) = (instance.registered, definition.reserves);
         // What several tasks share is not used up by any of them.
         let gpus = if definition.devices.is_some() { 0 } else { asked.gpus };
-        let mut most = u32::MAX;
+        let mut most = allowed;
         for (has, daemons, each) in [
             (registered.cpu_units, daemons.reserved.cpu_units, asked.cpu_units),
             (registered.memory_mib, daemons.reserved.memory_mib, asked.memory_mib),
@@ -265,9 +319,26 @@ impl<'a> Requirement<'a> {
     }
 }
 
+/// The tasks on an instance, as far as a service's constraints may look at them.
+struct There {
+    /// The groups of the tasks that are not the service's.
+    others: BTreeSet<String>,
+    /// How many are the service's.
+    own: u32,
+}
+
 /// Whether an instance is in one of these zones; where there are none, in any.
 fn is_in(zones: Option<&BTreeSet<&str>>, instance: &ContainerInstance) -> bool {
     zones.is_none_or(|zones| zones.contains(instance.availability_zone()))
+}
+
+/// An instance as it is with its agent connected: a constraint may ask for just that (`agentConnected == true`).
+fn connected(instance: &ContainerInstance) -> Cow<'_, ContainerInstance> {
+    if instance.agent_connected {
+        Cow::Borrowed(instance)
+    } else {
+        Cow::Owned(ContainerInstance { agent_connected: true, ..instance.clone() })
+    }
 }
 
 /// What the daemons on each of so many usable instances take.
@@ -435,7 +506,7 @@ fn asked_attributes(cluster: &Cluster) -> BTreeSet<String> {
     asked
 }
 
-/// The instances of a class that a requirement admits.
+/// The instances of a class that a requirement admits; a single one, where how many tasks one may have hangs on those that are there.
 #[derive(Debug)]
 pub struct EligibleClass<'b> {
     /// The number of the class.
@@ -616,7 +687,30 @@ impl<'a> Index<'a> {
 
     /// How many tasks of one service and provider an instance that holds `there` of them could hold beside daemons alone.
     pub fn most(&self, requirement: &Requirement<'_>, instance: usize, there: u32) -> u32 {
-        requirement.most(self.instances[instance], self.lasting.daemons[instance], there)
+        let allowed = self.allowed(requirement, instance);
+        requirement.most(self.instances[instance], self.lasting.daemons[instance], allowed, there)
+    }
+
+    /// How many of the service's tasks its constraints allow on an instance that it admits, beside the tasks of others that are there.
+    pub fn allowed(&self, requirement: &Requirement<'_>, instance: usize) -> u32 {
+        if requirement.looks_at_tasks() {
+            requirement.allowed(self.instances[instance], &|arn| self.there(requirement, arn))
+        } else {
+            u32::MAX
+        }
+    }
+
+    /// How many more of them than are there now.
+    pub fn more_allowed(&self, requirement: &Requirement<'_>, instance: usize) -> u32 {
+        let own = || self.there(requirement, &self.instances[instance].arn).own;
+        if requirement.looks_at_tasks() { self.allowed(requirement, instance).saturating_sub(own()) } else { u32::MAX }
+    }
+
+    fn there(&self, requirement: &Requirement<'_>, instance: &ContainerInstanceArn) -> There {
+        let tasks = self.tasks_on(instance);
+        let groups = tasks.iter().map(|task| task.group.to_string());
+        let (own, others): (Vec<_>, Vec<_>) = groups.partition(|group| Some(group.as_str()) == requirement.own_group());
+        There { own: u32::try_from(own.len()).unwrap_or(u32::MAX), others: others.into_iter().collect() }
     }
 
     /// The number of an instance; none where it isn't usable.
@@ -645,20 +739,18 @@ impl<'a> Index<'a> {
         let away = away.iter().filter_map(|arn| Some(&**instances.get(arn)?));
         away.filter(move |instance| {
             let interfaces = demand.takes_interface.then(|| self.interfaces_of(self.tasks_on(&instance.arn)));
-            Holding::read(instance, interfaces).fits(&demand) && self.would_admit(requirement, instance)
+            let there = |arn: &ContainerInstanceArn| self.there(requirement, arn);
+            let allows_more = || requirement.allowed(&connected(instance), &there) > there(&instance.arn).own;
+            Holding::read(instance, interfaces).fits(&demand)
+                && self.would_admit(requirement, instance)
+                && allows_more()
         })
     }
 
     /// Whether a requirement admits an instance, or would, if its agent were connected.
     pub fn would_admit(&self, requirement: &Requirement<'_>, instance: &ContainerInstance) -> bool {
-        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
-        // A constraint may ask for just that (`agentConnected == true`).
-        let connected = if instance.agent_connected {
-            Cow::Borrowed(instance)
-        } else {
-            Cow::Owned(ContainerInstance { agent_connected: true, ..instance.clone() })
-        };
-        requirement.suits(&connected, &groups) && is_in(self.zones(requirement).as_ref(), instance)
+        let there = |instance: &ContainerInstanceArn| self.there(requirement, instance);
+        requirement.suits(&connected(instance), &there) && is_in(self.zones(requirement).as_ref(), instance)
     }
 
     /// The zones in which tasks may have their network interfaces; none where that may be any.
@@ -679,10 +771,10 @@ impl<'a> Index<'a> {
 
     /// For each class, whether a static requirement admits its instances.
     pub fn admitted_classes(&self, requirement: &Requirement<'_>) -> Vec<bool> {
-        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        let there = |instance: &ContainerInstanceArn| self.there(requirement, instance);
         let zones = self.zones(requirement);
         let admits =
-            |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups);
+            |instance: &ContainerInstance| is_in(zones.as_ref(), instance) && requirement.suits(instance, &there);
         let first = |class: &Vec<usize>| class.first().is_some_and(|first| admits(self.instances[*first]));
         self.lasting.classes.iter().map(first).collect()
     }
@@ -694,11 +786,11 @@ impl<'a> Index<'a> {
 
     /// The numbers of the instances that a requirement admits, those included that are too small for it.
     pub fn eligible_whatever_size(&self, requirement: &Requirement<'_>) -> Vec<usize> {
-        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        let there = |instance: &ContainerInstanceArn| self.there(requirement, instance);
         let zones = self.zones(requirement);
         let admits = |number: usize| {
             let instance = self.instances[number];
-            is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &groups)
+            is_in(zones.as_ref(), instance) && requirement.suits_whatever_size(instance, &there)
         };
         let of_class = |class: &Vec<usize>| admitted(class, requirement, &admits).into_owned();
         self.lasting.classes.iter().flat_map(of_class).collect()
@@ -706,16 +798,22 @@ impl<'a> Index<'a> {
 
     /// The instances that a requirement admits, class by class.
     pub fn eligible_classes(&self, requirement: &Requirement<'_>) -> impl Iterator<Item = EligibleClass<'_>> {
-        let groups = |instance: &ContainerInstanceArn| self.groups_on(instance);
+        let there = |instance: &ContainerInstanceArn| self.there(requirement, instance);
         let zones = self.zones(requirement);
         let admits = move |number: usize| {
             let instance = self.instances[number];
-            is_in(zones.as_ref(), instance) && requirement.suits(instance, &groups)
+            is_in(zones.as_ref(), instance) && requirement.suits(instance, &there)
         };
-        self.lasting.classes.iter().zip(&self.most_remaining).enumerate().map(
+        self.lasting.classes.iter().zip(&self.most_remaining).enumerate().flat_map(
             move |(number, (class, most_remaining))| {
                 let instances = admitted(class, requirement, &admits);
-                EligibleClass { number, instances, may_have_room: most_remaining.holds(&requirement.reserves()) }
+                let may_have_room = most_remaining.holds(&requirement.reserves());
+                let alike: Vec<Cow<'_, [usize]>> = if requirement.looks_at_tasks() {
+                    instances.iter().map(|instance| Cow::Owned(vec![*instance])).collect()
+                } else {
+                    vec![instances]
+                };
+                alike.into_iter().map(move |instances| EligibleClass { number, instances, may_have_room })
             },
         )
     }
@@ -754,10 +852,6 @@ impl<'a> Index<'a> {
     pub fn is_daemon(&self, task: &Task) -> bool {
         let service = task.service.as_ref().and_then(|name| self.cluster.services.get(name));
         service.is_some_and(|service| service.scheduling_strategy == SchedulingStrategy::Daemon)
-    }
-
-    fn groups_on(&self, instance: &ContainerInstanceArn) -> BTreeSet<String> {
-        self.tasks_on(instance).iter().map(|task| task.group.to_string()).collect()
     }
 
     /// How many network interfaces tasks have on a usable instance.

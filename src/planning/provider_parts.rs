@@ -112,7 +112,7 @@ impl<'a> ServiceParts<'a> {
 #[derive(Debug, Default)]
 pub struct Shapes(BTreeMap<ShapeKey, Rc<Shape>>);
 
-type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, Option<String>, BTreeSet<String>);
+type ShapeKey = (Levels, Vec<super::model::PlacementConstraint>, [Option<String>; 2], BTreeSet<String>);
 
 #[derive(Debug)]
 struct Shape {
@@ -199,8 +199,8 @@ fn part<'a>(
     let shape = if requirement.has_definition() {
         new()
     } else {
-        let provider = requirement.provider().map(str::to_owned);
-        let key = (levels.clone(), service.placement_constraints.clone(), provider, service.subnets.clone());
+        let of_it = [requirement.provider(), requirement.own_group()].map(|it| it.map(str::to_owned));
+        let key = (levels.clone(), service.placement_constraints.clone(), of_it, service.subnets.clone());
         Rc::clone(shapes.0.entry(key).or_insert_with(new))
     };
     let classes = index.domains(&levels);
@@ -267,7 +267,7 @@ pub fn how_many_fit(index: &Index<'_>, service: &Service, requirement: &Requirem
         return 0;
     }
     let fitting = holding(index, &demand, instance).how_many_fit(&demand);
-    fitting.min(requirement.limit())
+    fitting.min(requirement.limit()).min(index.more_allowed(requirement, instance))
 }
 
 /// The part's domains with each instance told apart, and with other tasks on them: so many as `tasks` says of an instance and of

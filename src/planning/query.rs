@@ -136,6 +136,58 @@ impl Query {
         }
     }
 
+    /// Whether the answer depends on the tasks that are on the instance.
+    pub fn looks_at_tasks(&self) -> bool {
+        match self {
+            Self::And(one, other) | Self::Or(one, other) => one.looks_at_tasks() || other.looks_at_tasks(),
+            Self::Not(query) => query.looks_at_tasks(),
+            Self::Test(subject, _) => matches!(subject, Subject::TaskGroup | Subject::RunningTasksCount),
+        }
+    }
+
+    /// The numbers that the count of tasks on the instance is compared with.
+    pub fn counts(&self) -> BTreeSet<u64> {
+        match self {
+            Self::And(one, other) | Self::Or(one, other) => &one.counts() | &other.counts(),
+            Self::Not(query) => query.counts(),
+            Self::Test(Subject::RunningTasksCount, Test::Compare(_, Value::Number(number))) => {
+                BTreeSet::from([*number])
+            }
+            Self::Test(..) => BTreeSet::new(),
+        }
+    }
+
+    /// All that must hold, one by one, each as it is or denied: of `not(a or b)` that is `not(a)` and `not(b)`.
+    pub fn all_asked(self) -> Vec<Self> {
+        self.all_asked_or_denied(false)
+    }
+
+    fn all_asked_or_denied(self, is_denied: bool) -> Vec<Self> {
+        match self {
+            Self::And(one, other) if !is_denied => [one, other].into_iter().flat_map(|it| it.all_asked()).collect(),
+            Self::Or(one, other) if is_denied => {
+                [one, other].into_iter().flat_map(|it| it.all_asked_or_denied(true)).collect()
+            }
+            Self::Not(query) => query.all_asked_or_denied(!is_denied),
+            asked if is_denied => vec![Self::Not(Box::new(asked))],
+            asked => vec![asked],
+        }
+    }
+
+    /// Whether it asks for no more than that no task of a group is on the instance: `task:group != GROUP`, in whatever words.
+    pub fn only_denies_group(&self, group: &str) -> bool {
+        let is_it = |test: &Test| match test {
+            Test::Compare(Comparison::Equal, Value::Text(text)) => text == group,
+            Test::In(true, list) => list.iter().all(|text| text == group),
+            Test::Compare(..) | Test::Exists(_) | Test::In(false, _) | Test::Matches(..) => false,
+        };
+        match self {
+            Self::Not(query) => matches!(&**query, Self::Test(Subject::TaskGroup, test) if is_it(test)),
+            Self::Test(Subject::TaskGroup, test) => test.denied().is_some_and(|denied| is_it(&denied)),
+            Self::And(..) | Self::Or(..) | Self::Test(..) => false,
+        }
+    }
+
     /// The attributes that are looked at.
     pub fn attributes(&self) -> BTreeSet<&str> {
         match self {

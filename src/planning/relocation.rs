@@ -111,5 +111,10 @@ pub(super) fn one_relocatable<'a>(
     if let Some(why) = no_surge(index, service, Some(definition), iter::once(&part.requirement)) {
         return Err(Fixed::Blocked(why));
     }
+    // How many tasks an instance may have changes there with every task that comes or goes, and is not followed move by move.
+    let is_limited = |instance: usize| index.allowed(&part.requirement, instance) < u32::MAX;
+    if part.requirement.looks_at_tasks() && index.eligible(&part.requirement).into_iter().any(is_limited) {
+        return Err(Fixed::LooksAtOthers);
+    }
     Ok(Relocatable { service, part, definition, max_moves: settings.max_moves as usize })
 }

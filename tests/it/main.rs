@@ -19,6 +19,7 @@ mod machines;
 mod making_room;
 mod mistakes;
 mod outages;
+mod own_place;
 mod own_task;
 mod pairs;
 mod processes;

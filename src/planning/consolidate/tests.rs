@@ -86,6 +86,9 @@ fn what_can_t_go_keeps_its_instance_and_daemons_do_not() {
     check(&format!("a i-1 web web\na i-2 web own\n{closed}"), 10, "i-1(web>i-2 web>i-2) fixed-tasks=1");
     check("a i-1 web\na i-2 web\nservice web strategy=binpack:memory", 10, "i-1(web>i-2) no-room=1");
     check("a i-1 web\na i-2 web\nservice web constraint=distinctInstance", 10, "no-room=2");
+    let own = "service web constraint=memberOf:not(task:group_==_service:web)";
+    check(&format!("a i-1 web\na i-2 web\n{own}"), 10, "no-room=2");
+    check(&format!("a i-1 web x\na i-2 web\na i-3 x x\n{own}"), 10, "i-2(web>i-3) no-room=2");
     check("a i-1 web\na i-2 api\nservice web port=80\nservice api port=80", 10, "no-room=2");
 }
 

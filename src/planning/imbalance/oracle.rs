@@ -60,8 +60,12 @@ fn machine() -> impl Strategy<Value = Machine> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let one_on_each =
-        prop_oneof![3 => Just(None), 1 => Just(Some("constraint=distinctInstance")), 1 => Just(Some("port=8080"))];
+    let one_on_each = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some("constraint=distinctInstance")),
+        1 => Just(Some("constraint=memberOf:not(task:group_==_service:web)")),
+        1 => Just(Some("port=8080")),
+    ];
     let machines = prop::collection::vec(machine(), 1..6);
     (machines, 0..STRATEGIES.len(), one_on_each, any::<bool>()).prop_map(
         |(machines, strategy, one_on_each, zones_left_to_ecs)| Case {
@@ -95,10 +99,10 @@ impl Case {
             writeln!(drawing, "{zone} i-{number}{tasks_drawn} cpu={cpu} attr.fits={admitted}{rack}").unwrap();
         }
         let constraint = "constraint=memberOf:attribute:fits_==_true";
-        let constraints = match self.one_on_each {
-            Some("constraint=distinctInstance") => format!("{constraint},distinctInstance"),
-            Some(port) => format!("{constraint} {port}"),
-            None => constraint.to_owned(),
+        let one_on_each = self.one_on_each.unwrap_or_default();
+        let constraints = match one_on_each.strip_prefix("constraint=") {
+            Some(another) => format!("{constraint},{another}"),
+            None => format!("{constraint} {one_on_each}"),
         };
         let strategy = STRATEGIES[self.strategy].0;
         writeln!(drawing, "service web strategy={strategy} {constraints} azrebalancing={}", self.zones_left_to_ecs)

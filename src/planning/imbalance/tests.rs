@@ -146,6 +146,73 @@ fn one_task_on_each_instance() {
     check("a i-1 web\na i-2\nservice web port=22", "web: balanced, skew 0, 0 domains");
 }
 
+/// ECS asks a constraint when it places a task, and leaves the task where it is: what its own tasks make false keeps them nowhere.
+#[test]
+fn an_instance_that_only_a_service_s_own_tasks_close_to_it_counts() {
+    // At most one of it on each, in each way to write that.
+    for denied in [
+        "not(task:group_==_service:web)",
+        "task:group_!=_service:web",
+        "task:group_!in_[service:web]",
+        "not(task:group_==_service:web_or_task:group_==_service:api)",
+        "task:group_!~_service:web.*",
+        "attribute:rack_==_x_or_task:group_!=_service:web",
+    ] {
+        let own = format!("service web constraint=memberOf:{denied}");
+        check(&format!("a i-1 web\na i-2 web\na i-3 web\nb i-4\n{own}"), "web: 1 of 3 misplaced, skew 3, 4 domains");
+        check(&format!("a i-1 web\na i-2 web\na i-3 web\nb i-4 web\n{own}"), "web: balanced, skew 0, 4 domains");
+        check(&format!("a i-1 web web\na i-2\n{own}"), "web: 1 of 2 misplaced, skew 2, 2 domains");
+        // So are those on an instance whose agent is disconnected.
+        check(&format!("a i-1 web agent=false\na i-2 web\na i-3\n{own}"), "web: balanced, skew 1, 3 domains");
+    }
+    // At most two tasks on each; api's are two of these.
+    let two = "service web constraint=memberOf:runningTasksCount_<_3";
+    let line = "api: balanced, skew 1, 2 domains\n";
+    check(&format!("a i-1 web web web web\nb i-2\nb i-3\n{two}"), "web: 2 of 4 misplaced, skew 4, 3 domains");
+    check(
+        &format!("a i-1 web web web web\nb i-2 api\n{two}"),
+        &format!("{line}web: 2 of 4 misplaced, skew 4, 2 domains"),
+    );
+    let full = "api: balanced, skew 1, 2 domains\nweb: 1 of 4 misplaced, skew 4, 2 domains";
+    check(&format!("a i-1 web web web web\nb i-2 api\n{}", two.replace('3', "2")), full);
+    check(&format!("a i-1 web web\na i-2\n{}", two.replace("<_3", "<=_0")), "web: 1 of 2 misplaced, skew 2, 2 domains");
+    // What other tasks close takes none, and neither do tasks count there.
+    let closed = "api: 1 of 2 misplaced, skew 2, 2 domains\nweb: balanced, skew 0, 1 domains";
+    check(&format!("a i-1 web web\na i-2 api api\n{}", two.replace('3', "2")), closed);
+}
+
+/// Their task definitions read or not: then services that ask the same are measured together.
+#[test]
+fn two_services_that_ask_the_same_in_words_are_told_apart_where_one_of_them_is_meant() {
+    for (constraint, expected) in [
+        ("task:group_!=_service:web", "api: balanced, skew 0, 1 domains\nweb: 1 of 2 misplaced, skew 2, 3 domains"),
+        ("task:group_!~_.*web", "api: balanced, skew 0, 1 domains\nweb: 1 of 2 misplaced, skew 2, 3 domains"),
+    ] {
+        let constraint = format!("constraint=memberOf:{constraint}");
+        let drawing =
+            format!("a i-1 web\na i-2 web api\nb i-3 api\nservice api {constraint}\nservice web {constraint}");
+        check(&drawing, expected);
+        let mut unread = testing::cluster(&drawing);
+        unread.task_definitions.clear();
+        // What is misplaced is stuck until they are read.
+        let told = told(&measure(&unread, &Policy::default(), NOW));
+        assert_eq!(told.split("; ").next(), Some(expected), "{constraint}");
+    }
+}
+
+#[test]
+fn tasks_that_are_to_be_beside_others_stay_open_to_more() {
+    // Its own tasks make it so: an instance without any takes none.
+    let own = "service web constraint=memberOf:task:group_==_service:web";
+    check(&format!("a i-1 web web\na i-2\n{own}"), "web: balanced, skew 0, 1 domains");
+    check(&format!("a i-1 web web web\na i-2 web\n{own}"), "web: 1 of 4 misplaced, skew 2, 2 domains");
+    let others = "service web constraint=memberOf:task:group_==_service:db";
+    check(
+        &format!("a i-1 web web db\na i-2 db\na i-3\n{others}"),
+        "db: balanced, skew 1, 3 domains\nweb: 1 of 2 misplaced, skew 2, 2 domains",
+    );
+}
+
 #[test]
 fn an_instance_that_could_hold_no_more_is_full() {
     let gpus = "service web gpus=1";
@@ -228,6 +295,14 @@ fn several_capacity_providers() {
         ),
         (
             format!("a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}"),
+            "od:0:1 spot:0:1",
+            "web: 1 of 4 misplaced, skew 2, 4 domains".to_owned(),
+        ),
+        (
+            format!(
+                "a i-1 web {od}\nb i-2 web {od}\na i-3 web web {spot}\nb i-4 {spot}\n\
+                 service web constraint=memberOf:runningTasksCount_<_2"
+            ),
             "od:0:1 spot:0:1",
             "web: 1 of 4 misplaced, skew 2, 4 domains".to_owned(),
         ),

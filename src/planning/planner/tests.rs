@@ -7,7 +7,9 @@ use proptest::prelude::{ProptestConfig, Strategy as Generator, prop, prop_assert
 use super::*;
 use crate::planning::{
     imbalance::{definitions_needed, measure},
-    policy::{Percent, ServiceFilter},
+    model::{ContainerInstanceArn, PlacementConstraint},
+    policy::{Mode, Percent, ServiceFilter},
+    query::Query,
     testing::{self, NOW},
 };
 
@@ -104,6 +106,19 @@ fn what_is_misplaced_moves_to_where_it_is_missing() {
     check("a i-1 web web web\na i-2 web\nb i-3", &policy, "web: Surge i-1 to i-3, i-1 to i-3");
     check("a i-1 web\na i-2 web", &policy, "");
     check("a i-1 web web api api\na i-2", &policy, "api: Surge i-1 to i-2\nweb: Surge i-1 to i-2");
+}
+
+#[test]
+fn an_instance_takes_no_more_than_the_service_s_own_tasks_leave_open() {
+    let policy = Policy::default();
+    let own = "service web constraint=memberOf:not(task:group_==_service:web)";
+    check(&format!("a i-1 web\na i-2 web\na i-3 web\nb i-4\n{own}"), &policy, "web: Surge i-3 to i-4");
+    let two = "service web constraint=memberOf:runningTasksCount_<_2";
+    check(
+        &format!("a i-1 web web web web web web\nb i-2 api\nb i-3\nb i-4\nservice api strategy=binpack:memory\n{two}"),
+        &policy,
+        "web: Surge i-1 to i-3, i-1 to i-4, i-1 to i-2",
+    );
 }
 
 #[test]
@@ -277,8 +292,71 @@ pub(in crate::planning) fn drawing() -> impl Generator<Value = String> {
     })
 }
 
+/// The drawing's cluster, each service with this as its one constraint; `OWN` stands for the service's group.
+fn constrained(drawing: &str, constraint: &str) -> Cluster {
+    let mut cluster = testing::cluster(drawing);
+    for (name, service) in &mut cluster.services {
+        let expression = constraint.replace("OWN", &format!("service:{name}"));
+        service.placement_constraints = vec![match constraint {
+            "distinctInstance" => PlacementConstraint::DistinctInstance,
+            _ => PlacementConstraint::MemberOf(expression),
+        }];
+    }
+    cluster
+}
+
+/// Whether ECS would place one more task of a service on an instance, as its constraint stands.
+fn would_be_placed(cluster: &Cluster, service: &ServiceName, instance: &ContainerInstanceArn) -> bool {
+    let there = cluster.tasks.values().filter(|task| task.container_instance.as_ref() == Some(instance));
+    let groups = || there.clone().map(|task| task.group.to_string()).collect();
+    cluster.services[service].placement_constraints.iter().all(|constraint| match constraint {
+        PlacementConstraint::MemberOf(expression) => {
+            Query::parse(expression).unwrap().matches(&cluster.container_instances[instance], &groups)
+        }
+        _ => true,
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_task_beside_one_of_its_own_service_is_one_on_each_instance(
+        drawing in drawing(),
+        mode in prop::sample::select(vec![Mode::Spread, Mode::Consolidate]),
+        steer in prop::bool::ANY,
+    ) {
+        let policy = Policy { mode, steer, ..Policy::default() };
+        let [one, other] = ["distinctInstance", "not(task:group == OWN)"].map(|it| planned(&constrained(&drawing, it), &policy));
+        prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn ecs_would_place_each_task_where_it_is_planned_to_go(
+        drawing in drawing(),
+        constraint in prop::sample::select(vec![
+            "task:group != OWN",
+            "runningTasksCount < 3",
+            "runningTasksCount <= 3 and task:group !~ OWN",
+            "runningTasksCount < 2 or task:group != OWN",
+            "task:group !~ OWN",
+            "task:group == OWN",
+            "task:group != service:s1",
+        ]),
+        steer in prop::bool::ANY,
+    ) {
+        let mut cluster = constrained(&drawing, constraint);
+        let policy = Policy { steer, load_threshold: Percent::from_hundredths(10_000), ..Policy::default() };
+        let (found, plan) = planned(&cluster, &policy);
+        // Where a service's tasks may be must not change with others' for the rest to hold.
+        if !constraint.contains("running") && constraint.contains("OWN") {
+            verify(&cluster, &found, &policy, &plan);
+        }
+        for (number, (service, a_move)) in plan.moves().enumerate() {
+            prop_assert!(would_be_placed(&cluster, service, &a_move.to), "{} to {}", service, a_move.to.short());
+            view::relocate(&mut cluster, &a_move.task, &a_move.to, number);
+        }
+    }
 
     #[test]
     fn every_plan_is_one_that_may_be_carried_out(

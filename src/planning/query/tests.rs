@@ -186,6 +186,38 @@ fn only_a_query_over_attributes_alone_is_static() {
     }
 }
 
+#[test]
+fn what_denies_a_group_alone_is_told_from_what_asks_more() {
+    for (text, only, others) in [
+        ("task:group != service:web", true, &[][..]),
+        ("not(task:group == service:web)", true, &[]),
+        ("not(not(task:group != service:web))", true, &[]),
+        ("task:group !in [service:web]", true, &[]),
+        ("not(task:group in [service:web])", true, &[]),
+        ("attribute:rack == 7 and task:group != service:web", true, &["attribute:rack == '7'"]),
+        ("not(task:group == service:web or attribute:ssd exists)", true, &["not(attribute:ssd exists)"]),
+        ("task:group == service:web", false, &["task:group == 'service:web'"]),
+        ("not(task:group != service:web)", false, &["not(task:group != 'service:web')"]),
+        ("task:group != service:api", false, &["task:group != 'service:api'"]),
+        ("task:group !in [service:web, service:api]", false, &["task:group !in ['service:web', 'service:api']"]),
+        (
+            "attribute:ssd exists or task:group != service:web",
+            false,
+            &["(attribute:ssd exists or task:group != 'service:web')"],
+        ),
+        (
+            "not(task:group == service:web and attribute:ssd exists)",
+            false,
+            &["not((task:group == 'service:web' and attribute:ssd exists))"],
+        ),
+    ] {
+        let asked = Query::parse(text).unwrap().all_asked();
+        let (denied, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.only_denies_group("service:web"));
+        let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
+        assert_eq!((!denied.is_empty(), rest), (only, others.iter().map(|it| (*it).to_owned()).collect()), "{text}");
+    }
+}
+
 /// Expressions in ECS's own notation: tests of every kind, joined, negated and nested.
 fn expression() -> impl Strategy<Value = String> {
     let value = || prop_oneof!["[a-z0-9]{1,3}", "'[a-z ()!]{0,4}'", "\"[a-z' ]{0,4}\""];
@@ -214,6 +246,12 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn all_that_is_asked_holds_where_the_whole_does(text in expression()) {
+        let Ok(query) = Query::parse(&text) else { return Ok(()) };
+        prop_assert_eq!(query.clone().all_asked().iter().all(holds), holds(&query), "{}", text);
+    }
+
     #[test]
     fn a_query_that_is_printed_reads_the_same(text in expression()) {
         if let Ok(query) = Query::parse(&text) {

@@ -186,7 +186,7 @@ impl<'a> Chooser<'_, 'a> {
             let by_fullness = by_fullness.get_or_insert_with(|| Order::new(instances, self.ledger, fullness));
             by_fullness.follow(instances, self.ledger, fullness);
             let fitting = |number: usize| {
-                let fitting = holdings[number].how_many_fit(&self.demand).min(self.limit);
+                let fitting = holdings[number].how_many_fit(&self.demand).min(self.limit_on(number));
                 (fitting > 0).then_some(Reverse(fitting))
             };
             let by_fitting = by_fitting
@@ -195,7 +195,7 @@ impl<'a> Chooser<'_, 'a> {
             by_fitting.follow(instances, self.ledger, fitting);
             let number_of = |place: usize| instances[place];
             // Where one task is all that it may have, one that still stops takes that.
-            let has_room = |number: &usize| is_idle(number) && (self.limit > 1 || self.held(*number) == 0);
+            let has_room = |number: &usize| is_idle(number) && self.held(*number) < self.limit_on(*number);
             let fitting = || by_fitting.places().map(number_of).filter(has_room);
             numbers.extend(fitting().take(self.keep));
             numbers.extend(fitting().rev().take(self.keep));
@@ -210,12 +210,14 @@ impl<'a> Chooser<'_, 'a> {
 
     fn site(&self, number: usize) -> Site<'a> {
         let (holding, held) = (self.ledger.holdings()[number].clone(), self.held(number));
+        let limit = self.limit_on(number);
         Site {
             number,
             held,
             tasks: self.on.get(&number).copied().unwrap_or(0),
-            fitting: how_many_fit(&holding, held, &self.demand, self.limit),
+            fitting: how_many_fit(&holding, held, &self.demand, limit),
             holding,
+            limit,
             most: self.most(number),
             is_away: false,
         }
@@ -224,6 +226,11 @@ impl<'a> Chooser<'_, 'a> {
     /// How many of the service's tasks hold capacity there.
     fn held(&self, number: usize) -> u32 {
         self.ledger.held(self.number, number)
+    }
+
+    /// How many of its tasks may be there, by its constraints and static host ports.
+    fn limit_on(&self, number: usize) -> u32 {
+        self.limit.min(self.index.allowed(self.requirement, number))
     }
 
     fn most(&self, number: usize) -> u32 {

@@ -124,6 +124,7 @@ impl<'a> Layout<'a> {
                 held: tasks,
                 tasks,
                 fitting: 0,
+                limit: tasks,
                 most: tasks,
                 is_away: true,
             };
@@ -231,7 +232,7 @@ impl<'a> Layout<'a> {
         count(&mut site.tasks);
         count(&mut site.held);
         site.holding.change(demand, comes);
-        site.fitting = how_many_fit(&site.holding, site.held, &self.demand, self.limit);
+        site.fitting = how_many_fit(&site.holding, site.held, &self.demand, site.limit);
         let after = (site.tasks, site.most(self.limit));
         exchange(&mut group.alike, before, after);
     }
@@ -455,6 +456,21 @@ pub(super) mod tests {
         });
         // Too small for a task, or without capacity beside daemons: none of them takes part.
         ask("a i-1 web\na i-2 cpu=100\nservice web cpu=1000", 2, |layout| assert_eq!(shown(&layout), "a: 1"));
+    }
+
+    #[test]
+    fn an_instance_takes_as_many_as_its_constraints_allow_and_more_once_some_have_gone() {
+        let fitting = |layout: &Layout<'_>| layout.shown(|site| site.fitting.min(9).to_string());
+        let two = "service web constraint=memberOf:runningTasksCount_<_3";
+        ask(&format!("a i-1 web web web web\na i-2 api\na i-3\n{two}"), 4, |mut layout| {
+            assert_eq!(fitting(&layout), "a: 0 2 3");
+            layout.put("new".into(), (0, 1));
+            assert_eq!(fitting(&layout), "a: 0 1 3");
+            for task in layout.tasks.keys().cloned().collect::<Vec<_>>() {
+                layout.take(&task);
+            }
+            assert_eq!(fitting(&layout), "a: 3 2 3");
+        });
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) struct Site<'a> {
     pub(super) tasks: u32,
     /// How many more fit now.
     pub(super) fitting: u32,
+    /// How many of the service's tasks may be there, by its constraints and static host ports.
+    pub(super) limit: u32,
     /// How many it could hold beside daemons alone.
     pub(super) most: u32,
     /// Its agent is disconnected: its tasks count where they are, and neither go nor get company.
@@ -40,7 +42,7 @@ impl Site<'_> {
     }
 }
 
-/// How many more tasks fit on an instance on which so many of the service hold capacity.
+/// How many more tasks fit on an instance on which so many of the service hold capacity, and at most so many may be.
 pub(super) fn how_many_fit(holding: &Holding<'_>, held: u32, demand: &Demand<'_>, limit: u32) -> u32 {
-    if limit == 1 && held > 0 { 0 } else { holding.how_many_fit(demand).min(limit) }
+    holding.how_many_fit(demand).min(limit.saturating_sub(held))
 }
