@@ -135,6 +135,9 @@ fn instance(drawn: &DrawnInstance, arn: &str) -> Result<Value> {
             "gpus" => gpus = number(key, value).with_context(context)?,
             "status" => answer["status"] = json!(value),
             "agent" => answer["agentConnected"] = json!(value != "false"),
+            "impaired" => {
+                answer["healthStatus"] = json!({"overallStatus": if value == "true" { "IMPAIRED" } else { "OK" }});
+            }
             "type" => drop(attributes.insert("ecs.instance-type".to_owned(), json!(value))),
             "provider" => answer["capacityProviderName"] = json!(value),
             "ports" => ports.extend(value.split(',').map(str::to_owned)),

@@ -63,6 +63,7 @@ fn join_as(world: &mut World, mut model: Instance) -> String {
     model.attributes.retain(|name, _| !put.contains(name));
     let instance = Instance {
         arn: arn.clone(),
+        health: "OK".to_owned(),
         ec2_instance_id: format!("i-{}", &id[..17]),
         registered_at: Some(now),
         version: 1,

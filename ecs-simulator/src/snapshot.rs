@@ -183,6 +183,13 @@ pub(crate) fn read_instance(place: &Place<'_>) -> Result<Instance> {
         ec2_instance_id: place.get("ec2InstanceId").text_or("")?,
         status: place.get("status").one_of(&statuses, "ACTIVE")?,
         agent_connected: place.get("agentConnected").truth_or(true)?,
+        health: {
+            let health = place.get("healthStatus");
+            if health.exists() {
+                health.object()?;
+            }
+            health.get("overallStatus").one_of(&["OK", "IMPAIRED", "INSUFFICIENT_DATA", "INITIALIZING"], "OK")?
+        },
         agent_version: {
             let versions = place.get("versionInfo");
             if versions.exists() {

@@ -33,6 +33,8 @@ pub(crate) struct Instance {
     pub(crate) ec2_instance_id: String,
     pub(crate) status: String,
     pub(crate) agent_connected: bool,
+    /// `healthStatus.overallStatus`: what ECS's own checks find.
+    pub(crate) health: String,
     pub(crate) agent_version: String,
     pub(crate) registered_at: Option<Moment>,
     pub(crate) version: u64,

@@ -32,6 +32,7 @@ const KINDS: [Kind; 7] = [
             "ec2InstanceId",
             "status",
             "agentConnected",
+            "healthStatus.overallStatus",
             "versionInfo.agentVersion",
             "registeredAt",
             "version",

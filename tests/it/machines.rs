@@ -111,6 +111,18 @@ fn a_spread_service_stays_spread() {
 }
 
 #[test]
+fn nothing_is_steered_to_an_impaired_instance() {
+    let drawing = "a i-1 x0 x1 x2 x3\na i-2 impaired=true\na i-3 x4\na i-4 x5";
+    for settings in ["STEER=true LOAD_THRESHOLD=5", "STEER=true MODE=consolidate"] {
+        let (report, rehearsal) = rehearse(drawing, settings, options(0, &[], &[]));
+        let services = report.services.iter().map(|service| service.name.as_str());
+        let there: Vec<String> = services.map(|name| spread_of(&rehearsal, name)).collect();
+        assert!(report.services.iter().any(|service| service.moved > 0), "{settings}: {there:?}");
+        assert!(there.iter().all(|spread| !spread.contains("i-2")), "{settings}: {there:?}");
+    }
+}
+
+#[test]
 fn it_holds_under_every_behaviour_and_whatever_goes_wrong() {
     for behaviour in steerable_behaviours() {
         in_simulated_time(async {

@@ -69,6 +69,8 @@ fn a_snapshot_that_the_job_wrote_is_rehearsed_to_the_same_plan() {
     for (name, drawing) in drawings {
         check(name, &snapshot(drawing), "");
     }
+    // Two of three instances are empty, and no task is sent to the one that is impaired.
+    check("impaired", &snapshot("a i-1 s0 s1 s2\na i-2 impaired=true\na i-3"), "STEER=true LOAD_THRESHOLD=10");
 }
 
 #[test]

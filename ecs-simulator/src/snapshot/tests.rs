@@ -333,6 +333,11 @@ fn what_a_newer_ecs_says_is_kept_and_noted() {
         ),
         ("/tasks/0/lastStatus", json!("WALKING"), "tasks[0].lastStatus: is kept"),
         ("/tasks/0/healthStatus", json!("ILL"), "tasks[0].healthStatus: is kept"),
+        (
+            "/containerInstances/0/healthStatus",
+            json!({"overallStatus": "ILL"}),
+            "containerInstances[0].healthStatus.overallStatus: is kept",
+        ),
         ("/taskDefinitions/0/networkMode", json!("wifi"), "taskDefinitions[0].networkMode: is kept"),
     ] {
         let mut document = document();

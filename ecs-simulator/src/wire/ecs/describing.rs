@@ -40,12 +40,18 @@ pub(super) fn services(world: &World, input: &Place<'_>, now: Moment) -> Result<
 pub(super) fn container_instances(world: &World, input: &Place<'_>) -> Result<Value, ApiError> {
     check_cluster(world, input)?;
     let ids = texts(input, "containerInstances", 100)?;
-    let with_tags = includes(input, "TAGS")?;
+    let (with_tags, with_health) = (includes(input, "TAGS")?, includes(input, "CONTAINER_INSTANCE_HEALTH")?);
     let state = &world.state;
     let prefix = state.cluster_arn.replace(":cluster/", ":container-instance/");
     Ok(described("containerInstances", &ids, |id| {
         let arn = if id.contains(':') { id.to_owned() } else { format!("{prefix}/{}", last_part(id)) };
-        state.instances.get(&arn).map(|instance| shapes::instance(world, instance, with_tags))
+        state.instances.get(&arn).map(|instance| {
+            let mut shown = shapes::instance(world, instance, with_tags);
+            if with_health {
+                shown["healthStatus"] = shapes::health(instance);
+            }
+            shown
+        })
     }))
 }
 

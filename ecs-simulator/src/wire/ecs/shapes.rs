@@ -216,6 +216,14 @@ pub(super) fn instance(world: &World, instance: &Instance, with_tags: bool) -> V
     }))
 }
 
+/// What DescribeContainerInstances tells of an instance's health, where it is asked for that [API, InstanceHealthCheckResult].
+pub(super) fn health(instance: &Instance) -> Value {
+    json!({
+        "overallStatus": instance.health,
+        "details": [{"type": "CONTAINER_RUNTIME", "status": instance.health}],
+    })
+}
+
 pub(super) fn task(world: &World, task: &Task, with_tags: bool) -> Value {
     let state = &world.state;
     let definition = state.definitions.get(&task.definition);
