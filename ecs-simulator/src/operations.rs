@@ -33,7 +33,11 @@ pub const OPERATIONS: [Operation; 48] = [
         "those of Auto Scaling groups, with managed scaling and termination protection",
     ),
     of("Amazon ECS", "DescribeClusters", "counts, status, tags"),
-    of("Amazon ECS", "DescribeContainerInstances", "registered and remaining resources, attributes, agent, versions, health"),
+    of(
+        "Amazon ECS",
+        "DescribeContainerInstances",
+        "registered and remaining resources, attributes, agent, versions, health",
+    ),
     of("Amazon ECS", "DescribeServiceDeployments", "deployments as ListServiceDeployments names them"),
     of("Amazon ECS", "DescribeServices", "counts, deployments, the newest 100 events"),
     of("Amazon ECS", "DescribeTaskDefinition", "as it was registered, or as the snapshot has it"),
