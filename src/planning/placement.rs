@@ -239,8 +239,9 @@ impl<'a> Requirement<'a> {
             let allows_any = self.queries.iter().all(|query| query.matches(instance, &BTreeSet::new));
             return if allows_any { u32::MAX } else { 0 };
         }
-        let There { others, own } = there(&instance.arn);
-        let others_count = instance.running_tasks_count.saturating_sub(own);
+        let There { others, number_of_others, own } = there(&instance.arn);
+        // ECS's own count of them may lack those that start just now.
+        let others_count = instance.running_tasks_count.saturating_sub(own).max(number_of_others);
         let takes_one_beside = |tasks: u32| {
             let running_tasks_count = others_count.saturating_add(tasks);
             let instance = ContainerInstance { running_tasks_count, ..instance.clone() };
@@ -323,6 +324,8 @@ impl<'a> Requirement<'a> {
 struct There {
     /// The groups of the tasks that are not the service's.
     others: BTreeSet<String>,
+    /// How many these tasks are.
+    number_of_others: u32,
     /// How many are the service's.
     own: u32,
 }
@@ -710,7 +713,8 @@ impl<'a> Index<'a> {
         let tasks = self.tasks_on(instance);
         let groups = tasks.iter().map(|task| task.group.to_string());
         let (own, others): (Vec<_>, Vec<_>) = groups.partition(|group| Some(group.as_str()) == requirement.own_group());
-        There { own: u32::try_from(own.len()).unwrap_or(u32::MAX), others: others.into_iter().collect() }
+        let [own, number_of_others] = [own.len(), others.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        There { own, number_of_others, others: others.into_iter().collect() }
     }
 
     /// The number of an instance; none where it isn't usable.

@@ -139,8 +139,10 @@ impl<'a> Problem<'a> {
                 provider,
             };
             for task in index.tasks_on_number(number) {
+                // One that is where its service may not be any more counts nowhere, so that none is started for it.
+                let counts = |mover: usize| movers[mover].relocatable.part.tasks.contains_key(&number);
                 match task.service.as_ref().and_then(|name| mover_of.get(name.as_str())) {
-                    Some(mover) if !task.is_protected => {
+                    Some(mover) if !task.is_protected && counts(*mover) => {
                         site.items.push(items.len());
                         items.push(Item { mover: *mover, task, home: number });
                     }

@@ -90,6 +90,9 @@ fn what_can_t_go_keeps_its_instance_and_daemons_do_not() {
     check(&format!("a i-1 web\na i-2 web\n{own}"), 10, "no-room=2");
     check(&format!("a i-1 web x\na i-2 web\na i-3 x x\n{own}"), 10, "i-2(web>i-3) no-room=2");
     check("a i-1 web\na i-2 api\nservice web port=80\nservice api port=80", 10, "no-room=2");
+    // web may not be on i-2, where a task of it is: none would go for one that starts.
+    let closed = "service web desired=2 constraint=memberOf:attribute:rack_==_r";
+    check(&format!("a i-1 web attr.rack=r\na i-2 web\na i-3 attr.rack=r\n{closed}"), 10, "fixed-tasks=1 no-room=1");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The measure on drawn clusters.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use super::*;
 use crate::planning::{
@@ -173,6 +173,13 @@ fn an_instance_that_only_a_service_s_own_tasks_close_to_it_counts() {
         &format!("a i-1 web web web web\nb i-2 api\n{two}"),
         &format!("{line}web: 2 of 4 misplaced, skew 4, 2 domains"),
     );
+    // ECS's own count may lack a task that is only starting.
+    let mut starting = testing::cluster(&format!("a i-1 web web web web\nb i-2 api\n{two}"));
+    for instance in starting.container_instances.values_mut() {
+        Arc::make_mut(instance).running_tasks_count = 0;
+    }
+    let measured = told(&measure(&starting, &Policy::default(), NOW));
+    assert_eq!(measured.trim_end(), format!("{line}web: 2 of 4 misplaced, skew 4, 2 domains"));
     let full = "api: balanced, skew 1, 2 domains\nweb: 1 of 4 misplaced, skew 4, 2 domains";
     check(&format!("a i-1 web web web web\nb i-2 api\n{}", two.replace('3', "2")), full);
     check(&format!("a i-1 web web\na i-2\n{}", two.replace("<_3", "<=_0")), "web: 1 of 2 misplaced, skew 2, 2 domains");

@@ -118,7 +118,8 @@ impl<'a> Problem<'a> {
             }
             let mut by_instance: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
             for (task, number) in index.numbered_tasks_of(service).filter(|(task, _)| may_go(task)) {
-                if let Some(number) = number {
+                // One that is where its service may not be any more counts nowhere, so that none is started for it.
+                if let Some(number) = number.filter(|number| part.tasks.contains_key(number)) {
                     by_instance.entry(number).or_default().push(task);
                 }
             }

@@ -111,6 +111,9 @@ fn one_task_goes_so_that_another_fits() {
     check(&opted_out.replace("service db", "service db tag.ecs-rebalancer:strategy=stop"), "web no-room-to-make");
     check(&drawing.replace("desired=1", "desired=1 tag.ecs-rebalancer:enabled=false"), "");
     check_with(&drawing, &Policy { max_moves: 0, ..steered() }, "web no-room-to-make");
+    // Where a service may not be any more, none of its tasks would go for one that starts.
+    let closed = drawing.replace("cpu=256", "cpu=256 constraint=memberOf:attribute:rack_==_r");
+    check(&closed.replace("a i-2", "a i-2 attr.rack=r"), "web no-room-to-make");
     check_with(&drawing, &Policy { max_services: 0, ..steered() }, "web no-room-to-make");
 }
 
