@@ -20,7 +20,7 @@ fn decode(bytes: Vec<u8>) -> Result<String> {
         [0xFF, 0xFE, text @ ..] => utf_16(text, u16::from_le_bytes),
         [0xFE, 0xFF, text @ ..] => utf_16(text, u16::from_be_bytes),
         [0x1F, 0x8B, ..] => bail!("it is compressed by gzip; unpack it first, as by gunzip"),
-        [0xEF, 0xBB, 0xBF, text @ ..] => Ok(String::from_utf8(text.to_vec())?),
+        [0xEF, 0xBB, 0xBF, text @ ..] => decode(text.to_vec()),
         _ => String::from_utf8(bytes).context("it is no UTF-8 text"),
     }
 }

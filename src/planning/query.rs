@@ -129,32 +129,27 @@ impl Query {
 
     /// Whether the answer depends on the instance's attributes alone.
     pub fn is_static(&self) -> bool {
-        match self {
-            Self::And(one, other) | Self::Or(one, other) => one.is_static() && other.is_static(),
-            Self::Not(query) => query.is_static(),
-            Self::Test(subject, _) => matches!(subject, Subject::Attribute(_)),
-        }
+        let mut is_static = true;
+        self.each_test(&mut |subject, _| is_static &= matches!(subject, Subject::Attribute(_)));
+        is_static
     }
 
     /// Whether the answer depends on the tasks that are on the instance.
     pub fn looks_at_tasks(&self) -> bool {
-        match self {
-            Self::And(one, other) | Self::Or(one, other) => one.looks_at_tasks() || other.looks_at_tasks(),
-            Self::Not(query) => query.looks_at_tasks(),
-            Self::Test(subject, _) => matches!(subject, Subject::TaskGroup | Subject::RunningTasksCount),
-        }
+        let mut looks = false;
+        self.each_test(&mut |subject, _| looks |= matches!(subject, Subject::TaskGroup | Subject::RunningTasksCount));
+        looks
     }
 
     /// The numbers that the count of tasks on the instance is compared with.
     pub fn counts(&self) -> BTreeSet<u64> {
-        match self {
-            Self::And(one, other) | Self::Or(one, other) => &one.counts() | &other.counts(),
-            Self::Not(query) => query.counts(),
-            Self::Test(Subject::RunningTasksCount, Test::Compare(_, Value::Number(number))) => {
-                BTreeSet::from([*number])
+        let mut counts = BTreeSet::new();
+        self.each_test(&mut |subject, test| {
+            if let (Subject::RunningTasksCount, Test::Compare(_, Value::Number(number))) = (subject, test) {
+                counts.insert(*number);
             }
-            Self::Test(..) => BTreeSet::new(),
-        }
+        });
+        counts
     }
 
     /// All that must hold, one by one, each as it is or denied: of `not(a or b)` that is `not(a)` and `not(b)`.
@@ -190,11 +185,24 @@ impl Query {
 
     /// The attributes that are looked at.
     pub fn attributes(&self) -> BTreeSet<&str> {
+        let mut attributes = BTreeSet::new();
+        self.each_test(&mut |subject, _| {
+            if let Subject::Attribute(name) = subject {
+                attributes.insert(name.as_str());
+            }
+        });
+        attributes
+    }
+
+    /// Shows each test in it, in order.
+    fn each_test<'q>(&'q self, shown: &mut dyn FnMut(&'q Subject, &'q Test)) {
         match self {
-            Self::And(one, other) | Self::Or(one, other) => &one.attributes() | &other.attributes(),
-            Self::Not(query) => query.attributes(),
-            Self::Test(Subject::Attribute(name), _) => BTreeSet::from([name.as_str()]),
-            Self::Test(..) => BTreeSet::new(),
+            Self::And(one, other) | Self::Or(one, other) => {
+                one.each_test(shown);
+                other.each_test(shown);
+            }
+            Self::Not(query) => query.each_test(shown),
+            Self::Test(subject, test) => shown(subject, test),
         }
     }
 

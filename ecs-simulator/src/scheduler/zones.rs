@@ -16,7 +16,7 @@ const ZONE: &str = "ecs.availability-zone";
 
 /// Begins where ECS would even out the service's zones and they differ by more than one. Whether it did.
 pub(super) fn start(world: &mut World, service: &Service, census: &Census) -> bool {
-    let by_zone = |(kind, field): &(String, String)| kind == "spread" && *field == format!("attribute:{ZONE}");
+    let by_zone = |(kind, field): &(String, String)| kind == "spread" && field.strip_prefix("attribute:") == Some(ZONE);
     let asks = service.binding.strategy.first().is_none_or(by_zone);
     let names_zone = service.binding.constraints.iter().any(|(_, expression)| expression.contains(ZONE));
     if !service.zone_rebalancing

@@ -77,15 +77,15 @@ impl<'g, 'a> Search<'g, 'a> {
             return Some(self.found(trial.clone(), place));
         }
         let left = self.limits.moves.saturating_sub(trial.moves.len());
-        // For an impaired instance nothing is moved: no task is to start there.
-        let order = || order.iter().copied().filter(|number| !self.problem.instances[*number].is_impaired);
         let candidates = || {
             let candidate = |number: usize| {
                 let movers = self.problem.movable(trial, number).map(|(mover, _)| mover);
                 let least = self.least_moves(trial, number, movers.filter(|mover| self.may_move(trial, *mover)));
                 Some(Candidate { number, least: least?, movers: None, tries: 0 })
             };
-            order().filter_map(candidate).collect::<Vec<_>>()
+            // For an impaired instance nothing is moved: no task is to start there.
+            let healthy = order.iter().copied().filter(|number| !self.problem.instances[*number].is_impaired);
+            healthy.filter_map(candidate).collect::<Vec<_>>()
         };
         self.clear_one(trial, candidates(), 1..=left.min(MOST_MOVES), false).or_else(|| {
             // Without steering nobody can say that a task goes where another one has just left.
